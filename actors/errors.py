@@ -1,0 +1,191 @@
+"""Every error this product raises, by name.
+
+An error is a letter to the person on call: what was expected, what came, what to do next.
+Each class has a `code`, the stable word used on the wire, in metrics and in exit messages, so
+that an error raised inside an actor is raised again, as the same class, in the caller's process.
+
+Ray wraps exceptions of remote methods; ours never travel that way. They cross processes as
+`(code, text)` pairs (`to_wire` / `from_wire`), never as pickled exception objects.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class StreamRouterError(Exception):
+    """Base class of all errors of this package."""
+
+    code: ClassVar[str] = "error"
+
+    def to_wire(self) -> tuple[str, str]:
+        """Return `(code, text)`, the form in which an error crosses processes."""
+        return self.code, str(self)
+
+
+# --- what was sent in ---------------------------------------------------------------------------
+
+
+class MalformedChunk(StreamRouterError):
+    """A chunk that is not JSON, or JSON of a shape that no provider adapter can read."""
+
+    code = "malformed_chunk"
+
+
+class ChunkTooLarge(StreamRouterError):
+    """A chunk over `chunk_bytes_max`."""
+
+    code = "chunk_too_large"
+
+
+class InvalidRecord(StreamRouterError):
+    """Something other than a chunk was published in a form that cannot be read."""
+
+    code = "invalid_record"
+
+
+class InvalidRequestId(StreamRouterError):
+    """A request ID that is empty, too long or holds control characters."""
+
+    code = "invalid_request_id"
+
+
+class SettingsError(StreamRouterError):
+    """Unknown or contradictory `StreamSettings`."""
+
+    code = "settings_error"
+
+
+class ConfigError(StreamRouterError):
+    """A configuration file that is missing, not YAML, or has a wrong key or value."""
+
+    code = "config_error"
+
+
+class RecordingError(StreamRouterError):
+    """A recording that is missing, empty, or not one of the formats that can be read."""
+
+    code = "recording_error"
+
+
+# --- the life of a request ----------------------------------------------------------------------
+
+
+class UnknownRequest(StreamRouterError):
+    """No request of that ID is known (never opened, or its time-to-live is over)."""
+
+    code = "unknown_request"
+
+
+class DuplicateRequest(StreamRouterError):
+    """The request ID is open with another publisher, or was opened with other settings."""
+
+    code = "duplicate_request"
+
+
+class RequestEnded(StreamRouterError):
+    """Something was published to a request that has ended; the text names its stop reason."""
+
+    code = "request_ended"
+
+
+class RequestCancelled(StreamRouterError):
+    """The request was cancelled; its producer should stop. Raised in the publisher."""
+
+    code = "request_cancelled"
+
+
+class AgentBusy(StreamRouterError):
+    """The agent has a request under way and its policy is to reject a second one."""
+
+    code = "agent_busy"
+
+
+class BufferFull(StreamRouterError):
+    """The stream has no credit and its policy is to fail (`when_full="fail"`)."""
+
+    code = "buffer_full"
+
+
+class RequestLost(StreamRouterError):
+    """No survivor of a crash can restore the request."""
+
+    code = "request_lost"
+
+
+# --- the machine under it -----------------------------------------------------------------------
+
+
+class PoolFull(StreamRouterError):
+    """Every stream actor is at `max_streams_per_actor` and the pool at `max_actors`."""
+
+    code = "pool_full"
+
+
+class LimitExceeded(StreamRouterError):
+    """A limit of the namespace was reached (open streams, bytes, opens per second)."""
+
+    code = "limit_exceeded"
+
+
+class RouterUnavailable(StreamRouterError):
+    """The router did not answer within the deadline; it may be restarting, or be gone."""
+
+    code = "router_unavailable"
+
+
+class RouterNotFound(StreamRouterError):
+    """No router of that name runs on the cluster."""
+
+    code = "router_not_found"
+
+
+class RouterExists(StreamRouterError):
+    """A router of that name runs already, with another configuration."""
+
+    code = "router_exists"
+
+
+class RayUnavailable(StreamRouterError):
+    """No Ray cluster could be reached or started."""
+
+    code = "ray_unavailable"
+
+
+class Draining(StreamRouterError):
+    """The router takes no new requests: it is being drained or stopped."""
+
+    code = "draining"
+
+
+class DeadlineExceeded(StreamRouterError):
+    """An answer did not come within its deadline."""
+
+    code = "deadline_exceeded"
+
+
+class ProtocolViolation(StreamRouterError):
+    """A frame from another process that the protocol does not allow (cut short, future seq…)."""
+
+    code = "protocol_violation"
+
+
+class ProviderError(StreamRouterError):
+    """An HTTP provider refused, failed, or cut its stream."""
+
+    code = "provider_error"
+
+
+def _by_code(base: type[StreamRouterError]) -> dict[str, type[StreamRouterError]]:
+    found = {base.code: base}
+    for sub in base.__subclasses__():
+        found.update(_by_code(sub))
+    return found
+
+
+ERRORS_BY_CODE: dict[str, type[StreamRouterError]] = _by_code(StreamRouterError)
+
+
+def from_wire(code: str, text: str) -> StreamRouterError:
+    """Return the error that `to_wire` described; an unknown code becomes the base class."""
+    return ERRORS_BY_CODE.get(code, StreamRouterError)(text)

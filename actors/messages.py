@@ -1,0 +1,383 @@
+"""The typed messages that come out, and the head-and-pieces form in which they travel inside.
+
+Field names and types are those of Letta's API (`letta/schemas/letta_message.py`, Letta 0.7.8), with
+`run_id` (the request ID), `seq_id`, and the later API's `stop_reason`, `usage_statistics`,
+`error_message` and `ping`.
+
+A streamed message is many pieces with the same id, date, name, otid, ... and one growing text. So
+inside, and on the wire, it is one `Head` (all that stays the same) and a row of pieces (text only,
+seldom an `extra` field such as the tool's name or the reasoning's signature). A head is packed
+once; a piece costs little more than its text. `Emission` is one piece with its head. Pydantic
+comes in where messages are handed to a user: `MessageFactory` makes models, `as_dict` plain dicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgpack
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    field_serializer,
+    model_serializer,
+)
+
+# --- what a user sees ---------------------------------------------------------------------------
+
+
+class LettaMessage(BaseModel):
+    """What all messages share. `seq_id` is the place in the request's log, counted from 1."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    date: datetime
+    name: str | None = None
+    message_type: str
+    otid: str | None = None
+    sender_id: str | None = None
+    run_id: str | None = None
+    seq_id: int | None = None
+    choice_index: int | None = None
+
+    @field_serializer("date")
+    def _date_to_iso(self, date: datetime) -> str:
+        return iso_seconds(date)
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The reference has no such keys; only requests that ask for all choices see the last one.
+        data: dict[str, Any] = handler(self)
+        for key in ("run_id", "seq_id", "choice_index"):
+            if data.get(key) is None:
+                data.pop(key, None)
+        return data
+
+
+class UserMessage(LettaMessage):
+    """A message sent by the user, as an agent loop reports it."""
+
+    message_type: Literal["user_message"] = "user_message"
+    content: str | list[dict[str, Any]]
+
+
+class SystemMessage(LettaMessage):
+    """A message of the system, as an agent loop reports it."""
+
+    message_type: Literal["system_message"] = "system_message"
+    content: str
+
+
+class ReasoningMessage(LettaMessage):
+    """A piece of the agent's reasoning: native (`reasoner_model`) or prompted inner thoughts."""
+
+    message_type: Literal["reasoning_message"] = "reasoning_message"
+    source: Literal["reasoner_model", "non_reasoner_model"] = "non_reasoner_model"
+    reasoning: str
+    signature: str | None = None
+
+
+class HiddenReasoningMessage(LettaMessage):
+    """Reasoning that the provider redacted (opaque data) or omitted (none)."""
+
+    message_type: Literal["hidden_reasoning_message"] = "hidden_reasoning_message"
+    state: Literal["redacted", "omitted"]
+    hidden_reasoning: str | None = None
+
+
+class ToolCallDelta(BaseModel):
+    """A piece of a tool call, or all of it. `name` comes with the first piece only."""
+
+    name: str | None = None
+    arguments: str | None = None
+    tool_call_id: str | None = None
+
+
+class ToolCallMessage(LettaMessage):
+    """A tool call. Keys that are null are left out of its JSON, as in the reference."""
+
+    message_type: Literal["tool_call_message"] = "tool_call_message"
+    tool_call: ToolCallDelta
+    provider_executed: bool | None = Field(None, description="True: the provider runs this tool itself.")
+
+    @model_serializer(mode="wrap")
+    def _leave_out_nulls(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data = {key: value for key, value in handler(self).items() if value is not None}
+        data["tool_call"] = {key: value for key, value in data["tool_call"].items() if value is not None}
+        return data
+
+
+class ToolReturnMessage(LettaMessage):
+    """What a tool gave back."""
+
+    message_type: Literal["tool_return_message"] = "tool_return_message"
+    tool_return: str
+    status: Literal["success", "error"]
+    tool_call_id: str
+    stdout: list[str] | None = None
+    stderr: list[str] | None = None
+    provider_executed: bool | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_provider_executed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        for key in ("run_id", "seq_id", "choice_index", "provider_executed"):
+            if data.get(key) is None:
+                data.pop(key, None)
+        return data
+
+
+class AssistantMessage(LettaMessage):
+    """What the agent says to its user."""
+
+    message_type: Literal["assistant_message"] = "assistant_message"
+    content: str | list[dict[str, Any]]
+
+
+class LegacyFunctionCallMessage(LettaMessage):
+    """A whole tool call in the style of the legacy API: `f({'a': 1})`."""
+
+    message_type: Literal["function_call"] = "function_call"
+    function_call: str
+
+
+class ErrorMessage(LettaMessage):
+    """An error in the stream, named. What came before stays valid."""
+
+    message_type: Literal["error_message"] = "error_message"
+    error_type: str
+    message: str
+    detail: str | None = None
+
+
+class StopReasonMessage(LettaMessage):
+    """The terminal: why the request ended. `provider_reason` is the provider's own word."""
+
+    message_type: Literal["stop_reason"] = "stop_reason"
+    stop_reason: str
+    provider_reason: str | None = None
+    detail: str | None = None
+
+
+class UsageStatisticsMessage(LettaMessage):
+    """Tokens of all steps together; comes with the terminal. `reported`: did a provider say them."""
+
+    message_type: Literal["usage_statistics"] = "usage_statistics"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    step_count: int = 1
+    reported: bool = False
+
+
+class PingMessage(LettaMessage):
+    """A keepalive, on request, while nothing else comes. Never in the log."""
+
+    message_type: Literal["ping"] = "ping"
+
+
+class GapMessage(LettaMessage):
+    """Retention has dropped what stood here: messages `first_seq_id` to `last_seq_id`."""
+
+    message_type: Literal["gap"] = "gap"
+    first_seq_id: int
+    last_seq_id: int
+
+
+Message = Annotated[
+    UserMessage
+    | SystemMessage
+    | ReasoningMessage
+    | HiddenReasoningMessage
+    | ToolCallMessage
+    | ToolReturnMessage
+    | AssistantMessage
+    | LegacyFunctionCallMessage
+    | ErrorMessage
+    | StopReasonMessage
+    | UsageStatisticsMessage
+    | PingMessage
+    | GapMessage,
+    Field(discriminator="message_type"),
+]
+
+_MODELS: dict[str, type[LettaMessage]] = {
+    "user_message": UserMessage,
+    "system_message": SystemMessage,
+    "reasoning_message": ReasoningMessage,
+    "hidden_reasoning_message": HiddenReasoningMessage,
+    "tool_call_message": ToolCallMessage,
+    "tool_return_message": ToolReturnMessage,
+    "assistant_message": AssistantMessage,
+    "function_call": LegacyFunctionCallMessage,
+    "error_message": ErrorMessage,
+    "stop_reason": StopReasonMessage,
+    "usage_statistics": UsageStatisticsMessage,
+    "ping": PingMessage,
+    "gap": GapMessage,
+}
+
+MESSAGE_ADAPTER: TypeAdapter[Message] = TypeAdapter(Message)
+"""Validates a message from a dict or JSON: `MESSAGE_ADAPTER.validate_python({...})`."""
+
+# Where a piece's text goes. Types that are not here come whole, all fields in the head.
+TEXT_FIELDS: dict[str, str] = {
+    "user_message": "content",
+    "system_message": "content",
+    "reasoning_message": "reasoning",
+    "hidden_reasoning_message": "hidden_reasoning",
+    "tool_return_message": "tool_return",
+    "assistant_message": "content",
+    "function_call": "function_call",
+}
+TOOL_CALL = "tool_call_message"
+
+
+# --- how it travels -----------------------------------------------------------------------------
+
+Fields = dict[str, Any]
+
+
+class Head:
+    """All that the pieces of one message have in common; made once per message.
+
+    `fields` are the message's constant fields as JSON values (`date` an ISO string). For a
+    `tool_call_message` they hold `tool_call_id`, not `tool_call`; a piece's text is its arguments,
+    and the extra field `tool_name` of the first piece is its name.
+    """
+
+    __slots__ = ("fields", "kind", "packed")
+
+    def __init__(self, kind: str, fields: Fields) -> None:
+        self.kind = kind
+        self.fields: Fields = {"message_type": kind, **fields}
+        self.packed: bytes = msgpack.packb(self.fields)
+
+    def __repr__(self) -> str:
+        return f"Head({self.kind}, otid={self.fields.get('otid')})"
+
+
+class Emission(NamedTuple):
+    """One piece of one message, as the interface gives it out.
+
+    `text` None: nothing for the text field (a tool call's name; a message that comes whole).
+    `extra`: fields of this piece alone (`tool_name`, `signature`).
+    """
+
+    head: Head
+    text: str | None = None
+    extra: Fields | None = None
+
+
+def as_dict(fields: Fields, text: str | None, extra: Fields | None, seq_id: int | None) -> Fields:
+    """Return one piece as the plain dict that its model would dump to (shape: Letta's JSON)."""
+    kind = fields["message_type"]
+    data = dict(fields)
+    if seq_id is not None:
+        data["seq_id"] = seq_id
+    if kind == TOOL_CALL:
+        call: Fields = {}
+        if extra and "tool_name" in extra:
+            call["name"] = extra["tool_name"]
+        if text is not None:
+            call["arguments"] = text
+        tool_call_id = data.pop("tool_call_id", None)
+        if tool_call_id is not None:
+            call["tool_call_id"] = tool_call_id
+        data["tool_call"] = call
+        return data
+    field = TEXT_FIELDS.get(kind)
+    if field is not None and (text is not None or field not in data):
+        data[field] = None if text is None and kind == "hidden_reasoning_message" else text or ""
+    if extra:
+        data.update(extra)
+    return data
+
+
+class MessageFactory:
+    """Makes the pydantic messages of one head: validates the head once, then copies per piece."""
+
+    __slots__ = ("_field", "_fields", "_is_call", "_prototype")
+
+    def __init__(self, fields: Fields) -> None:
+        kind = fields["message_type"]
+        self._fields = fields
+        self._is_call = kind == TOOL_CALL
+        self._field = TEXT_FIELDS.get(kind)
+        self._prototype = _MODELS[kind].model_validate(as_dict(fields, "", None, None))
+
+    def make(self, text: str | None, extra: Fields | None, seq_id: int | None) -> LettaMessage:
+        """Return the message of one piece."""
+        message = self._prototype.model_copy()
+        values = message.__dict__
+        values["seq_id"] = seq_id
+        if self._is_call:
+            values["tool_call"] = ToolCallDelta.model_construct(
+                name=extra.get("tool_name") if extra else None,
+                arguments=text,
+                tool_call_id=self._fields.get("tool_call_id"),
+            )
+            return message
+        if self._field is not None and (text is not None or self._field not in self._fields):
+            is_hidden = self._field == "hidden_reasoning"
+            values[self._field] = text if text is not None or is_hidden else ""
+        if extra:
+            values.update(extra)
+        return message
+
+
+def coalesce(emissions: Iterable[Emission]) -> Iterator[Emission]:
+    """Join adjacent pieces of one message: texts appended, extra fields merged."""
+    head: Head | None = None
+    texts: list[str] = []
+    extra: Fields = {}
+    for piece in emissions:
+        if head is not None and piece.head is not head:
+            yield Emission(head, "".join(texts) if texts else None, extra or None)
+            texts, extra = [], {}
+        head = piece.head
+        if piece.text is not None:
+            texts.append(piece.text)
+        if piece.extra:
+            extra = {**extra, **piece.extra}
+    if head is not None:
+        yield Emission(head, "".join(texts) if texts else None, extra or None)
+
+
+# --- ids and dates ------------------------------------------------------------------------------
+
+
+def otid_of(message_id: str, index: int) -> str | None:
+    """Return the offline threading id of the `index`-th message of a response.
+
+    The `message-` prefix is dropped, the rest read as a 128-bit number whose lowest seven bits
+    become the index, written as a UUID (shared rule of the reference's `generate_otid_from_id`).
+    Beyond 127 the index goes on into the bits above, so that no two messages of a response share
+    an otid (the reference raises there). None for an id that is not a UUID.
+    """
+    digits = message_id.removeprefix("message-").replace("-", "")
+    try:
+        number = int(digits, 16)
+    except ValueError:
+        return None
+    if number >> 128:
+        return None
+    number = (number & ~0x7F) | (index & 0x7F)
+    number ^= (index >> 7) << 7
+    text = f"{number & ((1 << 128) - 1):032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def iso_seconds(date: datetime) -> str:
+    """Return a date as ISO text in whole seconds; a naive date is taken as UTC."""
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return date.isoformat(timespec="seconds")

@@ -1,0 +1,367 @@
+"""A request's messages in order: the log.
+
+Theory. The log is a row of pieces numbered from 1 (`seq_id`). Neighbouring pieces of one message
+stand together in a segment, under their common head. Four positions move along the row, each only
+forward:
+
+    dropped_through <= released <= visible_through <= last_seq
+        |                 |              |               '- what was appended
+        |                 |              '- what readers may see: all but a terminal that no second
+        |                 |                 process has stored yet (see `session.py`)
+        |                 '- what every attached reader has consumed; beyond it lies `unread_bytes`,
+        |                    which is what the producer's credit is measured by
+        '- what retention or `drop_oldest` threw away; a reader from before it gets an explicit gap
+
+Reading destroys nothing. What lies behind `released` is compacted: the pieces of a segment become
+one text and their lengths, from which any slice can be had again, so that a cursor in the middle
+of a message stays valid and a late reader gets the same pieces as an early one.
+
+Pure: no Ray, no clock, no pydantic.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from actors.errors import ProtocolViolation
+from actors.messages import Emission, Fields, Head
+
+# What a piece costs in memory beside its characters: a str object, its place in a list.
+PIECE_OVERHEAD_BYTES = 64
+# Compaction goes through what was released in strides, so that each piece is touched once.
+COMPACT_STRIDE_BYTES = 32 * 1024
+# In the lengths of a compacted segment: a piece without text (a tool call's name, a whole message).
+NO_TEXT = 0xFFFF_FFFF
+
+Piece = str | None | tuple[str | None, Fields]
+"""A piece inside the log: its text, or nothing, or text with extra fields."""
+
+Extra = dict[int, Fields]
+
+
+def _cost(text: str | None) -> int:
+    if text is None:
+        return PIECE_OVERHEAD_BYTES
+    return (len(text) if text.isascii() else 3 * len(text)) + PIECE_OVERHEAD_BYTES
+
+
+def _text_of(piece: Piece) -> str | None:
+    return piece[0] if isinstance(piece, tuple) else piece
+
+
+class Segment:
+    """Neighbouring pieces of one message. Loose (a list of pieces) or compacted (one text)."""
+
+    __slots__ = ("costs_bytes", "extras", "first", "head", "lengths", "pieces", "text")
+
+    def __init__(self, head: Head, first: int) -> None:
+        self.head = head
+        self.first = first
+        self.pieces: list[Piece] | None = []
+        self.costs_bytes = 0
+        self.text = ""
+        self.lengths = array("I")
+        self.extras: Extra = {}
+
+    def __len__(self) -> int:
+        return len(self.lengths) if self.pieces is None else len(self.pieces)
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self) - 1
+
+    def compact(self) -> int:
+        """Join the pieces; return how many bytes that freed."""
+        if self.pieces is None:
+            return 0
+        texts: list[str] = []
+        for index, piece in enumerate(self.pieces):
+            text = piece
+            if isinstance(piece, tuple):
+                text = piece[0]
+                self.extras[index] = piece[1]
+            if text is None:
+                self.lengths.append(NO_TEXT)
+            else:
+                texts.append(text)  # type: ignore[arg-type]  # a tuple was taken apart above
+                self.lengths.append(len(text))
+        self.text = "".join(texts)
+        self.pieces = None
+        before = self.costs_bytes
+        self.costs_bytes = _cost(self.text) + 4 * len(self.lengths) + PIECE_OVERHEAD_BYTES * len(self.extras)
+        return before - self.costs_bytes
+
+    def cut_front(self, count_max: int, bytes_min: int) -> int:
+        """Drop pieces from the front, `count_max` at most, until `bytes_min` are freed; return the bytes."""
+        freed = 0
+        count = 0
+        if self.pieces is not None:
+            while count < count_max and freed < bytes_min:
+                freed += _cost(_text_of(self.pieces[count]))
+                count += 1
+            del self.pieces[:count]
+        else:
+            characters = 0
+            while count < count_max and freed < bytes_min:
+                length = self.lengths[count]
+                characters += 0 if length == NO_TEXT else length
+                freed += 4 + (0 if length == NO_TEXT else length)
+                count += 1
+            self.text = self.text[characters:]
+            del self.lengths[:count]
+            self.extras = {i - count: extra for i, extra in self.extras.items() if i >= count}
+        self.first += count
+        self.costs_bytes -= freed
+        return freed
+
+    def wire(self, start: int, stop: int) -> list[Any]:
+        """Return pieces `start` to `stop` (indexes) in the form that `read_wire` takes apart."""
+        if self.pieces is not None:
+            return [self.first + start, self.head.fields, self.pieces[start:stop]]
+        lengths = self.lengths
+        begin = sum(length for length in lengths[:start] if length != NO_TEXT)
+        end = begin + sum(length for length in lengths[start:stop] if length != NO_TEXT)
+        extras = {i - start: extra for i, extra in self.extras.items() if start <= i < stop}
+        return [self.first + start, self.head.fields, self.text[begin:end], lengths[start:stop].tolist(), extras]
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a read found: segments in wire form, how far they reach, and what is missing before."""
+
+    segments: list[list[Any]]
+    last_seq: int
+    gap: tuple[int, int] | None = None
+
+
+class Log:
+    """The messages of one request. All sizes in bytes, all positions are seq_ids (0: nothing yet)."""
+
+    __slots__ = (
+        "_compacted_through",
+        "_firsts",
+        "_segments",
+        "bytes_held",
+        "dropped_through",
+        "last_seq",
+        "released",
+        "unread_bytes",
+    )
+
+    def __init__(self) -> None:
+        self._segments: list[Segment] = []
+        self._firsts: list[int] = []
+        self.last_seq = 0
+        self.released = 0
+        self.dropped_through = 0
+        self.bytes_held = 0
+        self.unread_bytes = 0
+        self._compacted_through = 0
+
+    def append(self, emissions: Sequence[Emission]) -> int:
+        """Append pieces in order; return the seq_id of the last one."""
+        segments = self._segments
+        segment = segments[-1] if segments else None
+        added = 0
+        for head, text, extra in emissions:
+            if segment is None or segment.head is not head or segment.pieces is None:
+                segment = Segment(head, self.last_seq + 1)
+                segments.append(segment)
+                self._firsts.append(segment.first)
+                added += len(head.packed)
+                segment.costs_bytes = len(head.packed)
+            pieces: list[Piece] = segment.pieces  # type: ignore[assignment]  # loose: checked above
+            pieces.append(text if extra is None else (text, extra))
+            cost = (
+                PIECE_OVERHEAD_BYTES
+                if text is None
+                else (len(text) if text.isascii() else 3 * len(text)) + PIECE_OVERHEAD_BYTES
+            )
+            segment.costs_bytes += cost
+            added += cost
+            self.last_seq += 1
+        self.bytes_held += added
+        self.unread_bytes += added
+        return self.last_seq
+
+    def read(self, after: int, *, through: int, bytes_max: int, pieces_max: int = 1 << 30) -> Reading:
+        """Return what comes after `after`, at most about `bytes_max`, never beyond `through`.
+
+        At least one piece comes if there is one. Where the log no longer holds what comes next,
+        `gap` says (first, last) of what is missing and the segments begin behind it.
+        """
+        gap = None
+        if after < self.dropped_through:
+            gap = (after + 1, self.dropped_through)
+            after = self.dropped_through
+        found: list[list[Any]] = []
+        last = after
+        room = bytes_max
+        left = pieces_max
+        at = max(bisect_right(self._firsts, after + 1) - 1, 0)
+        segments = self._segments
+        while at < len(segments) and last < through and room > 0 and left > 0:
+            segment = segments[at]
+            start = last + 1 - segment.first
+            stop = min(len(segment), through + 1 - segment.first, start + left)
+            stop, used = self._fit(segment, start, stop, room)
+            if stop > start:
+                found.append(segment.wire(start, stop))
+                left -= stop - start
+                last = segment.first + stop - 1
+                room -= used
+            at += 1
+        return Reading(found, last, gap)
+
+    @staticmethod
+    def _fit(segment: Segment, start: int, stop: int, room: int) -> tuple[int, int]:
+        # Most segments fit whole; only then is the cost known without looking at each piece.
+        if segment.costs_bytes <= room:
+            return stop, segment.costs_bytes
+        used = len(segment.head.packed)
+        for index in range(start, stop):
+            if segment.pieces is not None:
+                used += _cost(_text_of(segment.pieces[index]))
+            else:
+                length = segment.lengths[index]
+                used += PIECE_OVERHEAD_BYTES + (0 if length == NO_TEXT else length)
+            if used > room:
+                return max(index, start + 1), used
+        return stop, used
+
+    def release(self, through: int) -> None:
+        """Note that every attached reader has consumed all up to `through`."""
+        through = min(through, self.last_seq)
+        if through <= self.released:
+            return
+        if through == self.last_seq:
+            self.unread_bytes = 0
+        else:
+            self.unread_bytes -= min(self._bytes_between(self.released, through), self.unread_bytes)
+        self.released = through
+        self._compact(through)
+
+    def _bytes_between(self, after: int, through: int) -> int:
+        total = 0
+        at = max(bisect_right(self._firsts, after + 1) - 1, 0)
+        for segment in self._segments[at:]:
+            if segment.first > through:
+                break
+            start = max(after + 1 - segment.first, 0)
+            stop = min(len(segment), through + 1 - segment.first)
+            if start == 0 and stop == len(segment):
+                total += segment.costs_bytes
+            elif segment.pieces is not None:
+                total += sum(_cost(_text_of(piece)) for piece in segment.pieces[start:stop])
+        return total
+
+    def _compact(self, through: int) -> None:
+        # The last segment may still grow, so it stays loose until something follows it.
+        at = max(bisect_right(self._firsts, self._compacted_through + 1) - 1, 0)
+        segments = self._segments
+        while at < len(segments) - 1 and segments[at].last <= through:
+            self.bytes_held -= segments[at].compact()
+            self._compacted_through = segments[at].last
+            at += 1
+
+    def compact_all(self) -> None:
+        """Compact everything, the last segment too: the log has ended."""
+        for segment in self._segments:
+            self.bytes_held -= segment.compact()
+        self._compacted_through = self.last_seq
+
+    def drop(self, bytes_max: int, *, through: int) -> int:
+        """Drop the oldest segments until at most `bytes_max` are held; none beyond `through`.
+
+        Returns the bytes dropped. What is dropped counts as released.
+        """
+        dropped = 0
+        gone = 0
+        last = self.dropped_through
+        for segment in self._segments:
+            surplus = self.bytes_held - dropped - bytes_max
+            if surplus <= 0 or segment.first > through:
+                break
+            if segment.last <= through and segment is not self._segments[-1]:
+                dropped += segment.costs_bytes
+                gone += 1
+                last = segment.last
+                continue
+            freed = segment.cut_front(min(through + 1 - segment.first, len(segment) - 1), surplus)
+            dropped += freed
+            last = segment.first - 1 if freed else last
+            break
+        if dropped:
+            self.bytes_held -= dropped
+            del self._segments[:gone]
+            del self._firsts[:gone]
+            self._firsts[0] = self._segments[0].first
+            self.dropped_through = last
+            self._compacted_through = max(self._compacted_through, last)
+            if last > self.released:
+                self.released = last
+                self.unread_bytes = self._bytes_between(last, self.last_seq)
+        return dropped
+
+    # --- as one block of bytes --------------------------------------------------------------
+
+    def pack(self) -> bytes:
+        """Return the whole log, compacted, as bytes that `unpack` restores."""
+        self.compact_all()
+        segments = [segment.wire(0, len(segment)) for segment in self._segments]
+        packed: bytes = msgpack.packb([self.dropped_through, self.last_seq, self.released, segments])
+        return packed
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Log:
+        """Restore what `pack` gave. Raises ProtocolViolation for anything else."""
+        try:
+            dropped_through, last_seq, released, segments = msgpack.unpackb(data, strict_map_key=False)
+            log = cls()
+            log.dropped_through = dropped_through
+            log.released = released
+            for first, fields, text, lengths, extras in segments:
+                head = Head(fields.pop("message_type"), fields)
+                segment = Segment(head, first)
+                segment.pieces = None
+                segment.text = text
+                segment.lengths = array("I", lengths)
+                segment.extras = extras
+                segment.costs_bytes = _cost(text) + 4 * len(lengths) + len(head.packed)
+                log._segments.append(segment)
+                log._firsts.append(first)
+                log.bytes_held += segment.costs_bytes
+            log.last_seq = last_seq
+            log._compacted_through = last_seq
+        except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
+            raise ProtocolViolation(f"a packed log of {len(data)} bytes cannot be read: {error}") from error
+        return log
+
+
+def read_wire(segment: Sequence[Any]) -> tuple[int, Fields, list[Piece]]:
+    """Take one segment of a `Reading` apart: seq_id of the first piece, head fields, pieces.
+
+    Raises ProtocolViolation where the shape is wrong.
+    """
+    if len(segment) == 3:
+        first, fields, pieces = segment
+        return first, fields, pieces
+    if len(segment) != 5:
+        raise ProtocolViolation(f"a segment has 3 or 5 parts, this one {len(segment)}")
+    first, fields, text, lengths, extras = segment
+    pieces = []
+    at = 0
+    for index, length in enumerate(lengths):
+        piece: Piece = None
+        if length != NO_TEXT:
+            piece = text[at : at + length]
+            at += length
+        extra = extras.get(index) if extras else None
+        pieces.append(piece if extra is None else (piece, extra))
+    return first, fields, pieces

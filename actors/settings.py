@@ -117,6 +117,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(sorted(known))}"
             lines.append(f"{path}: unknown key{hint}")
+        elif problem["type"] == "value_error":
+            # Our own validators say what came by themselves.
+            lines.append(f"{path}: {problem['ctx']['error']}")
         else:
             shown = repr(problem.get("input"))
             lines.append(f"{path}: {problem['msg']} (got {shown[:80]})")

@@ -1,0 +1,217 @@
+"""What a router is started with: YAML in, one frozen pydantic model out.
+
+Every key has a default, so an empty file is a valid configuration; unknown keys are refused with
+their path and the nearest right one. The files in `configs/` show every key with its meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from actors.errors import ConfigError
+from actors.settings import StreamSettings, explain
+
+DEFAULT_CONFIG = "local"
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RayConfig(_Section):
+    """How to come by Ray. Not looked at where Ray is initialised already: that one is used as it is."""
+
+    address: str | None = Field(
+        "local",
+        min_length=1,
+        description="local: a Ray of our own, inside this process's lifetime. auto or host:port: a running cluster. "
+        "None: whatever Ray finds by its own rules (RAY_ADDRESS, a running cluster, else a Ray of our own).",
+    )
+    num_cpus: int | None = Field(None, ge=0, description="CPUs of a Ray of our own; None: the machine's.")
+    include_dashboard: bool = Field(default=False, description="Start the dashboard of a Ray of our own.")
+    worker_niceness: int = Field(
+        0,
+        ge=0,
+        le=19,
+        description="Nice value of a local Ray's workers. Ray's own 15 lets a busy driver starve the actors.",
+    )
+    log_to_driver: bool = Field(default=False, description="Copy the actors' output to the driver's terminal.")
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether a Ray is started for us alone."""
+        return self.address == "local"
+
+
+class StreamActorsConfig(_Section):
+    """The pool of stream actors of one router actor, and how requests are put on them."""
+
+    max_actors: int = Field(4, ge=1, description="The pool never grows beyond this many actors per router.")
+    warm_actors: int = Field(2, ge=0, description="Started ahead and kept, so that an open need not wait for a start.")
+    max_streams_per_actor: int = Field(512, ge=1, description="1: strict isolation, one actor a request.")
+    when_pool_full: Literal["wait", "refuse"] = Field(
+        "wait", description="wait: an open waits up to open_timeout_s for a place. refuse: PoolFull at once."
+    )
+    open_timeout_s: float = Field(30.0, gt=0)
+    idle_ttl_s: float = Field(
+        300.0, gt=0, description="An actor without requests for so long goes, down to warm_actors."
+    )
+    recycle_after_requests: int = Field(
+        10_000, ge=1, description="An actor that has served so many requests is replaced when it is empty."
+    )
+    num_cpus: float = Field(0.0, ge=0, description="CPUs that Ray reserves for each stream actor.")
+    memory_bytes: int | None = Field(None, gt=0, description="Memory that Ray reserves for each stream actor.")
+    resources: dict[str, float] = Field(default_factory=dict, description="Custom resources of each stream actor.")
+    spread: bool = Field(default=False, description="Spread the actors over the nodes of the cluster.")
+
+    @model_validator(mode="after")
+    def _warm_within_max(self) -> Self:
+        if self.warm_actors > self.max_actors:
+            raise ValueError(
+                f"warm_actors is {self.warm_actors} but max_actors is {self.max_actors}: "
+                "lower warm_actors or raise max_actors"
+            )
+        return self
+
+
+class LimitsConfig(_Section):
+    """What one router name takes on before it refuses (each router actor holds its share)."""
+
+    open_requests_max: int = Field(20_000, ge=1, description="Open requests; more are refused with LimitExceeded.")
+    opens_per_s_max: float | None = Field(None, gt=0, description="New requests per second; None: no such limit.")
+    request_id_bytes_max: int = Field(256, ge=1, le=65_536, description="Length of a request ID in UTF-8.")
+
+
+class PublisherConfig(_Section):
+    """What a publishing process keeps so that it can replay after a crash."""
+
+    replay_bytes_max: int = Field(256 * 1024 * 1024, gt=0, description="Held in memory per process; more goes to disk.")
+    spill_dir: str | None = Field(None, min_length=1, description="Where to; None: the system's temporary folder.")
+
+
+class RouterConfig(_Section):
+    """All of a router's configuration. Frozen: a running router's configuration never changes half."""
+
+    name: str = Field("agents", pattern=_NAME, description="What StreamRouter.connect(name=...) looks for.")
+    namespace: str = Field("agent-stream-router", pattern=_NAME, description="The Ray namespace of all actors.")
+    routers: int = Field(1, ge=1, le=256, description="Router actors side by side; each has its own stream actors.")
+    detached: bool = Field(default=False, description="The routers outlive the process that started them.")
+    ray: RayConfig = Field(default_factory=RayConfig)
+    stream_actors: StreamActorsConfig = Field(default_factory=StreamActorsConfig)
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    publisher: PublisherConfig = Field(default_factory=PublisherConfig)
+    streams: StreamSettings = Field(
+        default_factory=StreamSettings, description="The settings of requests that bring none of their own."
+    )
+
+    @model_validator(mode="after")
+    def _detached_needs_a_cluster(self) -> Self:
+        if self.detached and self.ray.is_embedded:
+            raise ValueError(
+                "detached routers need a Ray that outlives this process: set ray.address to 'auto' or host:port, "
+                "or leave detached false"
+            )
+        return self
+
+    @classmethod
+    def load(cls, source: str | Path | RouterConfig | None = None) -> RouterConfig:
+        """Return a configuration from a path or a packaged name, or pass a configuration through."""
+        return source if isinstance(source, RouterConfig) else load_config(source or DEFAULT_CONFIG)
+
+
+def load_config(path: str | Path) -> RouterConfig:
+    """Read and validate a configuration file.
+
+    A path that does not exist, but whose last part names a packaged configuration (`local`,
+    `local.yaml`, `configs/local.yaml`), means the packaged one, so that the same call works in a
+    checkout and where the package is installed.
+
+    Raises ConfigError: no such file (naming those that are there), not YAML (with line and column),
+    an unknown key (with its path and the nearest right one), a wrong value.
+    """
+    file = find_config(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}") from None
+    return parse_config(text, str(file))
+
+
+def parse_config(text: str, source: str = "configuration") -> RouterConfig:
+    """Validate YAML text; `source` is what errors call it. Raises ConfigError."""
+    try:
+        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that also refuses double keys
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f"{_place(source, error)}: not valid YAML: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML: {error}") from None
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}: expected keys and values at the top, got {type(data).__name__}")
+    try:
+        return RouterConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {explain(error, RouterConfig)}") from None
+
+
+def find_config(path: str | Path) -> Path:
+    """Return the file that a path or a packaged name means; ConfigError where there is none."""
+    wanted = Path(path).expanduser()
+    if wanted.is_file():
+        return wanted
+    packaged = packaged_configs()
+    if str(wanted.parent) in {".", "configs"} and wanted.stem in packaged and wanted.suffix in {"", ".yaml", ".yml"}:
+        return packaged[wanted.stem]
+    if wanted.is_dir():
+        what = f"{wanted}: is a folder, not a configuration file"
+        beside = sorted(file.name for file in wanted.glob("*.y*ml"))
+    else:
+        what = f"{wanted}: no such configuration file"
+        beside = sorted(file.name for file in wanted.parent.glob("*.y*ml")) if wanted.parent.is_dir() else []
+    there = f"there are {', '.join(beside)} in {wanted if wanted.is_dir() else wanted.parent}; " if beside else ""
+    raise ConfigError(f"{what}; {there}packaged ones are {', '.join(packaged) or 'missing'}")
+
+
+def packaged_configs() -> dict[str, Path]:
+    """Return the configurations that come with the package, by name, in order of name."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "configs", here.parent / "configs"):  # installed; a checkout
+        if folder.is_dir():
+            return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def _place(source: str, error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    return f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML's safe loader, where a key given twice is an error and 1e6 is a number.
+
+    Plain YAML 1.1 takes the last of two equal keys in silence and reads `1e6` as text.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            if isinstance(key, Hashable):
+                seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)

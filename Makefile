@@ -1,0 +1,66 @@
+# Every target sets up .venv by itself; the second time that costs nothing.
+#   make demo ARGS="--agents 200"      PYTHON=python3.12 make test
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+SEEDS  ?= 100000
+
+# The stamp bears the sum of pyproject.toml: new dependencies mean a new installation, nothing else does.
+STAMP := $(VENV)/.installed-$(shell cksum < pyproject.toml | cut -d ' ' -f 1)
+
+.PHONY: help demo test lint format bench simulate loadtest chaos clean
+
+help:
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+demo: $(STAMP)      ## 24 recorded agents through a router on a local Ray, live in the terminal
+	@$(BIN)/stream-router demo $(ARGS)
+
+test: $(STAMP)      ## the tests (ARGS are pytest's)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)      ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP)    ## let ruff put the code into its form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(STAMP)     ## throughput and latency against the alternatives; figures into out/bench.json
+	@mkdir -p out
+	@$(BIN)/python -m benchmarks --json out/bench.json $(ARGS)
+
+simulate: $(STAMP)  ## the protocol under simulated faults (SEEDS=100000)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+loadtest: $(STAMP)  ## 1,000 streams without faults; report in out/loadtest.html
+	@mkdir -p out
+	@$(BIN)/stream-router loadtest configs/loadtest/steady.yaml --json out/loadtest.json --html out/loadtest.html $(ARGS)
+
+chaos: $(STAMP)     ## 300 streams under every kind of fault; report in out/chaos.html
+	@mkdir -p out
+	@$(BIN)/stream-router loadtest configs/loadtest/chaos.yaml --json out/chaos.json --html out/chaos.html $(ARGS)
+
+clean:              ## remove .venv, caches and out/
+	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(STAMP):
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) was not found. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once; about a minute) ..."
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,loadtest]'
+	@rm -f $(VENV)/.installed-*
+	@touch $@

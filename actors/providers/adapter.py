@@ -1,0 +1,127 @@
+"""What every provider adapter is, and how they all read values they cannot trust.
+
+An adapter turns one decoded provider event into deltas (`actors/deltas.py`). Adapters share one
+attitude to what a provider sends:
+
+- The event itself must be a JSON object; anything else is MalformedChunk.
+- Inside it, nothing is taken for granted. A value of the wrong kind is left out, or named in an
+  `Unknown` where it stood in for content. No shape of event makes an adapter raise.
+- What is known and carries nothing for the reader (log probabilities, moderation scores, padding)
+  is passed over in silence; what is not known is named, so that it can be counted and reported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from actors.deltas import Delta, StreamError
+from actors.errors import MalformedChunk
+
+Event = Mapping[str, Any]
+
+_SHOWN_CHARS_MAX = 200
+_DIGITS_MAX = 9
+
+
+class Adapter(Protocol):
+    """Turns the events of one provider stream into deltas. One instance a response, or several in a row."""
+
+    def feed(self, event: Event) -> list[Delta]:
+        """Return the deltas of one decoded JSON event, in the order in which a reader should see them.
+
+        Raises MalformedChunk where `event` is no JSON object, and nothing else.
+        """
+        ...
+
+    def close(self) -> list[Delta]:
+        """Return what was held back; call it once, when the stream is over."""
+        ...
+
+
+def as_object(event: object) -> dict[str, Any]:
+    """Return an event as a dict; raise MalformedChunk where it is no JSON object."""
+    if isinstance(event, dict):
+        return event
+    if isinstance(event, Mapping):
+        return dict(event)
+    shown = shorten(repr(event))
+    raise MalformedChunk(
+        f"expected a JSON object as the chunk, got {type(event).__name__}: {shown}; "
+        "check that each chunk is one whole provider event"
+    )
+
+
+def as_text(value: object) -> str | None:
+    """Return a non-empty string, or None for all else."""
+    return value if isinstance(value, str) and value else None
+
+
+def as_id(value: object) -> str | None:
+    """Return an id as text; None where it is missing or empty. A number is an id too."""
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def as_index(value: object) -> int | None:
+    """Return an index, also one sent as a float or as digits; None for all else."""
+    count = as_count(value)
+    if count is None and isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _DIGITS_MAX:
+        return int(value)
+    return count
+
+
+def as_count(value: object) -> int | None:
+    """Return a whole number that is not negative (a token count, an index); None for all else."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    return None
+
+
+def as_dict(value: object) -> dict[str, Any]:
+    """Return a JSON object, or an empty one for all else."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_json_text(value: object) -> str:
+    """Return a string as it is, anything else as JSON text (empty where it nests beyond what can be written)."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (RecursionError, ValueError, TypeError):
+        return ""
+
+
+def shorten(text: str) -> str:
+    """Return text cut to what fits into one line of a report."""
+    return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"
+
+
+def describe(event: Mapping[str, Any]) -> str:
+    """Return the keys of an event that nobody knows, for an `Unknown`."""
+    return shorten(f"event with keys {', '.join(map(str, event))}" if event else "event without keys")
+
+
+def error_delta(error: object) -> StreamError:
+    """Return the StreamError of a provider's error value: an object, a string, or whatever it sent.
+
+    The kind is the provider's own word (`type`, `status` or `code`); a code that the text does not
+    hold is added to it in brackets, since some providers put the only useful word there.
+    """
+    if not isinstance(error, Mapping):
+        return StreamError(as_text(error) or as_json_text(error))
+    words = [as_id(error.get(key)) for key in ("type", "status", "code")]
+    known = [word for word in words if word is not None and word != "error"]
+    text = as_text(error.get("message")) or as_text(error.get("error")) or as_json_text(error)
+    kind = known[0] if known else "provider_error"
+    code = words[2]
+    if code is not None and code != kind and code not in text:
+        text = f"{text} ({code})"
+    return StreamError(text, kind)

@@ -99,10 +99,15 @@ class ToolReturn:
 
 @dataclass(slots=True)
 class Finish:
-    """The provider's finish reason, in the provider's own word."""
+    """The provider's finish reason, in the provider's own word.
+
+    `detail` is what the provider says beside it: the stop sequence that was met, why a response is
+    incomplete, a sentence for people. None where it says no more.
+    """
 
     reason: str
     choice: int = 0
+    detail: str | None = None
 
 
 @dataclass(slots=True)

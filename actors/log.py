@@ -137,6 +137,7 @@ class Reading:
 
     segments: list[list[Any]]
     last_seq: int
+    cost_bytes: int
     gap: tuple[int, int] | None = None
 
 
@@ -217,7 +218,7 @@ class Log:
                 last = segment.first + stop - 1
                 room -= used
             at += 1
-        return Reading(found, last, gap)
+        return Reading(found, last, bytes_max - room, gap)
 
     @staticmethod
     def _fit(segment: Segment, start: int, stop: int, room: int) -> tuple[int, int]:

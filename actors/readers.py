@@ -1,0 +1,128 @@
+"""The reading processes of one stream actor, their subscriptions, and which of them are ready.
+
+Theory. A reader is a process, not a stream: all its subscriptions on this actor share one long
+poll, so the cost of reading follows what is ready, not what is open. A subscription has two
+cursors: `sent` (what has left in an answer) and the session's cursor for it (what the user has
+consumed, which is the cumulative acknowledgement). Between them lies at most
+`SUBSCRIPTION_BYTES_MAX`; a user who stops reading therefore stops being sent to, and through the
+session's credit stops their own producer, and nobody else.
+
+Polls are numbered. An answer that was lost on the way is asked for again under its number and
+given again as it was; that is all the memory a reader costs, one answer.
+
+Pure: `answer` returns None where a real process would wait; the shell waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from actors.session import Session
+from actors.wire import pack
+
+ANSWER_BYTES_MAX = 80 * 1024
+# What one subscription may put into one answer before the next has its turn.
+TURN_BYTES = 16 * 1024
+SUBSCRIPTION_BYTES_MAX = 256 * 1024
+
+OPEN, ENDED, UNKNOWN = 0, 1, 2
+"""States of a subscription in an answer: more may come; that was all; no such request here."""
+
+
+class Subscription:
+    """One reader's place in one request."""
+
+    __slots__ = ("_sent_bytes", "_unconsumed", "ended", "number", "reader", "sent", "session")
+
+    def __init__(self, reader: Reader, number: int, session: Session, after: int) -> None:
+        self.reader = reader
+        self.number = number
+        self.session = session
+        self.sent = after
+        self.ended = False
+        self._unconsumed: deque[tuple[int, int]] = deque()
+        self._sent_bytes = 0
+
+    @property
+    def has_news(self) -> bool:
+        """True when an answer would have something for this subscription."""
+        if self._sent_bytes >= SUBSCRIPTION_BYTES_MAX:
+            return False
+        return self.session.visible_through > self.sent or (self.session.complete and not self.ended)
+
+    def note_sent(self, through: int, size_bytes: int) -> None:
+        self.sent = through
+        self._unconsumed.append((through, size_bytes))
+        self._sent_bytes += size_bytes
+
+    def consumed(self, cursor: int) -> None:
+        """The user has consumed all up to `cursor`; an answer from the future is clipped."""
+        while self._unconsumed and self._unconsumed[0][0] <= cursor:
+            self._sent_bytes -= self._unconsumed.popleft()[1]
+
+
+class Reader:
+    """One reading process: its subscriptions, those that are ready, its last answer."""
+
+    __slots__ = ("_answer", "_poll_no", "_ready", "_unknown", "last_seen", "reader_id", "subscriptions")
+
+    def __init__(self, reader_id: str, now: float) -> None:
+        self.reader_id = reader_id
+        self.last_seen = now
+        self.subscriptions: dict[int, Subscription] = {}
+        self._ready: dict[Subscription, None] = {}
+        self._unknown: list[int] = []
+        self._poll_no = 0
+        self._answer: bytes | None = None
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._ready or self._unknown)
+
+    def mark_ready(self, subscription: Subscription) -> bool:
+        """Queue a subscription if it has news; True if the reader had none before."""
+        if subscription in self._ready or not subscription.has_news:
+            return False
+        was_idle = not self.has_news
+        self._ready[subscription] = None
+        return was_idle
+
+    def mark_unknown(self, number: int) -> None:
+        self._unknown.append(number)
+
+    def forget(self, subscription: Subscription) -> None:
+        self._ready.pop(subscription, None)
+        self.subscriptions.pop(subscription.number, None)
+
+    def answer(self, poll_no: int) -> bytes | None:
+        """Return the answer to poll `poll_no`, packed; None when there is no news yet.
+
+        The same number again gives the same answer again. An answer is a list of
+        (number, state, gap or None, epoch, segments).
+        """
+        if poll_no == self._poll_no and self._answer is not None:
+            return self._answer
+        if not self.has_news:
+            return None
+        parts: list[Any] = [(number, UNKNOWN, None, 0, []) for number in self._unknown]
+        self._unknown.clear()
+        room = ANSWER_BYTES_MAX
+        ready = self._ready
+        while ready and room > 0:
+            subscription = next(iter(ready))
+            del ready[subscription]
+            session = subscription.session
+            reading = session.read(subscription.sent, min(TURN_BYTES, room))
+            subscription.note_sent(reading.last_seq, reading.cost_bytes)
+            room -= reading.cost_bytes
+            state = OPEN
+            if session.complete and reading.last_seq >= session.log.last_seq:
+                state = ENDED
+                subscription.ended = True
+            parts.append((subscription.number, state, reading.gap, session.epoch, reading.segments))
+            if subscription.has_news:
+                ready[subscription] = None
+        self._poll_no = poll_no
+        self._answer = pack(parts)
+        return self._answer

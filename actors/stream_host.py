@@ -1,0 +1,387 @@
+"""The pure part of a stream actor: its sessions and its readers; events in, instructions out.
+
+Events are envelopes from the router, operations of readers, and the time. What a shell must then
+do is named, not done: `take_reports` gives what the router should hear, `take_wakes` which readers'
+long polls now have an answer, `due_at` when `tick` is wanted. Nothing here waits, polls or knows Ray.
+
+Work follows what happens: an envelope touches its session and that session's subscriptions; an
+open, silent stream costs nothing but one place in the heap of deadlines, which is looked at again
+only when that deadline comes, however often it has moved meanwhile.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from actors import wire
+from actors.errors import ProtocolViolation, UnknownRequest
+from actors.log import Log, Reading
+from actors.readers import Reader, Subscription
+from actors.session import NEVER, Session
+from actors.settings import StreamSettings
+from actors.wire import Envelope, Phase, Report
+
+# What may be on the way to this actor, all its streams together, and the share of one stream.
+IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024
+WINDOW_BYTES_MIN = 4 * 1024
+WINDOW_BYTES_MAX = 256 * 1024
+
+# A reading process that has not polled for so long is gone; its cursors no longer hold anything back.
+READER_TIMEOUT_S = 45.0
+
+SUBSCRIBE, CONSUMED, DROP = range(3)
+"""Operations of a reader: (SUBSCRIBE, number, request_id, after), (CONSUMED, number, cursor), (DROP, number)."""
+
+
+@lru_cache(maxsize=1024)
+def _settings_from(packed: bytes) -> StreamSettings:
+    # Many requests share their settings; each distinct set is validated once.
+    return StreamSettings.model_validate(wire.unpack(packed))
+
+
+class StreamHost:
+    """All sessions and readers of one stream actor."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.readers: dict[str, Reader] = {}
+        self.requests_served = 0
+        self.chunks = 0
+        self._subscriptions: dict[str, dict[Subscription, None]] = {}
+        self._reports: dict[str, Report | None] = {}
+        self._wakes: dict[str, None] = {}
+        self._awaited: dict[str, int] = {}
+        self._deadlines: list[tuple[float, str]] = []
+        self._scheduled: dict[str, float] = {}
+        self._window_bytes = WINDOW_BYTES_MAX
+
+    # --- from the router --------------------------------------------------------------------
+
+    def handle(self, envelopes: Iterable[Envelope], now: float) -> None:
+        """Take envelopes in order. Raises ProtocolViolation for one that has no known shape."""
+        for envelope in envelopes:
+            try:
+                kind, request_id, epoch = envelope[0], envelope[1], envelope[2]
+                handler = self._HANDLERS[kind]
+            except (LookupError, TypeError) as error:
+                raise ProtocolViolation(f"an envelope of unknown shape: {str(envelope)[:80]!r}") from error
+            handler(self, request_id, epoch, envelope, now)
+
+    def _open(self, request_id: str, epoch: int, envelope: Envelope, now: float) -> None:
+        session = self.sessions.get(request_id)
+        if session is not None and session.epoch >= epoch:
+            self._report(session)  # opened already: the answer to the first time was lost
+            return
+        settings, publisher_id, date, age_s, released, start_seq = envelope[3:]
+        session = Session(
+            request_id,
+            epoch,
+            _settings_from(settings),
+            now,
+            settings_packed=settings,
+            publisher_id=publisher_id,
+            date=date,
+            age_s=age_s,
+            released=released,
+            start_seq=start_seq,
+        )
+        self._adopt(session, now)
+        self.requests_served += 1
+        session.grant(self._window_bytes)
+        self._report(session)
+
+    def _adopt(self, session: Session, now: float) -> None:
+        """Put a session in the place of an older incarnation, whose subscriptions must start anew."""
+        old = self.sessions.get(session.request_id)
+        if old is not None:
+            self._forget(old)
+        self.sessions[session.request_id] = session
+        self._window_bytes = max(WINDOW_BYTES_MIN, min(WINDOW_BYTES_MAX, IN_FLIGHT_BYTES_MAX // len(self.sessions)))
+        self._schedule(session, now)
+
+    def _data(self, request_id: str, epoch: int, envelope: Envelope, now: float) -> None:
+        session = self.sessions.get(request_id)
+        if session is None or session.epoch < epoch:
+            self._reports[request_id] = Report(request_id, epoch, Phase.UNKNOWN)
+            return
+        if session.epoch > epoch:
+            return  # of an incarnation that is over
+        _, _, _, first_seq, blob = envelope
+        items = wire.unpack_list(blob)
+        self.chunks += len(items)
+        was_sealed = session.sealed
+        had_before = first_seq < session.next_seq
+        gained = session.feed(epoch, first_seq, items, now)
+        if session.sealed:
+            self._report(session)
+            if not was_sealed:
+                self._schedule(session, now)
+        elif session.grant(self._window_bytes) or session.gap or had_before:
+            # Had before: the answer to the first time was lost, and with it perhaps a report.
+            self._report(session)
+        if gained:
+            self._news(session)
+
+    def _end(self, request_id: str, epoch: int, envelope: Envelope, now: float) -> None:
+        session = self._current(request_id, epoch)
+        if session is not None:
+            reason, detail, after_seq = envelope[3:]
+            session.end(reason, detail, after_seq, now)
+            self._report(session)
+            self._schedule(session, now)
+            self._news(session)
+
+    def _cancel_after_step(self, request_id: str, epoch: int, _envelope: Envelope, _now: float) -> None:
+        session = self._current(request_id, epoch)
+        if session is not None:
+            session.cancel_after_step()
+
+    def _stored(self, request_id: str, epoch: int, _envelope: Envelope, _now: float) -> None:
+        session = self.sessions.get(request_id)
+        if session is not None and session.epoch == epoch and session.sealed:
+            session.confirm_stored()
+            self._news(session)
+
+    def _restore(self, request_id: str, epoch: int, envelope: Envelope, now: float) -> None:
+        session = self.sessions.get(request_id)
+        if session is None or session.epoch < epoch:
+            stop_reason, log, ttl_s = envelope[3:]
+            self._adopt(Session.restored(request_id, epoch, stop_reason, Log.unpack(log), now + ttl_s), now)
+        self._report(self.sessions[request_id])
+
+    def _forget_request(self, request_id: str, epoch: int, _envelope: Envelope, _now: float) -> None:
+        session = self.sessions.get(request_id)
+        if session is not None and session.epoch <= epoch:
+            self._forget(session)
+
+    _HANDLERS = {  # noqa: RUF012  # a table, never written to
+        wire.DATA: _data,
+        wire.OPEN: _open,
+        wire.END: _end,
+        wire.CANCEL_AFTER_STEP: _cancel_after_step,
+        wire.STORED: _stored,
+        wire.RESTORE: _restore,
+        wire.FORGET: _forget_request,
+    }
+
+    def _current(self, request_id: str, epoch: int) -> Session | None:
+        session = self.sessions.get(request_id)
+        if session is None or session.epoch < epoch:
+            self._reports[request_id] = Report(request_id, epoch, Phase.UNKNOWN)
+            return None
+        return session if session.epoch == epoch else None
+
+    def _forget(self, session: Session) -> None:
+        """Drop a session; its subscriptions are told that it is not here."""
+        self.sessions.pop(session.request_id, None)
+        self._scheduled.pop(session.request_id, None)
+        for subscription in list(self._subscriptions.pop(session.request_id, ())):
+            reader = subscription.reader
+            reader.forget(subscription)
+            if not subscription.ended:
+                reader.mark_unknown(subscription.number)
+                self._wakes[reader.reader_id] = None
+
+    # --- from readers -----------------------------------------------------------------------
+
+    def reader(self, reader_id: str, now: float) -> Reader:
+        """Return a reading process, made known at its first word."""
+        found = self.readers.get(reader_id)
+        if found is None:
+            found = self.readers[reader_id] = Reader(reader_id, now)
+            heapq.heappush(self._deadlines, (now + READER_TIMEOUT_S, "\0" + reader_id))
+        found.last_seen = now
+        return found
+
+    def operate(self, reader_id: str, operations: Iterable[Sequence[Any]], now: float) -> None:
+        """Apply a reader's operations; a wrong one raises ProtocolViolation and those before it hold."""
+        reader = self.reader(reader_id, now)
+        for operation in operations:
+            try:
+                kind, number = operation[0], operation[1]
+                if kind == CONSUMED:
+                    self._consumed(reader, number, operation[2], now)
+                elif kind == SUBSCRIBE:
+                    self._subscribe(reader, number, operation[2], operation[3], now)
+                elif kind == DROP:
+                    self._drop(reader, number)
+                else:
+                    raise ProtocolViolation(f"a reader's operation of unknown kind {kind!r}")
+            except (LookupError, TypeError, AttributeError) as error:
+                raise ProtocolViolation(f"a reader's operation of unknown shape: {str(operation)[:80]!r}") from error
+
+    def _subscribe(self, reader: Reader, number: int, request_id: str, after: int, now: float) -> None:
+        old = reader.subscriptions.get(number)
+        if old is not None:
+            if old.session.request_id == request_id and self.sessions.get(request_id) is old.session:
+                return  # the same word a second time
+            self._drop(reader, number)
+        session = self.sessions.get(request_id)
+        if session is None:
+            reader.mark_unknown(number)
+            self._wakes[reader.reader_id] = None
+            return
+        subscription = Subscription(reader, number, session, max(after, 0))
+        reader.subscriptions[number] = subscription
+        self._subscriptions.setdefault(request_id, {})[subscription] = None
+        self._note_consumed(session, subscription, min(after, session.log.last_seq), now)
+        if reader.mark_ready(subscription):
+            self._wakes[reader.reader_id] = None
+
+    def _consumed(self, reader: Reader, number: int, cursor: int, now: float) -> None:
+        subscription = reader.subscriptions.get(number)
+        if subscription is None:
+            return
+        # Nobody can have consumed what was not sent: such an acknowledgement is clipped, not believed.
+        cursor = min(cursor, subscription.sent)
+        subscription.consumed(cursor)
+        self._note_consumed(subscription.session, subscription, cursor, now)
+        if reader.mark_ready(subscription):
+            self._wakes[reader.reader_id] = None
+
+    def _note_consumed(self, session: Session, key: object, cursor: int, now: float) -> None:
+        session.consume(key, cursor, now)
+        if not session.sealed and session.grant(self._window_bytes):
+            self._report(session)
+
+    def _drop(self, reader: Reader, number: int) -> None:
+        subscription = reader.subscriptions.get(number)
+        if subscription is None:
+            return
+        reader.forget(subscription)
+        session = subscription.session
+        of_request = self._subscriptions.get(session.request_id)
+        if of_request is not None:
+            of_request.pop(subscription, None)
+        session.detach(subscription)
+        if not session.sealed and session.grant(self._window_bytes):
+            self._report(session)
+
+    def peek(self, request_id: str, reader_id: str, after: int, pieces_max: int, now: float) -> Reading:
+        """Read one request without a subscription: `after` is this reader's cumulative acknowledgement.
+
+        Raises UnknownRequest.
+        """
+        session = self.sessions.get(request_id)
+        if session is None:
+            raise UnknownRequest(
+                f"no request {request_id!r} on this stream actor: never opened, its time-to-live is over, or it has "
+                "moved to another actor; ask the router again (locate)"
+            )
+        key = f"{request_id}\0{reader_id}"
+        self.reader(key, now)
+        self._note_consumed(session, key, min(after, session.log.last_seq), now)
+        return session.read(after, pieces_max=pieces_max)
+
+    def expect(self, request_id: str, waiting: int) -> None:
+        """Note that `waiting` (1 or -1) bare pulls more wait for news of a request."""
+        count = self._awaited.get(request_id, 0) + waiting
+        if count > 0:
+            self._awaited[request_id] = count
+        else:
+            self._awaited.pop(request_id, None)
+
+    def _news(self, session: Session) -> None:
+        for subscription in self._subscriptions.get(session.request_id, ()):
+            if subscription.reader.mark_ready(subscription):
+                self._wakes[subscription.reader.reader_id] = None
+        if session.request_id in self._awaited:
+            self._wakes[session.request_id] = None
+
+    # --- instructions to the shell ----------------------------------------------------------
+
+    def _report(self, session: Session) -> None:
+        self._reports[session.request_id] = None
+
+    @property
+    def has_reports(self) -> bool:
+        return bool(self._reports)
+
+    def take_reports(self) -> list[Report]:
+        """Return what the router should hear, and regard it as told."""
+        taken = [
+            report or self.sessions[request_id].report()
+            for request_id, report in self._reports.items()
+            if report is not None or request_id in self.sessions
+        ]
+        self._reports.clear()
+        return taken
+
+    def untold(self, reports: Iterable[Report]) -> None:
+        """Take reports back that could not be delivered: their sessions report again."""
+        for report in reports:
+            self._reports.setdefault(report.request_id, report if report.phase == Phase.UNKNOWN else None)
+
+    def inventory(self, now: float) -> list[tuple[Report, bytes, str, float]]:
+        """Return all that a router without memory must know: report, settings, publisher, age in seconds, a session.
+
+        The logs of ended requests are reported again afterwards, as if they had never been stored.
+        """
+        for session in self.sessions.values():
+            if session.sealed:
+                session.log_is_safe = False
+                self._report(session)
+        return [
+            (s.report(with_log=False), s.settings_packed, s.publisher_id, s.age_s(now)) for s in self.sessions.values()
+        ]
+
+    def take_wakes(self) -> list[str]:
+        """Return the reader IDs that have news, and the request IDs that `expect` named."""
+        taken = list(self._wakes)
+        self._wakes.clear()
+        return taken
+
+    # --- time -------------------------------------------------------------------------------
+
+    def _schedule(self, session: Session, now: float) -> None:
+        due_at = max(session.due_at(), now)
+        known = self._scheduled.get(session.request_id, NEVER)
+        if due_at < known and due_at != NEVER:
+            self._scheduled[session.request_id] = due_at
+            heapq.heappush(self._deadlines, (due_at, session.request_id))
+
+    def due_at(self) -> float:
+        """When `tick` is wanted next; NEVER if nothing can run out."""
+        return self._deadlines[0][0] if self._deadlines else NEVER
+
+    def tick(self, now: float) -> None:
+        """Let run out what has run out by `now`."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            at, key = heapq.heappop(self._deadlines)
+            if key.startswith("\0"):
+                self._tick_reader(key[1:], now)
+                continue
+            if self._scheduled.get(key) != at:
+                continue  # an earlier deadline was set since
+            del self._scheduled[key]
+            session = self.sessions.get(key)
+            if session is None:
+                continue
+            if session.expire(now):
+                self._report(session)
+                self._news(session)
+            elif session.sealed and session.forget_at <= now:
+                if session.stored:
+                    self._forget(session)
+                    continue
+                session.forget_at = now + READER_TIMEOUT_S  # not before the router has it
+                self._report(session)
+            self._schedule(session, now)
+
+    def _tick_reader(self, reader_id: str, now: float) -> None:
+        reader = self.readers.get(reader_id)
+        if reader is None:
+            return
+        if reader.last_seen + READER_TIMEOUT_S > now:
+            heapq.heappush(self._deadlines, (reader.last_seen + READER_TIMEOUT_S, "\0" + reader_id))
+            return
+        for number in list(reader.subscriptions):
+            self._drop(reader, number)
+        request_id, _, bare = reader_id.partition("\0")
+        session = self.sessions.get(request_id) if bare else None
+        if session is not None:
+            session.detach(reader_id)
+        del self.readers[reader_id]

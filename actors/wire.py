@@ -1,0 +1,90 @@
+"""The frames that cross processes: msgpack only, bounded, never pickle.
+
+A frame is one argument or one result of a Ray call. Its parts are tuples with fixed places, named
+here once; nothing else in the product packs or unpacks them. `unpack` refuses what is too large,
+too deep, cut short or of another shape by raising ProtocolViolation, so that a caller who lies can
+harm nobody.
+
+Envelopes go from router to stream actor, reports come back:
+
+    envelope  (DATA,    request_id, epoch, first_seq, blob)        blob: a packed list of items
+              (OPEN,    request_id, epoch, settings, publisher_id, date, age_s, released, start_seq)
+              (END,     request_id, epoch, stop_reason, detail, after_seq)
+              (CANCEL_AFTER_STEP, request_id, epoch)
+              (STORED,  request_id, epoch)                         the router holds the sealed log
+              (RESTORE, request_id, epoch, stop_reason, log, ttl_s) a sealed log for a new actor
+              (FORGET,  request_id, epoch)
+    item      bytes: one provider chunk;  [kind, body]: a record (`records.py`)
+    report    see `Report`
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgpack
+
+from actors.errors import ProtocolViolation
+
+FRAME_BYTES_MAX = 512 * 1024 * 1024
+"""No frame may be larger; a whole sealed log must fit."""
+
+DATA, OPEN, END, CANCEL_AFTER_STEP, STORED, RESTORE, FORGET = range(7)
+
+Item = bytes | list[Any]
+Envelope = tuple[Any, ...]
+
+
+class Phase:
+    """Where a session stands, as a report says it (small numbers: they cross in every report)."""
+
+    OPEN = 0
+    SEALED = 1
+    UNKNOWN = 2
+    GAP = 3
+
+
+class Report(NamedTuple):
+    """What a stream actor says of one session. Level, not edge: a later one replaces an earlier one.
+
+    `next_seq`: the item wanted next. `last_seq_id`: the newest message. `released`: consumed by
+    every attached reader. `credit_bytes`: how many bytes of items the publisher may have sent in
+    all. `stop_reason` and `log` only when sealed; `log` until the router has said STORED.
+    """
+
+    request_id: str
+    epoch: int
+    phase: int
+    next_seq: int = 1
+    last_seq_id: int = 0
+    released: int = 0
+    credit_bytes: int = 0
+    stop_reason: str | None = None
+    log: bytes | None = None
+
+
+def pack(value: Any) -> bytes:
+    """Pack a value of plain types."""
+    packed: bytes = msgpack.packb(value)
+    return packed
+
+
+def unpack(frame: bytes) -> Any:
+    """Unpack a frame. Raises ProtocolViolation for what is not one."""
+    if not isinstance(frame, bytes):
+        raise ProtocolViolation(f"a frame is bytes, this one {type(frame).__name__}")
+    if len(frame) > FRAME_BYTES_MAX:
+        raise ProtocolViolation(f"a frame of {len(frame)} bytes; the most allowed is {FRAME_BYTES_MAX}")
+    try:
+        return msgpack.unpackb(frame, strict_map_key=False, use_list=True)
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise ProtocolViolation(f"a frame of {len(frame)} bytes cannot be read: {error}") from error
+
+
+def unpack_list(frame: bytes, parts: int | None = None) -> list[Any]:
+    """Unpack a frame that is a list (of `parts` parts, if given)."""
+    value = unpack(frame)
+    if not isinstance(value, list) or (parts is not None and len(value) != parts):
+        wanted = "a list" if parts is None else f"a list of {parts} parts"
+        raise ProtocolViolation(f"expected {wanted}, got {type(value).__name__} {str(value)[:60]!r}")
+    return value

@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from actors.deltas import Delta, StreamError
+from actors.deltas import Delta, StreamError, Unknown
 from actors.errors import MalformedChunk
 
 Event = Mapping[str, Any]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 _SHOWN_CHARS_MAX = 200
+_KEPT_MAX = 256
 _DIGITS_MAX = 9
 
 
@@ -46,7 +49,7 @@ def as_object(event: object) -> dict[str, Any]:
         return event
     if isinstance(event, Mapping):
         return dict(event)
-    shown = shorten(repr(event))
+    shown = shorten(as_json_text(event))
     raise MalformedChunk(
         f"expected a JSON object as the chunk, got {type(event).__name__}: {shown}; "
         "check that each chunk is one whole provider event"
@@ -104,9 +107,29 @@ def shorten(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"
 
 
-def describe(event: Mapping[str, Any]) -> str:
-    """Return the keys of an event that nobody knows, for an `Unknown`."""
-    return shorten(f"event with keys {', '.join(map(str, event))}" if event else "event without keys")
+def unknown(what: str, kind: object) -> Unknown:
+    """Return the Unknown for something whose kind, as the provider names it, is not known."""
+    return Unknown(shorten(f"{what} {kind}")) if isinstance(kind, str) else odd(f"{what} with a kind", kind)
+
+
+def odd(what: str, value: object) -> Unknown:
+    """Return the Unknown for something that is of another JSON type than it should be."""
+    return Unknown(shorten(f"{what} of type {type(value).__name__}"))
+
+
+def unknown_event(event: Event) -> Unknown:
+    """Return the Unknown for an event that no adapter knows: by its type, else by its keys."""
+    kind = event.get("type")
+    if isinstance(kind, str):
+        return unknown("event", kind)
+    return Unknown(shorten(f"event with keys {', '.join(map(str, event))}" if event else "event without keys"))
+
+
+def remember(table: dict[Key, Value], key: Key, value: Value) -> None:
+    """Put a value into a table that a hostile stream must not be able to grow: past 256, the oldest goes."""
+    table[key] = value
+    if len(table) > _KEPT_MAX:
+        del table[next(iter(table))]
 
 
 def error_delta(error: object) -> StreamError:

@@ -49,7 +49,6 @@ from actors.deltas import (
     Text,
     ToolCallPiece,
     ToolReturn,
-    Unknown,
     Usage,
 )
 from actors.providers.adapter import (
@@ -61,9 +60,11 @@ from actors.providers.adapter import (
     as_json_text,
     as_object,
     as_text,
-    describe,
     error_delta,
-    shorten,
+    odd,
+    remember,
+    unknown,
+    unknown_event,
 )
 
 # Keys of a delta that say nothing a reader of messages needs.
@@ -109,7 +110,7 @@ class OpenAIChatAdapter:
                 if choice.__class__ is dict:
                     self._choice(choice, event, out)
                 else:
-                    out.append(Unknown(f"choice of type {type(choice).__name__}"))
+                    out.append(odd("choice", choice))
         elif choices is not None or not _KNOWN_WITHOUT_CHOICES.intersection(event):
             _without_choices(event, out)
         if "usage" in event:
@@ -171,7 +172,7 @@ class OpenAIChatAdapter:
         delta, message = choice.get("delta"), choice.get("message")
         text = as_text(choice.get("text"))
         if delta is not None:
-            out.append(Unknown(f"delta of type {type(delta).__name__}"))
+            out.append(odd("delta", delta))
         elif isinstance(message, dict) and event.get("object") == "chat.completion":
             # Only a body that was not streamed has its text in `message` alone; in a stream, `message`
             # repeats what the deltas said.
@@ -192,11 +193,11 @@ class OpenAIChatAdapter:
                 for place, tool in enumerate(value):
                     self._executed_tool(tool, place, index, out)
             elif not _is_hollow(value):
-                out.append(Unknown(shorten(f"delta.{key} of type {type(value).__name__}")))
+                out.append(odd(f"delta.{key}", value))
 
     def _executed_tool(self, tool: object, place: int, choice: int, out: list[Delta]) -> None:
         if not isinstance(tool, dict):
-            out.append(Unknown(f"executed tool of type {type(tool).__name__}"))
+            out.append(odd("executed tool", tool))
             return
         index = as_index(tool.get("index"))
         key = (choice, place if index is None else index)
@@ -214,7 +215,7 @@ class OpenAIChatAdapter:
         if output is not None:
             returned = True
             out.append(ToolReturn(call_id, as_json_text(output), name, choice=choice))
-        self._executed[key] = (call_id, arguments, returned)
+        remember(self._executed, key, (call_id, arguments, returned))
 
 
 _KNOWN_WITHOUT_CHOICES = frozenset({"error", "usage", "x_groq", "prompt_filter_results"})
@@ -240,11 +241,11 @@ def _is_hollow(value: object) -> bool:
 def _without_choices(event: Event, out: list[Delta]) -> None:
     choices = event.get("choices")
     if choices is not None:
-        out.append(Unknown(f"choices of type {type(choices).__name__}"))
+        out.append(odd("choices", choices))
     elif event.get("object") == "error":
         out.append(error_delta(event))
     else:
-        out.append(Unknown(describe(event)))
+        out.append(unknown_event(event))
 
 
 # --- reasoning ----------------------------------------------------------------------------------
@@ -265,7 +266,7 @@ def _reasoning(reasoning: object, delta: dict[str, Any], index: int, out: list[D
                 if isinstance(block, dict):
                     read(block, index, found)
                 else:
-                    found.append(Unknown(f"delta.{key} of type {type(block).__name__}"))
+                    found.append(odd(f"delta.{key}", block))
             out.extend(piece for piece in found if not (is_taken and isinstance(piece, Reasoning)))
             is_taken = is_taken or any(isinstance(piece, Reasoning) for piece in found)
     signature = as_text(delta.get("reasoning_content_signature"))
@@ -286,7 +287,7 @@ def _reasoning_detail(detail: dict[str, Any], index: int, out: list[Delta]) -> N
         if encrypted is not None:
             out.append(ReasoningSignature(encrypted, index))
     else:
-        out.append(Unknown(shorten(f"reasoning detail {kind}")))
+        out.append(unknown("reasoning detail", kind))
 
 
 def _thinking_block(block: dict[str, Any], index: int, out: list[Delta]) -> None:
@@ -309,7 +310,7 @@ def _thinking(value: object, index: int, out: list[Delta]) -> None:
         elif isinstance(part, dict) and "text" in part:
             _text_and_signature(part, "text", index, out)
         else:
-            out.append(Unknown(f"reasoning of type {type(part).__name__}"))
+            out.append(odd("reasoning", part))
 
 
 def _text_and_signature(part: dict[str, Any], field: str, index: int, out: list[Delta]) -> None:
@@ -331,7 +332,7 @@ def _content_parts(content: object, index: int, out: list[Delta]) -> None:
         elif isinstance(part, str):
             _content_part({"type": "text", "text": part}, index, out)
         else:
-            out.append(Unknown(f"content part of type {type(part).__name__}"))
+            out.append(odd("content part", part))
 
 
 def _content_part(part: dict[str, Any], index: int, out: list[Delta]) -> None:
@@ -351,7 +352,7 @@ def _content_part(part: dict[str, Any], index: int, out: list[Delta]) -> None:
         if signature is not None:
             out.append(ReasoningSignature(signature, index))
     elif kind not in ("reference", "tool_reference"):
-        out.append(Unknown(shorten(f"content part {kind}")))
+        out.append(unknown("content part", kind))
 
 
 # --- tool calls ---------------------------------------------------------------------------------
@@ -360,7 +361,7 @@ def _content_part(part: dict[str, Any], index: int, out: list[Delta]) -> None:
 def _tool_calls(calls: object, choice: int, out: list[Delta]) -> None:
     for call in calls if isinstance(calls, list) else [calls]:
         if not isinstance(call, dict):
-            out.append(Unknown(f"tool call of type {type(call).__name__}"))
+            out.append(odd("tool call", call))
             continue
         index = call.get("index")
         if index.__class__ is not int:
@@ -385,7 +386,7 @@ def _function_elsewhere(call: dict[str, Any]) -> dict[str, Any]:
 def _function(function: dict[str, Any], index: int | None, call_id: str | None, choice: int, out: list[Delta]) -> None:
     name = function.get("name") or None
     if name is not None and name.__class__ is not str:
-        out.append(Unknown(f"tool name of type {type(name).__name__}"))
+        out.append(odd("tool name", name))
         name = None
     arguments = function.get("arguments")
     if arguments is not None and arguments.__class__ is not str:
@@ -400,7 +401,7 @@ def _function(function: dict[str, Any], index: int | None, call_id: str | None, 
 
 def _finish(reason: object, index: int, event: Event, out: list[Delta]) -> None:
     if not isinstance(reason, str):
-        out.append(Unknown(f"finish_reason of type {type(reason).__name__}"))
+        out.append(odd("finish_reason", reason))
         return
     out.append(Finish(reason, index))
     if "output_tokens" in event:

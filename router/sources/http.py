@@ -1,0 +1,231 @@
+"""Streams of HTTP providers: a POST in, the raw payload of each server-sent event out.
+
+What goes wrong becomes an `HttpProviderError` that says which kind of wrong it was, whether asking
+again makes sense, and when. Nothing is retried here: after the first payload a retry would make
+another answer, and before it the caller knows best.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import aiohttp
+
+from actors.errors import ProviderError
+from actors.providers.sse import SseDecoder
+
+_SHOWN_BYTES_MAX = 64 * 1024
+_SHOWN_CHARS_MAX = 300
+_RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_SECRET_HEADERS = frozenset(
+    {"authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie", "proxy-authorization"}
+)
+# What keys look like where a provider repeats them in its error text.
+_SECRET_TEXT = re.compile(
+    r"(?i)\b(?:bearer\s+[\w.~+/=-]{8,}|(?:sk|pk|rk|gsk|xai|key|AIza)[-_][\w-]{12,}|AIza[\w-]{20,})"
+)
+_TAG = re.compile(r"<[^>]*>")
+
+Kind = Literal["unreachable", "timeout", "status", "not_a_stream", "cut"]
+
+
+class HttpProviderError(ProviderError):
+    """A provider refused, failed, or broke off.
+
+    `kind`: unreachable (no connection), timeout (none in time, or silence), status (an HTTP error),
+    not_a_stream (a good status, but HTML or JSON), cut (the connection broke in mid-stream).
+    """
+
+    def __init__(self, text: str, kind: Kind, *, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same request may well succeed later. Never so once a payload has been taken."""
+        return self.kind in {"unreachable", "timeout"} or (self.kind == "status" and self.status in _RETRYABLE_STATUS)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTimeouts:
+    """How long to wait: for a connection, for the answer's head, and for each next byte (None: for ever)."""
+
+    connect_s: float = 10.0
+    response_s: float = 120.0
+    silence_s: float | None = 300.0
+
+
+class HttpSource:
+    """Opens streams at one provider. Make one a process and keep it: it holds the connections.
+
+    async with HttpSource("http://127.0.0.1:8000") as source:
+        async for payload in source.stream("/v1/chat/completions", {"model": ..., "stream": True}):
+            await stream.chunk(payload)
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeouts: HttpTimeouts | None = None,
+        connections_max: int = 0,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._headers = dict(headers or {})
+        self._timeouts = timeouts or HttpTimeouts()
+        self._connections_max = connections_max  # 0: as many as there are streams
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._timeouts.connect_s, sock_read=self._timeouts.silence_s
+        )
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections_max), timeout=timeout, headers=self._headers
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def stream(
+        self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[bytes]:
+        """Yield the data of each event as the provider sent it, `[DONE]` included. Raises HttpProviderError."""
+        url = f"{self._base_url}{path}"
+        decoder = SseDecoder()
+        async with self._open(url, body, headers or {}) as response:
+            try:
+                async for data in response.content.iter_any():
+                    for event in decoder.feed(data):
+                        yield event.data
+            except TimeoutError:
+                raise HttpProviderError(
+                    f"{url}: silent for {self._timeouts.silence_s} s in mid-stream", "timeout", status=response.status
+                ) from None
+            except (aiohttp.ClientError, ConnectionError) as error:
+                raise HttpProviderError(
+                    f"{url}: the connection was cut in mid-stream ({_name(error)})", "cut", status=response.status
+                ) from None
+
+    @asynccontextmanager
+    async def _open(
+        self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise ProviderError("use HttpSource as a context manager: async with HttpSource(...) as source")
+        try:
+            async with asyncio.timeout(self._timeouts.response_s):
+                response = await self._session.post(url, json=body, headers=headers)
+        except TimeoutError:
+            text = f"{url}: no answer within {self._timeouts.response_s} s"
+            raise HttpProviderError(text, "timeout") from None
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+            raise ProviderError(f"{url}: not an HTTP address; it looks like http://host:port/path") from None
+        except (aiohttp.ClientError, OSError) as error:
+            text = f"{url}: cannot be reached ({_name(error)}); is the provider running there?"
+            raise HttpProviderError(text, "unreachable") from None
+        try:
+            if response.status != 200 or not _is_stream(response.content_type):  # noqa: PLR2004 - HTTP OK
+                raise await self._refusal(url, response, headers)
+            yield response
+        finally:
+            response.close()
+
+    async def _refusal(
+        self, url: str, response: aiohttp.ClientResponse, headers: Mapping[str, str]
+    ) -> HttpProviderError:
+        text = self._clean(await _read_error(response), headers)
+        if response.status == 200:  # noqa: PLR2004 - HTTP OK
+            return HttpProviderError(
+                f"{url}: the answer is {response.content_type}, not a stream of events: {text}",
+                "not_a_stream",
+                status=200,
+            )
+        after_s = _retry_after_s(response.headers.get("retry-after"))
+        wait = "" if after_s is None else f"; try again in {after_s:g} s"
+        return HttpProviderError(
+            f"{url}: status {response.status} {response.reason}: {text}{wait}",
+            "status",
+            status=response.status,
+            retry_after_s=after_s,
+        )
+
+    def _clean(self, text: str, headers: Mapping[str, str]) -> str:
+        """Take out of a provider's text what it must not repeat: our keys, whatever looks like one, markup."""
+        for name, value in {**self._headers, **headers}.items():
+            if name.lower() in _SECRET_HEADERS:
+                for secret in {value, value.rpartition(" ")[2]} - {""}:
+                    text = text.replace(secret, "***")
+        text = " ".join(_SECRET_TEXT.sub("***", _TAG.sub(" ", text)).split())
+        return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"
+
+
+def route(api: str, model: str) -> str:
+    """Return the path at which a provider of this API serves streams."""
+    paths = {
+        "openai-chat": "/v1/chat/completions",
+        "openai-responses": "/v1/responses",
+        "anthropic-messages": "/v1/messages",
+        "gemini": f"/v1beta/models/{model}:streamGenerateContent?alt=sse",
+    }
+    try:
+        return paths[api]
+    except KeyError:
+        raise ProviderError(f"no route is known for {api!r}; known are {', '.join(paths)}") from None
+
+
+async def _read_error(response: aiohttp.ClientResponse) -> str:
+    try:
+        raw = await response.content.read(_SHOWN_BYTES_MAX)
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return "(the body could not be read)"
+    text = raw.decode("utf-8", "replace")
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return text or "(no body)"
+    error = body.get("error", body) if isinstance(body, dict) else body
+    message = error.get("message") if isinstance(error, dict) else error
+    return message if isinstance(message, str) else text
+
+
+def _is_stream(content_type: str) -> bool:
+    # Some servers send events as plain text or without a type; a page or a JSON document is neither.
+    return content_type in {"text/event-stream", "text/plain", "application/octet-stream", "application/x-ndjson"}
+
+
+def _retry_after_s(value: str | None) -> float | None:
+    """Return a Retry-After header, in seconds or as a date, as seconds from now; None where there is none."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+def _name(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""The demo: recorded provider streams over real HTTP through a router to readers, checked at the end."""

@@ -1,0 +1,213 @@
+"""What a recording says, read straight from its SSE, to hold the router's answers against.
+
+Nothing of the router's own reading is used here: no SSE decoder, adapter or interface. It is slow,
+sees the whole body at once, and knows of each API only what a client would show: the text
+(refusals are text), the reasoning, and the calls of the client's own tools. Choice 0 only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Call:
+    """One call of a tool: its name, and its arguments as text."""
+
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass
+class Content:
+    """What one request said in all. `calls` in the order in which they began."""
+
+    text: str = ""
+    reasoning: str = ""
+    calls: list[Call] = field(default_factory=list)
+
+
+def recorded(body: bytes, api: str) -> Content:
+    """Return what a recorded body says."""
+    readers = {
+        "openai-chat": _openai_chat,
+        "openai-responses": _openai_responses,
+        "anthropic-messages": _anthropic,
+        "gemini": _gemini,
+    }
+    return readers[api](_payloads(body))
+
+
+def received(messages: Iterable[Mapping[str, Any]]) -> Content:
+    """Return what a reader's messages (as plain dicts, dialect `chat`) say, pieces joined."""
+    content = Content()
+    calls: dict[str, Call] = {}
+    for message in messages:
+        kind = message["message_type"]
+        if kind == "assistant_message":
+            content.text += message["content"]
+        elif kind == "reasoning_message":
+            content.reasoning += message["reasoning"]
+        elif kind == "tool_call_message" and not message.get("provider_executed"):
+            piece = message["tool_call"]
+            # One message is one call: its id is the otid, since a provider may leave its own out.
+            call = calls.get(str(message.get("otid") or piece.get("tool_call_id")))
+            if call is None:
+                call = calls[str(message.get("otid") or piece.get("tool_call_id"))] = Call()
+                content.calls.append(call)
+            call.name += piece.get("name") or ""
+            call.arguments += piece.get("arguments") or ""
+    return content
+
+
+def differences(right: Content, got: Content) -> list[str]:
+    """Return in words where two contents differ; nothing where they agree."""
+    found = []
+    if got.text != right.text:
+        found.append(f"text {_where(right.text, got.text)}")
+    if got.reasoning != right.reasoning:
+        found.append(f"reasoning {_where(right.reasoning, got.reasoning)}")
+    if len(got.calls) != len(right.calls):
+        found.append(f"{len(got.calls)} tool calls, expected {len(right.calls)}")
+    for number, (call, wanted) in enumerate(zip(got.calls, right.calls, strict=False), 1):
+        if call.name != wanted.name:
+            found.append(f"tool call {number} is named {call.name!r}, expected {wanted.name!r}")
+        if not _same_arguments(call.arguments, wanted.arguments):
+            found.append(f"arguments of tool call {number} {_where(wanted.arguments, call.arguments)}")
+    return found
+
+
+def order_errors(seq_ids: Iterable[int], terminals: int) -> list[str]:
+    """Return what is wrong with the order of a request's messages: each once, no gaps, one terminal."""
+    found = []
+    numbers = list(seq_ids)
+    if numbers != list(range(1, len(numbers) + 1)):
+        breaks = sum(after != before + 1 for before, after in zip([0, *numbers], numbers, strict=False))
+        found.append(f"seq_ids are not 1 to {len(numbers)} in order ({breaks} breaks)")
+    if terminals != 1:
+        found.append(f"{terminals} terminals, expected exactly one")
+    return found
+
+
+def _where(right: str, got: str) -> str:
+    at = next((i for i, (a, b) in enumerate(zip(right, got, strict=False)) if a != b), min(len(right), len(got)))
+    return f"differs at character {at}: got {got[at : at + 24]!r}, expected {right[at : at + 24]!r}"
+
+
+def _same_arguments(a: str, b: str) -> bool:
+    if a == b:
+        return True
+    try:
+        return bool(json.loads(a or "{}") == json.loads(b or "{}"))
+    except ValueError:
+        return False
+
+
+def _payloads(body: bytes) -> list[dict[str, Any]]:
+    text = body.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    found = []
+    for block in text.split("\n\n"):
+        data = "\n".join(line[5:].lstrip(" ") for line in block.split("\n") if line.startswith("data:"))
+        if data and data.strip() != "[DONE]":
+            found.append(json.loads(data))
+    return found
+
+
+def _openai_chat(events: list[dict[str, Any]]) -> Content:
+    content = Content()
+    by_place: dict[str, Call] = {}
+    for event in events:
+        for choice in event.get("choices") or []:
+            delta = choice.get("delta") or {}
+            if choice.get("index", 0) != 0:
+                continue
+            said = delta.get("content")
+            if isinstance(said, list):  # Mistral's parts
+                for part in said:
+                    if part.get("type") == "text":
+                        content.text += part["text"]
+                    elif part.get("type") == "thinking":
+                        content.reasoning += "".join(piece.get("text", "") for piece in part["thinking"])
+            else:
+                content.text += said or ""
+            content.text += delta.get("refusal") or ""
+            content.reasoning += delta.get("reasoning_content") or delta.get("reasoning") or ""
+            for piece in delta.get("tool_calls") or []:
+                _add_piece(content, by_place, piece)
+    return content
+
+
+def _add_piece(content: Content, by_place: dict[str, Call], piece: dict[str, Any]) -> None:
+    function = piece.get("function") or {}
+    by_id, by_index = f"id {piece.get('id')}", f"index {piece.get('index')}"
+    # An id not seen before is a new call, also where its index was another's (Cerebras sends all as 0).
+    call = by_place.get(by_id if piece.get("id") else by_index)
+    if call is None:
+        call = Call()
+        content.calls.append(call)
+    if piece.get("id"):
+        by_place[by_id] = call
+    by_place[by_index] = call
+    if not call.name:
+        call.name = function.get("name") or ""  # some repeat the whole name with every piece
+    call.arguments += function.get("arguments") or ""
+
+
+def _openai_responses(events: list[dict[str, Any]]) -> Content:
+    content = Content()
+    calls: dict[int, Call] = {}
+    for event in events:
+        kind = event.get("type")
+        if kind in {"response.output_text.delta", "response.refusal.delta"}:
+            content.text += event["delta"]
+        elif kind in {"response.reasoning_summary_text.delta", "response.reasoning_text.delta"}:
+            content.reasoning += event["delta"]
+        elif kind == "response.output_item.added" and event["item"]["type"] == "function_call":
+            call = calls[event["output_index"]] = Call(event["item"]["name"])
+            content.calls.append(call)
+        elif kind == "response.function_call_arguments.delta":
+            calls[event["output_index"]].arguments += event["delta"]
+    return content
+
+
+def _anthropic(events: list[dict[str, Any]]) -> Content:
+    content = Content()
+    calls: dict[int, Call] = {}
+    for event in events:
+        if event["type"] == "content_block_start":
+            block = event["content_block"]
+            content.text += block.get("text") or "" if block["type"] == "text" else ""
+            content.reasoning += block.get("thinking") or "" if block["type"] == "thinking" else ""
+            if block["type"] == "tool_use":
+                call = calls[event["index"]] = Call(block["name"])
+                content.calls.append(call)
+        elif event["type"] == "content_block_delta":
+            delta = event["delta"]
+            if delta["type"] == "text_delta":
+                content.text += delta["text"]
+            elif delta["type"] == "thinking_delta":
+                content.reasoning += delta["thinking"]
+            elif delta["type"] == "input_json_delta" and event["index"] in calls:
+                calls[event["index"]].arguments += delta["partial_json"]
+    return content
+
+
+def _gemini(events: list[dict[str, Any]]) -> Content:
+    content = Content()
+    for event in events:
+        for candidate in event.get("candidates") or []:
+            if candidate.get("index", 0) != 0:
+                continue
+            for part in (candidate.get("content") or {}).get("parts") or []:
+                if part.get("text"):
+                    if part.get("thought"):
+                        content.reasoning += part["text"]
+                    else:
+                        content.text += part["text"]
+                asked = part.get("functionCall")
+                if asked and asked.get("name"):
+                    content.calls.append(Call(asked["name"], json.dumps(asked.get("args") or {})))
+    return content

@@ -92,6 +92,11 @@ def as_dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def as_list(value: object) -> list[Any]:
+    """Return a JSON array, or an empty one for all else."""
+    return value if isinstance(value, list) else []
+
+
 def as_json_text(value: object) -> str:
     """Return a string as it is, anything else as JSON text (empty where it nests beyond what can be written)."""
     if isinstance(value, str):

@@ -1,0 +1,243 @@
+"""Gemini `streamGenerateContent`, of the Gemini API and of Vertex AI.
+
+The shape, from the public API reference ("GenerateContentResponse"): every event is a whole response
+with what is new in `candidates[]` (`index`, `content.parts[]`, `finishReason`) and `usageMetadata` so
+far. There are no ids, no starts and no ends; what a part is shows in the field it has:
+
+- `text`; with `thought: true` it is a summary of the model's reasoning.
+- `thoughtSignature` on any part, also on an empty text or a function call: the signature of what the
+  model thought up to there. It comes ahead of the call it stands on, since it is the reasoning's.
+- `functionCall` (`name`, `args`, rarely `id`): a call, whole. It gets an index of its own, counted
+  through the stream. On Vertex the arguments may stream: a start with `willContinue`, parts with
+  `partialArgs[]` (see `gemini_args.py`) and no name, and at last an empty `functionCall`.
+- `executableCode` and `codeExecutionResult`: code that the provider runs itself, and what came of it;
+  `toolCall` and `toolResponse`: the same for its other tools. An id is made up where there is none.
+- `inlineData`, `fileData` have no message form; they are named, to be counted.
+
+`groundingMetadata`, `urlContextMetadata`, `citationMetadata` and safety ratings are passed over.
+`promptFeedback.blockReason` without candidates is the finish: the prompt was refused.
+
+Usage: the prompt is `promptTokenCount` and `toolUsePromptTokenCount`; the completion is
+`candidatesTokenCount` and `thoughtsTokenCount`, which Gemini counts apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.deltas import (
+    Delta,
+    Finish,
+    Model,
+    Reasoning,
+    ReasoningSignature,
+    Text,
+    ToolCallEnd,
+    ToolCallPiece,
+    ToolReturn,
+    Unknown,
+    Usage,
+)
+from actors.providers.adapter import (
+    Event,
+    as_count,
+    as_dict,
+    as_id,
+    as_index,
+    as_json_text,
+    as_list,
+    as_object,
+    as_text,
+    error_delta,
+    odd,
+    remember,
+    unknown,
+    unknown_event,
+)
+from actors.providers.gemini_args import PartialArguments
+
+_KNOWN = frozenset({"createTime", "error", "modelVersion", "promptFeedback", "responseId", "usageMetadata"})
+# What a part says of its text, and nothing that has a message of its own.
+_ASIDES = frozenset({"partMetadata", "text", "thought", "thoughtSignature", "videoMetadata"})
+
+
+class _Call:
+    """A function call whose arguments are streaming."""
+
+    __slots__ = ("arguments", "id", "index")
+
+    def __init__(self, index: int, call_id: str | None) -> None:
+        self.index = index
+        self.id = call_id
+        self.arguments = PartialArguments()
+
+
+class GeminiAdapter:
+    """Reads `streamGenerateContent` responses. Keeps the count of calls and the call whose arguments stream."""
+
+    __slots__ = ("_call_count", "_model", "_open", "_own_count", "_own_id", "_own_name")
+
+    def __init__(self) -> None:
+        self._call_count = 0
+        self._model: str | None = None
+        self._open: dict[int, _Call] = {}  # by candidate
+        # The latest call that the provider runs itself; the return that follows may not say whose it is.
+        self._own_count = 0
+        self._own_id: str | None = None
+        self._own_name = "code_execution"
+
+    def feed(self, event: Event) -> list[Delta]:
+        """Return the deltas of one response. Raises MalformedChunk where it is no JSON object."""
+        if event.__class__ is not dict:
+            event = as_object(event)
+        out: list[Delta] = []
+        model = event.get("modelVersion")
+        if model != self._model and model and isinstance(model, str):
+            self._model = model
+            out.append(Model(model))
+        candidates = event.get("candidates")
+        if isinstance(candidates, list):
+            for candidate in candidates:
+                if isinstance(candidate, dict):
+                    self._candidate(candidate, out)
+                else:
+                    out.append(odd("candidate", candidate))
+        elif candidates is not None:
+            out.append(odd("candidates", candidates))
+        elif not _KNOWN.intersection(event):
+            out.append(unknown_event(event))
+        else:
+            _blocked(as_dict(event.get("promptFeedback")), out)
+        _usage(as_dict(event.get("usageMetadata")), out)
+        if event.get("error"):
+            out.append(error_delta(event["error"]))
+        return out
+
+    def close(self) -> list[Delta]:
+        """Close the JSON of a call whose arguments were still streaming."""
+        out: list[Delta] = []
+        for choice in list(self._open):
+            self._end_call(choice, out)
+        return out
+
+    def _candidate(self, candidate: dict[str, Any], out: list[Delta]) -> None:
+        choice = as_index(candidate.get("index")) or 0
+        for part in as_list(as_dict(candidate.get("content")).get("parts")):
+            if isinstance(part, dict):
+                self._part(part, choice, out)
+            else:
+                out.append(odd("part", part))
+        reason = as_text(candidate.get("finishReason"))
+        if reason is not None:
+            self._end_call(choice, out)
+            out.append(Finish(reason, choice, as_text(candidate.get("finishMessage"))))
+
+    def _part(self, part: dict[str, Any], choice: int, out: list[Delta]) -> None:
+        text = part.get("text")
+        if text and isinstance(text, str):
+            out.append(Reasoning(text, choice) if part.get("thought") is True else Text(text, choice))
+        signature = as_text(part.get("thoughtSignature"))
+        if signature is not None:
+            out.append(ReasoningSignature(signature, choice))
+        for field, value in part.items():
+            if field in _ASIDES:
+                continue
+            if not isinstance(value, dict):
+                out.append(odd(f"part {field}", value))
+            elif field == "functionCall":
+                self._function_call(value, choice, out)
+            elif field in ("executableCode", "toolCall"):
+                self._own_call(value, choice, out)
+            elif field in ("codeExecutionResult", "toolResponse"):
+                self._own_return(value, choice, out)
+            else:
+                out.append(unknown("part", field))
+
+    # --- function calls -------------------------------------------------------------------------
+
+    def _function_call(self, function: dict[str, Any], choice: int, out: list[Delta]) -> None:
+        name, args = as_text(function.get("name")), function.get("args")
+        pieces = as_list(function.get("partialArgs"))
+        goes_on = function.get("willContinue") is True
+        call = self._open.get(choice)
+        if name is not None or call is None:
+            if name is None and not args and not pieces:
+                return  # the end of a call whose start never came
+            self._end_call(choice, out)
+            call = self._start_call(function, name, choice, out, is_whole=not goes_on and not pieces)
+        elif args:
+            self._give(call, call.arguments.whole(args), choice, out)
+        for piece in pieces:
+            text = call.arguments.feed(piece) if isinstance(piece, dict) else None
+            if text is None:
+                out.append(Unknown("partial argument that fits nowhere"))
+            else:
+                self._give(call, text, choice, out)
+        if not goes_on:
+            self._end_call(choice, out)
+
+    def _start_call(
+        self, function: dict[str, Any], name: str | None, choice: int, out: list[Delta], *, is_whole: bool
+    ) -> _Call:
+        call = _Call(self._call_count, as_id(function.get("id")))
+        self._call_count += 1
+        remember(self._open, choice, call)
+        args = function.get("args")
+        text = call.arguments.whole(args or {}) if args or is_whole else None
+        out.append(ToolCallPiece(call.index, call.id, name, text, choice))
+        return call
+
+    def _give(self, call: _Call, text: str, choice: int, out: list[Delta]) -> None:
+        if text:
+            out.append(ToolCallPiece(call.index, call.id, None, text, choice))
+
+    def _end_call(self, choice: int, out: list[Delta]) -> None:
+        call = self._open.pop(choice, None)
+        if call is not None:
+            self._give(call, call.arguments.close(), choice, out)
+            out.append(ToolCallEnd(call.index, call.id, choice))
+
+    # --- what the provider runs itself ----------------------------------------------------------
+
+    def _own_call(self, call: dict[str, Any], choice: int, out: list[Delta]) -> None:
+        self._own_id = as_id(call.get("id")) or f"provider_call_{self._own_count}"
+        self._own_count += 1
+        if "toolType" in call:
+            self._own_name = (as_text(call["toolType"]) or "tool").lower()
+            arguments = as_json_text(call.get("args") or {})
+        else:
+            self._own_name = "code_execution"
+            arguments = as_json_text({field: value for field, value in call.items() if field != "id"})
+        out.append(ToolCallPiece(None, self._own_id, self._own_name, arguments, choice, provider_executed=True))
+        out.append(ToolCallEnd(None, self._own_id, choice))
+
+    def _own_return(self, result: dict[str, Any], choice: int, out: list[Delta]) -> None:
+        call_id = as_id(result.get("id")) or self._own_id
+        if call_id is None:
+            out.append(Unknown("return of a tool that was not called"))
+            return
+        text = as_json_text(result.get("output") or result.get("response") or "")
+        status = "success" if result.get("outcome", "OUTCOME_OK") == "OUTCOME_OK" else "error"
+        name = self._own_name if call_id == self._own_id else None
+        out.append(ToolReturn(call_id, text, name, status, choice))
+
+
+def _blocked(feedback: dict[str, Any], out: list[Delta]) -> None:
+    reason = as_text(feedback.get("blockReason"))
+    if reason is not None:
+        out.append(Finish(reason, detail=as_text(feedback.get("blockReasonMessage"))))
+
+
+def _usage(usage: dict[str, Any], out: list[Delta]) -> None:
+    prompt = _sum(usage, "promptTokenCount", "toolUsePromptTokenCount")
+    completion = _sum(usage, "candidatesTokenCount", "thoughtsTokenCount")
+    total = as_count(usage.get("totalTokenCount"))
+    if prompt is None and completion is None and total is None:
+        return
+    cached = as_count(usage.get("cachedContentTokenCount"))
+    out.append(Usage(prompt, completion, total, cached, as_count(usage.get("thoughtsTokenCount"))))
+
+
+def _sum(usage: dict[str, Any], *fields: str) -> int | None:
+    counts = [count for count in (as_count(usage.get(field)) for field in fields) if count is not None]
+    return sum(counts) if counts else None

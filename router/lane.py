@@ -1,104 +1,125 @@
 """The one-call-in-flight pipe between two processes: what arrives while a call is out rides in the next.
 
-Theory. A lane is idle or busy. Idle, the first item leaves at once, alone; so no timer ever holds
-a first chunk back. Busy, items wait, sorted by key (a request); when the call returns, as much as
-fits a frame leaves, taken from the keys in turn, a quantum each, so that one key that floods does
-not delay the others' first items. Batches therefore grow exactly as fast as calls are slow.
+Theory. A lane is idle or busy. Idle, what comes leaves at once, alone; so no timer ever holds a
+first chunk back. Busy, sources wait their turn; when the call returns, as much as fits a frame
+leaves, taken from the sources in turn, a quantum each, so that one source that floods does not
+delay the others' first items. Batches therefore grow exactly as fast as calls are slow.
 
-Pure: the shell asks `take`, performs the call, and says `done`. The items of one key leave in the
-order in which they came. A lane knows sizes, not contents.
+Pure: the shell asks `take`, performs the call, and says `done`. A lane knows sizes, not contents;
+what a source gives leaves in the order in which the source gives it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 # Ray sends arguments of up to 100 KB inside the call; larger ones take the slower way through its
 # object store. The rest is room for the envelopes' own bytes.
-FRAME_BYTES_MAX = 90 * 1024
-# What one key may put into a frame before the next key has its turn.
+FRAME_BYTES_MAX = 88 * 1024
+# What one source may put into a frame before the next has its turn.
 QUANTUM_BYTES = 16 * 1024
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Source(Protocol[T_co]):
+    """Something that has items to send."""
+
+    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[T_co], int]:
+        """Return the next items and their size; none where the first does not fit, unless one must come."""
+        ...
+
+    def has_items(self) -> bool:
+        """Whether there is more to give."""
+        ...
+
+
+class Fifo(Generic[T]):
+    """A source that gives what was put into it, in order."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[int, T]] = deque()
+
+    def put(self, item: T, size_bytes: int) -> None:
+        """Add an item."""
+        self._items.append((size_bytes, item))
+
+    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[T], int]:
+        """See `Source.give`."""
+        given: list[T] = []
+        size = 0
+        items = self._items
+        while items and (size + items[0][0] <= bytes_max or (at_least_one and not given)):
+            size_bytes, item = items.popleft()
+            given.append(item)
+            size += size_bytes
+        return given, size
+
+    def has_items(self) -> bool:
+        """See `Source.has_items`."""
+        return bool(self._items)
 
 
 class Lane(Generic[K, T]):
-    """Items by key, waiting for the one call that may be out."""
+    """Sources by key, in turn, for the one call that may be out."""
 
-    __slots__ = ("_busy", "_frame_bytes_max", "_quantum_bytes", "_queues", "bytes_waiting")
+    __slots__ = ("_frame_bytes_max", "_quantum_bytes", "_sources", "busy")
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX, quantum_bytes: int = QUANTUM_BYTES) -> None:
-        self._queues: OrderedDict[K, deque[tuple[int, T]]] = OrderedDict()
+        self._sources: OrderedDict[K, Source[T]] = OrderedDict()
         self._frame_bytes_max = frame_bytes_max
         self._quantum_bytes = quantum_bytes
-        self._busy = False
-        self.bytes_waiting = 0
+        self.busy = False
 
-    def __len__(self) -> int:
-        return sum(len(queue) for queue in self._queues.values())
-
-    @property
-    def busy(self) -> bool:
-        """True while a call is out."""
-        return self._busy
-
-    def put(self, key: K, item: T, size_bytes: int) -> None:
-        """Add an item behind the others of its key."""
-        queue = self._queues.get(key)
-        if queue is None:
-            queue = self._queues[key] = deque()
-        queue.append((size_bytes, item))
-        self.bytes_waiting += size_bytes
+    def offer(self, key: K, source: Source[T]) -> None:
+        """Note that a source has something to send (saying it twice does no harm)."""
+        if key not in self._sources:
+            self._sources[key] = source
 
     def take(self) -> list[tuple[K, list[T]]]:
         """Return the next frame's items by key, and be busy; empty when busy or nothing waits.
 
         A single item larger than a frame leaves in a frame of its own.
         """
-        if self._busy or not self._queues:
+        if self.busy:
             return []
         room = self._frame_bytes_max
         taken: dict[K, list[T]] = {}
-        queues = self._queues
-        while queues and room > 0:
-            key, queue = next(iter(queues.items()))
-            turn = min(self._quantum_bytes, room)
-            items = taken.get(key)
-            while queue and turn > 0:
-                size, item = queue[0]
-                if size > room and taken:
-                    room = 0
-                    break
-                queue.popleft()
-                if items is None:
-                    items = taken[key] = []
-                items.append(item)
-                turn -= size
+        sources = self._sources
+        # One round over the sources may leave room; another follows until nobody gives any more.
+        refused = 0
+        while sources and room > 0 and refused < len(sources):
+            key, source = next(iter(sources.items()))
+            items, size = source.give(min(self._quantum_bytes, room), at_least_one=not taken)
+            if items:
+                taken.setdefault(key, []).extend(items)
                 room -= size
-                self.bytes_waiting -= size
-            if queue:
-                queues.move_to_end(key)
+                refused = 0
             else:
-                del queues[key]
-        self._busy = True
+                refused += 1
+            if source.has_items():
+                sources.move_to_end(key)
+            else:
+                del sources[key]
+        self.busy = bool(taken)
         return list(taken.items())
 
     def done(self) -> None:
         """Note that the call has returned (or has been given up)."""
-        self._busy = False
+        self.busy = False
 
-    def drop(self, key: K) -> list[T]:
-        """Forget what waits for a key; return it."""
-        queue = self._queues.pop(key, None)
-        if queue is None:
-            return []
-        self.bytes_waiting -= sum(size for size, _ in queue)
-        return [item for _, item in queue]
+    def drop(self, key: K) -> None:
+        """Forget a source."""
+        self._sources.pop(key, None)
 
-    def drop_all(self) -> None:
-        """Forget everything that waits."""
-        self._queues.clear()
-        self.bytes_waiting = 0
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits to leave."""
+        return bool(self._sources)

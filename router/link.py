@@ -1,0 +1,302 @@
+"""One process's connection to one router actor: lanes for what goes there, a watch for what comes back.
+
+Everything the router wants this process to know (credit, new epochs, cancels, ends, where requests
+are) comes as states in the answers of calls that are made anyway, and in one long poll, the watch.
+A router that dies is found by a failing call; calls are made again with jittered backoff until
+`ROUTER_DEADLINE_S`. Its next incarnation has forgotten us: the first answer says so by another
+incarnation ID, and everything is registered again.
+
+Asyncio and Ray, no decisions: those are in `publishing.py` and `reading.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from ray.exceptions import ActorDiedError, RayError
+
+from actors import wire
+from actors.errors import RouterUnavailable, StreamRouterError, from_wire
+from router.lane import Lane, Source
+from router.registry import PUBLISHER, WATCH_WAIT_S_MAX
+
+log = logging.getLogger(__name__)
+
+ROUTER_DEADLINE_S = 60.0
+CALL_DEADLINE_S = 10.0
+BACKOFF_S = 0.05
+BACKOFF_S_MAX = 1.0
+
+
+class StateListener(Protocol):
+    """Who wants to hear the states of one request."""
+
+    def on_state(self, state: list[Any]) -> None:
+        """Take a state as `Registry.news` gives it."""
+        ...
+
+    def on_unreachable(self, error: RouterUnavailable) -> None:
+        """The router is gone for good."""
+        ...
+
+    def registration(self) -> list[Any] | None:
+        """Return how to open this request again with a router that has forgotten it; None for readers."""
+        ...
+
+
+class Link:
+    """A process's connection to one router actor. Use within one event loop."""
+
+    def __init__(self, client_id: str, handle: Any, name: str) -> None:
+        self._client_id = client_id
+        self._handle = handle
+        self._name = name
+        self._incarnation: str | None = None
+        self._seen = 0
+        self._feed: Lane[str, tuple[int, int, int, bytes]] = Lane()
+        self._listeners: dict[tuple[str, str], StateListener] = {}
+        self._opens: list[tuple[list[Any], asyncio.Future[None]]] = []
+        self._opening = False
+        self._locates: list[str] = []
+        self._losses: list[str] = []
+        self._locating = False
+        self._watching: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._actors: dict[str, Any] = {}
+        self._error: RouterUnavailable | None = None
+        self._closed = False
+
+    # --- publishers -------------------------------------------------------------------------
+
+    async def open(self, listener: StateListener, registration: list[Any]) -> None:
+        """Open a request at the router. Raises what the router answers, or RouterUnavailable."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        key = (PUBLISHER, registration[0])
+        known = self._listeners.get(key)
+        self._listeners[key] = listener
+        self._opens.append((registration, future))
+        self._watch()
+        if not self._opening:
+            self._opening = True
+            self._spawn(self._pump_opens())
+        try:
+            await future
+        except BaseException:
+            if known is None:
+                self._listeners.pop(key, None)
+            else:
+                self._listeners[key] = known
+            raise
+
+    async def _pump_opens(self) -> None:
+        try:
+            while self._opens:
+                batch, self._opens = self._opens[:512], self._opens[512:]
+                frame = wire.pack([self._client_id, self._seen, [registration for registration, _ in batch]])
+                try:
+                    errors, news = wire.unpack_list(await self._call("open", frame), 2)
+                except StreamRouterError as error:
+                    for _, future in batch:
+                        if not future.done():
+                            future.set_exception(error)
+                    continue
+                for (_, future), error in zip(batch, errors, strict=True):
+                    if future.done():
+                        continue
+                    if error is None:
+                        future.set_result(None)
+                    else:
+                        future.set_exception(from_wire(error[0], error[1]))
+                self._take_news(news)
+        finally:
+            self._opening = False
+
+    def has_items(self, request_id: str, source: Source[tuple[int, int, int, bytes]]) -> None:
+        """Note that a publisher has items to send; they leave at once if the lane is idle."""
+        feed = self._feed
+        feed.offer(request_id, source)
+        if not feed.busy:
+            # Busy from now on, so that one pump runs; what comes until it starts rides along.
+            feed.busy = True
+            self._spawn(self._pump_feed())
+
+    async def _pump_feed(self) -> None:
+        feed = self._feed
+        feed.done()
+        while taken := feed.take():
+            envelopes = [(request_id, *part) for request_id, parts in taken for part in parts]
+            frame = wire.pack([self._client_id, self._seen, envelopes])
+            try:
+                answer = await self._call("feed", frame)
+            except StreamRouterError:
+                return  # every listener has been told
+            finally:
+                feed.done()
+            self._take_news(wire.unpack_list(answer, 3))
+
+    # --- readers ----------------------------------------------------------------------------
+
+    def locate(self, request_id: str, listener: StateListener) -> None:
+        """Ask where a request is; the listener hears of it now and at every change."""
+        self._listeners["r", request_id] = listener
+        self._ask_where(request_id)
+        self._watch()
+
+    def lose_interest(self, key: tuple[str, str], listener: StateListener) -> None:
+        """Tell this listener nothing more."""
+        if self._listeners.get(key) is not listener:
+            return
+        del self._listeners[key]
+        if key[0] != PUBLISHER:
+            self._losses.append(key[1])
+
+    def _ask_where(self, request_id: str) -> None:
+        self._locates.append(request_id)
+        if not self._locating:
+            self._locating = True
+            self._spawn(self._pump_locates())
+
+    async def _pump_locates(self) -> None:
+        try:
+            while self._locates:
+                asked, self._locates = self._locates[:1024], self._locates[1024:]
+                losses, self._losses = self._losses, []
+                frame = wire.pack([self._client_id, asked, losses])
+                self._take_states(wire.unpack_list(await self._call("locate", frame)))
+        except StreamRouterError:
+            return  # every listener has been told
+        finally:
+            self._locating = False
+
+    async def actor(self, actor_id: str) -> Any:
+        """Return the handle of a stream actor (asked for once). Raises RouterUnavailable, UnknownRequest."""
+        handle = self._actors.get(actor_id)
+        if handle is None:
+            handle = await self._call("stream_actor", actor_id)
+            self._actors[actor_id] = handle
+        return handle
+
+    def forget_actor(self, actor_id: str) -> None:
+        """The actor is gone."""
+        self._actors.pop(actor_id, None)
+
+    # --- what comes back --------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.get_running_loop().create_task(self._keep_watching())
+
+    async def _keep_watching(self) -> None:
+        while self._listeners and not self._closed:
+            wait_s = WATCH_WAIT_S_MAX * random.uniform(0.7, 1.0)  # noqa: S311  # jitter, not a secret
+            frame = wire.pack([self._client_id, self._seen, wait_s])
+            try:
+                answer = await self._call("watch", frame, WATCH_WAIT_S_MAX + CALL_DEADLINE_S)
+            except StreamRouterError:
+                return  # every listener has been told
+            self._take_news(wire.unpack_list(answer, 3))
+
+    def _take_news(self, news: list[Any]) -> None:
+        incarnation, version, states = news
+        if incarnation != self._incarnation:
+            was, self._incarnation = self._incarnation, incarnation
+            self._seen = 0
+            if was is not None:
+                log.warning("router %s has restarted; registering %d requests again", self._name, len(self._listeners))
+                self._register_again()
+        # Answers may overtake each other; states are levels, so an old one is harmless, but the
+        # version must not go back.
+        self._seen = max(self._seen, version)
+        self._take_states(states)
+
+    def _take_states(self, states: list[Any]) -> None:
+        for state in states:
+            listener = self._listeners.get((state[0], state[1]))
+            if listener is not None:
+                listener.on_state(state)
+
+    def _register_again(self) -> None:
+        self._actors.clear()
+        for (role, request_id), listener in list(self._listeners.items()):
+            if role == PUBLISHER:
+                self.register_again(listener)
+            else:
+                self._ask_where(request_id)
+
+    def register_again(self, listener: StateListener) -> None:
+        """Open a request again that the router has forgotten."""
+        registration = listener.registration()
+        if registration is not None:
+            self._spawn(self._open_again(listener, registration))
+
+    async def _open_again(self, listener: StateListener, registration: list[Any]) -> None:
+        try:
+            await self.open(listener, registration)
+        except RouterUnavailable:
+            return  # told already
+        except StreamRouterError as error:
+            listener.on_state([PUBLISHER, registration[0], 0, "open", 1, 0, None, None, error.to_wire()])
+
+    # --- calls ------------------------------------------------------------------------------
+
+    async def ask(self, method: str, *arguments: Any) -> Any:
+        """Call any other method of the router. Raises what the router answers, or RouterUnavailable."""
+        return await self._call(method, *arguments)
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
+        """Make a call until it has an answer: all of the router's methods may be called twice."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ROUTER_DEADLINE_S
+        backoff_s = BACKOFF_S
+        limit_s = CALL_DEADLINE_S
+        if method == "watch":
+            arguments, limit_s = arguments[:1], arguments[1]
+        while True:
+            if self._error is not None:
+                raise self._error
+            try:
+                return await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), limit_s)
+            except ActorDiedError as error:
+                raise self._unreachable(f"it has died: {str(error).splitlines()[0][:200]}") from None
+            except StreamRouterError:
+                raise
+            except (RayError, TimeoutError) as error:
+                cause = getattr(error, "cause", None)
+                if isinstance(cause, StreamRouterError):
+                    raise cause from None
+                if loop.time() > deadline:
+                    text = f"no answer for {ROUTER_DEADLINE_S:g} s ({type(error).__name__})"
+                    raise self._unreachable(text) from None
+                log.info("router %s: %s failed (%s); trying again", self._name, method, type(error).__name__)
+            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
+            backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+
+    def _unreachable(self, why: str) -> RouterUnavailable:
+        error = RouterUnavailable(
+            f"router {self._name!r} cannot be reached: {why}; see that the process that started it, or its cluster, "
+            "still runs, then connect again"
+        )
+        if self._error is None:
+            self._error = error
+            for listener in list(self._listeners.values()):
+                listener.on_unreachable(error)
+        return self._error
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Stop watching; what is under way is given up."""
+        self._closed = True
+        tasks = [*self._tasks, *([self._watching] if self._watching is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+

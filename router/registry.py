@@ -1,0 +1,838 @@
+"""The pure part of a router actor: who holds which request, and who must be told what.
+
+Theory. An entry is one request: WAITING (no place yet), OPEN (a session of this epoch exists or is
+on its way to a stream actor), SEALED (ended, its log kept here as well) and then gone. The registry
+never looks into chunks: it moves blobs from a publisher's frame to the lane of the right actor.
+
+Three kinds of process talk to it, and each failure has one answer:
+
+* a stream actor dies: each of its open entries gets a new epoch on another actor, and its
+  publisher, who still has all items, sends them again; ended entries are restored from the log
+  kept here. An entry whose publisher cannot replay ends as `lost`.
+* a publisher dies (it is silent longer than its watch may last): its entries wait
+  `publisher_grace_s` for another publisher to take over, then end as `publisher_lost`.
+* this router dies: its next incarnation learns from its actors' inventories and from publishers
+  and readers, who notice the new incarnation in the first answer they get and say again what
+  they know.
+
+What a client should know is kept as a level, not as events: each client has an outbox of keys with
+a version, and an answer holds the present state of every key newer than what the client has seen.
+A lost answer therefore loses nothing.
+
+Effects are named, not done: `take_effects` gives the shell actors to start and to stop, envelopes
+to put on lanes, clients to wake. Time is an argument. Pure: no Ray, no asyncio.
+"""
+
+from __future__ import annotations
+
+import heapq
+import hmac
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors import wire
+from actors.errors import (
+    AgentBusy,
+    Draining,
+    DuplicateRequest,
+    InvalidRequestId,
+    LimitExceeded,
+    PoolFull,
+    RequestEnded,
+    StreamRouterError,
+    UnknownRequest,
+)
+from actors.log import Log
+from actors.messages import Emission, Head
+from actors.settings import StreamSettings
+from actors.wire import Envelope, Phase, Report
+from router.config import RouterConfig
+from router.placement import Pool
+
+WAITING, OPEN, SEALED = "waiting", "open", "sealed"
+
+# A client whose watch does not come back so long after it may have ended is gone.
+WATCH_WAIT_S_MAX = 4.0
+CLIENT_TIMEOUT_S = WATCH_WAIT_S_MAX + 4.0
+# Clients that only ever said one thing are forgotten after so long.
+CLIENT_FORGET_S = 600.0
+SEALED_BYTES_MAX = 2 * 1024 * 1024 * 1024
+
+PUBLISHER, READER = "p", "r"
+Key = tuple[str, str]
+"""What a client is told about: (PUBLISHER or READER, request_id)."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One request. Sequence numbers are the publisher's; `high_seq` is the highest one forwarded."""
+
+    request_id: str
+    settings_packed: bytes
+    settings: StreamSettings
+    client_id: str
+    date: str
+    opened_at: float
+    agent_id: str | None = None
+    epoch: int = 0
+    phase: str = WAITING
+    actor_id: str | None = None
+    start_seq: int = 1
+    next_seq: int = 1
+    high_seq: int = 0
+    last_seq_id: int = 0
+    released: int = 0
+    credit_bytes: int = 0
+    gap: bool = False
+    ending: tuple[str, str | None] | None = None
+    cancel: str | None = None
+    publisher_gone_at: float | None = None
+    stop_reason: str | None = None
+    log: bytes | None = None
+    forget_at: float = 0.0
+    error: tuple[str, str] | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return self.phase != SEALED
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """A process that publishes or reads: what it must still be told."""
+
+    client_id: str
+    last_seen: float
+    version: int = 0
+    outbox: dict[Key, int] = field(default_factory=dict)
+    publishes: set[str] = field(default_factory=set)
+    watching: int = 0
+
+
+@dataclass(slots=True)
+class Effects:
+    """What the shell must now do."""
+
+    start: list[str] = field(default_factory=list)
+    stop: list[str] = field(default_factory=list)
+    send: list[tuple[str, str, Envelope, int]] = field(default_factory=list)
+    wake: dict[str, bool] = field(default_factory=dict)
+
+
+class Registry:
+    """All requests, actors and clients of one router actor."""
+
+    def __init__(self, config: RouterConfig, incarnation: str, now: float) -> None:
+        self.config = config
+        self.incarnation = incarnation
+        actors = config.stream_actors
+        self.pool = Pool(
+            max_actors=actors.max_actors,
+            warm_actors=actors.warm_actors,
+            max_streams_per_actor=actors.max_streams_per_actor,
+            idle_ttl_s=actors.idle_ttl_s,
+            recycle_after_requests=actors.recycle_after_requests,
+        )
+        self.entries: dict[str, Entry] = {}
+        self.clients: dict[str, Client] = {}
+        self.draining = False
+        self.counts = {"opened": 0, "refused": 0, "restarted": 0, "lost": 0, "sealed": 0, "chunks": 0, "chunk_bytes": 0}
+        self.ended_by: dict[str, int] = {}
+        self._waiting: deque[str] = deque()
+        self._agents: dict[str, deque[str]] = {}
+        self._interests: dict[str, dict[str, None]] = {}
+        self._open_count = 0
+        self._sealed_bytes = 0
+        self._deadlines: list[tuple[float, int, str, str]] = []
+        self._timers = 0
+        self._effects = Effects()
+        self._opens_allowed = config.limits.opens_per_s_max or 0.0
+        self._opens_counted_at = now
+
+    def take_effects(self) -> Effects:
+        """Return what is to be done, once."""
+        taken, self._effects = self._effects, Effects()
+        return taken
+
+    @property
+    def has_effects(self) -> bool:
+        effects = self._effects
+        return bool(effects.send or effects.wake or effects.start or effects.stop)
+
+    # --- clients ----------------------------------------------------------------------------
+
+    def client(self, client_id: str, now: float) -> Client:
+        """Return a client, made known at its first word; any word shows that it lives."""
+        found = self.clients.get(client_id)
+        if found is None:
+            found = self.clients[client_id] = Client(client_id, now)
+            self._timer(now + CLIENT_TIMEOUT_S, "client", client_id)
+        found.last_seen = now
+        return found
+
+    def _tell(self, client_id: str, key: Key, *, urgent: bool = True) -> None:
+        client = self.clients.get(client_id)
+        if client is None:
+            return
+        client.version += 1
+        client.outbox.pop(key, None)
+        client.outbox[key] = client.version
+        wake = self._effects.wake
+        wake[client_id] = urgent or wake.get(client_id, False)
+
+    def _tell_publisher(self, entry: Entry, *, urgent: bool = True) -> None:
+        self._tell(entry.client_id, (PUBLISHER, entry.request_id), urgent=urgent)
+
+    def _tell_readers(self, request_id: str) -> None:
+        for client_id in self._interests.get(request_id, ()):
+            self._tell(client_id, (READER, request_id))
+
+    def news(self, client_id: str, seen: int, now: float) -> list[Any]:
+        """Return [incarnation, version, states]: all that is newer than version `seen`.
+
+        A publisher's state: (PUBLISHER, request_id, epoch, phase, next_seq, credit_bytes, cancel,
+        stop_reason, error); phase "unknown" where this router knows no such request of this client.
+        A reader's: (READER, request_id, phase, actor_id, epoch).
+        """
+        client = self.client(client_id, now)
+        if client.publishes:
+            self._publisher_is_back(client)
+        outbox = client.outbox
+        for key in [key for key, version in outbox.items() if version <= seen]:
+            del outbox[key]
+        return [self.incarnation, client.version, [self._state(client_id, key) for key in outbox]]
+
+    def has_news(self, client_id: str, seen: int) -> bool:
+        """Whether `news` would have a state to tell."""
+        client = self.clients.get(client_id)
+        return client is None or any(version > seen for version in client.outbox.values())
+
+    def _state(self, client_id: str, key: Key) -> tuple[Any, ...]:
+        role, request_id = key
+        entry = self.entries.get(request_id)
+        if role == READER:
+            if entry is None:
+                return READER, request_id, "unknown", None, 0
+            return READER, request_id, entry.phase, entry.actor_id, entry.epoch
+        if entry is None or entry.client_id != client_id:
+            return PUBLISHER, request_id, 0, "unknown", 1, 0, None, None, None
+        phase = "gap" if entry.gap and entry.phase == OPEN else entry.phase
+        return (
+            PUBLISHER,
+            request_id,
+            entry.epoch,
+            phase,
+            entry.next_seq,
+            entry.credit_bytes,
+            entry.cancel,
+            entry.stop_reason,
+            entry.error,
+        )
+
+    def _publisher_is_back(self, client: Client) -> None:
+        for request_id in client.publishes:
+            entry = self.entries.get(request_id)
+            if entry is not None and entry.publisher_gone_at is not None:
+                entry.publisher_gone_at = None
+
+    # --- opening ----------------------------------------------------------------------------
+
+    def open(
+        self,
+        client_id: str,
+        request_id: str,
+        settings_packed: bytes,
+        now: float,
+        *,
+        date: str,
+        agent_id: str | None = None,
+        when_busy: str = "reject",
+        take_over: bool = False,
+        epoch: int = 0,
+        sent_seq: int = 0,
+        start_seq: int = 1,
+    ) -> StreamRouterError | None:
+        """Open a request, or take it up again; the outcome stands in the client's news.
+
+        `epoch` and `sent_seq` are a publisher's own knowledge when it registers again with a router
+        that has lost its memory. Returns the error where the open is refused.
+        """
+        self.client(client_id, now)
+        try:
+            self._open(
+                client_id, request_id, settings_packed, now, date, agent_id, when_busy, take_over, epoch, sent_seq, start_seq
+            )
+        except StreamRouterError as error:
+            self.counts["refused"] += 1
+            return error
+        return None
+
+    def _open(
+        self,
+        client_id: str,
+        request_id: str,
+        settings_packed: bytes,
+        now: float,
+        date: str,
+        agent_id: str | None,
+        when_busy: str,
+        take_over: bool,  # noqa: FBT001  # all arguments of `open`, in its order
+        epoch: int,
+        sent_seq: int,
+        start_seq: int,
+    ) -> None:
+        known = self.entries.get(request_id)
+        if known is not None and (known.phase == SEALED) and take_over and known.client_id == client_id:
+            self._tell_publisher(known)  # it ended while its publisher was away
+            return
+        if known is not None:
+            self._open_again(known, client_id, settings_packed, now, take_over=take_over)
+            return
+        if take_over and not epoch:
+            raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
+        if not epoch:
+            self._admit(request_id, now)
+        if agent_id is not None and not epoch:
+            self._check_agent(agent_id, when_busy, now)
+        entry = Entry(
+            request_id,
+            settings_packed,
+            StreamSettings.model_validate(wire.unpack(settings_packed)),
+            client_id,
+            date,
+            now,
+            agent_id,
+            epoch=epoch,
+            start_seq=start_seq,
+            next_seq=start_seq,
+            high_seq=sent_seq,
+        )
+        busy = bool(agent_id is not None and self._agents.get(agent_id))
+        if not busy and not epoch and not self._has_place():
+            self._refuse_if_strict()
+        self.entries[request_id] = entry
+        self.clients[client_id].publishes.add(request_id)
+        self._open_count += 1
+        self.counts["opened"] += 1
+        if agent_id is not None:
+            self._agents.setdefault(agent_id, deque()).append(request_id)
+        if busy or not self._place(entry, now):
+            if not busy:
+                self._waiting.append(request_id)
+            self._timer(now + self.config.stream_actors.open_timeout_s, "open", request_id)
+        self._tell_publisher(entry)
+
+    def _open_again(
+        self, entry: Entry, client_id: str, settings_packed: bytes, now: float, *, take_over: bool
+    ) -> None:
+        if entry.phase == SEALED:
+            raise RequestEnded(
+                f"request {entry.request_id!r} has ended ({entry.stop_reason}); a request ID is used once: choose a new one"
+            )
+        same_settings = hmac.compare_digest(entry.settings_packed, settings_packed)
+        if entry.client_id == client_id:
+            if not same_settings and not take_over:
+                raise DuplicateRequest(f"request {entry.request_id!r} is open with other settings")
+            entry.publisher_gone_at = None
+            self._tell_publisher(entry)
+            return
+        owner = self.clients.get(entry.client_id)
+        owner_lives = owner is not None and entry.publisher_gone_at is None
+        if owner_lives or not take_over:
+            hint = (
+                "wait until its publisher is gone"
+                if take_over
+                else "publish under a new ID, or publish(..., take_over=True) once its publisher is gone"
+            )
+            raise DuplicateRequest(f"request {entry.request_id!r} is open with another publisher; {hint}")
+        if owner is not None:
+            owner.publishes.discard(entry.request_id)
+        entry.client_id = client_id
+        entry.publisher_gone_at = None
+        entry.start_seq = entry.next_seq = max(entry.next_seq, entry.high_seq + 1)
+        self.client(client_id, now).publishes.add(entry.request_id)
+        self._tell_publisher(entry)
+
+    def _admit(self, request_id: str, now: float) -> None:
+        limits = self.config.limits
+        size = len(request_id.encode("utf-8", "surrogatepass"))
+        if not 0 < size <= limits.request_id_bytes_max or not request_id.isprintable():
+            raise InvalidRequestId(
+                f"a request ID is 1 to {limits.request_id_bytes_max} bytes of printable text; "
+                f"this one has {size} bytes: {request_id[:40]!r}"
+            )
+        if self.draining:
+            raise Draining(f"router {self.config.name!r} takes no new requests: it is being drained or stopped")
+        if self._open_count >= limits.open_requests_max:
+            raise LimitExceeded(
+                f"{self._open_count} requests are open and limits.open_requests_max is {limits.open_requests_max}; "
+                "wait until some have ended, or raise the limit"
+            )
+        if limits.opens_per_s_max is not None:
+            earned = (now - self._opens_counted_at) * limits.opens_per_s_max
+            self._opens_allowed = min(max(limits.opens_per_s_max, 1.0), self._opens_allowed + earned)
+            self._opens_counted_at = now
+            if self._opens_allowed < 1.0:
+                raise LimitExceeded(
+                    f"more than limits.opens_per_s_max = {limits.opens_per_s_max:g} requests a second; try again later"
+                )
+            self._opens_allowed -= 1.0
+
+    def _check_agent(self, agent_id: str, when_busy: str, now: float) -> None:
+        running = self._agents.get(agent_id)
+        if not running:
+            return
+        if when_busy == "reject":
+            raise AgentBusy(
+                f"agent {agent_id!r} has request {running[0]!r} under way; wait for its end, or open with "
+                "when_busy='queue' or 'interrupt'"
+            )
+        if when_busy == "interrupt":
+            for request_id in list(running):
+                self.cancel(request_id, now, detail=f"interrupted by a newer request of agent {agent_id!r}")
+
+    def _has_place(self) -> bool:
+        slot, starts = self.pool.place("\0probe")
+        if slot is None:
+            return False
+        slot.open_requests.discard("\0probe")
+        slot.served -= 1
+        if starts:
+            self.pool.remove(slot.actor_id)
+        return True
+
+    def _refuse_if_strict(self) -> None:
+        actors = self.config.stream_actors
+        if actors.when_pool_full == "refuse":
+            raise PoolFull(
+                f"all {actors.max_actors} stream actors hold {actors.max_streams_per_actor} open requests each; "
+                "wait until some have ended, or raise stream_actors.max_actors or max_streams_per_actor"
+            )
+
+    def _place(self, entry: Entry, now: float) -> bool:
+        slot, starts = self.pool.place(entry.request_id)
+        if slot is None:
+            return False
+        if starts:
+            self._effects.start.append(slot.actor_id)
+        self._effects.start.extend(spare.actor_id for spare in self.pool.wanted())
+        entry.actor_id = slot.actor_id
+        entry.epoch += 1
+        entry.phase = OPEN
+        entry.gap = False
+        entry.next_seq = entry.start_seq
+        self._send(
+            entry,
+            (
+                wire.OPEN,
+                entry.request_id,
+                entry.epoch,
+                entry.settings_packed,
+                entry.client_id,
+                entry.date,
+                now - entry.opened_at,
+                entry.released,
+                entry.start_seq,
+            ),
+        )
+        if entry.cancel == "after_step":
+            self._send(entry, (wire.CANCEL_AFTER_STEP, entry.request_id, entry.epoch))
+        if entry.ending is not None:
+            self._send_end(entry)
+        self._tell_publisher(entry)
+        self._tell_readers(entry.request_id)
+        return True
+
+    def _place_waiting(self, now: float) -> None:
+        while self._waiting:
+            entry = self.entries.get(self._waiting[0])
+            if entry is not None and entry.phase == WAITING and not self._place(entry, now):
+                return
+            self._waiting.popleft()
+
+    def _send(self, entry: Entry, envelope: Envelope, size_bytes: int = 256) -> None:
+        if entry.actor_id is not None:
+            self._effects.send.append((entry.actor_id, entry.request_id, envelope, size_bytes))
+
+    def _send_end(self, entry: Entry) -> None:
+        if entry.ending is not None:
+            reason, detail = entry.ending
+            self._send(entry, (wire.END, entry.request_id, entry.epoch, reason, detail, entry.high_seq))
+
+    # --- items ------------------------------------------------------------------------------
+
+    def forward(self, client_id: str, envelopes: Sequence[Sequence[Any]], now: float) -> None:
+        """Take a publisher's envelopes (request_id, epoch, first_seq, count, blob) to their actors' lanes."""
+        self.client(client_id, now)
+        entries = self.entries
+        send = self._effects.send
+        for request_id, epoch, first_seq, count, blob in envelopes:
+            entry = entries.get(request_id)
+            if entry is None or entry.client_id != client_id:
+                self._tell(client_id, (PUBLISHER, request_id))
+                continue
+            if entry.phase != OPEN or entry.epoch != epoch or entry.actor_id is None:
+                self._tell_publisher(entry)
+                continue
+            last_seq = first_seq + count - 1
+            if last_seq > entry.high_seq:
+                entry.high_seq = last_seq
+            self.counts["chunks"] += count
+            self.counts["chunk_bytes"] += len(blob)
+            send.append((entry.actor_id, request_id, (wire.DATA, request_id, epoch, first_seq, blob), len(blob) + 64))
+
+    # --- stream actors ----------------------------------------------------------------------
+
+    def reports(self, actor_id: str, reports: Sequence[Sequence[Any]], now: float) -> None:
+        """Take what a stream actor says of its sessions."""
+        for parts in reports:
+            report = Report(*parts)
+            entry = self.entries.get(report.request_id)
+            if entry is None:
+                if report.phase != Phase.UNKNOWN:
+                    # Nobody knows it any more: its time is over.
+                    self._effects.send.append(
+                        (actor_id, report.request_id, (wire.FORGET, report.request_id, report.epoch), 128)
+                    )
+                continue
+            if report.epoch != entry.epoch or entry.actor_id != actor_id:
+                continue
+            if report.phase == Phase.UNKNOWN:
+                if entry.phase == OPEN:
+                    self._replace(entry, now)
+                elif entry.log is not None:
+                    self._restore(entry, now)
+                continue
+            self._report(entry, report, now)
+
+    def _report(self, entry: Entry, report: Report, now: float) -> None:
+        entry.next_seq = max(entry.next_seq, report.next_seq)
+        entry.last_seq_id = max(entry.last_seq_id, report.last_seq_id)
+        entry.released = max(entry.released, report.released)
+        if report.phase == Phase.SEALED:
+            if entry.phase != SEALED:
+                self._seal(entry, report.stop_reason or "error", report.log, now)
+            elif entry.log is None and report.log is not None:
+                self._keep(entry, report.log)
+            if entry.log is not None:
+                self._send(entry, (wire.STORED, entry.request_id, entry.epoch), 64)
+            return
+        entry.gap = report.phase == Phase.GAP
+        if report.credit_bytes > entry.credit_bytes or entry.gap:
+            entry.credit_bytes = max(entry.credit_bytes, report.credit_bytes)
+            self._tell_publisher(entry, urgent=entry.gap)
+
+    def _seal(self, entry: Entry, stop_reason: str, log: bytes | None, now: float) -> None:
+        if entry.actor_id is not None:
+            self.pool.release(entry.actor_id, entry.request_id, now)
+        entry.phase = SEALED
+        entry.stop_reason = stop_reason
+        if log is not None:
+            self._keep(entry, log)
+        self._open_count -= 1
+        self.counts["sealed"] += 1
+        self.ended_by[stop_reason] = self.ended_by.get(stop_reason, 0) + 1
+        entry.forget_at = now + entry.settings.sealed_ttl_s
+        self._timer(entry.forget_at, "sealed", entry.request_id)
+        self._tell_publisher(entry)
+        client = self.clients.get(entry.client_id)
+        if client is not None:
+            client.publishes.discard(entry.request_id)
+        self._agent_is_free(entry, now)
+        self._place_waiting(now)
+
+    def _keep(self, entry: Entry, log: bytes) -> None:
+        entry.log = log
+        self._sealed_bytes += len(log)
+        if self._sealed_bytes > SEALED_BYTES_MAX:
+            ended = (e for e in self.entries.values() if e.phase == SEALED and e.log is not None and e is not entry)
+            for old in sorted(ended, key=lambda e: e.forget_at):
+                self._forget(old)
+                if self._sealed_bytes <= SEALED_BYTES_MAX:
+                    break
+
+    def _agent_is_free(self, entry: Entry, now: float) -> None:
+        if entry.agent_id is None:
+            return
+        queue = self._agents.get(entry.agent_id)
+        if queue is None:
+            return
+        if entry.request_id in queue:
+            queue.remove(entry.request_id)
+        if not queue:
+            del self._agents[entry.agent_id]
+            return
+        following = self.entries.get(queue[0])
+        if following is not None and following.phase == WAITING and not self._place(following, now):
+            self._waiting.append(following.request_id)
+
+    def actor_started(self, actor_id: str, pid: int, node_id: str, now: float) -> None:
+        """A stream actor answers."""
+        self.pool.started(actor_id, pid, node_id, now)
+
+    def actor_died(self, actor_id: str, now: float) -> None:
+        """A stream actor is gone (or was given up): place anew what it held."""
+        self.pool.remove(actor_id)
+        for entry in [entry for entry in self.entries.values() if entry.actor_id == actor_id]:
+            if entry.phase == OPEN:
+                self._replace(entry, now)
+            elif entry.phase == SEALED:
+                self._restore(entry, now)
+        self._effects.start.extend(slot.actor_id for slot in self.pool.wanted())
+
+    def _replace(self, entry: Entry, now: float) -> None:
+        """Give an open request whose session is gone a new epoch, if its publisher can replay."""
+        if entry.actor_id is not None:
+            self.pool.release(entry.actor_id, entry.request_id, now)
+        self.counts["restarted"] += 1
+        client = self.clients.get(entry.client_id)
+        can_replay = client is not None and entry.publisher_gone_at is None and entry.start_seq == 1
+        if not can_replay:
+            self._lose(entry, now)
+            return
+        entry.actor_id = None
+        if not self._place(entry, now):
+            entry.phase = WAITING
+            self._waiting.appendleft(entry.request_id)
+
+    def _lose(self, entry: Entry, now: float) -> None:
+        """End a request that no survivor can restore; readers get a gap and a terminal, never silence."""
+        self.counts["lost"] += 1
+        text = (
+            f"the stream actor of the request died and its publisher could not replay; "
+            f"it is whole up to seq_id {entry.released}, and at least {entry.last_seq_id} messages were written"
+        )
+        log = Log()
+        log.last_seq = log.released = log.dropped_through = entry.last_seq_id
+        shared = {"id": f"lost-{entry.request_id}", "date": entry.date, "name": None, "otid": None, "run_id": entry.request_id}
+        stop = Head("stop_reason", {**shared, "stop_reason": "lost", "provider_reason": None, "detail": text})
+        usage = Head("usage_statistics", {**shared, "reported": False})
+        log.append([Emission(stop), Emission(usage)])
+        entry.epoch += 1
+        self._seal(entry, "lost", log.pack(), now)
+        self._restore(entry, now)
+
+    def _restore(self, entry: Entry, now: float) -> None:
+        """Put an ended request's log on a living actor, so that two processes hold it again."""
+        entry.actor_id = None
+        if entry.log is None:
+            self._forget(entry)
+            return
+        ready = [slot for slot in self.pool.slots.values()]
+        if ready:
+            slot = min(ready, key=lambda s: (s.state.value != "ready", s.load))
+        else:
+            slot = self.pool.add()
+            self._effects.start.append(slot.actor_id)
+        entry.actor_id = slot.actor_id
+        entry.epoch += 1
+        envelope = (
+            wire.RESTORE,
+            entry.request_id,
+            entry.epoch,
+            entry.stop_reason,
+            entry.log,
+            max(0.0, entry.forget_at - now),
+        )
+        self._send(entry, envelope, len(entry.log) + 128)
+        self._tell_readers(entry.request_id)
+
+    def adopt(self, actor_id: str, inventory: Sequence[Sequence[Any]], now: float) -> None:
+        """Take in an actor of an earlier incarnation, with all that it says it holds."""
+        self.pool.adopt(actor_id)
+        for parts, settings_packed, client_id, age_s in inventory:
+            report = Report(*parts)
+            known = self.entries.get(report.request_id)
+            if known is not None and known.epoch >= report.epoch:
+                continue
+            if known is not None:
+                self._open_count -= known.phase != SEALED
+            settings = StreamSettings.model_validate(wire.unpack(settings_packed)) if settings_packed else StreamSettings()
+            entry = Entry(
+                report.request_id,
+                settings_packed,
+                settings,
+                client_id,
+                "",
+                now - age_s,
+                epoch=report.epoch,
+                phase=SEALED if report.phase == Phase.SEALED else OPEN,
+                actor_id=actor_id,
+                next_seq=report.next_seq,
+                high_seq=report.next_seq - 1,
+                last_seq_id=report.last_seq_id,
+                released=report.released,
+                credit_bytes=report.credit_bytes,
+                gap=True,
+                stop_reason=report.stop_reason,
+            )
+            self.entries[report.request_id] = entry
+            if entry.phase == SEALED:
+                entry.forget_at = now + settings.sealed_ttl_s
+                self._timer(entry.forget_at, "sealed", entry.request_id)
+                continue
+            slot = self.pool.slots[actor_id]
+            slot.open_requests.add(report.request_id)
+            self._open_count += 1
+            if client_id not in self.clients:
+                # Its publisher has as long as any silent client to say that it lives.
+                self.clients[client_id] = Client(client_id, now)
+                self._timer(now + CLIENT_TIMEOUT_S, "client", client_id)
+            self.clients[client_id].publishes.add(report.request_id)
+
+    def stop_idle(self, now: float) -> None:
+        """Stop actors that have retired or idled; their ended requests move to others first."""
+        for slot in self.pool.to_stop(now):
+            self.pool.remove(slot.actor_id)
+            for entry in [entry for entry in self.entries.values() if entry.actor_id == slot.actor_id]:
+                self._restore(entry, now)
+            self._effects.stop.append(slot.actor_id)
+        self._effects.start.extend(slot.actor_id for slot in self.pool.wanted())
+
+    # --- readers ----------------------------------------------------------------------------
+
+    def locate(self, client_id: str, request_ids: Sequence[str], now: float) -> list[tuple[Any, ...]]:
+        """Say where requests are, and keep the client told from now on; see `news` for the form."""
+        self.client(client_id, now)
+        for request_id in request_ids:
+            self._interests.setdefault(request_id, {})[client_id] = None
+        return [self._state(client_id, (READER, request_id)) for request_id in request_ids]
+
+    def lose_interest(self, client_id: str, request_ids: Sequence[str]) -> None:
+        """Tell the client no more about these requests."""
+        client = self.clients.get(client_id)
+        for request_id in request_ids:
+            interested = self._interests.get(request_id)
+            if interested is not None:
+                interested.pop(client_id, None)
+                if not interested:
+                    del self._interests[request_id]
+            if client is not None:
+                client.outbox.pop((READER, request_id), None)
+
+    # --- endings ----------------------------------------------------------------------------
+
+    def cancel(self, request_id: str, now: float, *, after_step: bool = False, detail: str | None = None) -> bool:
+        """Cancel a request, at once or after its step; False where it has ended already. Idempotent.
+
+        Raises UnknownRequest.
+        """
+        entry = self.entries.get(request_id)
+        if entry is None:
+            raise UnknownRequest(f"no request {request_id!r}: never opened here, or its time-to-live is over")
+        if entry.phase == SEALED:
+            return False
+        if after_step:
+            if entry.cancel is None:
+                entry.cancel = "after_step"
+                self._send(entry, (wire.CANCEL_AFTER_STEP, request_id, entry.epoch))
+                self._tell_publisher(entry)
+            return True
+        if entry.cancel != "now":
+            entry.cancel = "now"
+            self._end(entry, "cancelled", detail, now)
+            self._tell_publisher(entry)
+        return True
+
+    def _end(self, entry: Entry, reason: str, detail: str | None, now: float) -> None:
+        if entry.phase == WAITING:
+            # It never had a session: end it here, and let an actor hold its log of one terminal.
+            self._end_unplaced(entry, reason, detail, now)
+            return
+        entry.ending = (reason, detail)
+        self._send_end(entry)
+
+    def _end_unplaced(self, entry: Entry, reason: str, detail: str | None, now: float) -> None:
+        log = Log()
+        shared = {"id": f"end-{entry.request_id}", "date": entry.date, "name": None, "otid": None, "run_id": entry.request_id}
+        stop = Head("stop_reason", {**shared, "stop_reason": reason, "provider_reason": None, "detail": detail})
+        log.append([Emission(stop), Emission(Head("usage_statistics", {**shared, "reported": False}))])
+        self._seal(entry, reason, log.pack(), now)
+        self._restore(entry, now)
+
+    def _forget(self, entry: Entry) -> None:
+        if entry.log is not None:
+            self._sealed_bytes -= len(entry.log)
+            entry.log = None
+        self.entries.pop(entry.request_id, None)
+        self._tell_readers(entry.request_id)
+        if entry.actor_id is not None:
+            self._send(entry, (wire.FORGET, entry.request_id, entry.epoch), 64)
+
+    # --- time -------------------------------------------------------------------------------
+
+    def _timer(self, at: float, kind: str, what: str) -> None:
+        self._timers += 1
+        heapq.heappush(self._deadlines, (at, self._timers, kind, what))
+
+    def due_at(self) -> float:
+        """When `tick` is wanted next."""
+        return self._deadlines[0][0] if self._deadlines else float("inf")
+
+    def tick(self, now: float) -> None:
+        """Let run out what has run out by `now`."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, _, kind, what = heapq.heappop(self._deadlines)
+            if kind == "client":
+                self._tick_client(what, now)
+            elif kind == "open":
+                self._tick_open(what, now)
+            elif kind == "grace":
+                self._tick_grace(what, now)
+            elif kind == "sealed":
+                entry = self.entries.get(what)
+                if entry is not None and entry.phase == SEALED and entry.forget_at <= now:
+                    self._forget(entry)
+
+    def _tick_client(self, client_id: str, now: float) -> None:
+        client = self.clients.get(client_id)
+        if client is None:
+            return
+        if client.watching:
+            client.last_seen = now
+        silent_s = now - client.last_seen
+        if silent_s < CLIENT_TIMEOUT_S:
+            self._timer(client.last_seen + CLIENT_TIMEOUT_S, "client", client_id)
+            return
+        for request_id in sorted(client.publishes):
+            entry = self.entries.get(request_id)
+            if entry is not None and entry.is_live and entry.publisher_gone_at is None:
+                entry.publisher_gone_at = now
+                self._timer(now + entry.settings.publisher_grace_s, "grace", request_id)
+        if silent_s >= CLIENT_FORGET_S or not client.publishes:
+            self.lose_interest(client_id, [r for r, clients in self._interests.items() if client_id in clients])
+            del self.clients[client_id]
+        else:
+            self._timer(now + CLIENT_FORGET_S, "client", client_id)
+
+    def _tick_grace(self, request_id: str, now: float) -> None:
+        entry = self.entries.get(request_id)
+        if entry is None or not entry.is_live or entry.publisher_gone_at is None:
+            return
+        grace_s = entry.settings.publisher_grace_s
+        if entry.publisher_gone_at + grace_s > now + 1e-6:
+            return  # it was back, and went again: a later timer stands for that
+        self._end(entry, "publisher_lost", f"its publisher was silent and nobody took over within {grace_s:g} s", now)
+
+    def _tick_open(self, request_id: str, now: float) -> None:
+        entry = self.entries.get(request_id)
+        if entry is None or entry.phase != WAITING or entry.epoch:
+            return
+        timeout_s = self.config.stream_actors.open_timeout_s
+        busy = entry.agent_id is not None and self._agents[entry.agent_id][0] != request_id
+        what = f"agent {entry.agent_id!r} was busy" if busy else "every stream actor was full"
+        error: StreamRouterError = AgentBusy(f"{what} for {timeout_s:g} s") if busy else PoolFull(
+            f"{what} for stream_actors.open_timeout_s = {timeout_s:g} s; raise max_actors or max_streams_per_actor"
+        )
+        entry.error = error.to_wire()
+        self.counts["refused"] += 1
+        self._open_count -= 1
+        self._tell_publisher(entry)
+        # The entry stays just long enough for its publisher to hear of it.
+        entry.phase = SEALED
+        entry.stop_reason = "refused"
+        entry.forget_at = now + CLIENT_TIMEOUT_S
+        self._timer(entry.forget_at, "sealed", request_id)
+        self._agent_is_free(entry, now)

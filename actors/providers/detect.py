@@ -1,0 +1,76 @@
+"""Whose events these are, told by their shape.
+
+Every provider marks its events in some way that no other does; only an error may look the same
+everywhere. So an error that comes before anything else is passed on as what it is, an event that
+looks like nobody's is counted as unknown, and in both cases the next event decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from actors.deltas import Delta
+from actors.providers.adapter import Adapter, Event, as_object, error_delta, unknown_event
+from actors.settings import Provider
+
+_ANTHROPIC_TYPES = frozenset(
+    {
+        "completion",
+        "content_block_delta",
+        "content_block_start",
+        "content_block_stop",
+        "message",
+        "message_delta",
+        "message_start",
+        "message_stop",
+        "ping",
+    }
+)
+_CHAT_KEYS = frozenset({"choices", "x_groq", "prompt_filter_results"})
+_GEMINI_KEYS = frozenset({"candidates", "usageMetadata", "promptFeedback", "modelVersion"})
+
+
+def provider_of(event: Event) -> Provider | None:
+    """Return whose event this is; None where it could be anybody's or is nobody's."""
+    kind, shape = event.get("type"), event.get("object")
+    if isinstance(kind, str):
+        if kind.startswith("response.") or (kind == "error" and "sequence_number" in event):
+            return "openai-responses"
+        if kind in _ANTHROPIC_TYPES or (kind == "error" and "request_id" in event):
+            return "anthropic-messages"
+    if not _CHAT_KEYS.isdisjoint(event) or (isinstance(shape, str) and shape.startswith("chat.completion")):
+        return "openai-chat"
+    if not _GEMINI_KEYS.isdisjoint(event):
+        return "gemini"
+    return "openai-responses" if shape == "response" else None
+
+
+class AutoAdapter:
+    """Waits for the first event that tells whose the stream is, then leaves everything to that adapter."""
+
+    __slots__ = ("_adapter", "_make", "provider")
+
+    def __init__(self, make: Callable[[Provider], Adapter]) -> None:
+        self._adapter: Adapter | None = None
+        self._make = make
+        self.provider: Provider = "auto"
+
+    def feed(self, event: Event) -> list[Delta]:
+        """Return the deltas of one event. Raises MalformedChunk where it is no JSON object."""
+        if self._adapter is not None:
+            return self._adapter.feed(event)
+        event = as_object(event)
+        provider = provider_of(event)
+        if provider is not None:
+            self.provider = provider
+            self._adapter = self._make(provider)
+            return self._adapter.feed(event)
+        if event.get("error"):
+            return [error_delta(event["error"])]
+        if "error" in (event.get("type"), event.get("object")):
+            return [error_delta(event)]
+        return [unknown_event(event)]
+
+    def close(self) -> list[Delta]:
+        """Return what the adapter held back; nothing where no event ever told whose the stream is."""
+        return [] if self._adapter is None else self._adapter.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import RecordingError
+from actors.providers.detect import provider_of
 from router.provider.script import split_events
 
 INDEX = "index.json"
@@ -81,20 +82,6 @@ class Library:
         return of_model[ordinal % len(of_model)]
 
 
-def api_of(event: dict[str, Any]) -> str | None:
-    """Return whose event this is, told by its keys; None where it is nobody's that is known."""
-    kind = event.get("type")
-    if "candidates" in event or "usageMetadata" in event:
-        return "gemini"
-    if isinstance(kind, str) and kind.startswith("response."):
-        return "openai-responses"
-    if kind in {"message_start", "ping", "content_block_start", "content_block_delta"}:
-        return "anthropic-messages"
-    if "choices" in event or event.get("object") == "chat.completion.chunk":
-        return "openai-chat"
-    return None
-
-
 def _read_index(file: Path) -> dict[str, dict[str, Any]]:
     if not file.is_file():
         return {}
@@ -115,7 +102,7 @@ def _load_one(file: Path, entry: dict[str, Any]) -> Recording:
         data = _json_of(event)
         if data is None:
             continue
-        api = api or api_of(data)
+        api = api or provider_of(data)
         model = model or _model_of(data)
     if api not in APIS:
         raise RecordingError(f"{file}: not a recorded stream: no event of {', '.join(APIS)} in it")

@@ -114,6 +114,8 @@ class HttpSource:
                 async for data in response.content.iter_any():
                     for event in decoder.feed(data):
                         yield event.data
+                for event in decoder.close():
+                    yield event.data
             except TimeoutError:
                 raise HttpProviderError(
                     f"{url}: silent for {self._timeouts.silence_s} s in mid-stream", "timeout", status=response.status

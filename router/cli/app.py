@@ -1,0 +1,103 @@
+"""Collect the commands, run one, and turn whatever goes wrong into one line and an exit status.
+
+No command ever shows a traceback. To see one, set STREAM_ROUTER_DEBUG=1.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import signal
+import sys
+import traceback
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from actors.errors import StreamRouterError
+from router.cli import commands, exit_codes
+
+DEBUG_VARIABLE = "STREAM_ROUTER_DEBUG"
+
+
+def make_app() -> typer.Typer:
+    """Return the application with every command in `commands/`."""
+    app = typer.Typer(
+        name="stream-router",
+        help="Route the output streams of many concurrent LLM agents through Ray actors to live readers.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def stream_router(
+        *,
+        show_version: Annotated[
+            bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version and end.")
+        ] = False,
+    ) -> None:
+        pass
+
+    for found in pkgutil.iter_modules(commands.__path__):
+        module = importlib.import_module(f"{commands.__name__}.{found.name}")
+        if hasattr(module, "command"):
+            app.command(found.name.replace("_", "-"), rich_help_panel=module.PANEL)(module.command)
+    return app
+
+
+def main() -> None:
+    """Run the command line; leaves with one of the exit statuses of `exit_codes`."""
+    signal.signal(signal.SIGTERM, _interrupt)  # a terminated run tidies up as an interrupted one does
+    try:
+        status = make_app()(standalone_mode=False)
+    except typer.TyperException as error:
+        status = _say(_usage_text(error), exit_codes.ERROR)
+    except StreamRouterError as error:
+        status = _say(f"{error} [{error.code}]", exit_codes.ERROR, error)
+    except (KeyboardInterrupt, typer.Abort):
+        status = _say("interrupted", exit_codes.INTERRUPTED)
+    except BrokenPipeError:
+        # Python would complain again when it flushes at the end; there is nobody to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = exit_codes.BROKEN_PIPE
+    except OSError as error:
+        status = _say(f"{error.filename or 'system'}: {error.strerror or error}", exit_codes.ERROR, error)
+    except Exception as error:  # noqa: BLE001 - the last resort, so that nobody sees a traceback
+        text = f"unexpected {type(error).__name__}: {error}. This is a defect; {DEBUG_VARIABLE}=1 shows where"
+        status = _say(text, exit_codes.INTERNAL, error)
+    sys.exit(status if isinstance(status, int) else exit_codes.OK)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _say(text: str, status: int, error: BaseException | None = None) -> int:
+    if error is not None and os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(error)
+    line = " ".join(text.split())
+    sys.stderr.write(f"stream-router: {line}\n")
+    return status
+
+
+def _usage_text(error: typer.TyperException) -> str:
+    """Return what is wrong with the arguments, and where help is."""
+    context = getattr(error, "ctx", None)
+    hint = f" (see {context.command_path} --help)" if context is not None else ""
+    return f"{error.format_message() or 'a command is missing'}{hint}"
+
+
+def _show_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it
+    if not asked:
+        return
+    try:
+        number = version("agent-stream-router")
+    except PackageNotFoundError:
+        number = "unknown (not installed)"
+    sys.stdout.write(f"stream-router {number}\n")
+    raise typer.Exit

@@ -1,0 +1,144 @@
+"""`stream-router translate`: what a recorded stream becomes, without Ray."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from actors.messages import Emission
+    from actors.settings import StreamSettings
+    from actors.translator import Translator
+
+PANEL = "See it work"
+
+
+def command(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="SSE as recorded, or JSONL of chunks; - is stdin.")],
+    settings: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="The stream's settings, as a JSON object.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One setting (dialect=chat, choices=all, ...); repeatable."),
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="auto, openai-chat, openai-responses, anthropic-messages or gemini.")
+    ] = None,
+    run_id: Annotated[str | None, typer.Option(help="The request's ID, the messages' run_id.")] = None,
+    message_id: Annotated[str | None, typer.Option(help="ID of the messages of the first response.")] = None,
+    message_date: Annotated[str | None, typer.Option(help="Their date (ISO 8601).")] = None,
+    name: Annotated[str | None, typer.Option(help="Their name.")] = None,
+    coalesce: Annotated[bool, typer.Option("--coalesce", help="Join adjacent pieces of one message.")] = False,
+    format_: Annotated[
+        Literal["letta", "openai"],
+        typer.Option("--format", help="letta: messages. openai: chat-completion chunks made from them."),
+    ] = "letta",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say on stderr what was seen, unknown events among it.")
+    ] = False,
+) -> None:
+    """Turn a recorded provider stream into messages, one JSON object a line, as a reader would get them.
+
+    The last lines are the stop reason and the usage.
+    """
+    from actors.recordings import read_recording
+    from actors.translator import Translator
+
+    payloads = read_recording(_read(file))
+    translator = Translator(
+        _settings(settings, set_ or [], provider),
+        run_id=run_id,
+        message_id=message_id,
+        message_date=message_date,
+        name=name,
+    )
+    numbered = _number(_translate(translator, payloads))
+    if coalesce:
+        numbered = _join(numbered)
+    for line in _lines(numbered, format_):
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+    if verbose:
+        _describe(translator, len(payloads))
+
+
+Numbered = Iterator[tuple[int, "Emission"]]
+
+
+def _read(file: str) -> bytes:
+    from actors.errors import RecordingError
+
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise RecordingError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _settings(file: Path | None, pairs: list[str], provider: str | None) -> StreamSettings:
+    from actors.errors import SettingsError
+    from actors.settings import StreamSettings
+    from router.cli.options import parse_sets
+
+    values: Any = {}
+    if file is not None:
+        try:
+            values = json.loads(file.read_bytes())
+        except OSError as error:
+            raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise SettingsError(f"{file}: not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise SettingsError(f"{file}: expected a JSON object, got {type(values).__name__}")
+    values.update(parse_sets(pairs))
+    if provider is not None:
+        values["provider"] = provider
+    return StreamSettings.load(values)
+
+
+def _translate(translator: Translator, payloads: Iterable[bytes]) -> Iterator[Emission]:
+    for payload in payloads:
+        yield from translator.chunk(payload)
+    yield from translator.end()
+
+
+def _number(emissions: Iterator[Emission]) -> Numbered:
+    """Give each piece its `seq_id`."""
+    return enumerate(emissions, 1)
+
+
+def _join(numbered: Numbered) -> Numbered:
+    """Join adjacent pieces of one message; what is joined bears the `seq_id` of its last piece."""
+    from itertools import groupby
+
+    from actors.messages import coalesce
+
+    for _, pieces in groupby(numbered, key=lambda item: id(item[1].head)):
+        row = list(pieces)
+        for joined in coalesce(emission for _, emission in row):
+            yield row[-1][0], joined
+
+
+def _lines(numbered: Numbered, form: str) -> Iterator[str]:
+    from actors.messages import as_dict
+
+    messages = (as_dict(piece.head.fields, piece.text, piece.extra, seq_id) for seq_id, piece in numbered)
+    if form == "openai":
+        from actors.openai_format import to_chunks
+
+        messages = to_chunks(messages)
+    for message in messages:
+        yield json.dumps(message, ensure_ascii=False)
+
+
+def _describe(translator: Translator, payloads: int) -> None:
+    sys.stderr.write(f"{payloads} events read\n")
+    for key, value in translator.describe().items():
+        sys.stderr.write(f"{key}: {json.dumps(value, ensure_ascii=False, default=str)}\n")

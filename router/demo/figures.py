@@ -1,0 +1,88 @@
+"""What the demo measures, and what it means.
+
+- Time to first message: from the moment an agent turns to its provider (it opens the request and
+  posts) until its reader is handed the first message. The model's thinking is in it.
+- Added latency: what the router adds. From the moment a chunk is handed to `publish` until the
+  reader is handed the message which that chunk completed. Publisher and reader are two processes of
+  one machine with one clock (`time.time()`). Which chunk completes the n-th message is known
+  beforehand: the same chunks and settings always give the same messages. What the readers' end adds
+  at the close (stop reason, usage) belongs to no chunk and is not measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from actors.recordings import read_recording
+from actors.translator import Translator
+from router.demo.agents import SETTINGS
+from router.provider.recordings import Recording
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and 99th percentile, in milliseconds; None where nothing was measured."""
+
+    p50: float | None
+    p99: float | None
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        if self.p50 is None or self.p99 is None:
+            return "-"
+        return f"{_milliseconds(self.p50)} / {_milliseconds(self.p99)}"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the demo says at its end. `chunks_per_s` is over the time in which streams were open."""
+
+    streams: int
+    messages: int
+    verified: int
+    mismatched: int
+    chunks_per_s: float
+    time_to_first_message_ms: Spread
+    added_latency_ms: Spread
+    actors: int
+    wall_s: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as they are written to a file."""
+        return asdict(self)
+
+
+def spread(values_s: Sequence[float]) -> Spread:
+    """Return median and 99th percentile of times in seconds."""
+    if not values_s:
+        return Spread(None, None)
+    ranked = sorted(values_s)
+    return Spread(*(round(1000 * _rank(ranked, share), 2) for share in (0.50, 0.99)))
+
+
+def completing_chunks(recording: Recording) -> list[int]:
+    """Return for each message of a recording (`seq_id` 1 first) the index of the chunk that completes it."""
+    translator = Translator(SETTINGS, run_id="demo")
+    payloads = read_recording(recording.body)
+    return [index for index, payload in enumerate(payloads) for _ in translator.chunk(payload)]
+
+
+def added_latencies(
+    seq_ids: Sequence[int], seen_at: Sequence[float], handed_at: Sequence[float], chunk_of: Sequence[int]
+) -> list[float]:
+    """Return the added latency of each message that a chunk completed, in seconds."""
+    return [
+        seen - handed_at[chunk_of[seq_id - 1]]
+        for seq_id, seen in zip(seq_ids, seen_at, strict=True)
+        if seq_id <= len(chunk_of) and chunk_of[seq_id - 1] < len(handed_at)
+    ]
+
+
+def _rank(ranked: Sequence[float], share: float) -> float:
+    return ranked[min(len(ranked) - 1, round(share * (len(ranked) - 1)))]
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"  # noqa: PLR2004 - digits worth showing

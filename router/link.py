@@ -22,7 +22,7 @@ from ray.exceptions import ActorDiedError, RayError
 from actors import wire
 from actors.errors import RouterUnavailable, StreamRouterError, from_wire
 from router.lane import Lane, Source
-from router.registry import PUBLISHER, WATCH_WAIT_S_MAX
+from router.registry import PUBLISHER, READER, WATCH_WAIT_S_MAX
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Link:
         self._incarnation: str | None = None
         self._seen = 0
         self._feed: Lane[str, tuple[int, int, int, bytes]] = Lane()
-        self._listeners: dict[tuple[str, str], StateListener] = {}
+        self._listeners: dict[tuple[str, str], dict[StateListener, None]] = {}
         self._opens: list[tuple[list[Any], asyncio.Future[None]]] = []
         self._opening = False
         self._locates: list[str] = []
@@ -76,8 +76,8 @@ class Link:
         """Open a request at the router. Raises what the router answers, or RouterUnavailable."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         key = (PUBLISHER, registration[0])
-        known = self._listeners.get(key)
-        self._listeners[key] = listener
+        is_new = listener not in self._listeners.setdefault(key, {})
+        self._listeners[key][listener] = None
         self._opens.append((registration, future))
         self._watch()
         if not self._opening:
@@ -86,10 +86,8 @@ class Link:
         try:
             await future
         except BaseException:
-            if known is None:
-                self._listeners.pop(key, None)
-            else:
-                self._listeners[key] = known
+            if is_new:
+                self.lose_interest(key, listener)
             raise
 
     async def _pump_opens(self) -> None:
@@ -142,17 +140,20 @@ class Link:
 
     def locate(self, request_id: str, listener: StateListener) -> None:
         """Ask where a request is; the listener hears of it now and at every change."""
-        self._listeners["r", request_id] = listener
+        self._listeners.setdefault((READER, request_id), {})[listener] = None
         self._ask_where(request_id)
         self._watch()
 
     def lose_interest(self, key: tuple[str, str], listener: StateListener) -> None:
         """Tell this listener nothing more."""
-        if self._listeners.get(key) is not listener:
+        listeners = self._listeners.get(key)
+        if listeners is None:
             return
-        del self._listeners[key]
-        if key[0] != PUBLISHER:
-            self._losses.append(key[1])
+        listeners.pop(listener, None)
+        if not listeners:
+            del self._listeners[key]
+            if key[0] == READER:
+                self._losses.append(key[1])
 
     def _ask_where(self, request_id: str) -> None:
         self._locates.append(request_id)
@@ -179,6 +180,13 @@ class Link:
             handle = await self._call("stream_actor", actor_id)
             self._actors[actor_id] = handle
         return handle
+
+    async def suspect(self, actor_id: str) -> None:
+        """Let the router look after a stream actor that does not answer."""
+        try:
+            await self._call("suspect", actor_id)
+        except StreamRouterError:
+            return  # every listener has been told
 
     def forget_actor(self, actor_id: str) -> None:
         """The actor is gone."""
@@ -215,17 +223,17 @@ class Link:
 
     def _take_states(self, states: list[Any]) -> None:
         for state in states:
-            listener = self._listeners.get((state[0], state[1]))
-            if listener is not None:
+            for listener in list(self._listeners.get((state[0], state[1]), ())):
                 listener.on_state(state)
 
     def _register_again(self) -> None:
         self._actors.clear()
-        for (role, request_id), listener in list(self._listeners.items()):
-            if role == PUBLISHER:
-                self.register_again(listener)
-            else:
+        for (role, request_id), listeners in list(self._listeners.items()):
+            if role == READER:
                 self._ask_where(request_id)
+                continue
+            for listener in list(listeners):
+                self.register_again(listener)
 
     def register_again(self, listener: StateListener) -> None:
         """Open a request again that the router has forgotten."""
@@ -239,7 +247,7 @@ class Link:
         except RouterUnavailable:
             return  # told already
         except StreamRouterError as error:
-            listener.on_state([PUBLISHER, registration[0], 0, "open", 1, 0, None, None, error.to_wire()])
+            listener.on_state([PUBLISHER, registration[0], 0, "refused", 1, 0, None, None, error.to_wire()])
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -282,7 +290,7 @@ class Link:
         )
         if self._error is None:
             self._error = error
-            for listener in list(self._listeners.values()):
+            for listener in [listener for listeners in self._listeners.values() for listener in listeners]:
                 listener.on_unreachable(error)
         return self._error
 

@@ -142,6 +142,8 @@ class PublishedStream:
         if next_seq > self.replay.next_seq and len(self.replay.tail(self.replay.first_seq, 1)) == 0:
             # Taken over from another publisher: our first item is the one that is wanted next.
             self.replay.first_seq = next_seq
+            # What the other one had sent counts in the credit too; how much that was only the session knows.
+            self.accepted_bytes = max(0, self.credit_bytes - INITIAL_CREDIT_BYTES)
         self.sent_seq = max(next_seq, self.replay.first_seq) - 1
 
     def fail(self, error: StreamRouterError) -> None:

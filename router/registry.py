@@ -30,6 +30,7 @@ import hmac
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from actors import wire
@@ -105,6 +106,7 @@ class Client:
 
     client_id: str
     last_seen: float
+    incarnation: str
     version: int = 0
     outbox: dict[Key, int] = field(default_factory=dict)
     publishes: set[str] = field(default_factory=set)
@@ -147,6 +149,7 @@ class Registry:
         self._sealed_bytes = 0
         self._deadlines: list[tuple[float, int, str, str]] = []
         self._timers = 0
+        self._generations = 0
         self._effects = Effects()
         self._opens_allowed = config.limits.opens_per_s_max or 0.0
         self._opens_counted_at = now
@@ -167,10 +170,16 @@ class Registry:
         """Return a client, made known at its first word; any word shows that it lives."""
         found = self.clients.get(client_id)
         if found is None:
-            found = self.clients[client_id] = Client(client_id, now)
-            self._timer(now + CLIENT_TIMEOUT_S, "client", client_id)
+            found = self._new_client(client_id, now)
         found.last_seen = now
         return found
+
+    def _new_client(self, client_id: str, now: float) -> Client:
+        # A client that was forgotten must notice it as it would notice a new router.
+        self._generations += 1
+        client = self.clients[client_id] = Client(client_id, now, f"{self.incarnation}/{self._generations}")
+        self._timer(now + CLIENT_TIMEOUT_S, "client", client_id)
+        return client
 
     def _tell(self, client_id: str, key: Key, *, urgent: bool = True) -> None:
         client = self.clients.get(client_id)
@@ -200,14 +209,18 @@ class Registry:
         if client.publishes:
             self._publisher_is_back(client)
         outbox = client.outbox
-        for key in [key for key, version in outbox.items() if version <= seen]:
-            del outbox[key]
-        return [self.incarnation, client.version, [self._state(client_id, key) for key in outbox]]
+        if seen <= client.version:
+            # Keys stand in the order of their versions: what was seen stands in front.
+            for key in [*takewhile(lambda key: outbox[key] <= seen, outbox)]:
+                del outbox[key]
+        return [client.incarnation, client.version, [self._state(client_id, key) for key in outbox]]
 
     def has_news(self, client_id: str, seen: int) -> bool:
         """Whether `news` would have a state to tell."""
         client = self.clients.get(client_id)
-        return client is None or any(version > seen for version in client.outbox.values())
+        if client is None or seen > client.version or not client.outbox:
+            return client is None or seen > client.version
+        return next(reversed(client.outbox.values())) > seen
 
     def _state(self, client_id: str, key: Key) -> tuple[Any, ...]:
         role, request_id = key
@@ -678,8 +691,7 @@ class Registry:
             self._open_count += 1
             if client_id not in self.clients:
                 # Its publisher has as long as any silent client to say that it lives.
-                self.clients[client_id] = Client(client_id, now)
-                self._timer(now + CLIENT_TIMEOUT_S, "client", client_id)
+                self._new_client(client_id, now)
             self.clients[client_id].publishes.add(report.request_id)
 
     def stop_idle(self, now: float) -> None:

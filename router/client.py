@@ -1,0 +1,322 @@
+"""The front door: `StreamRouter`, asynchronous; `router.sync` has the same for plain scripts.
+
+`StreamRouter.start` and `.connect` return an `Entrance`, which is both: `async with` gives the
+asynchronous router, plain `with` the synchronous one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+import zlib
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+import ray
+from ray.exceptions import RayError
+
+from actors.errors import RouterExists, RouterNotFound, RouterUnavailable, StreamRouterError, UnknownRequest, from_wire
+from actors.messages import iso_seconds
+from actors.settings import StreamSettings
+from router import ray_actors
+from router.batch import Format
+from router.config import RouterConfig
+from router.description import Description
+from router.link import Link
+from router.publisher import Publisher
+from router.ray_cluster import ensure_ray
+from router.replay import ReplayBudget
+from router.subscriber import Pollers, Subscription
+
+if TYPE_CHECKING:
+    from router.sync import SyncStreamRouter
+
+log = logging.getLogger(__name__)
+
+START_DEADLINE_S = 120.0
+STOP_DEADLINE_S = 10.0
+DEFAULT_WAIT_S = 30.0
+
+
+class Location(NamedTuple):
+    """Where a request is: its stream actor's Ray handle (with a `pull` method), and its epoch."""
+
+    handle: Any
+    epoch: int
+    state: str
+
+
+class StreamRouter:
+    """A process's door to the routers of one name. Use within the event loop that opened it.
+
+    Made by `StreamRouter.start(config)` (starts routers, and Ray if need be) or
+    `StreamRouter.connect(name=...)` (finds running ones), each in an `async with`.
+    """
+
+    def __init__(self, config: RouterConfig, handles: list[Any], *, is_owner: bool, stops_ray: bool) -> None:
+        self.config = config
+        self.client_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._handles = handles
+        self._is_owner = is_owner
+        self._stops_ray = stops_ray
+        self._links = [
+            Link(self.client_id, handle, ray_actors.router_name(config.name, shard))
+            for shard, handle in enumerate(handles)
+        ]
+        self._pollers = Pollers(self.client_id)
+        self._budget = ReplayBudget(config.publisher.replay_bytes_max, config.publisher.spill_dir)
+        self._publishers: dict[str, Publisher] = {}
+
+    # --- beginning and end ------------------------------------------------------------------
+
+    @classmethod
+    def start(cls, config: str | Path | RouterConfig | None = None) -> Entrance:
+        """Start the routers of a configuration (default: configs/local.yaml); a Ray that runs here is used as it is.
+
+        Routers that run already under this name with the same configuration are joined. Raises
+        ConfigError, RayUnavailable, RouterExists.
+        """
+        return Entrance(lambda: cls._start(RouterConfig.load(config)))
+
+    @classmethod
+    def connect(
+        cls, name: str = "agents", *, namespace: str = "agent-stream-router", address: str | None = None
+    ) -> Entrance:
+        """Find running routers by name, from any process of the cluster. Raises RayUnavailable, RouterNotFound."""
+        return Entrance(lambda: cls._connect(name, namespace, address))
+
+    @classmethod
+    async def _start(cls, config: RouterConfig) -> Self:
+        stops_ray = await asyncio.to_thread(ensure_ray, config.ray, config.namespace)
+        handles = []
+        is_owner = True
+        try:
+            for shard in range(config.routers):
+                handle, is_new = await asyncio.to_thread(_make_or_find, config, shard)
+                is_owner = is_owner and is_new
+                handles.append(handle)
+            await asyncio.wait_for(asyncio.gather(*(handle.hello.remote() for handle in handles)), START_DEADLINE_S)
+        except (RayError, TimeoutError, StreamRouterError) as error:
+            if stops_ray:
+                ray.shutdown()
+            if isinstance(error, StreamRouterError):
+                raise
+            raise RouterUnavailable(f"router {config.name!r} did not start: {str(error)[:400]}") from error
+        return cls(config, handles, is_owner=is_owner, stops_ray=stops_ray)
+
+    @classmethod
+    async def _connect(cls, name: str, namespace: str, address: str | None) -> Self:
+        config = RouterConfig.model_validate({"name": name, "namespace": namespace, "ray": {"address": address or "auto"}})
+        stops_ray = await asyncio.to_thread(ensure_ray, config.ray, namespace)
+        try:
+            first = await asyncio.to_thread(_find, name, namespace, 0)
+            hello = await asyncio.wait_for(first.hello.remote(), START_DEADLINE_S)
+            config = RouterConfig.model_validate_json(hello["config"])
+            others = [await asyncio.to_thread(_find, name, namespace, shard) for shard in range(1, config.routers)]
+        except (RayError, TimeoutError, StreamRouterError) as error:
+            if stops_ray:
+                ray.shutdown()
+            if isinstance(error, StreamRouterError):
+                raise
+            raise RouterUnavailable(f"router {name!r} was found but does not answer: {str(error)[:400]}") from error
+        return cls(config, [first, *others], is_owner=False, stops_ray=stops_ray)
+
+    async def close(self) -> None:
+        """Close this door; routers that it started, and a Ray that it started, are stopped."""
+        await self._pollers.close()
+        for link in self._links:
+            await link.close()
+        self._budget.close()
+        if self._is_owner and not self.config.detached:
+            await self.stop()
+        if self._stops_ray:
+            await asyncio.to_thread(ray.shutdown)
+
+    async def stop(self) -> None:
+        """Stop the routers and their stream actors, for everybody; open requests are lost."""
+        try:
+            await asyncio.wait_for(asyncio.gather(*(handle.stop.remote() for handle in self._handles)), STOP_DEADLINE_S)
+        except (RayError, TimeoutError) as error:
+            log.warning("router %s did not stop by itself: %s", self.config.name, type(error).__name__)
+        for handle in self._handles:
+            ray.kill(handle)
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def _shard(self, request_id: str) -> Link:
+        if len(self._links) == 1:
+            return self._links[0]
+        return self._links[zlib.crc32(request_id.encode("utf-8", "surrogatepass")) % len(self._links)]
+
+    def publish(
+        self,
+        request_id: str,
+        settings: StreamSettings | Mapping[str, Any] | None = None,
+        *,
+        date: datetime | str | None = None,
+        agent_id: str | None = None,
+        when_busy: Literal["reject", "queue", "interrupt"] = "reject",
+        take_over: bool = False,
+    ) -> Publisher:
+        """Return the producing end of a request; open it with `async with`.
+
+        `date` is what its messages are dated with (default: now). `agent_id` and `when_busy` say
+        what happens while another request of the same agent runs. `take_over` continues an open
+        request whose publisher is gone: `next_seq` then says which item it wants next. Raises
+        SettingsError; opening raises what `Publisher.open` names.
+        """
+        chosen = self.config.streams if settings is None else StreamSettings.load(settings)
+        when = datetime.now(UTC) if date is None else date
+        return Publisher(
+            self._shard(request_id),
+            request_id,
+            chosen,
+            self._budget,
+            date=when if isinstance(when, str) else iso_seconds(when),
+            agent_id=agent_id,
+            when_busy=when_busy,
+            take_over=take_over,
+        )
+
+    def subscribe(
+        self,
+        request_id: str,
+        *,
+        after: int = 0,
+        coalesce: bool = False,
+        format: Format = "model",  # noqa: A002  # the plain word
+        wait_s: float = DEFAULT_WAIT_S,
+    ) -> Subscription:
+        """Return an asynchronous iterator over batches of a request's messages after a cursor.
+
+        Any number of readers, anywhere, each with its own cursor. `coalesce` joins neighbouring
+        pieces of a message in a batch. `format`: pydantic models, plain dicts, packed bytes, or
+        OpenAI chat-completion chunks. A request not opened yet is waited for, `wait_s` at most.
+        """
+        return Subscription(
+            request_id, self._shard(request_id), self._pollers, after=after, coalesce=coalesce, format=format, wait_s=wait_s
+        )
+
+    async def cancel(self, request_id: str, *, after_step: bool = False, detail: str | None = None) -> bool:
+        """Cancel a request, at once or when the step under way ends; False where it had ended already.
+
+        Its producer is told at once, even while its provider stalls. Raises UnknownRequest.
+        """
+        error, was_open = await self._shard(request_id).ask("cancel", request_id, after_step, detail)
+        if error is not None:
+            raise from_wire(error[0], error[1])
+        return bool(was_open)
+
+    async def locate(self, request_id: str, *, wait_s: float = DEFAULT_WAIT_S) -> Location:
+        """Return where a request is; `handle.pull.remote(request_id, after_seq, ...)` reads it. Raises UnknownRequest."""
+        listener = _Whereabouts()
+        link = self._shard(request_id)
+        link.locate(request_id, listener)
+        try:
+            actor_id, epoch, state = await asyncio.wait_for(listener.found, wait_s)
+            handle = await link.actor(actor_id)
+        except TimeoutError:
+            raise UnknownRequest(f"no request {request_id!r} within wait_s = {wait_s:g} s: check the ID") from None
+        finally:
+            link.lose_interest(("r", request_id), listener)
+        if handle is None:
+            raise RouterUnavailable(f"request {request_id!r} is being placed anew; ask again")
+        return Location(handle, epoch, state)
+
+    async def describe(self) -> Description:
+        """Return who runs and what they hold. Raises RouterUnavailable."""
+        parts = await asyncio.gather(*(link.ask("describe") for link in self._links))
+        return Description.model_validate(
+            {
+                "name": self.config.name,
+                "namespace": self.config.namespace,
+                "routers": [part["router"] for part in parts],
+                "stream_actors": [actor for part in parts for actor in part["stream_actors"]],
+                "requests": [request for part in parts for request in part["requests"]],
+            }
+        )
+
+    async def drain(self) -> int:
+        """Take no new requests from now on, in any process; return how many are still open."""
+        return sum(await asyncio.gather(*(link.ask("drain") for link in self._links)))
+
+
+class _Whereabouts:
+    """Waits for the first state that names an actor."""
+
+    def __init__(self) -> None:
+        self.found: asyncio.Future[tuple[str, int, str]] = asyncio.get_running_loop().create_future()
+
+    def on_state(self, state: list[Any]) -> None:
+        _, _, phase, actor_id, epoch = state
+        if actor_id is not None and not self.found.done():
+            self.found.set_result((actor_id, epoch, phase))
+
+    def on_unreachable(self, error: RouterUnavailable) -> None:
+        if not self.found.done():
+            self.found.set_exception(error)
+
+    def registration(self) -> None:
+        return
+
+
+class Entrance:
+    """What `start` and `connect` return: enter it with `async with`, or with plain `with` from a script."""
+
+    def __init__(self, open_door: Callable[[], Coroutine[Any, Any, StreamRouter]]) -> None:
+        self._open_door = open_door
+        self._router: StreamRouter | None = None
+        self._sync: SyncStreamRouter | None = None
+
+    async def __aenter__(self) -> StreamRouter:
+        self._router = await self._open_door()
+        return self._router
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._router is not None:
+            await self._router.close()
+
+    def __enter__(self) -> SyncStreamRouter:
+        from router.sync import SyncStreamRouter  # noqa: PLC0415  # it imports this module
+
+        self._sync = SyncStreamRouter(self._open_door)
+        return self._sync
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._sync is not None:
+            self._sync.close()
+
+
+def _make_or_find(config: RouterConfig, shard: int) -> tuple[Any, bool]:
+    """Return a router actor's handle and whether it was started now. Raises RouterExists."""
+    try:
+        return ray_actors.make_router_actor(config, shard), True
+    except ValueError:
+        handle = _find(config.name, config.namespace, shard)
+        running = RouterConfig.model_validate_json(ray.get(handle.hello.remote(), timeout=START_DEADLINE_S)["config"])
+        if running.model_dump(exclude={"ray"}) != config.model_dump(exclude={"ray"}):
+            raise RouterExists(
+                f"router {config.name!r} runs already with another configuration; connect to it with "
+                f"StreamRouter.connect(name={config.name!r}), stop it first, or give this one another name"
+            ) from None
+        return handle, False
+
+
+def _find(name: str, namespace: str, shard: int) -> Any:
+    try:
+        return ray_actors.find_router_actor(name, namespace, shard)
+    except ValueError:
+        raise RouterNotFound(
+            f"no router {name!r} in namespace {namespace!r} on this cluster; start one with "
+            "StreamRouter.start(config) or `stream-router start`, or check the name and the address"
+        ) from None

@@ -1,0 +1,452 @@
+"""The router actor: the Ray shell round a `Registry`.
+
+Frames of publishers come in, are sorted by request ID into one lane per stream actor, and leave
+with one call in flight for each. Everything else (who holds what, epochs, ends) the registry
+decides; this file starts and stops actors, makes calls with deadlines, and wakes watchers.
+
+A stream actor that answers neither calls nor beats for `ACTOR_DEADLINE_S` is killed and counts as
+dead: a process that hangs must not be silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+import uuid
+from collections.abc import Coroutine
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, RayError
+
+from actors import wire
+from actors.errors import StreamRouterError
+from actors.wire import Envelope
+from router import ray_actors
+from router.config import RouterConfig
+from router.lane import Fifo, Lane
+from router.registry import WATCH_WAIT_S_MAX, Effects, Registry
+
+log = logging.getLogger(__name__)
+
+CALL_DEADLINE_S = 4.0
+ACTOR_DEADLINE_S = 9.0
+START_DEADLINE_S = 120.0
+BACKOFF_S = 0.02
+BACKOFF_S_MAX = 0.5
+HOUSEKEEPING_S = 3.0
+# States that can wait (credit for a publisher who still has some) ride with others for so long.
+LAZY_WAKE_S = 0.005
+RECOVERY_DEADLINE_S = 3.0
+
+
+class _Actor:
+    """A stream actor as its router's shell sees it: handle, lane, when it was last heard."""
+
+    __slots__ = ("handle", "heard_at", "is_started", "lane", "queues")
+
+    def __init__(self, handle: Any, now: float) -> None:
+        self.handle = handle
+        self.heard_at = now
+        self.is_started = False
+        self.lane: Lane[str, Envelope] = Lane()
+        self.queues: dict[str, Fifo[Envelope]] = {}
+
+    def put(self, request_id: str, envelope: Envelope, size_bytes: int) -> None:
+        queue = self.queues.get(request_id)
+        if queue is None:
+            queue = self.queues[request_id] = Fifo()
+        queue.put(envelope, size_bytes)
+        self.lane.offer(request_id, queue)
+
+    def take(self) -> list[Envelope]:
+        taken = self.lane.take()
+        for request_id, _ in taken:
+            if not self.queues[request_id].has_items():
+                del self.queues[request_id]
+        return [envelope for _, envelopes in taken for envelope in envelopes]
+
+
+class RouterActor:
+    """Fans chunks in by request ID to the stream actors that hold the requests; owns those actors.
+
+    `open`, `feed`, `watch`, `locate` and `report` speak `actors.wire` frames and may each be called
+    twice with the same content; they are the product's own protocol, used through `StreamRouter`.
+    """
+
+    def __init__(self, config_json: str, shard: int) -> None:
+        self._config = RouterConfig.model_validate_json(config_json)
+        self._shard = shard
+        self._incarnation = uuid.uuid4().hex
+        self._registry = Registry(self._config, self._incarnation, time.monotonic())
+        self._actors: dict[str, _Actor] = {}
+        self._watchers: dict[str, asyncio.Future[None]] = {}
+        self._begun: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    # --- from clients -----------------------------------------------------------------------
+
+    async def hello(self) -> dict[str, Any]:
+        """Return who this is: configuration (JSON), shard, pid, node."""
+        await self._ready()
+        return {
+            "config": self._config.model_dump_json(),
+            "shard": self._shard,
+            "incarnation": self._incarnation,
+            "pid": os.getpid(),
+            "node_id": ray.get_runtime_context().get_node_id(),
+        }
+
+    async def open(self, frame: bytes) -> bytes:
+        """Open requests: (client_id, seen, registrations) to (errors, news)."""
+        await self._ready()
+        client_id, seen, registrations = wire.unpack_list(frame, 3)
+        now = time.monotonic()
+        errors = []
+        for request_id, settings, date, agent_id, when_busy, take_over, epoch, sent_seq, start_seq in registrations:
+            error = self._registry.open(
+                client_id,
+                request_id,
+                settings,
+                now,
+                date=date,
+                agent_id=agent_id,
+                when_busy=when_busy,
+                take_over=take_over,
+                epoch=epoch,
+                sent_seq=sent_seq,
+                start_seq=start_seq,
+            )
+            errors.append(None if error is None else error.to_wire())
+        self._after_event()
+        return wire.pack([errors, self._registry.news(client_id, seen, now)])
+
+    async def feed(self, frame: bytes) -> bytes:
+        """Take items of a publisher: (client_id, seen, envelopes) to news."""
+        if self._begun is None or not self._begun.done():
+            await self._ready()
+        client_id, seen, envelopes = wire.unpack_list(frame, 3)
+        now = time.monotonic()
+        self._registry.forward(client_id, envelopes, now)
+        self._after_event()
+        return wire.pack(self._registry.news(client_id, seen, now))
+
+    async def watch(self, frame: bytes) -> bytes:
+        """Wait for news: (client_id, seen, wait_s) to news."""
+        await self._ready()
+        client_id, seen, wait_s = wire.unpack_list(frame, 3)
+        registry = self._registry
+        client = registry.client(client_id, time.monotonic())
+        if not registry.has_news(client_id, seen):
+            older = self._watchers.get(client_id)
+            if older is not None and not older.done():
+                older.set_result(None)
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._watchers[client_id] = future
+            client.watching += 1
+            try:
+                await asyncio.wait_for(future, min(float(wait_s), WATCH_WAIT_S_MAX))
+            except TimeoutError:
+                pass
+            finally:
+                client.watching -= 1
+                if self._watchers.get(client_id) is future:
+                    del self._watchers[client_id]
+        return wire.pack(registry.news(client_id, seen, time.monotonic()))
+
+    async def locate(self, frame: bytes) -> bytes:
+        """Say where requests are: (client_id, request_ids, no longer of interest) to states."""
+        await self._ready()
+        client_id, request_ids, losses = wire.unpack_list(frame, 3)
+        self._registry.lose_interest(client_id, losses)
+        return wire.pack(self._registry.locate(client_id, request_ids, time.monotonic()))
+
+    async def stream_actor(self, actor_id: str) -> Any:
+        """Return the handle of a stream actor; None where it is gone."""
+        await self._ready()
+        actor = self._actors.get(actor_id)
+        return None if actor is None else actor.handle
+
+    async def suspect(self, actor_id: str) -> None:
+        """Look after a stream actor that a reader could not reach."""
+        actor = self._actors.get(actor_id)
+        if actor is not None:
+            await self._probe(actor_id, actor)
+
+    async def cancel(
+        self, request_id: str, after_step: bool = False, detail: str | None = None  # noqa: FBT001, FBT002  # a Ray method
+    ) -> tuple[tuple[str, str] | None, bool]:
+        """Cancel a request: (error or None, whether it was still open)."""
+        await self._ready()
+        try:
+            was_open = self._registry.cancel(request_id, time.monotonic(), after_step=after_step, detail=detail)
+        except StreamRouterError as error:
+            return error.to_wire(), False
+        self._after_event()
+        return None, was_open
+
+    async def drain(self) -> int:
+        """Take no new requests from now on; return how many are still open."""
+        await self._ready()
+        self._registry.draining = True
+        return sum(1 for entry in self._registry.entries.values() if entry.is_live)
+
+    async def resume(self) -> None:
+        """Take new requests again."""
+        self._registry.draining = False
+
+    async def describe(self) -> dict[str, Any]:
+        """Return actors, requests and counters as plain data."""
+        await self._ready()
+        registry = self._registry
+        node_id = ray.get_runtime_context().get_node_id()
+        return {
+            "router": {
+                "actor_id": ray_actors.router_name(self._config.name, self._shard),
+                "pid": os.getpid(),
+                "node_id": node_id,
+                "state": "draining" if registry.draining else "ready",
+                "open_requests": sum(1 for entry in registry.entries.values() if entry.is_live),
+                "counts": dict(registry.counts),
+                "ended_by": dict(registry.ended_by),
+                "clients": len(registry.clients),
+            },
+            "stream_actors": [
+                {
+                    "actor_id": ray_actors.stream_actor_name(self._config.name, self._shard, slot.actor_id),
+                    "pid": slot.pid,
+                    "node_id": slot.node_id,
+                    "state": slot.state.value,
+                    "open_requests": slot.load,
+                    "served": slot.served,
+                }
+                for slot in registry.pool.slots.values()
+            ],
+            "requests": [
+                {
+                    "request_id": entry.request_id,
+                    "state": entry.phase,
+                    "actor_id": entry.actor_id
+                    and ray_actors.stream_actor_name(self._config.name, self._shard, entry.actor_id),
+                    "epoch": entry.epoch,
+                    "stop_reason": entry.stop_reason,
+                    "last_seq_id": entry.last_seq_id,
+                    "agent_id": entry.agent_id,
+                }
+                for entry in registry.entries.values()
+            ],
+        }
+
+    async def stop(self) -> None:
+        """Stop all stream actors; what was not read is gone."""
+        self._stopping = True
+        for actor_id in list(self._actors):
+            self._kill(actor_id)
+
+    # --- from stream actors -----------------------------------------------------------------
+
+    async def report(self, actor_id: str, frame: bytes) -> None:
+        """Take reports of a stream actor; an empty list is its beat."""
+        await self._ready()
+        actor = self._actors.get(actor_id)
+        now = time.monotonic()
+        if actor is not None:
+            actor.heard_at = now
+        self._registry.reports(actor_id, wire.unpack_list(frame), now)
+        self._after_event()
+
+    # --- beginning, and beginning again -----------------------------------------------------
+
+    async def _ready(self) -> None:
+        if self._begun is None:
+            self._begun = asyncio.create_task(self._begin())
+        if not self._begun.done():
+            await asyncio.shield(self._begun)
+
+    async def _begin(self) -> None:
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            await self._recover()
+        # The pool fills itself: `stop_idle` also asks for the actors that should stand ready.
+        self._registry.stop_idle(time.monotonic())
+        self._after_event()
+        self._spawn(self._keep_house())
+
+    async def _recover(self) -> None:
+        """Learn from the stream actors of the incarnation before what they hold."""
+        found = await asyncio.to_thread(ray_actors.find_stream_actors, self._config, self._shard)
+        log.warning("router %s/%d has restarted; %d stream actors to adopt", self._config.name, self._shard, len(found))
+        await asyncio.gather(*(self._adopt(actor_id, handle) for actor_id, handle in found.items()))
+
+    async def _adopt(self, actor_id: str, handle: Any) -> None:
+        try:
+            who = await asyncio.wait_for(handle.start.remote(), RECOVERY_DEADLINE_S)
+            inventory = await asyncio.wait_for(handle.inventory.remote(), RECOVERY_DEADLINE_S)
+        except (RayError, TimeoutError) as error:
+            log.warning("stream actor %s cannot be adopted: %s", actor_id, type(error).__name__)
+            ray.kill(handle)
+            return
+        now = time.monotonic()
+        actor = self._actors[actor_id] = _Actor(handle, now)
+        actor.is_started = True
+        self._registry.adopt(actor_id, wire.unpack_list(inventory), now)
+        self._registry.actor_started(actor_id, who["pid"], who["node_id"], now)
+
+    # --- effects of the registry ------------------------------------------------------------
+
+    def _after_event(self) -> None:
+        registry = self._registry
+        if registry.has_effects:
+            self._perform(registry.take_effects())
+        due_at = registry.due_at()
+        if due_at < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = due_at
+            delay_s = max(0.0, due_at - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+
+    def _perform(self, effects: Effects) -> None:
+        for actor_id in effects.start:
+            self._start(actor_id)
+        touched = set()
+        for actor_id, request_id, envelope, size_bytes in effects.send:
+            actor = self._actors.get(actor_id)
+            if actor is not None:
+                actor.put(request_id, envelope, size_bytes)
+                touched.add(actor_id)
+        for actor_id in touched:
+            self._pump(actor_id)
+        for client_id, urgent in effects.wake.items():
+            future = self._watchers.get(client_id)
+            if future is None or future.done():
+                continue
+            if urgent:
+                future.set_result(None)
+            else:
+                asyncio.get_running_loop().call_later(LAZY_WAKE_S, _wake, future)
+        for actor_id in effects.stop:
+            self._kill(actor_id)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._timer_at = float("inf")
+        self._registry.tick(time.monotonic())
+        self._after_event()
+
+    # --- stream actors ----------------------------------------------------------------------
+
+    def _start(self, actor_id: str) -> None:
+        if self._stopping or actor_id in self._actors:
+            return
+        me = ray.get_runtime_context().current_actor
+        handle = ray_actors.make_stream_actor(self._config, self._shard, actor_id, me)
+        self._actors[actor_id] = _Actor(handle, time.monotonic())
+        self._spawn(self._await_start(actor_id, self._actors[actor_id]))
+
+    async def _await_start(self, actor_id: str, actor: _Actor) -> None:
+        try:
+            who = await asyncio.wait_for(actor.handle.start.remote(), START_DEADLINE_S)
+        except (RayError, TimeoutError) as error:
+            log.error("stream actor %s did not start: %s", actor_id, str(error).splitlines()[0][:200])  # noqa: TRY400
+            self._gone(actor_id, actor)
+            return
+        now = time.monotonic()
+        actor.heard_at = now
+        actor.is_started = True
+        self._registry.actor_started(actor_id, who["pid"], who["node_id"], now)
+        self._after_event()
+        self._pump(actor_id)
+
+    def _pump(self, actor_id: str) -> None:
+        actor = self._actors[actor_id]
+        if actor.is_started and not actor.lane.busy and actor.lane.waits:
+            self._spawn(self._feed(actor_id, actor))
+
+    async def _feed(self, actor_id: str, actor: _Actor) -> None:
+        while self._actors.get(actor_id) is actor and (envelopes := actor.take()):
+            frame = wire.pack(envelopes)
+            try:
+                answer = await self._deliver(actor_id, actor, frame)
+            finally:
+                actor.lane.done()
+            if answer is None:
+                self._gone(actor_id, actor)
+                return
+            actor.heard_at = time.monotonic()
+            reports = wire.unpack_list(answer)
+            if reports:
+                self._registry.reports(actor_id, reports, actor.heard_at)
+                self._after_event()
+
+    async def _deliver(self, actor_id: str, actor: _Actor, frame: bytes) -> bytes | None:
+        """Call until there is an answer; None when the actor is dead or must be given up."""
+        deadline = time.monotonic() + ACTOR_DEADLINE_S
+        backoff_s = BACKOFF_S
+        while True:
+            try:
+                answer: bytes = await asyncio.wait_for(actor.handle.feed.remote(frame), CALL_DEADLINE_S)
+            except ActorDiedError:
+                return None
+            except (RayError, TimeoutError) as error:
+                # Outcome unknown; the same frame again does no harm.
+                if isinstance(getattr(error, "cause", None), StreamRouterError):
+                    log.error("stream actor %s refused a frame: %s", actor_id, error)  # noqa: TRY400
+                    return wire.pack([])
+                if time.monotonic() > deadline:
+                    log.warning("stream actor %s has not answered for %g s; giving it up", actor_id, ACTOR_DEADLINE_S)
+                    return None
+            else:
+                return answer
+            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
+            backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+
+    def _gone(self, actor_id: str, actor: _Actor) -> None:
+        if self._actors.get(actor_id) is not actor:
+            return
+        log.warning("stream actor %s is gone; its requests are placed anew", actor_id)
+        self._kill(actor_id)
+        self._registry.actor_died(actor_id, time.monotonic())
+        self._after_event()
+
+    def _kill(self, actor_id: str) -> None:
+        actor = self._actors.pop(actor_id, None)
+        if actor is not None:
+            ray.kill(actor.handle)
+
+    async def _probe(self, actor_id: str, actor: _Actor) -> None:
+        if not actor.is_started:
+            return
+        try:
+            await asyncio.wait_for(actor.handle.start.remote(), CALL_DEADLINE_S)
+            actor.heard_at = time.monotonic()
+        except ActorDiedError:
+            self._gone(actor_id, actor)
+        except (RayError, TimeoutError):
+            if time.monotonic() - actor.heard_at > ACTOR_DEADLINE_S:
+                self._gone(actor_id, actor)
+
+    async def _keep_house(self) -> None:
+        while not self._stopping:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            now = time.monotonic()
+            for actor_id, actor in list(self._actors.items()):
+                if actor.is_started and now - actor.heard_at > 2 * HOUSEKEEPING_S:
+                    self._spawn(self._probe(actor_id, actor))
+            self._registry.stop_idle(now)
+            self._after_event()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

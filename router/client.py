@@ -26,7 +26,7 @@ from actors.messages import iso_seconds
 from actors.settings import StreamSettings
 from router import ray_actors
 from router.batch import Format
-from router.config import RouterConfig
+from router.config import RayConfig, RouterConfig
 from router.description import Description
 from router.link import Link
 from router.publisher import Publisher
@@ -71,7 +71,6 @@ class StreamRouter:
         ]
         self._pollers = Pollers(self.client_id)
         self._budget = ReplayBudget(config.publisher.replay_bytes_max, config.publisher.spill_dir)
-        self._publishers: dict[str, Publisher] = {}
 
     # --- beginning and end ------------------------------------------------------------------
 
@@ -82,18 +81,26 @@ class StreamRouter:
         Routers that run already under this name with the same configuration are joined. Raises
         ConfigError, RayUnavailable, RouterExists.
         """
-        return Entrance(lambda: cls._start(RouterConfig.load(config)))
+        def prepare() -> StreamRouterOpening:
+            loaded = RouterConfig.load(config)
+            stops_ray = ensure_ray(loaded.ray, loaded.namespace)
+            return lambda: cls._start(loaded, stops_ray=stops_ray)
+
+        return Entrance(prepare)
 
     @classmethod
     def connect(
         cls, name: str = "agents", *, namespace: str = "agent-stream-router", address: str | None = None
     ) -> Entrance:
         """Find running routers by name, from any process of the cluster. Raises RayUnavailable, RouterNotFound."""
-        return Entrance(lambda: cls._connect(name, namespace, address))
+        def prepare() -> StreamRouterOpening:
+            stops_ray = ensure_ray(RayConfig(address=address or "auto"), namespace)
+            return lambda: cls._connect(name, namespace, stops_ray=stops_ray)
+
+        return Entrance(prepare)
 
     @classmethod
-    async def _start(cls, config: RouterConfig) -> Self:
-        stops_ray = await asyncio.to_thread(ensure_ray, config.ray, config.namespace)
+    async def _start(cls, config: RouterConfig, *, stops_ray: bool) -> Self:
         handles = []
         is_owner = True
         try:
@@ -111,9 +118,7 @@ class StreamRouter:
         return cls(config, handles, is_owner=is_owner, stops_ray=stops_ray)
 
     @classmethod
-    async def _connect(cls, name: str, namespace: str, address: str | None) -> Self:
-        config = RouterConfig.model_validate({"name": name, "namespace": namespace, "ray": {"address": address or "auto"}})
-        stops_ray = await asyncio.to_thread(ensure_ray, config.ray, namespace)
+    async def _connect(cls, name: str, namespace: str, *, stops_ray: bool) -> Self:
         try:
             first = await asyncio.to_thread(_find, name, namespace, 0)
             hello = await asyncio.wait_for(first.hello.remote(), START_DEADLINE_S)
@@ -266,16 +271,20 @@ class _Whereabouts:
         return
 
 
+StreamRouterOpening = Callable[[], Coroutine[Any, Any, StreamRouter]]
+
+
 class Entrance:
     """What `start` and `connect` return: enter it with `async with`, or with plain `with` from a script."""
 
-    def __init__(self, open_door: Callable[[], Coroutine[Any, Any, StreamRouter]]) -> None:
-        self._open_door = open_door
+    def __init__(self, prepare: Callable[[], StreamRouterOpening]) -> None:
+        # Ray wants to be initialised in the caller's own thread, since it sets signal handlers.
+        self._prepare = prepare
         self._router: StreamRouter | None = None
         self._sync: SyncStreamRouter | None = None
 
     async def __aenter__(self) -> StreamRouter:
-        self._router = await self._open_door()
+        self._router = await self._prepare()()
         return self._router
 
     async def __aexit__(
@@ -287,7 +296,7 @@ class Entrance:
     def __enter__(self) -> SyncStreamRouter:
         from router.sync import SyncStreamRouter  # noqa: PLC0415  # it imports this module
 
-        self._sync = SyncStreamRouter(self._open_door)
+        self._sync = SyncStreamRouter(self._prepare())
         return self._sync
 
     def __exit__(

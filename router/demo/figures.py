@@ -29,10 +29,11 @@ class Spread:
     p99: float | None
 
     def __str__(self) -> str:
-        """Return it for people."""
+        """Return it for people: `12.3 / 45.6 ms`."""
         if self.p50 is None or self.p99 is None:
             return "-"
-        return f"{_milliseconds(self.p50)} / {_milliseconds(self.p99)}"
+        digits = 1 if self.p50 < 100 else 0  # noqa: PLR2004 - digits worth showing
+        return f"{self.p50:,.{digits}f} / {self.p99:,.{digits}f} ms"
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,3 @@ def added_latencies(
 
 def _rank(ranked: Sequence[float], share: float) -> float:
     return ranked[min(len(ranked) - 1, round(share * (len(ranked) - 1)))]
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"  # noqa: PLR2004 - digits worth showing

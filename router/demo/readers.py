@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.errors import StreamRouterError
+from actors.errors import RouterUnavailable, StreamRouterError
 from router import StreamRouter
 from router.demo.verify import Content, received
 
 TAIL_CHARS = 200
-_TERMINALS = ("stop_reason",)
 
 
 @dataclass
@@ -42,24 +42,26 @@ class Readers:
     """Reads requests side by side, on one connection; runs as a Ray actor."""
 
     def __init__(self, name: str, namespace: str) -> None:
-        self._router = StreamRouter.connect(name=name, namespace=namespace)
-        self._is_connected = False
+        self._name, self._namespace = name, namespace
+        self._open = AsyncExitStack()
+        self._router: StreamRouter | None = None
         self._under_way: dict[str, Received] = {}
         self._tails: dict[str, str] = {}
         self._told: dict[str, int] = {}
 
     async def connect(self) -> None:
         """Connect to the router. Raises what `StreamRouter.connect` raises."""
-        await self._router.__aenter__()
-        self._is_connected = True
+        entrance = StreamRouter.connect(self._name, namespace=self._namespace)
+        self._router = await self._open.enter_async_context(entrance)
 
     async def close(self) -> None:
         """Let go of the router."""
-        if self._is_connected:
-            await self._router.__aexit__(None, None, None)
+        await self._open.aclose()
 
     async def follow(self, request_id: str) -> Received:
         """Read a request from its first message to its end."""
+        if self._router is None:
+            raise RouterUnavailable("these readers are not connected yet; call connect() first")
         got = self._under_way[request_id] = Received(request_id)
         messages: list[dict[str, Any]] = []
         try:
@@ -88,7 +90,7 @@ class Readers:
 
     def _look_at(self, got: Received, message: dict[str, Any]) -> None:
         kind = message["message_type"]
-        if kind in _TERMINALS:
+        if kind == "stop_reason":
             got.terminals += 1
             got.stop_reason = message["stop_reason"]
         elif kind == "error_message":

@@ -27,6 +27,8 @@ from router.sources.http import HttpSource
 
 VIEW_EVERY_S = 0.2
 CONNECT_TIMEOUT_S = 60.0
+# Each stream that is followed is a call that runs until its end.
+CONCURRENCY_MAX = 100_000
 
 
 @dataclass
@@ -108,7 +110,8 @@ async def _stream(
 @asynccontextmanager
 async def _readers(config: RouterConfig) -> AsyncIterator[Any]:
     """Start the readers in a process of their own and connect them to the router by its name."""
-    handle = ray.remote(Readers).options(num_cpus=0, max_concurrency=10_000).remote(config.name, config.namespace)
+    make: Any = ray.remote(Readers)  # Ray's types do not know `options` of a class that is given so
+    handle = make.options(num_cpus=0, max_concurrency=CONCURRENCY_MAX).remote(config.name, config.namespace)
     try:
         await asyncio.wait_for(handle.connect.remote(), CONNECT_TIMEOUT_S)
         yield handle

@@ -207,7 +207,23 @@ def _gemini(events: list[dict[str, Any]]) -> Content:
                         content.reasoning += part["text"]
                     else:
                         content.text += part["text"]
-                asked = part.get("functionCall")
-                if asked and asked.get("name"):
+                asked = part.get("functionCall") or {}
+                if asked.get("name"):
                     content.calls.append(Call(asked["name"], json.dumps(asked.get("args") or {})))
+                for piece in asked.get("partialArgs") or []:
+                    _add_partial(content.calls[-1], piece)
     return content
+
+
+def _add_partial(call: Call, piece: dict[str, Any]) -> None:
+    """Add a piece of arguments that come value by value: `{"jsonPath": "$.key", "stringValue": "..."}`."""
+    arguments = json.loads(call.arguments)
+    *path, key = piece["jsonPath"].removeprefix("$.").split(".")
+    place = arguments
+    for name in path:
+        place = place.setdefault(name, {})
+    if "stringValue" in piece:
+        place[key] = place.get(key, "") + piece["stringValue"]
+    else:
+        place[key] = piece.get("numberValue", piece.get("boolValue"))
+    call.arguments = json.dumps(arguments)

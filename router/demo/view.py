@@ -5,8 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console, Group
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -17,8 +20,11 @@ LINES_EVERY_S = 2.0
 _STYLES = {"streaming": "green", "quiet": "yellow", "waiting": "cyan", "queued": "dim", "failed": "bold red"}
 _OVER_STYLE = "blue"
 _BAD_ENDS = frozenset({"error", "lost", "incomplete", "cancelled"})
-# Lines that are not rows: title, head, two rules, sums, and a line to spare for the prompt.
+# Lines that are not rows: title, head, rules, two lines of sums, and one to spare for the prompt.
 _OTHER_LINES = 9
+_STATE_CELLS, _COUNT_CELLS, _RATE_CELLS = 10, 5, 4
+# All that is neither request, model nor words: the narrow columns and the space between columns.
+_NARROW_CELLS = _STATE_CELLS + _COUNT_CELLS + _RATE_CELLS + 18
 
 
 class View(Protocol):
@@ -88,7 +94,7 @@ class LineView:
             )
         if elapsed_s >= self._next_sums_s:
             self._next_sums_s = elapsed_s + LINES_EVERY_S
-            self._line(elapsed_s, _sums(board).plain)
+            self._line(elapsed_s, f"{board.done}/{len(board.rows)} done; {', '.join(_sums(board))}")
 
     def _line(self, elapsed_s: float, text: str) -> None:
         self._console.print(f"{elapsed_s:6.1f} s  {text}", highlight=False, soft_wrap=True, markup=False)
@@ -98,28 +104,40 @@ def _screen(board: Board, height: int, width: int, elapsed_s: float, now: float)
     rows = list(board.rows.values())
     room = max(height - _OTHER_LINES, 3)
     shown = rows if len(rows) <= room else _most_alive(rows, room - 1, now)
-    table = Table(expand=True, pad_edge=False, header_style="bold", border_style="dim")
-    table.add_column("request", no_wrap=True)
-    table.add_column("provider/model", no_wrap=True, max_width=30, overflow="ellipsis")
-    table.add_column("state", no_wrap=True, min_width=9)
-    table.add_column("msgs", justify="right", no_wrap=True)
-    table.add_column("/s", justify="right", no_wrap=True, min_width=3)
+    request_cells = max(len(row.agent.request_id) for row in rows)
+    model_cells = min(max(len(row.agent.model) for row in rows), max(width // 4, 12))
+    words_cells = max(width - request_cells - model_cells - _NARROW_CELLS, 8)
+    table = Table(box=SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1), header_style="bold")
+    table.add_column("request", no_wrap=True, width=request_cells)
+    table.add_column("provider/model", no_wrap=True, width=model_cells, overflow="ellipsis")
+    table.add_column("state", no_wrap=True, width=_STATE_CELLS)
+    table.add_column("msgs", justify="right", no_wrap=True, width=_COUNT_CELLS)
+    table.add_column("/s", justify="right", no_wrap=True, width=_RATE_CELLS)
     table.add_column("last words", ratio=1, no_wrap=True)
     for row in shown:
         state = row.state(now)
         rate = row.rate_per_s(now)
         table.add_row(
-            row.agent.request_id,
-            row.agent.model,
+            Text(row.agent.request_id, style="dim" if row.is_over else ""),
+            Text(row.agent.model, style="dim" if row.is_over else ""),
             Text(state, style=_style(state)),
-            str(row.messages),
+            f"{row.messages:,}",
             f"{rate:.0f}" if rate and not row.is_over else "",
-            _last_words(row.tail, max(width - 70, 12), is_over=row.is_over),
+            _last_words(row.tail, words_cells, is_over=row.is_over),
         )
-    parts: list[Text | Table] = [Text(f"stream-router demo  {elapsed_s:.0f} s", style="bold"), table]
+    head = Table.grid(expand=True, padding=(0, 1))
+    head.add_column(no_wrap=True)
+    head.add_column(ratio=1)
+    head.add_column(no_wrap=True)
+    head.add_row(
+        Text("stream-router demo", style="bold"),
+        ProgressBar(total=len(rows), completed=board.done, complete_style="green"),
+        f"{board.done}/{len(rows)} done  {elapsed_s:3.0f} s",
+    )
+    parts: list[RenderableType] = [head, table]
     if len(shown) < len(rows):
         parts.append(Text(f"... and {len(rows) - len(shown)} more", style="dim"))
-    return Group(*parts, _sums(board))
+    return Group(*parts, Text("   ".join(_sums(board)), overflow="ellipsis"))
 
 
 def _most_alive(rows: list[Row], count: int, now: float) -> list[Row]:
@@ -129,22 +147,26 @@ def _most_alive(rows: list[Row], count: int, now: float) -> list[Row]:
     return [row for row in rows if row.agent.request_id in chosen]
 
 
-def _sums(board: Board) -> Text:
-    return Text.assemble(
-        (f"{board.done}/{len(board.rows)} done", "bold"),
-        f"   {board.chunks:,} chunks in, {board.messages:,} messages out",
-        f"   {board.actors} stream actors" if board.actors else "",
-        f"   first message p50/p99 {spread(board.first_message_s())}",
-        f"   added latency p50/p99 {spread(board.added_latencies_s)}",
-    )
+def _sums(board: Board) -> list[str]:
+    parts = [f"{board.chunks:,} chunks in, {board.messages:,} messages out"]
+    if board.actors:
+        parts.append(f"{board.actors} stream actors")
+    if board.messages:
+        parts.append(f"first message {spread(board.first_message_s())}")
+        parts.append(f"added latency {spread(board.added_latencies_s)}")
+        parts.append("(p50 / p99)")
+    return parts
 
 
 def _style(state: str) -> str:
     return "bold red" if state in _BAD_ENDS else _STYLES.get(state, _OVER_STYLE)
 
 
-def _last_words(tail: str, width: int, *, is_over: bool) -> Text:
+def _last_words(tail: str, cells: int, *, is_over: bool) -> Text:
+    """Return the end of a text in one line that takes so many cells (a Chinese character takes two)."""
     words = " ".join(tail.split())
-    if len(words) > width:
-        words = f"…{words[-width + 1 :]}"
+    if cell_len(words) > cells:
+        while cell_len(words) > cells - 1:
+            words = words[1 + (cell_len(words) - cells) // 2 :]
+        words = f"…{words}"
     return Text(words, style="dim" if is_over else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -30,9 +31,9 @@ def command(
     provider: Annotated[
         str | None, typer.Option(help="auto, openai-chat, openai-responses, anthropic-messages or gemini.")
     ] = None,
-    run_id: Annotated[str | None, typer.Option(help="The request's ID, the messages' run_id.")] = None,
-    message_id: Annotated[str | None, typer.Option(help="ID of the messages of the first response.")] = None,
-    message_date: Annotated[str | None, typer.Option(help="Their date (ISO 8601).")] = None,
+    run_id: Annotated[str | None, typer.Option(help="The request's ID, else the file's name without ending.")] = None,
+    message_id: Annotated[str | None, typer.Option(help="The messages' ID, else one made from the run ID.")] = None,
+    message_date: Annotated[str | None, typer.Option(help="Their date (ISO 8601), else 1970-01-01.")] = None,
     name: Annotated[str | None, typer.Option(help="Their name.")] = None,
     coalesce: Annotated[bool, typer.Option("--coalesce", help="Join adjacent pieces of one message.")] = False,
     format_: Annotated[
@@ -53,9 +54,9 @@ def command(
     payloads = read_recording(_read(file))
     translator = Translator(
         _settings(settings, set_ or [], provider),
-        run_id=run_id,
+        run_id=run_id or ("stdin" if file == "-" else Path(file).stem),
         message_id=message_id,
-        message_date=message_date,
+        message_date=None if message_date is None else _date(message_date),
         name=name,
     )
     numbered = _number(_translate(translator, payloads))
@@ -80,6 +81,16 @@ def _read(file: str) -> bytes:
         return Path(file).read_bytes()
     except OSError as error:
         raise RecordingError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _date(text: str) -> str:
+    from actors.errors import SettingsError
+    from actors.messages import iso_seconds
+
+    try:
+        return iso_seconds(datetime.fromisoformat(text))
+    except ValueError:
+        raise SettingsError(f"--message-date {text}: not a date; one looks like 2025-05-01T12:00:00+00:00") from None
 
 
 def _settings(file: Path | None, pairs: list[str], provider: str | None) -> StreamSettings:
@@ -131,9 +142,10 @@ def _lines(numbered: Numbered, form: str) -> Iterator[str]:
 
     messages = (as_dict(piece.head.fields, piece.text, piece.extra, seq_id) for seq_id, piece in numbered)
     if form == "openai":
-        from actors.openai_format import to_chunks
+        from actors.openai_format import OpenAIFormat
 
-        messages = to_chunks(messages)
+        openai = OpenAIFormat()
+        messages = (chunk for message in messages for chunk in openai.feed(message))
     for message in messages:
         yield json.dumps(message, ensure_ascii=False)
 

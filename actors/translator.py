@@ -1,0 +1,271 @@
+"""One request's translation: chunks and records in, emissions out. Pure: no Ray, no clock, no I/O.
+
+    raw payload --decode once--> adapter --deltas--> interface --> emissions
+
+A translator takes anything: what cannot be read becomes an `error_message` in this request, and what
+comes after it is translated all the same. Its only exceptions are RequestEnded (something came after
+`end`) and InvalidRecord (a record of an unknown kind).
+
+Everything that comes out is determined by what went in. Where no id is given, the id of the k-th
+response is made from the run id and k; where no date is given, it is EPOCH_DATE, since a pure
+translator has no clock: give it the date.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import from_json
+
+from actors.deltas import (
+    Delta,
+    Done,
+    Finish,
+    Model,
+    StreamError,
+    Unknown,
+    Usage,
+)
+from actors.errors import InvalidRecord, MalformedChunk, RequestEnded
+from actors.interface.interface import EPOCH_DATE, Interface, derived_message_id
+from actors.interface.surrogates import SurrogateMender
+from actors.messages import Emission
+from actors.providers import make_adapter
+from actors.settings import StreamSettings
+from actors.stop_reasons import StopReason, from_provider
+
+DONE = b"[DONE]"
+_SHOWN_BYTES_MAX = 300
+# Deltas that carry nothing a reader waits for: they neither count as content nor begin another step.
+_WITHOUT_CONTENT = frozenset({Model, Unknown, Usage, Done, StreamError, Finish})
+
+
+class Translator:
+    """Translates the chunks and records of one request; `end` gives the terminal."""
+
+    __slots__ = (
+        "_adapter",
+        "_chunk_count",
+        "_date",
+        "_mender",
+        "_message_id",
+        "_name",
+        "_run_id",
+        "_settings",
+        "ended",
+        "interface",
+        "last_had_content",
+    )
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        *,
+        run_id: str,
+        message_id: str | None = None,
+        message_date: str | None = None,
+        name: str | None = None,
+        emit_run_id: bool = True,
+    ) -> None:
+        self._settings = settings
+        self._run_id = run_id
+        self._message_id = message_id
+        self._date = message_date or EPOCH_DATE
+        self._name = name
+        self._adapter = make_adapter(settings.provider)
+        self._mender: SurrogateMender | None = None
+        self._chunk_count = 0
+        self.interface = Interface(settings, run_id=run_id if emit_run_id else None)
+        self.ended = False
+        # True: the last chunk had content. Keepalives, pings and empty deltas have none.
+        self.last_had_content = False
+
+    # --- chunks ---------------------------------------------------------------------------------------
+
+    def chunk(self, payload: bytes) -> list[Emission]:
+        """Return the emissions of one event's payload: JSON, `[DONE]`, or nothing (a keepalive).
+
+        A payload that cannot be read gives an error message with the (shortened) payload in it, and
+        makes the request's end an error. Raises RequestEnded after `end`.
+        """
+        if self.ended:
+            self._refuse("a chunk")
+        self.last_had_content = False
+        if payload == DONE:
+            return self._feed([Done()])
+        self._chunk_count += 1
+        try:
+            event = from_json(payload)
+        except ValueError:
+            return self._unusual(payload)
+        try:
+            deltas = self._adapter.feed(event)
+        except MalformedChunk as error:
+            return self._malformed(payload, str(error))
+        if self._mender is not None:
+            deltas = self._mender.mend(deltas)
+        return self._feed(deltas)
+
+    def _unusual(self, payload: bytes) -> list[Emission]:
+        """Take what the fast decoder does not: keepalives, `[DONE]` with space, halves of surrogate pairs."""
+        text = payload.strip()
+        if not text or text == DONE:
+            self._chunk_count -= 1
+            return self._feed([Done()]) if text else []
+        if len(payload) > self._settings.chunk_bytes_max:
+            return self._malformed(payload, f"longer than chunk_bytes_max ({self._settings.chunk_bytes_max} bytes)")
+        try:
+            deltas = self._adapter.feed(json.loads(payload))
+        except (ValueError, RecursionError) as error:
+            return self._malformed(payload, f"not JSON: {error}")
+        except MalformedChunk as error:
+            return self._malformed(payload, str(error))
+        if self._mender is None:
+            # Only JSON whose strings hold half a surrogate pair comes here: from now on its other half may follow.
+            self._mender = SurrogateMender()
+        return self._feed(self._mender.mend(deltas))
+
+    def _feed(self, deltas: list[Delta]) -> list[Emission]:
+        interface = self.interface
+        for delta in deltas:
+            if delta.__class__ not in _WITHOUT_CONTENT:
+                self.last_had_content = True
+                break
+        if interface.step_count == 0 or (interface.response_is_over and self.last_had_content):
+            return self._next_step() + interface.feed(deltas)
+        return interface.feed(deltas)
+
+    def _malformed(self, payload: bytes, reason: str) -> list[Emission]:
+        out: list[Emission] = [] if self.interface.step_count else self._next_step()
+        shown = payload[:_SHOWN_BYTES_MAX].decode("utf-8", "replace")
+        more = f" … ({len(payload)} bytes)" if len(payload) > _SHOWN_BYTES_MAX else ""
+        text = f"Expected one provider event as a JSON object, got what cannot be read ({reason[:_SHOWN_BYTES_MAX]})."
+        self.interface.error_message("malformed_chunk", text, out, shown + more)
+        return out
+
+    # --- records ----------------------------------------------------------------------------------------
+
+    def record(self, kind: str, body: Mapping[str, Any]) -> list[Emission]:
+        """Return the emissions of a record: `step_start`, `message` or `step_end`.
+
+        The body is trusted: `actors.records.check_record` checks it where it enters.
+        Raises InvalidRecord for an unknown kind, RequestEnded after `end`.
+        """
+        if self.ended:
+            self._refuse(f"a {kind} record")
+        if kind == "step_start":
+            return self._next_step(body.get("message_id"), body.get("date"), body.get("name"))
+        if kind == "step_end":
+            out = self._finish_adapter()
+            out += self.interface.end_step()
+            self.interface.response_is_over = True
+            return out
+        if kind == "message":
+            if self.interface.step_count == 0:
+                return self._next_step() + self.interface.add(body)
+            return self.interface.add(body)
+        raise InvalidRecord(f"expected a record of kind step_start, message or step_end, got {kind!r}")
+
+    def _next_step(
+        self, message_id: str | None = None, date: str | None = None, name: str | None = None
+    ) -> list[Emission]:
+        interface = self.interface
+        out: list[Emission] = []
+        step = interface.step_count
+        if step:
+            out = self._finish_adapter()
+        if message_id is None:
+            message_id = self._message_id if step == 0 else None
+        if message_id is None:
+            message_id = derived_message_id(self._run_id, step)
+        out += interface.start_step(message_id, date or self._date, self._name if name is None else name)
+        return out
+
+    def _finish_adapter(self) -> list[Emission]:
+        """Let the adapter give out what it held back; the next response gets a fresh one."""
+        deltas = self._adapter.close()
+        if self._mender is not None:
+            deltas = self._mender.mend(deltas) + self._mender.rest()
+        self._adapter = make_adapter(self._settings.provider)
+        return self.interface.feed(deltas) if deltas else []
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    def end(
+        self,
+        stop_reason: str | None = None,
+        *,
+        usage: Mapping[str, Any] | None = None,
+        detail: str | None = None,
+        error: tuple[str, str] | None = None,
+    ) -> list[Emission]:
+        """Return what was held back, then the error message if any, the stop reason and the usage.
+
+        stop_reason None: the provider's finish reason decides; without one the stream is `incomplete`,
+        and after an error it is `error`. `usage` counts instead of what the provider reported, field by
+        field. `error` is (error_type, text). Raises RequestEnded when the request has ended before.
+        """
+        if self.ended:
+            self._refuse("an end")
+        interface = self.interface
+        out = [] if interface.step_count else self._next_step()
+        out += self._finish_adapter()
+        provider_reason = interface.provider_reason
+        has_called_tools, has_refused = interface.has_called_tools, interface.has_refused
+        out += interface.end_step()
+        self.ended = True
+        if error is not None:
+            interface.error_message(error[0], error[1], out)
+        if stop_reason is None:
+            stop_reason = (
+                StopReason.ERROR
+                if interface.error
+                else from_provider(
+                    provider_reason, has_called_tools=has_called_tools or interface.has_called_tools, has_refused=has_refused
+                )
+            )
+        fields = {"stop_reason": str(stop_reason), "provider_reason": provider_reason, "detail": detail}
+        out.append(Emission(interface.control_head("stop_reason", fields)))
+        out.append(Emission(interface.control_head("usage_statistics", self._usage(usage))))
+        return out
+
+    def _usage(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
+        interface = self.interface
+        counts: dict[str, Any] = dict(interface.usage)
+        for field, count in (given or {}).items():
+            if field in counts and isinstance(count, int):
+                counts[field] = count
+        prompt, completion = counts["prompt_tokens"] or 0, counts["completion_tokens"] or 0
+        total = counts["total_tokens"]
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion if total is None else total,
+            "cached_tokens": counts["cached_tokens"],
+            "reasoning_tokens": counts["reasoning_tokens"],
+            "step_count": max(1, interface.step_count),
+            "reported": interface.usage_was_reported or bool(given),
+        }
+
+    def _refuse(self, what: str) -> None:
+        raise RequestEnded(
+            f"{what} came after the end of request {self._run_id!r}; publish to a new request, or end later"
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a person asks of a running translation: counts, and all that was out of the ordinary."""
+        interface = self.interface
+        provider = getattr(self._adapter, "provider", self._settings.provider)
+        return {
+            "provider": provider,
+            "model": interface.model,
+            "chunks": self._chunk_count,
+            "messages": interface.message_count,
+            "steps": interface.step_count,
+            "provider_reason": interface.provider_reason,
+            "error": interface.error,
+            "unknown": dict(interface.unknown),
+            "warnings": dict(interface.warnings),
+        }

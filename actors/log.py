@@ -34,10 +34,11 @@ from actors.messages import Emission, Fields, Head
 
 # What a piece costs in memory beside its characters: a str object, its place in a list.
 PIECE_OVERHEAD_BYTES = 64
-# Compaction goes through what was released in strides, so that each piece is touched once.
-COMPACT_STRIDE_BYTES = 32 * 1024
 # In the lengths of a compacted segment: a piece without text (a tool call's name, a whole message).
 NO_TEXT = 0xFFFF_FFFF
+
+# A segment on the wire: (first, fields, pieces) or (first, fields, text, lengths, extras).
+LOOSE_PARTS, COMPACT_PARTS = 3, 5
 
 Piece = str | None | tuple[str | None, Fields]
 """A piece inside the log: its text, or nothing, or text with extra fields."""
@@ -74,6 +75,7 @@ class Segment:
 
     @property
     def last(self) -> int:
+        """The seq_id of the last piece."""
         return self.first + len(self) - 1
 
     def compact(self) -> int:
@@ -350,11 +352,11 @@ def read_wire(segment: Sequence[Any]) -> tuple[int, Fields, list[Piece]]:
 
     Raises ProtocolViolation where the shape is wrong.
     """
-    if len(segment) == 3:
+    if len(segment) == LOOSE_PARTS:
         first, fields, pieces = segment
         return first, fields, pieces
-    if len(segment) != 5:
-        raise ProtocolViolation(f"a segment has 3 or 5 parts, this one {len(segment)}")
+    if len(segment) != COMPACT_PARTS:
+        raise ProtocolViolation(f"a segment has {LOOSE_PARTS} or {COMPACT_PARTS} parts, this one {len(segment)}")
     first, fields, text, lengths, extras = segment
     pieces = []
     at = 0

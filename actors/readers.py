@@ -52,6 +52,7 @@ class Subscription:
         return self.session.visible_through > self.sent or (self.session.complete and not self.ended)
 
     def note_sent(self, through: int, size_bytes: int) -> None:
+        """Note what an answer took."""
         self.sent = through
         self._unconsumed.append((through, size_bytes))
         self._sent_bytes += size_bytes
@@ -78,6 +79,7 @@ class Reader:
 
     @property
     def has_news(self) -> bool:
+        """Whether an answer would have something to tell."""
         return bool(self._ready or self._unknown)
 
     def mark_ready(self, subscription: Subscription) -> bool:
@@ -89,9 +91,11 @@ class Reader:
         return was_idle
 
     def mark_unknown(self, number: int) -> None:
+        """Queue the news that a subscription's request is not here."""
         self._unknown.append(number)
 
     def forget(self, subscription: Subscription) -> None:
+        """Drop a subscription."""
         self._ready.pop(subscription, None)
         self.subscriptions.pop(subscription.number, None)
 

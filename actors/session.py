@@ -132,7 +132,8 @@ class Session:
         What was had before is skipped; what is ahead sets `gap`, and nothing is taken. Items of
         another epoch are ignored (they belong to another incarnation of this session).
         """
-        if epoch != self.epoch or self.sealed:
+        translator = self.translator
+        if epoch != self.epoch or translator is None:
             return 0
         skip = self.next_seq - first_seq
         if skip < 0:
@@ -144,26 +145,23 @@ class Session:
             self.next_seq += 1
             if isinstance(item, bytes):
                 self.received_bytes += len(item)
-                self._chunk(item, now)
+                self._chunk(translator, item, now)
             else:
-                self._record(item, now)
+                self._record(translator, item, now)
             if self.sealed:
                 break
         self._end_if_due(now)
         self._bound()
         return self.log.last_seq - before
 
-    def _chunk(self, payload: bytes, now: float) -> None:
-        translator = self.translator
-        if translator is None:  # sealed sessions take nothing; kept for the type checker's sake
-            return
+    def _chunk(self, translator: Translator, payload: bytes, now: float) -> None:
         emissions = translator.chunk(payload)
         if emissions:
             self.log.append(emissions)
         if translator.last_had_content:
             self._last_content_at = now
 
-    def _record(self, item: Sequence[Any], now: float) -> None:
+    def _record(self, translator: Translator, item: Sequence[Any], now: float) -> None:
         kind, body = item
         self._last_content_at = now
         if kind == "finish":
@@ -173,8 +171,8 @@ class Session:
             self._seal(now, body.get("stop_reason") or "error", detail=body.get("detail"), error=error)
         elif kind == "tool_running":
             self._tools_running = max(0, self._tools_running + (1 if body.get("running") else -1))
-        elif self.translator is not None:
-            self._append(self.translator.record(kind, body))
+        else:
+            self._append(translator.record(kind, body))
             if kind == "step_end":
                 if self._cancel_after_step:
                     self._seal(now, "cancelled", detail="cancelled after the step")
@@ -198,6 +196,7 @@ class Session:
 
     @property
     def sealed(self) -> bool:
+        """Whether the terminal is in the log."""
         return self.stop_reason is not None
 
     def end(self, reason: str, detail: str | None, after_seq: int, now: float) -> None:

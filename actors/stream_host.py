@@ -33,7 +33,7 @@ WINDOW_BYTES_MAX = 256 * 1024
 READER_TIMEOUT_S = 45.0
 
 SUBSCRIBE, CONSUMED, DROP = range(3)
-"""Operations of a reader: (SUBSCRIBE, number, request_id, after), (CONSUMED, number, cursor), (DROP, number)."""
+"""Operations of a reader: (SUBSCRIBE, number, request_id, after, epoch), (CONSUMED, number, cursor), (DROP, number)."""
 
 
 @lru_cache(maxsize=1024)
@@ -51,6 +51,8 @@ class StreamHost:
         self.requests_served = 0
         self.chunks = 0
         self._subscriptions: dict[str, dict[Subscription, None]] = {}
+        # Subscriptions to sessions that the router has promised but whose OPEN is still on its way.
+        self._parked: dict[str, dict[tuple[str, int], int]] = {}
         self._reports: dict[str, Report | None] = {}
         self._wakes: dict[str, None] = {}
         self._awaited: dict[str, int] = {}
@@ -94,11 +96,20 @@ class StreamHost:
         self._report(session)
 
     def _adopt(self, session: Session, now: float) -> None:
-        """Put a session in the place of an older incarnation, whose subscriptions must start anew."""
-        old = self.sessions.get(session.request_id)
+        """Put a session in the place of an older incarnation, whose subscriptions go on with it."""
+        request_id = session.request_id
+        waiting = self._parked.pop(request_id, {})
+        old = self.sessions.get(request_id)
         if old is not None:
-            self._forget(old)
-        self.sessions[session.request_id] = session
+            for subscription in self._subscriptions.pop(request_id, ()):
+                subscription.reader.forget(subscription)
+                key = (subscription.reader.reader_id, subscription.number)
+                waiting[key] = old.cursors.get(subscription, 0)
+            self._scheduled.pop(request_id, None)
+        self.sessions[request_id] = session
+        for (reader_id, number), after in waiting.items():
+            if reader_id in self.readers:
+                self._attach(self.readers[reader_id], number, session, after, now)
         self._window_bytes = max(WINDOW_BYTES_MIN, min(WINDOW_BYTES_MAX, IN_FLIGHT_BYTES_MAX // len(self.sessions)))
         self._schedule(session, now)
 
@@ -205,7 +216,7 @@ class StreamHost:
                 if kind == CONSUMED:
                     self._consumed(reader, number, operation[2], now)
                 elif kind == SUBSCRIBE:
-                    self._subscribe(reader, number, operation[2], operation[3], now)
+                    self._subscribe(reader, number, operation[2], operation[3], operation[4], now)
                 elif kind == DROP:
                     self._drop(reader, number)
                 else:
@@ -213,20 +224,23 @@ class StreamHost:
             except (LookupError, TypeError, AttributeError) as error:
                 raise ProtocolViolation(f"a reader's operation of unknown shape: {str(operation)[:80]!r}") from error
 
-    def _subscribe(self, reader: Reader, number: int, request_id: str, after: int, now: float) -> None:
-        old = reader.subscriptions.get(number)
-        if old is not None:
-            if old.session.request_id == request_id and self.sessions.get(request_id) is old.session:
-                return  # the same word a second time
-            self._drop(reader, number)
+    def _subscribe(self, reader: Reader, number: int, request_id: str, after: int, epoch: int, now: float) -> None:
         session = self.sessions.get(request_id)
-        if session is None:
-            reader.mark_unknown(number)
-            self._wakes[reader.reader_id] = None
+        old = reader.subscriptions.get(number)
+        if old is not None and old.session is session:
+            return  # the same word a second time
+        self._drop(reader, number)
+        if session is None or session.epoch < epoch:
+            self._parked.setdefault(request_id, {})[reader.reader_id, number] = after
             return
-        subscription = Subscription(reader, number, session, max(after, 0))
+        self._attach(reader, number, session, after, now)
+
+    def _attach(self, reader: Reader, number: int, session: Session, after: int, now: float) -> None:
+        # A lost request ends where its survivors believed it stood; whoever had more still sees the end.
+        sent = min(after, session.log.dropped_through) if session.stop_reason == "lost" else after
+        subscription = Subscription(reader, number, session, max(sent, 0))
         reader.subscriptions[number] = subscription
-        self._subscriptions.setdefault(request_id, {})[subscription] = None
+        self._subscriptions.setdefault(session.request_id, {})[subscription] = None
         self._note_consumed(session, subscription, min(after, session.log.last_seq), now)
         if reader.mark_ready(subscription):
             self._wakes[reader.reader_id] = None
@@ -298,6 +312,7 @@ class StreamHost:
 
     @property
     def has_reports(self) -> bool:
+        """Whether the router should hear something."""
         return bool(self._reports)
 
     def take_reports(self) -> list[Report]:
@@ -380,6 +395,11 @@ class StreamHost:
             return
         for number in list(reader.subscriptions):
             self._drop(reader, number)
+        for request_id in [rid for rid, parked in self._parked.items() if any(key[0] == reader_id for key in parked)]:
+            parked = {key: after for key, after in self._parked[request_id].items() if key[0] != reader_id}
+            self._parked[request_id] = parked
+            if not parked:
+                del self._parked[request_id]
         request_id, _, bare = reader_id.partition("\0")
         session = self.sessions.get(request_id) if bare else None
         if session is not None:

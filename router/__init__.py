@@ -1,6 +1,6 @@
 """Route many agents' output streams through Ray actors to live readers.
 
-    from router import StreamRouter, StreamSettings
+from router import StreamRouter, StreamSettings
 """
 
 from actors.errors import StreamRouterError

@@ -19,7 +19,7 @@ M = TypeVar("M")
 
 
 @dataclass(slots=True)
-class Batch(Generic[M], Sequence[M]):
+class Batch(Sequence[M], Generic[M]):
     """Messages of one request, in `seq_id` order. Iterate over it, index it, take its length.
 
     `messages`: pydantic models, plain dicts, or OpenAI chunks, as subscribed. `packed`: the same as

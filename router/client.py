@@ -81,6 +81,7 @@ class StreamRouter:
         Routers that run already under this name with the same configuration are joined. Raises
         ConfigError, RayUnavailable, RouterExists.
         """
+
         def prepare() -> StreamRouterOpening:
             loaded = RouterConfig.load(config)
             stops_ray = ensure_ray(loaded.ray, loaded.namespace)
@@ -93,6 +94,7 @@ class StreamRouter:
         cls, name: str = "agents", *, namespace: str = "agent-stream-router", address: str | None = None
     ) -> Entrance:
         """Find running routers by name, from any process of the cluster. Raises RayUnavailable, RouterNotFound."""
+
         def prepare() -> StreamRouterOpening:
             stops_ray = ensure_ray(RayConfig(address=address or "auto"), namespace)
             return lambda: cls._connect(name, namespace, stops_ray=stops_ray)
@@ -204,8 +206,9 @@ class StreamRouter:
         pieces of a message in a batch. `format`: pydantic models, plain dicts, packed bytes, or
         OpenAI chat-completion chunks. A request not opened yet is waited for, `wait_s` at most.
         """
+        link = self._shard(request_id)
         return Subscription(
-            request_id, self._shard(request_id), self._pollers, after=after, coalesce=coalesce, format=format, wait_s=wait_s
+            request_id, link, self._pollers, after=after, coalesce=coalesce, format=format, wait_s=wait_s
         )
 
     async def cancel(self, request_id: str, *, after_step: bool = False, detail: str | None = None) -> bool:
@@ -219,7 +222,10 @@ class StreamRouter:
         return bool(was_open)
 
     async def locate(self, request_id: str, *, wait_s: float = DEFAULT_WAIT_S) -> Location:
-        """Return where a request is; `handle.pull.remote(request_id, after_seq, ...)` reads it. Raises UnknownRequest."""
+        """Return where a request is; `handle.pull.remote(request_id, after_seq, ...)` reads it.
+
+        Raises UnknownRequest, RouterUnavailable.
+        """
         listener = _Whereabouts()
         link = self._shard(request_id)
         link.locate(request_id, listener)

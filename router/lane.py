@@ -24,13 +24,11 @@ FRAME_BYTES_MAX = 88 * 1024
 # What one source may put into a frame before the next has its turn.
 QUANTUM_BYTES = 16 * 1024
 
-T_co = TypeVar("T_co", covariant=True)
 
-
-class Source(Protocol[T_co]):
+class Source(Protocol[T]):
     """Something that has items to send."""
 
-    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[T_co], int]:
+    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[T], int]:
         """Return the next items and their size; none where the first does not fit, unless one must come."""
         ...
 

@@ -102,13 +102,13 @@ class Link:
                         if not future.done():
                             future.set_exception(error)
                     continue
-                for (_, future), error in zip(batch, errors, strict=True):
+                for (_, future), refusal in zip(batch, errors, strict=True):
                     if future.done():
                         continue
-                    if error is None:
+                    if refusal is None:
                         future.set_result(None)
                     else:
-                        future.set_exception(from_wire(error[0], error[1]))
+                        future.set_exception(from_wire(refusal[0], refusal[1]))
                 self._take_news(news)
         finally:
             self._opening = False
@@ -200,7 +200,7 @@ class Link:
 
     async def _keep_watching(self) -> None:
         while self._listeners and not self._closed:
-            wait_s = WATCH_WAIT_S_MAX * random.uniform(0.7, 1.0)  # noqa: S311  # jitter, not a secret
+            wait_s = WATCH_WAIT_S_MAX * random.uniform(0.7, 1.0)  # jitter, not a secret
             frame = wire.pack([self._client_id, self._seen, wait_s])
             try:
                 answer = await self._call("watch", frame, WATCH_WAIT_S_MAX + CALL_DEADLINE_S)
@@ -280,7 +280,7 @@ class Link:
                     text = f"no answer for {ROUTER_DEADLINE_S:g} s ({type(error).__name__})"
                     raise self._unreachable(text) from None
                 log.info("router %s: %s failed (%s); trying again", self._name, method, type(error).__name__)
-            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
+            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # jitter, not a secret
             backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
 
     def _unreachable(self, why: str) -> RouterUnavailable:
@@ -306,5 +306,3 @@ class Link:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
-from actors import records, wire
+from actors import wire
 from actors.errors import (
     BufferFull,
     ChunkTooLarge,
@@ -32,6 +32,7 @@ from actors.errors import (
     RouterUnavailable,
     StreamRouterError,
 )
+from actors.records import check_record
 from actors.settings import StreamSettings
 from router.publishing import FAILED, OPENING, SEALED, PublishedStream
 from router.replay import ReplayBudget
@@ -44,7 +45,8 @@ SEAL_DEADLINE_S = 60.0
 ERROR_TEXT_CHARACTERS_MAX = 2_000
 
 _SECRET = re.compile(
-    r"(?i)(authorization|api[-_ ]?key|x-api-key|token|secret|password)(\"?\s*[:=]\s*\"?)(bearer\s+|basic\s+)?[^\s\"',;}]+"
+    r"(?i:(authorization|api[-_ ]?key|x-api-key|token|secret|password)(\"?\s*[:=]\s*\"?)(?:bearer\s+|basic\s+)?)"
+    r"[^\s\"',;}]+"
     r"|\b(?:sk|pk|rk|xai|gsk|hf|AIza)[-_A-Za-z0-9]{12,}"
     r"|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}"
 )
@@ -168,7 +170,8 @@ class Publisher:
             if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
                 self._end("finish", {"stop_reason": "cancelled", "detail": "the publisher's task was cancelled"})
             elif not isinstance(error, StreamRouterError) or not self._stream.is_over:
-                self._end("fail", {"error_type": type(error).__name__, "message": clean(str(error) or repr(error))})
+                text = clean(str(error) or repr(error))
+                self._end("fail", {"error_type": type(error).__name__, "message": text})
         if isinstance(error, Exception):
             await self._wait_for_seal()
         else:
@@ -240,14 +243,13 @@ class Publisher:
     async def fail(self, error_type: str, message: str, detail: str | None = None) -> None:
         """End the request with an `error_message` and the stop reason `error`."""
         if not self._finished and not self._stream.is_over:
-            self._end(
-                "fail", {"error_type": error_type, "message": clean(message), "detail": clean(detail) if detail else None}
-            )
+            detail = clean(detail) if detail else None
+            self._end("fail", {"error_type": error_type, "message": clean(message), "detail": detail})
         await self._wait_for_seal()
 
     def _record(self, kind: str, body: dict[str, Any]) -> None:
         """Check what a user says of the agent loop, then send it."""
-        self._send_record(kind, records.check_record(kind, body))
+        self._send_record(kind, check_record(kind, body))
 
     def _send_record(self, kind: str, body: dict[str, Any]) -> None:
         if self._stream.is_over or self._finished:

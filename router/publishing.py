@@ -71,6 +71,7 @@ class PublishedStream:
 
     @property
     def is_over(self) -> bool:
+        """Whether nothing more can be published."""
         return self.phase in (SEALED, FAILED)
 
     def accept(self, item: Item) -> int:

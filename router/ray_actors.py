@@ -39,27 +39,22 @@ def make_router_actor(config: RouterConfig, shard: int) -> Any:
     """Start one router actor; return its handle. Raises ValueError where the name is taken."""
     from router.router_actor import RouterActor  # noqa: PLC0415  # it imports this module
 
-    actor = ray.remote(
-        num_cpus=0,
-        max_restarts=ROUTER_RESTARTS_MAX,
-        max_task_retries=0,
-        max_concurrency=CONCURRENCY_MAX,
-    )(RouterActor)
+    options = {"num_cpus": 0, "max_restarts": ROUTER_RESTARTS_MAX}
     lifetime = "detached" if config.detached else None
-    return actor.options(  # type: ignore[attr-defined]  # Ray's decorator is typed for `@ray.remote` only
-        name=router_name(config.name, shard), namespace=config.namespace, lifetime=lifetime
-    ).remote(config.model_dump_json(), shard)
+    actor = _actor(RouterActor, router_name(config.name, shard), config.namespace, lifetime, options)
+    return actor.remote(config.model_dump_json(), shard)
 
 
 def make_stream_actor(config: RouterConfig, shard: int, actor_id: str, router: Any) -> Any:
     """Start one stream actor; return its handle."""
-    actor = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=CONCURRENCY_MAX)(StreamActor)
-    return actor.options(  # type: ignore[attr-defined]  # Ray's decorator is typed for `@ray.remote` only
-        name=stream_actor_name(config.name, shard, actor_id),
-        namespace=config.namespace,
-        lifetime="detached",
-        **_resources(config.stream_actors),
-    ).remote(actor_id, router)
+    name = stream_actor_name(config.name, shard, actor_id)
+    options = {"max_restarts": 0, **_resources(config.stream_actors)}
+    return _actor(StreamActor, name, config.namespace, "detached", options).remote(actor_id, router)
+
+
+def _actor(plain: type, name: str, namespace: str, lifetime: str | None, options: dict[str, Any]) -> Any:
+    bounds: dict[str, Any] = {"max_task_retries": 0, "max_concurrency": CONCURRENCY_MAX, **options}
+    return ray.remote(**bounds)(plain).options(name=name, namespace=namespace, lifetime=lifetime)
 
 
 def _resources(config: StreamActorsConfig) -> dict[str, Any]:

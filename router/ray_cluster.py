@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Any
 
 import ray
 
@@ -22,7 +23,7 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
         log.info("Ray is initialised already; it is used as it is")
         return False
     address = config.address
-    options: dict[str, object] = {"namespace": namespace, "log_to_driver": config.log_to_driver}
+    options: dict[str, Any] = {"namespace": namespace, "log_to_driver": config.log_to_driver}
     if config.is_embedded:
         # Ray's own value, 15, lets a busy driver starve the actors on a small machine.
         os.environ.setdefault("RAY_worker_niceness", str(config.worker_niceness))
@@ -32,7 +33,7 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
     try:
         ray.init(address=address, configure_logging=False, **options)
     except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
-        where = "an embedded Ray could not be started" if config.is_embedded else f"no Ray can be reached at {address!r}"
+        where = "no Ray could be started" if config.is_embedded else f"no Ray can be reached at {address!r}"
         raise RayUnavailable(
             f"{where}: {str(error).splitlines()[0][:300]}; start one with `ray start --head`, or check ray.address in "
             "the configuration (local: a Ray of our own)"

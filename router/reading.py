@@ -65,7 +65,7 @@ def split(piece: Piece) -> tuple[str | None, Fields | None]:
 
 
 def joined(runs: Sequence[Run]) -> Iterator[tuple[int, Fields, str | None, Fields | None]]:
-    """Join each run, and neighbouring runs of one message, into one: (seq_id of its last piece, fields, text, extra)."""
+    """Join each run, and neighbouring runs of one message: (seq_id of its last piece, fields, text, extra)."""
     fields: Fields | None = None
     texts: list[str] = []
     extra: Fields = {}

@@ -97,6 +97,7 @@ class Entry:
 
     @property
     def is_live(self) -> bool:
+        """Whether it has not ended."""
         return self.phase != SEALED
 
 
@@ -161,6 +162,7 @@ class Registry:
 
     @property
     def has_effects(self) -> bool:
+        """Whether there is something to be done."""
         effects = self._effects
         return bool(effects.send or effects.wake or effects.start or effects.stop)
 
@@ -274,9 +276,8 @@ class Registry:
         """
         self.client(client_id, now)
         try:
-            self._open(
-                client_id, request_id, settings_packed, now, date, agent_id, when_busy, take_over, epoch, sent_seq, start_seq
-            )
+            numbers = (epoch, sent_seq, start_seq)
+            self._open(client_id, request_id, settings_packed, now, date, agent_id, when_busy, take_over, numbers)
         except StreamRouterError as error:
             self.counts["refused"] += 1
             return error
@@ -292,10 +293,9 @@ class Registry:
         agent_id: str | None,
         when_busy: str,
         take_over: bool,  # noqa: FBT001  # all arguments of `open`, in its order
-        epoch: int,
-        sent_seq: int,
-        start_seq: int,
+        numbers: tuple[int, int, int],
     ) -> None:
+        epoch, sent_seq, start_seq = numbers
         known = self.entries.get(request_id)
         if known is not None and (known.phase == SEALED) and take_over and known.client_id == client_id:
             self._tell_publisher(known)  # it ended while its publisher was away
@@ -337,12 +337,11 @@ class Registry:
             self._timer(now + self.config.stream_actors.open_timeout_s, "open", request_id)
         self._tell_publisher(entry)
 
-    def _open_again(
-        self, entry: Entry, client_id: str, settings_packed: bytes, now: float, *, take_over: bool
-    ) -> None:
+    def _open_again(self, entry: Entry, client_id: str, settings_packed: bytes, now: float, *, take_over: bool) -> None:
         if entry.phase == SEALED:
             raise RequestEnded(
-                f"request {entry.request_id!r} has ended ({entry.stop_reason}); a request ID is used once: choose a new one"
+                f"request {entry.request_id!r} has ended ({entry.stop_reason}); a request ID is used once: "
+                "choose a new one"
             )
         same_settings = hmac.compare_digest(entry.settings_packed, settings_packed)
         if entry.client_id == client_id:
@@ -490,8 +489,7 @@ class Registry:
                 self._tell_publisher(entry)
                 continue
             last_seq = first_seq + count - 1
-            if last_seq > entry.high_seq:
-                entry.high_seq = last_seq
+            entry.high_seq = max(entry.high_seq, last_seq)
             self.counts["chunks"] += count
             self.counts["chunk_bytes"] += len(blob)
             send.append((entry.actor_id, request_id, (wire.DATA, request_id, epoch, first_seq, blob), len(blob) + 64))
@@ -619,10 +617,7 @@ class Registry:
         )
         log = Log()
         log.last_seq = log.released = log.dropped_through = entry.last_seq_id
-        shared = {"id": f"lost-{entry.request_id}", "date": entry.date, "name": None, "otid": None, "run_id": entry.request_id}
-        stop = Head("stop_reason", {**shared, "stop_reason": "lost", "provider_reason": None, "detail": text})
-        usage = Head("usage_statistics", {**shared, "reported": False})
-        log.append([Emission(stop), Emission(usage)])
+        log.append(_terminal(entry, "lost", text))
         entry.epoch += 1
         self._seal(entry, "lost", log.pack(), now)
         self._restore(entry, now)
@@ -633,9 +628,9 @@ class Registry:
         if entry.log is None:
             self._forget(entry)
             return
-        ready = [slot for slot in self.pool.slots.values()]
-        if ready:
-            slot = min(ready, key=lambda s: (s.state.value != "ready", s.load))
+        slots = self.pool.slots.values()
+        if slots:
+            slot = min(slots, key=lambda s: (s.state.value != "ready", s.load))
         else:
             slot = self.pool.add()
             self._effects.start.append(slot.actor_id)
@@ -662,7 +657,9 @@ class Registry:
                 continue
             if known is not None:
                 self._open_count -= known.phase != SEALED
-            settings = StreamSettings.model_validate(wire.unpack(settings_packed)) if settings_packed else StreamSettings()
+            settings = StreamSettings()
+            if settings_packed:
+                settings = StreamSettings.model_validate(wire.unpack(settings_packed))
             entry = Entry(
                 report.request_id,
                 settings_packed,
@@ -758,9 +755,7 @@ class Registry:
 
     def _end_unplaced(self, entry: Entry, reason: str, detail: str | None, now: float) -> None:
         log = Log()
-        shared = {"id": f"end-{entry.request_id}", "date": entry.date, "name": None, "otid": None, "run_id": entry.request_id}
-        stop = Head("stop_reason", {**shared, "stop_reason": reason, "provider_reason": None, "detail": detail})
-        log.append([Emission(stop), Emission(Head("usage_statistics", {**shared, "reported": False}))])
+        log.append(_terminal(entry, reason, detail))
         self._seal(entry, reason, log.pack(), now)
         self._restore(entry, now)
 
@@ -835,8 +830,12 @@ class Registry:
         timeout_s = self.config.stream_actors.open_timeout_s
         busy = entry.agent_id is not None and self._agents[entry.agent_id][0] != request_id
         what = f"agent {entry.agent_id!r} was busy" if busy else "every stream actor was full"
-        error: StreamRouterError = AgentBusy(f"{what} for {timeout_s:g} s") if busy else PoolFull(
-            f"{what} for stream_actors.open_timeout_s = {timeout_s:g} s; raise max_actors or max_streams_per_actor"
+        error: StreamRouterError = (
+            AgentBusy(f"{what} for {timeout_s:g} s")
+            if busy
+            else PoolFull(
+                f"{what} for stream_actors.open_timeout_s = {timeout_s:g} s; raise max_actors or max_streams_per_actor"
+            )
         )
         entry.error = error.to_wire()
         self.counts["refused"] += 1
@@ -848,3 +847,17 @@ class Registry:
         entry.forget_at = now + CLIENT_TIMEOUT_S
         self._timer(entry.forget_at, "sealed", request_id)
         self._agent_is_free(entry, now)
+
+
+def _terminal(entry: Entry, reason: str, detail: str | None) -> list[Emission]:
+    """Return the end of a request that no session can write."""
+    shared = {
+        "id": f"end-{entry.request_id}",
+        "date": entry.date,
+        "name": None,
+        "otid": None,
+        "sender_id": None,
+        "run_id": entry.request_id,
+    }
+    stop = Head("stop_reason", {**shared, "stop_reason": reason, "provider_reason": None, "detail": detail})
+    return [Emission(stop), Emission(Head("usage_statistics", {**shared, "reported": False}))]

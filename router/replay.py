@@ -33,6 +33,7 @@ class ReplayBudget:
 
     @property
     def is_over(self) -> bool:
+        """Whether memory holds more than it should."""
         return self.bytes_held > self.bytes_max
 
     def write(self, data: bytes) -> int:
@@ -46,15 +47,18 @@ class ReplayBudget:
         return offset
 
     def read(self, offset: int, size: int) -> bytes:
+        """Read back what `write` wrote. Raises OSError."""
         if self._file is None:
             raise OSError("nothing was spilled")
         self._file.seek(offset)
         return self._file.read(size)
 
     def stream_spills(self) -> None:
+        """Note that a stream has something in the file."""
         self._spilled_streams += 1
 
     def stream_is_gone(self) -> None:
+        """Note that a stream needs its part of the file no more; the last one empties it."""
         self._spilled_streams -= 1
         if self._spilled_streams == 0 and self._file is not None:
             self._file.truncate(0)

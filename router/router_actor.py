@@ -180,7 +180,10 @@ class RouterActor:
             await self._probe(actor_id, actor)
 
     async def cancel(
-        self, request_id: str, after_step: bool = False, detail: str | None = None  # noqa: FBT001, FBT002  # a Ray method
+        self,
+        request_id: str,
+        after_step: bool = False,  # noqa: FBT001, FBT002  # a Ray method
+        detail: str | None = None,
     ) -> tuple[tuple[str, str] | None, bool]:
         """Cancel a request: (error or None, whether it was still open)."""
         await self._ready()
@@ -403,7 +406,7 @@ class RouterActor:
                     return None
             else:
                 return answer
-            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
+            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # jitter, not a secret
             backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
 
     def _gone(self, actor_id: str, actor: _Actor) -> None:

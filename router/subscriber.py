@@ -91,16 +91,12 @@ class Subscription(AsyncIterator["Batch[Any]"]):
             # Coming for more means that what was handed out has been consumed.
             self._poller.consumed(self)
         try:
-            while True:
-                batch = self._next_batch()
-                if batch is not None:
-                    return batch
-                if self._error is not None:
-                    raise self._error
+            while (batch := self._next_batch()) is None:
                 await self._wait()
         except BaseException:
             await self.aclose()
             raise
+        return batch
 
     def _next_batch(self) -> Batch[Any] | None:
         runs = []
@@ -126,6 +122,8 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         return batch
 
     async def _wait(self) -> None:
+        if self._error is not None:
+            raise self._error
         self._changed = asyncio.get_running_loop().create_future()
         if self._known:
             await self._changed
@@ -244,9 +242,7 @@ class Pollers:
         found = self._pollers.get(key)
         if found is None:
             reader_id = f"{self._client_id}/{len(self._pollers)}"
-            found = self._pollers[key] = Poller(
-                reader_id, handle, link, actor_id, lambda: self._pollers.pop(key, None)
-            )
+            found = self._pollers[key] = Poller(reader_id, handle, link, actor_id, lambda: self._pollers.pop(key, None))
         return found
 
     async def close(self) -> None:
@@ -336,7 +332,7 @@ class Poller:
         failures = 0
         while self._subscriptions:
             operations = self._take_operations()
-            wait_s = POLL_WAIT_S_MAX * random.uniform(0.5, 0.9)  # noqa: S311  # jitter, not a secret
+            wait_s = POLL_WAIT_S_MAX * random.uniform(0.5, 0.9)  # jitter, not a secret
             frame = wire.pack([self._reader_id, self._poll_no + 1, operations, wait_s])
             self._polling = True
             try:
@@ -355,7 +351,7 @@ class Poller:
                 failures += 1
                 if failures > 1:
                     await self._link.suspect(self._actor_id)
-                await asyncio.sleep(min(BACKOFF_S * 2**failures, BACKOFF_S_MAX) * random.uniform(0.5, 1.0))  # noqa: S311
+                await asyncio.sleep(min(BACKOFF_S * 2**failures, BACKOFF_S_MAX) * random.uniform(0.5, 1.0))
                 continue
             finally:
                 self._polling = False

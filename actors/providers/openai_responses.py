@@ -383,7 +383,7 @@ def _is_clients(item: dict[str, Any]) -> bool:
     """Tell whether the client, not the provider, has to run this call."""
     kind = item["type"]
     if kind == "custom_tool_call":
-        return item.get("name") not in _XAI_SEARCHES
+        return as_text(item.get("name")) not in _XAI_SEARCHES
     if kind == "shell_call":
         return as_dict(item.get("environment")).get("type") == "local"
     if kind == "tool_search_call":

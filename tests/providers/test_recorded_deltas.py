@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
-from joining import API_OF, EXPECTED, FILES, INDEX, TRACES, deltas_of, events_of, join, texts_of
+from provider_joining import API_OF, EXPECTED, FILES, INDEX, TRACES, deltas_of, events_of, join, texts_of
 
 from actors.deltas import BlockBoundary, Model, Reasoning, Text
 from actors.providers import make_adapter
@@ -64,7 +65,7 @@ def test_auto_tells_the_provider(name):
 @pytest.mark.parametrize("name", FILES)
 def test_model_is_told_once_per_change(name):
     models = [delta.name for delta in deltas_of("auto", events_of(name)) if isinstance(delta, Model)]
-    assert all(before != after for before, after in zip(models, models[1:], strict=False))
+    assert all(before != after for before, after in pairwise(models))
     assert all(f'"{model}"' in "".join(texts_of(name)) for model in models)
     if name != "anthropic-text-1.sse":  # the older API, which is not read
         assert set(INDEX[FILES.index(name)]["models"]) <= set(models)

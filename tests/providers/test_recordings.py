@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from joining import FILES, body_of, texts_of
+from provider_joining import FILES, body_of, texts_of
 
 from actors.errors import RecordingError
 from actors.recordings import read_recording

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from joining import FILES, INDEX, body_of
+from provider_joining import FILES, INDEX, body_of
 
 from actors.errors import ChunkTooLarge
 from actors.providers.sse import SseDecoder, SseEvent
@@ -179,7 +179,7 @@ def test_event_cut_off_by_the_end_is_delivered_by_close():
 @pytest.mark.parametrize("body", [b"data: " + b"x" * 200, b": " + b"x" * 200, b"data: xxxxx\n" * 40], ids=str)
 def test_too_large_is_refused_with_its_first_bytes(body):
     decoder = SseDecoder(event_bytes_max=100)
-    with pytest.raises(ChunkTooLarge, match="over 100 bytes; it starts with b'.*xxxxx"):
+    with pytest.raises(ChunkTooLarge, match=r"over 100 bytes; it starts with b'.*xxxxx"):
         decoder.feed(body)
     with pytest.raises(ChunkTooLarge):
         decoder.feed(b"data: small\n\n")

@@ -22,8 +22,8 @@ SETTINGS = StreamSettings(dialect="chat")
 """The recordings are of plain chat models: content is the assistant's, tool calls pass through."""
 
 # A stream takes about so long at speed 1; slow ones still move, quick ones can still be read.
-DURATION_S = (7.0, 13.0)
-PACE_PER_S = (2.0, 40.0)
+DURATION_S = (6.0, 12.0)
+PACE_PER_S = (4.0, 40.0)
 STALL_S = 3.0
 JITTER_EVERY, STALL_EVERY = 3, 5
 

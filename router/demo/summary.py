@@ -1,0 +1,61 @@
+"""What the demo says at its end: a row an agent, what differs, and the figures."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from router.demo.figures import Figures
+from router.demo.run import Outcome
+
+ROWS_MAX = 40
+
+
+def print_summary(console: Console, figures: Figures, outcomes: list[Outcome]) -> None:
+    """Print the summary. Of many agents, only those whose stream differs get a row."""
+    wrong = [outcome for outcome in outcomes if outcome.mismatches]
+    shown = outcomes if len(outcomes) <= ROWS_MAX else wrong[:ROWS_MAX]
+    if shown:
+        console.print(_table(shown))
+    for outcome in wrong[:ROWS_MAX]:
+        console.print(
+            f"[red]{outcome.row.agent.request_id}[/]: {escape('; '.join(outcome.mismatches))}", soft_wrap=True
+        )
+    console.print(
+        f"{figures.messages:,} messages of {figures.streams:,} streams through {figures.actors} stream actors "
+        f"in {figures.wall_s:.1f} s, {figures.chunks_per_s:,.0f} chunks/s while they ran\n"
+        f"p50 / p99: time to first message, provider included, {figures.time_to_first_message_ms}; "
+        f"added latency, publish to reader, {figures.added_latency_ms}",
+        highlight=False,
+    )
+    if figures.mismatched:
+        console.print(f"[bold red]{figures.mismatched} of {figures.streams:,} streams differ from their recordings[/]")
+    else:
+        console.print(f"[bold green]all {figures.streams:,} streams verified against their recordings[/]")
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table.add_column("request", no_wrap=True)
+    table.add_column("provider/model", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("end", no_wrap=True)
+    for heading in ("chunks", "msgs", "text", "reasoning", "calls"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verified", no_wrap=True)
+    for outcome in outcomes:
+        got = outcome.received
+        said = got.content if got else None
+        table.add_row(
+            outcome.row.agent.request_id,
+            outcome.row.agent.model,
+            (got.stop_reason if got else None) or "-",
+            f"{len(outcome.row.published.handed_at):,}",
+            f"{outcome.row.messages:,}",
+            f"{len(said.text):,}" if said else "-",
+            f"{len(said.reasoning):,}" if said else "-",
+            f"{len(said.calls):,}" if said else "-",
+            "[bold red]differs[/]" if outcome.mismatches else "[green]yes[/]",
+        )
+    return table

@@ -135,7 +135,9 @@ def test_readers_never_see_beyond_what_is_visible():
     assert flat(log.read(0, through=2, bytes_max=1 << 30).segments) == expected[:2]
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x90", b"\x94\x00\x00\x00\x91\x91\x01", random.Random(7).randbytes(64)])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xc1", b"\x90", b"\x94\x00\x00\x00\x91\x91\x01", random.Random(7).randbytes(64)]
+)
 def test_a_packed_log_cut_short_is_refused_by_name(data):
     with pytest.raises(ProtocolViolation):
         Log.unpack(data)

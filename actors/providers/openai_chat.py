@@ -23,6 +23,7 @@ What the dialects add, from their public docs and recorded streams:
 - Groq: `x_groq.usage`, `x_groq.error`; `delta.executed_tools[]`, tools that the server ran: once
   with arguments, later again with its `output`.
 - OpenRouter: comments as keepalive (no events), errors as `{"error": …, "choices": […]}` or in a choice.
+- xAI counts reasoning tokens beside the completion's, not in them; its numbers go on as they came.
 - Perplexity, Databricks, vLLM on request: `usage` in every event. Moonshot: `usage` in the choice.
 - vLLM: an error as `{"object": "error", "message": …}`.
 - Writer, Perplexity: `message` beside `delta`, with the whole or the same text; the delta counts.

@@ -82,8 +82,8 @@ CHAT = [
     # --- reasoning
     chat("DeepSeek", {"content": None, "reasoning_content": "t"}, Reasoning("t")),
     chat("Groq", {"reasoning": "t", "channel": "analysis"}, Reasoning("t")),
-    chat("both names", {"reasoning": "t", "reasoning_content": "t"}, Reasoning("t")),
-    chat("both names, other order", {"reasoning_content": "t", "reasoning": "t"}, Reasoning("t")),
+    chat("both names", {"reasoning": "other", "reasoning_content": "t"}, Reasoning("t")),
+    chat("both names, other order", {"reasoning_content": "t", "reasoning": "other"}, Reasoning("t")),
     chat("thought ends as text begins", {"content": "a", "reasoning": "t"}, Reasoning("t"), Text("a")),
     chat(
         "OpenRouter says it twice",

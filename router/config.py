@@ -148,6 +148,14 @@ def load_config(path: str | Path) -> RouterConfig:
 def parse_config(text: str, source: str = "configuration") -> RouterConfig:
     """Validate YAML text; `source` is what errors call it. Raises ConfigError."""
     try:
+        return RouterConfig.model_validate(parse_yaml(text, source))
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {explain(error, RouterConfig)}") from None
+
+
+def parse_yaml(text: str, source: str) -> dict[str, Any]:
+    """Return the keys and values of YAML text; empty text has none. Raises ConfigError with line and column."""
+    try:
         data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that also refuses double keys
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"{_place(source, error)}: not valid YAML: {error.problem or error.context}") from None
@@ -157,10 +165,7 @@ def parse_config(text: str, source: str = "configuration") -> RouterConfig:
         data = {}
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: expected keys and values at the top, got {type(data).__name__}")
-    try:
-        return RouterConfig.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {explain(error, RouterConfig)}") from None
+    return data
 
 
 def find_config(path: str | Path) -> Path:

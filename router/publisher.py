@@ -269,6 +269,11 @@ class Publisher:
         return self._stream.next_seq
 
     @property
+    def has_credit(self) -> bool:
+        """Whether the next chunk would be taken at once; False: `chunk` would wait for the readers."""
+        return self._stream.has_credit
+
+    @property
     def stop_reason(self) -> str | None:
         """Why the request ended; None while it is open."""
         return self._stream.stop_reason

@@ -8,17 +8,16 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-import signal
 import sys
 import traceback
 from importlib.metadata import PackageNotFoundError, version
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from actors.errors import StreamRouterError
 from router.cli import commands, exit_codes
+from router.signals import end_in_order_on_termination
 
 DEBUG_VARIABLE = "STREAM_ROUTER_DEBUG"
 
@@ -52,7 +51,7 @@ def make_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; leaves with one of the exit statuses of `exit_codes`."""
-    signal.signal(signal.SIGTERM, _interrupt)  # a terminated run tidies up as an interrupted one does
+    end_in_order_on_termination()
     try:
         status = make_app()(standalone_mode=False)
     except typer.TyperException as error:
@@ -60,7 +59,7 @@ def main() -> None:
     except StreamRouterError as error:
         status = _say(f"{error} [{error.code}]", exit_codes.ERROR, error)
     except (KeyboardInterrupt, typer.Abort):
-        status = _say("interrupted", exit_codes.INTERRUPTED)
+        status = exit_codes.INTERRUPTED
     except BrokenPipeError:
         # Python would complain again when it flushes at the end; there is nobody to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,11 +69,9 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last resort, so that nobody sees a traceback
         text = f"unexpected {type(error).__name__}: {error}. This is a defect; {DEBUG_VARIABLE}=1 shows where"
         status = _say(text, exit_codes.INTERNAL, error)
+    if status == exit_codes.INTERRUPTED:  # Typer turns some interrupts into this status by itself
+        _say("interrupted", status)
     sys.exit(status if isinstance(status, int) else exit_codes.OK)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _say(text: str, status: int, error: BaseException | None = None) -> int:

@@ -23,6 +23,7 @@ from router.demo.readers import Readers, Received
 from router.demo.verify import differences, order_errors, recorded
 from router.demo.view import make_view
 from router.provider import Library, provider_process
+from router.signals import end_in_order_on_termination
 from router.sources.http import HttpSource
 
 VIEW_EVERY_S = 0.2
@@ -60,6 +61,7 @@ async def run_demo(
         _readers(config) as readers,
         HttpSource(url) as source,
     ):
+        end_in_order_on_termination()
         received = await _stream(planned, board, router, readers, source, console)
         board.actors = len((await router.describe()).stream_actors)
     outcomes = [
@@ -92,19 +94,24 @@ async def _stream(
         return None if following is None else await following
 
     started = time.perf_counter()
-    with make_view(console) as view:
-        running = asyncio.gather(*(one(agent) for agent in agents))
-        described_s = 0.0
-        while True:
-            finished, _ = await asyncio.wait([running], timeout=VIEW_EVERY_S)
-            elapsed_s = time.perf_counter() - started
-            ended = board.update(await readers.progress.remote(), time.time())
-            if elapsed_s - described_s > 1:
-                described_s = elapsed_s
-                board.actors = len((await router.describe()).stream_actors)
-            view.show(board, ended, elapsed_s, time.time())
-            if finished:
-                return await running
+    tasks = [asyncio.create_task(one(agent)) for agent in agents]
+    try:
+        with make_view(console) as view:
+            described_s = 0.0
+            while True:
+                _, running = await asyncio.wait(tasks, timeout=VIEW_EVERY_S)
+                elapsed_s = time.perf_counter() - started
+                ended = board.update(await readers.progress.remote(), time.time())
+                if elapsed_s - described_s > 1:
+                    described_s = elapsed_s
+                    board.actors = len((await router.describe()).stream_actors)
+                view.show(board, ended, elapsed_s, time.time())
+                if not running:
+                    return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -33,7 +33,7 @@ from actors.interface.interface import EPOCH_DATE, Interface, derived_message_id
 from actors.interface.surrogates import SurrogateMender
 from actors.messages import Emission
 from actors.providers import make_adapter
-from actors.settings import StreamSettings
+from actors.settings import Provider, StreamSettings
 from actors.stop_reasons import StopReason, from_provider
 
 DONE = b"[DONE]"
@@ -52,6 +52,7 @@ class Translator:
         "_mender",
         "_message_id",
         "_name",
+        "_provider",
         "_run_id",
         "_settings",
         "ended",
@@ -74,7 +75,8 @@ class Translator:
         self._message_id = message_id
         self._date = message_date or EPOCH_DATE
         self._name = name
-        self._adapter = make_adapter(settings.provider)
+        self._provider: Provider = settings.provider
+        self._adapter = make_adapter(self._provider)
         self._mender: SurrogateMender | None = None
         self._chunk_count = 0
         self.interface = Interface(settings, run_id=run_id if emit_run_id else None)
@@ -156,7 +158,8 @@ class Translator:
         if self.ended:
             self._refuse(f"a {kind} record")
         if kind == "step_start":
-            return self._next_step(body.get("message_id"), body.get("date"), body.get("name"))
+            out = self._finish_adapter()
+            return out + self._next_step(body.get("message_id"), body.get("date"), body.get("name"))
         if kind == "step_end":
             out = self._finish_adapter()
             out += self.interface.end_step()
@@ -171,24 +174,20 @@ class Translator:
     def _next_step(
         self, message_id: str | None = None, date: str | None = None, name: str | None = None
     ) -> list[Emission]:
-        interface = self.interface
-        out: list[Emission] = []
-        step = interface.step_count
-        if step:
-            out = self._finish_adapter()
-        if message_id is None:
-            message_id = self._message_id if step == 0 else None
+        step = self.interface.step_count
+        if message_id is None and step == 0:
+            message_id = self._message_id
         if message_id is None:
             message_id = derived_message_id(self._run_id, step)
-        out += interface.start_step(message_id, date or self._date, self._name if name is None else name)
-        return out
+        return self.interface.start_step(message_id, date or self._date, self._name if name is None else name)
 
     def _finish_adapter(self) -> list[Emission]:
         """Let the adapter give out what it held back; the next response gets a fresh one."""
         deltas = self._adapter.close()
         if self._mender is not None:
             deltas = self._mender.mend(deltas) + self._mender.rest()
-        self._adapter = make_adapter(self._settings.provider)
+        self._provider = getattr(self._adapter, "provider", self._provider)
+        self._adapter = make_adapter(self._provider)
         return self.interface.feed(deltas) if deltas else []
 
     # --- the end ----------------------------------------------------------------------------------------
@@ -257,9 +256,8 @@ class Translator:
     def describe(self) -> dict[str, Any]:
         """Return what a person asks of a running translation: counts, and all that was out of the ordinary."""
         interface = self.interface
-        provider = getattr(self._adapter, "provider", self._settings.provider)
         return {
-            "provider": provider,
+            "provider": getattr(self._adapter, "provider", self._provider),
             "model": interface.model,
             "chunks": self._chunk_count,
             "messages": interface.message_count,

@@ -69,9 +69,9 @@ class StreamActor:
         context = ray.get_runtime_context()
         return {"actor_id": self._actor_id, "pid": os.getpid(), "node_id": context.get_node_id()}
 
-    async def feed(self, frame: bytes) -> bytes:
-        """Take a frame of envelopes; return the reports that they gave rise to."""
-        self._host.handle(wire.unpack_list(frame), time.monotonic())
+    async def feed(self, *pieces: bytes) -> bytes:
+        """Take a frame of envelopes (cut by `wire.cut`); return the reports that they gave rise to."""
+        self._host.handle(wire.unpack_list(wire.joined(pieces)), time.monotonic())
         reports = self._host.take_reports()
         self._after_event()
         return wire.pack(reports)

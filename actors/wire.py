@@ -20,6 +20,7 @@ Envelopes go from router to stream actor, reports come back:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -28,6 +29,10 @@ from actors.errors import ProtocolViolation
 
 FRAME_BYTES_MAX = 512 * 1024 * 1024
 """No frame may be larger; a whole sealed log must fit."""
+
+# Ray carries arguments of up to 100 KB inside the call, many of them if need be; a larger one goes
+# through its object store, which costs more than a whole call of several small arguments.
+ARGUMENT_BYTES_MAX = 96 * 1024
 
 DATA, OPEN, END, CANCEL_AFTER_STEP, STORED, RESTORE, FORGET = range(7)
 
@@ -67,6 +72,21 @@ def pack(value: Any) -> bytes:
     """Pack a value of plain types."""
     packed: bytes = msgpack.packb(value)
     return packed
+
+
+def cut(frame: bytes) -> list[bytes]:
+    """Return a frame in pieces that each fit inside a Ray call, for a method that takes `*pieces`."""
+    if len(frame) <= ARGUMENT_BYTES_MAX:
+        return [frame]
+    return [frame[at : at + ARGUMENT_BYTES_MAX] for at in range(0, len(frame), ARGUMENT_BYTES_MAX)]
+
+
+def joined(pieces: Sequence[bytes]) -> bytes:
+    """Return the frame that `cut` has cut. Raises ProtocolViolation for what are no pieces."""
+    try:
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    except TypeError as error:
+        raise ProtocolViolation(f"a frame comes as pieces of bytes: {error}") from error
 
 
 def unpack(frame: bytes) -> Any:

@@ -18,11 +18,12 @@ from typing import Generic, Protocol, TypeVar
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
-# Ray sends arguments of up to 100 KB inside the call; larger ones take the slower way through its
-# object store. The rest is room for the envelopes' own bytes.
-FRAME_BYTES_MAX = 88 * 1024
-# What one source may put into a frame before the next has its turn.
+# A call costs both ends about a millisecond, however little it carries (a frame crosses in several
+# arguments, see `wire.cut`); beyond half a megabyte the callee would be deaf for too long instead.
+FRAME_BYTES_MAX = 512 * 1024
+# What one source may put into a frame before the next has its turn, and in all.
 QUANTUM_BYTES = 16 * 1024
+TURNS_MAX = 4
 
 
 class Source(Protocol[T]):
@@ -91,21 +92,30 @@ class Lane(Generic[K, T]):
         room = self._frame_bytes_max
         taken: dict[K, list[T]] = {}
         sources = self._sources
-        # One round over the sources may leave room; another follows until nobody gives any more.
-        refused = 0
-        while sources and room > 0 and refused < len(sources):
-            key, source = next(iter(sources.items()))
-            items, size = source.give(min(self._quantum_bytes, room), at_least_one=not taken)
-            if items:
-                taken.setdefault(key, []).extend(items)
-                room -= size
-                refused = 0
-            else:
-                refused += 1
-            if source.has_items():
-                sources.move_to_end(key)
-            else:
-                del sources[key]
+        refused: dict[K, None] = {}
+        # One round over the sources may leave room; others follow, but no source has more than its turns.
+        for _ in range(TURNS_MAX):
+            room_before = room
+            for _ in range(len(sources)):
+                if room <= 0:
+                    break
+                key, source = next(iter(sources.items()))
+                items, size = source.give(min(self._quantum_bytes, room), at_least_one=not taken)
+                if items:
+                    taken.setdefault(key, []).extend(items)
+                    room -= size
+                elif key not in taken:
+                    refused[key] = None
+                if source.has_items():
+                    sources.move_to_end(key)
+                else:
+                    del sources[key]
+            if room == room_before:
+                break
+        # Whose next item was too large for what was left begins the next frame.
+        for key in reversed(refused):
+            if key in sources:
+                sources.move_to_end(key, last=False)
         self.busy = bool(taken)
         return list(taken.items())
 

@@ -127,9 +127,9 @@ class Link:
         feed.done()
         while taken := feed.take():
             envelopes = [(request_id, *part) for request_id, parts in taken for part in parts]
-            frame = wire.pack([self._client_id, self._seen, envelopes])
+            pieces = wire.cut(wire.pack([self._client_id, self._seen, envelopes]))
             try:
-                answer = await self._call("feed", frame)
+                answer = await self._call("feed", *pieces)
             except StreamRouterError:
                 return  # every listener has been told
             finally:

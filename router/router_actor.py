@@ -127,11 +127,11 @@ class RouterActor:
         self._after_event()
         return wire.pack([errors, self._registry.news(client_id, seen, now)])
 
-    async def feed(self, frame: bytes) -> bytes:
-        """Take items of a publisher: (client_id, seen, envelopes) to news."""
+    async def feed(self, *pieces: bytes) -> bytes:
+        """Take items of a publisher (a frame cut by `wire.cut`): (client_id, seen, envelopes) to news."""
         if self._begun is None or not self._begun.done():
             await self._ready()
-        client_id, seen, envelopes = wire.unpack_list(frame, 3)
+        client_id, seen, envelopes = wire.unpack_list(wire.joined(pieces), 3)
         now = time.monotonic()
         self._registry.forward(client_id, envelopes, now)
         self._after_event()
@@ -373,9 +373,9 @@ class RouterActor:
 
     async def _feed(self, actor_id: str, actor: _Actor) -> None:
         while self._actors.get(actor_id) is actor and (envelopes := actor.take()):
-            frame = wire.pack(envelopes)
+            pieces = wire.cut(wire.pack(envelopes))
             try:
-                answer = await self._deliver(actor_id, actor, frame)
+                answer = await self._deliver(actor_id, actor, pieces)
             finally:
                 actor.lane.done()
             if answer is None:
@@ -387,13 +387,13 @@ class RouterActor:
                 self._registry.reports(actor_id, reports, actor.heard_at)
                 self._after_event()
 
-    async def _deliver(self, actor_id: str, actor: _Actor, frame: bytes) -> bytes | None:
+    async def _deliver(self, actor_id: str, actor: _Actor, pieces: list[bytes]) -> bytes | None:
         """Call until there is an answer; None when the actor is dead or must be given up."""
         deadline = time.monotonic() + ACTOR_DEADLINE_S
         backoff_s = BACKOFF_S
         while True:
             try:
-                answer: bytes = await asyncio.wait_for(actor.handle.feed.remote(frame), CALL_DEADLINE_S)
+                answer: bytes = await asyncio.wait_for(actor.handle.feed.remote(*pieces), CALL_DEADLINE_S)
             except ActorDiedError:
                 return None
             except (RayError, TimeoutError) as error:

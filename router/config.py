@@ -97,6 +97,43 @@ class PublisherConfig(_Section):
     spill_dir: str | None = Field(None, min_length=1, description="Where to; None: the system's temporary folder.")
 
 
+class RecordConfig(_Section):
+    """Which requests' raw chunks their publishers keep on disk, with their times. Off while `folder` is None."""
+
+    folder: str | None = Field(None, min_length=1, description="Where, on the machine of the publisher; None: off.")
+    sample: float = Field(1.0, ge=0, le=1, description="Fraction of requests, chosen by their ID.")
+    request_ids: tuple[str, ...] = Field((), description="Only requests of these IDs; * and ? stand for anything.")
+    request_bytes_max: int = Field(16 * 1024 * 1024, gt=0, description="Raw bytes of one request; the rest is left out.")
+    bytes_max: int = Field(1024 * 1024 * 1024, gt=0, description="Size of the folder; beyond it nothing is begun.")
+    compressed: bool = Field(default=True, description="gzip, about a tenth of the size.")
+
+
+class MetricsConfig(_Section):
+    """Figures for Prometheus, through Ray's metrics agent on each node."""
+
+    enabled: bool = Field(default=True, description="Costs nothing per chunk; seen where Ray runs its metrics agent.")
+    interval_s: float = Field(5.0, ge=0.1, description="How often each router actor hands them over.")
+
+
+class LogsConfig(_Section):
+    """What the actors write into Ray's log files."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", description="info: two lines a request, its opening and its end."
+    )
+    format: Literal["text", "json"] = Field("text", description="json: one object a line, with request_id and epoch.")
+
+
+class TracingConfig(_Section):
+    """OpenTelemetry spans, one per request. Off while `setup` is None; needs the extra `otel`."""
+
+    setup: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="module:function, called in each router actor; returns the TracerProvider to use.",
+    )
+
+
 class RouterConfig(_Section):
     """All of a router's configuration. Frozen: a running router's configuration never changes half."""
 
@@ -108,6 +145,10 @@ class RouterConfig(_Section):
     stream_actors: StreamActorsConfig = Field(default_factory=StreamActorsConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     publisher: PublisherConfig = Field(default_factory=PublisherConfig)
+    record: RecordConfig = Field(default_factory=RecordConfig)
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig)
+    logs: LogsConfig = Field(default_factory=LogsConfig)
+    tracing: TracingConfig = Field(default_factory=TracingConfig)
     streams: StreamSettings = Field(
         default_factory=StreamSettings, description="The settings of requests that bring none of their own."
     )

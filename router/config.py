@@ -103,7 +103,7 @@ class RecordConfig(_Section):
     folder: str | None = Field(None, min_length=1, description="Where, on the machine of the publisher; None: off.")
     sample: float = Field(1.0, ge=0, le=1, description="Fraction of requests, chosen by their ID.")
     request_ids: tuple[str, ...] = Field((), description="Only requests of these IDs; * and ? stand for anything.")
-    request_bytes_max: int = Field(16 * 1024 * 1024, gt=0, description="Raw bytes of one request; the rest is left out.")
+    request_bytes_max: int = Field(16 * 1024 * 1024, gt=0, description="Raw bytes of one request; more is left out.")
     bytes_max: int = Field(1024 * 1024 * 1024, gt=0, description="Size of the folder; beyond it nothing is begun.")
     compressed: bool = Field(default=True, description="gzip, about a tenth of the size.")
 

@@ -60,10 +60,6 @@ def main() -> None:
         status = _say(f"{error} [{error.code}]", exit_codes.ERROR, error)
     except (KeyboardInterrupt, typer.Abort):
         status = exit_codes.INTERRUPTED
-    except BrokenPipeError:
-        # Python would complain again when it flushes at the end; there is nobody to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = exit_codes.BROKEN_PIPE
     except OSError as error:
         status = _say(f"{error.filename or 'system'}: {error.strerror or error}", exit_codes.ERROR, error)
     except Exception as error:  # noqa: BLE001 - the last resort, so that nobody sees a traceback

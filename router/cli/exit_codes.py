@@ -19,6 +19,3 @@ INTERNAL = 70
 
 INTERRUPTED = 130
 """Ctrl-C."""
-
-BROKEN_PIPE = 141
-"""Nobody reads the output any more (`... | head`)."""

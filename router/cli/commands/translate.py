@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -48,10 +49,10 @@ def command(
 
     The last lines are the stop reason and the usage.
     """
-    from actors.recordings import read_recording
     from actors.translator import Translator
 
-    payloads = read_recording(_read(file))
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this program in silence, as it ends others
+    payloads = _read(file)
     translator = Translator(
         _settings(settings, set_ or [], provider),
         run_id=run_id or ("stdin" if file == "-" else Path(file).stem),
@@ -72,15 +73,18 @@ def command(
 Numbered = Iterator[tuple[int, "Emission"]]
 
 
-def _read(file: str) -> bytes:
+def _read(file: str) -> list[bytes]:
     from actors.errors import RecordingError
+    from actors.recordings import read_recording
 
-    if file == "-":
-        return sys.stdin.buffer.read()
     try:
-        return Path(file).read_bytes()
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise RecordingError(f"{file}: cannot be read: {error.strerror}") from None
+    try:
+        return read_recording(data)
+    except RecordingError as error:
+        raise RecordingError(f"{file}: {error}") from None
 
 
 def _date(text: str) -> str:

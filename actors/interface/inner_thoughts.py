@@ -56,6 +56,10 @@ class ArgumentsReader:
         """True: the arguments are complete."""
         return self._reader.is_done
 
+    def part_of(self, fragment: str) -> Part | None:
+        """Return the part that a fragment wholly belongs to, as it is; None: `feed` must tell."""
+        return self._current if self._reader.is_inside_string(fragment) else None
+
     def feed(self, fragment: str) -> Parts:
         """Return the parts in one more fragment."""
         out: Parts = []

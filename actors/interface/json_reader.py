@@ -113,6 +113,20 @@ class JsonReader:
         """True: this is no JSON object, so far as a strict reader can tell."""
         return self._state is _State.FAILED
 
+    def is_inside_string(self, fragment: str) -> bool:
+        """Tell whether a fragment is nothing but a piece, without escapes, of a top-level string under way.
+
+        Then `feed` may be left out: the fragment is its own raw and decoded text, and no state changes.
+        """
+        return (
+            self._state is _State.STRING
+            and len(self._stack) == 1
+            and not self._held
+            and not self._high
+            and '"' not in fragment
+            and "\\" not in fragment
+        )
+
     def rest(self) -> str:
         """Return (and forget) the raw text that has been fed but is in no event yet."""
         parts = [*self._lead, *self._key]

@@ -166,9 +166,29 @@ class ToolCall:
         if fragment:
             self.has_arguments = True
             self.arguments_tail = fragment
-            self._read(fragment, out)
+            if self._reader is None or not self._passes(self._reader.part_of(fragment), fragment, out):
+                self._read(fragment, out)
         elif self._state is _State.READING and piece.id is not None:
             self._release(out)
+
+    def _passes(self, part: Part | None, fragment: str, out: Out) -> bool:
+        """Pass on a fragment from the middle of a string that is on show already: most of them are such."""
+        if part is Part.MESSAGE:
+            if not self._message_shown:
+                return False
+            out.append(Emission(self.head, fragment))  # type: ignore[arg-type]  # a message that is shown has a head
+            return True
+        if part is Part.ARGUMENTS:
+            if self._state is not _State.OPEN or self._is_assistant or not self._has_shown:
+                return False
+            out.append(Emission(self.head, fragment))  # type: ignore[arg-type]  # an open call has a head
+            return True
+        if part is None or self._thoughts_head is None:
+            return False
+        if not self._has_shown:
+            self._kept.append(fragment)
+        out.append(Emission(self._thoughts_head, fragment))
+        return True
 
     def _read(self, fragment: str, out: Out) -> None:
         if self._state is _State.NAMING:

@@ -1,0 +1,185 @@
+"""What a chunk costs from its bytes to packed messages: per provider, against json.loads, and as a message grows.
+
+Run it with `python -m benchmarks.translation`. Two promises are held against what it prints:
+
+- a chunk of a 2,000-token `send_message` costs at most 1.3 times one of a 200-token one;
+- a chunk of ~350 bytes, bytes in to packed messages out, costs at most twice its `json.loads`.
+
+Times are medians over chunks, of the fastest of several runs of each stream.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from actors.providers.sse import SseDecoder
+from actors.settings import StreamSettings
+from actors.translator import Translator
+
+RECORDED = Path(__file__).parent.parent / "tests" / "traces" / "recorded"
+LETTA = StreamSettings.load({"dialect": "letta"})
+CHAT = StreamSettings.load({"dialect": "chat"})
+_WORDS = "The train leaves at eight from platform three; bring tea, a map, and something to read. ".split(" ")
+_NS_PER_US = 1000
+
+
+def chat_chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
+    """Return a chunk of about 350 bytes, as OpenAI sends it."""
+    return json.dumps(
+        {
+            "id": "chatcmpl-BkTnU4fJyX8Z2mUoYpVqL3wRsDaEc",
+            "object": "chat.completion.chunk",
+            "created": 1750000000,
+            "model": "gpt-4.1-mini-2025-04-14",
+            "service_tier": "default",
+            "system_fingerprint": "fp_6f2eabb9a5",
+            "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}],
+            "usage": None,
+            "obfuscation": "kX2bq81HsUd",
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def call_chunk(arguments: str, **first: Any) -> bytes:
+    """Return a chunk with a piece of a tool call."""
+    call = {"index": 0, **first.get("call", {}), "function": {**first.get("function", {}), "arguments": arguments}}
+    return chat_chunk({"tool_calls": [call]})
+
+
+def send_message(tokens: int) -> list[bytes]:
+    """Return the chunks of a `send_message` of so many tokens, inner thoughts first."""
+    pieces = ['{"', "inner", "_th", "ought", "s", '":"', *_words(20), '","', "message", '":"', *_words(tokens), '"}']
+    head = call_chunk("", call={"id": "call_1", "type": "function"}, function={"name": "send_message"})
+    return [head, *map(call_chunk, pieces), chat_chunk({}, "tool_calls")]
+
+
+def _words(count: int) -> list[str]:
+    return [f"{_WORDS[place % len(_WORDS)]} " for place in range(count)]
+
+
+def recorded(name: str) -> list[bytes]:
+    """Return the payloads of a recorded stream."""
+    decoder = SseDecoder()
+    return [event.data for event in decoder.feed((RECORDED / name).read_bytes()) + decoder.close()]
+
+
+def costs_us(payloads: Sequence[bytes], settings: StreamSettings, runs: int = 7) -> list[float]:
+    """Return what each chunk costs: decoded, translated, and its pieces packed each by itself."""
+
+    def run() -> list[int]:
+        translator, pack = Translator(settings, run_id="benchmark"), msgpack.Packer().pack
+        clock, times = time.perf_counter_ns, []
+        for payload in payloads:
+            began = clock()
+            emissions = translator.chunk(payload)
+            for _, text, extra in emissions:
+                # The head was packed when it was made; neighbours share it.
+                pack(text if extra is None else (text, extra))
+            times.append(clock() - began)
+        translator.end()
+        return times
+
+    return _fastest(run, runs)
+
+
+def loads_us(payloads: Sequence[bytes], runs: int = 7) -> list[float]:
+    """Return what `json.loads` of each chunk costs."""
+
+    def run() -> list[int]:
+        clock, times = time.perf_counter_ns, []
+        for payload in payloads:
+            began = clock()
+            json.loads(payload)
+            times.append(clock() - began)
+        return times
+
+    return _fastest(run, runs)
+
+
+def _fastest(run: Callable[[], list[int]], runs: int) -> list[float]:
+    return [min(times) / _NS_PER_US for times in zip(*(run() for _ in range(runs)), strict=True)]
+
+
+def growth() -> dict[str, float]:
+    """Return the mean cost of a chunk of a short and of a long message, and their ratio."""
+    short, long = (statistics.fmean(costs_us(send_message(tokens), LETTA)) for tokens in (200, 2000))
+    return {"us_per_chunk_200_tokens": short, "us_per_chunk_2000_tokens": long, "ratio": long / short}
+
+
+def whole_chunk() -> dict[str, float]:
+    """Return the median cost of a chunk of the commonest kinds, and `json.loads` of the same."""
+    call = [call_chunk("", call={"id": "c", "type": "function"}, function={"name": "f"}), *map(call_chunk, _words(400))]
+    text = [chat_chunk({"content": word}) for word in _words(400)]
+    message = send_message(400)
+    figures = {"json_loads": statistics.median(loads_us(message))}
+    figures["send_message"] = statistics.median(costs_us(message, LETTA))
+    figures["tool_call"] = statistics.median(costs_us(call, CHAT))
+    figures["text"] = statistics.median(costs_us(text, CHAT))
+    figures["worst_ratio"] = max(figures[kind] for kind in ("send_message", "tool_call", "text")) / figures["json_loads"]
+    return figures
+
+
+def per_provider() -> dict[str, dict[str, float]]:
+    """Return median costs over all recorded chunks of each API."""
+    index = json.loads((RECORDED / "index.json").read_text(encoding="utf-8"))
+    figures: dict[str, dict[str, float]] = {}
+    for api in sorted({entry["api"] for entry in index}):
+        payloads = [recorded(entry["file"]) for entry in index if entry["api"] == api]
+        costs = [cost for stream in payloads for cost in costs_us(stream, CHAT, runs=3)]
+        loads = [
+            cost for stream in payloads for cost in loads_us([p for p in stream if p != b"[DONE]" and _is_json(p)], runs=3)
+        ]
+        figures[api] = {
+            "chunks": float(len(costs)),
+            "bytes": statistics.median(len(payload) for stream in payloads for payload in stream),
+            "json_loads_us": statistics.median(loads),
+            "chunk_us": statistics.median(costs),
+            "ratio": statistics.median(costs) / statistics.median(loads),
+        }
+    return figures
+
+
+def _is_json(payload: bytes) -> bool:
+    try:
+        json.loads(payload)
+    except ValueError:
+        return False
+    return True
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print all figures (µs), as a table or as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    figures = {
+        "python": sys.version.split()[0],
+        "msgpack": ".".join(map(str, msgpack.version)),
+        "chunk_bytes": len(send_message(1)[8]),
+        "growth": growth(),
+        "whole_chunk_us": whole_chunk(),
+        "per_provider": per_provider(),
+    }
+    if options.json:
+        sys.stdout.write(json.dumps(figures, indent=1) + "\n")
+        return 0
+    for title, rows in figures.items():
+        sys.stdout.write(f"{title}: {rows}\n" if not isinstance(rows, dict) else f"{title}\n")
+        for name, value in rows.items() if isinstance(rows, dict) else ():
+            shown = value if not isinstance(value, dict) else {key: round(number, 2) for key, number in value.items()}
+            sys.stdout.write(f"  {name:28} {round(shown, 2) if isinstance(shown, float) else shown}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -375,7 +375,8 @@ class ToolCall:
         self._release(out, is_forced=True)
 
     def _end_unfinished(self, out: Out) -> None:
-        self._choice.warn("unterminated_arguments")
+        if not self._is_broken:
+            self._choice.warn("unterminated_arguments")
         rest = self._reader.rest() if self._reader is not None else ""
         if rest:
             self._held.append((Part.ARGUMENTS, rest))
@@ -505,6 +506,8 @@ def _is_another(call: ToolCall, piece: ToolCallPiece) -> bool:
         return False
     if call.is_closed:
         return True
+    if call.name is None:
+        return piece.id is not None and call.id is not None
     if not call.has_arguments:
         # Another name for a call without arguments is one more piece of the name, unless its id looks
         # like the id of a call of its own.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,6 +15,8 @@ from actors.errors import RayUnavailable
 from router.config import RayConfig
 
 log = logging.getLogger(__name__)
+
+PROBE_DEADLINE_S = 5.0
 
 
 def ensure_ray(config: RayConfig, namespace: str) -> bool:
@@ -23,6 +28,8 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
         log.info("Ray is initialised already; it is used as it is")
         return False
     address = config.address
+    if not config.is_embedded:
+        _probe(address)
     options: dict[str, Any] = {"namespace": namespace, "log_to_driver": config.log_to_driver}
     if config.is_embedded:
         # Ray's own value, 15, lets a busy driver starve the actors on a small machine.
@@ -40,3 +47,30 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
         ) from error
     log.info("Ray was initialised (%s); it is shut down with this router", address or "by Ray's own rules")
     return True
+
+
+def _probe(address: str | None) -> None:
+    """Refuse an address at which nobody listens: Ray itself would try for a quarter of an hour.
+
+    Raises RayUnavailable.
+    """
+    where = f"ray.address {address!r}"
+    if address in (None, "auto"):
+        # The order in which Ray looks: the environment, then the file that `ray start` leaves behind.
+        if given := os.environ.get("RAY_ADDRESS"):
+            address, where = given, "the environment's RAY_ADDRESS"
+        else:
+            file = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray" / "ray_current_cluster"
+            if not file.is_file():
+                return  # Ray says quickly that there is none, or starts one, as `address` asks
+            address, where = file.read_text(encoding="utf-8").strip(), f"the address file {file}"
+    host, _, port = str(address).removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # a form that only Ray knows
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PROBE_DEADLINE_S).close()
+    except OSError as error:
+        raise RayUnavailable(
+            f"no Ray listens at {address} ({where}): {error}; start one with `ray start --head`, mend the address, or "
+            "remove a stale address file; ray.address: local starts a Ray of our own"
+        ) from error

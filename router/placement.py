@@ -83,6 +83,12 @@ class Pool:
         chosen.served += 1
         return chosen, starts
 
+    def has_place(self) -> bool:
+        """Whether `place` would find one."""
+        return len(self.slots) < self._max_actors or any(
+            slot.load < self._max_streams for slot in self.slots.values() if slot.state is not ActorState.RETIRING
+        )
+
     def add(self) -> Slot:
         """Make room for one actor more, to be started."""
         self._made += 1

@@ -323,8 +323,8 @@ class Registry:
             high_seq=sent_seq,
         )
         busy = bool(agent_id is not None and self._agents.get(agent_id))
-        if not busy and not epoch and not self._has_place():
-            self._refuse_if_strict()
+        if not busy and not epoch and not self.pool.has_place():
+            self._refuse_if_set()
         self.entries[request_id] = entry
         self.clients[client_id].publishes.add(request_id)
         self._open_count += 1
@@ -405,17 +405,7 @@ class Registry:
             for request_id in list(running):
                 self.cancel(request_id, now, detail=f"interrupted by a newer request of agent {agent_id!r}")
 
-    def _has_place(self) -> bool:
-        slot, starts = self.pool.place("\0probe")
-        if slot is None:
-            return False
-        slot.open_requests.discard("\0probe")
-        slot.served -= 1
-        if starts:
-            self.pool.remove(slot.actor_id)
-        return True
-
-    def _refuse_if_strict(self) -> None:
+    def _refuse_if_set(self) -> None:
         actors = self.config.stream_actors
         if actors.when_pool_full == "refuse":
             raise PoolFull(

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
-from actors import wire
+from actors import measures, wire
 from actors.errors import LimitExceeded, StreamRouterError
 from actors.log import read_wire
 from actors.messages import LettaMessage, MessageFactory
@@ -81,6 +81,11 @@ class StreamActor:
         packed = wire.pack(self._host.inventory(time.monotonic()))
         self._after_event()
         return packed
+
+    async def measure(self, laggards: int = 0) -> dict[str, Any]:
+        """Return totals and how things stand, with up to `laggards` open requests; see `measures.look`."""
+        host = self._host
+        return measures.look(host.measures, host.sessions.values(), len(host.readers), laggards)
 
     # --- the readers' side ------------------------------------------------------------------
 

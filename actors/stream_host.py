@@ -19,6 +19,7 @@ from typing import Any
 from actors import wire
 from actors.errors import ProtocolViolation, UnknownRequest
 from actors.log import Log, Reading
+from actors.measures import Measures
 from actors.readers import Reader, Subscription
 from actors.session import NEVER, Session
 from actors.settings import StreamSettings
@@ -50,6 +51,7 @@ class StreamHost:
         self.readers: dict[str, Reader] = {}
         self.requests_served = 0
         self.chunks = 0
+        self.measures = Measures()
         self._subscriptions: dict[str, dict[Subscription, None]] = {}
         # Subscriptions to sessions that the router has promised but whose OPEN is still on its way.
         self._parked: dict[str, dict[tuple[str, int], int]] = {}
@@ -125,7 +127,7 @@ class StreamHost:
         self.chunks += len(items)
         was_sealed = session.sealed
         had_before = first_seq < session.next_seq
-        gained = session.feed(epoch, first_seq, items, now)
+        gained = self._take(session, first_seq, items, now)
         if session.sealed:
             self._report(session)
             if not was_sealed:
@@ -135,6 +137,24 @@ class StreamHost:
             self._report(session)
         if gained:
             self._news(session)
+        if session.credit_bytes <= session.received_bytes and not session.sealed:
+            self.measures.credit_waits += 1  # its publisher must wait until readers have come further
+
+    def _take(self, session: Session, first_seq: int, items: list[Any], now: float) -> int:
+        """Feed items of the session's own epoch, and count what that was; return the messages gained."""
+        translator = session.translator
+        next_seq, received_bytes, last_seq_id = session.next_seq, session.received_bytes, session.log.last_seq
+        gained = session.feed(session.epoch, first_seq, items, now)
+        if translator is None:
+            return gained
+        of = self.measures.of(translator.provider)
+        of.chunks += session.next_seq - next_seq
+        of.chunk_bytes += session.received_bytes - received_bytes
+        of.messages += gained
+        if gained and not last_seq_id and session.epoch == 1:
+            # In a later epoch the first message is an old one, sent again.
+            of.first_message_s.observe(session.age_s(now))
+        return gained
 
     def _end(self, request_id: str, epoch: int, envelope: Envelope, now: float) -> None:
         session = self._current(request_id, epoch)

@@ -186,7 +186,7 @@ class Translator:
         deltas = self._adapter.close()
         if self._mender is not None:
             deltas = self._mender.mend(deltas) + self._mender.rest()
-        self._provider = getattr(self._adapter, "provider", self._provider)
+        self._provider = self.provider
         self._adapter = make_adapter(self._provider)
         return self.interface.feed(deltas) if deltas else []
 
@@ -253,11 +253,17 @@ class Translator:
             f"{what} came after the end of request {self._run_id!r}; publish to a new request, or end later"
         )
 
+    @property
+    def provider(self) -> Provider:
+        """Whose events the chunks are: as set, or as the first chunk told; `auto` until then."""
+        found: Provider = getattr(self._adapter, "provider", self._provider)
+        return found
+
     def describe(self) -> dict[str, Any]:
         """Return what a person asks of a running translation: counts, and all that was out of the ordinary."""
         interface = self.interface
         return {
-            "provider": getattr(self._adapter, "provider", self._provider),
+            "provider": self.provider,
             "model": interface.model,
             "chunks": self._chunk_count,
             "messages": interface.message_count,

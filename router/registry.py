@@ -115,6 +115,24 @@ class Client:
 
 
 @dataclass(slots=True)
+class Note:
+    """Something that happened to a request, for logs and spans; what `detail` holds stands beside the kinds."""
+
+    kind: str
+    request_id: str
+    epoch: int
+    detail: str | None
+
+
+OPENED = "opened"
+PLACED = "placed"  # stream actor
+MOVED = "moved"  # the stream actor that is gone
+CANCELLED = "cancelled"  # what whoever cancelled gave as the reason
+ENDED = "ended"  # stop reason
+REFUSED = "refused"  # code of the error
+
+
+@dataclass(slots=True)
 class Effects:
     """What the shell must now do."""
 
@@ -122,6 +140,7 @@ class Effects:
     stop: list[str] = field(default_factory=list)
     send: list[tuple[str, str, Envelope, int]] = field(default_factory=list)
     wake: dict[str, bool] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
 
 
 class Registry:
@@ -143,6 +162,7 @@ class Registry:
         self.draining = False
         self.counts = {"opened": 0, "refused": 0, "restarted": 0, "lost": 0, "sealed": 0, "chunks": 0, "chunk_bytes": 0}
         self.ended_by: dict[str, int] = {}
+        self.refused_by: dict[str, int] = {}
         self._waiting: deque[str] = deque()
         self._agents: dict[str, deque[str]] = {}
         self._interests: dict[str, dict[str, None]] = {}
@@ -164,7 +184,10 @@ class Registry:
     def has_effects(self) -> bool:
         """Whether there is something to be done."""
         effects = self._effects
-        return bool(effects.send or effects.wake or effects.start or effects.stop)
+        return bool(effects.send or effects.wake or effects.start or effects.stop or effects.notes)
+
+    def _note(self, kind: str, entry: Entry, detail: str | None = None) -> None:
+        self._effects.notes.append(Note(kind, entry.request_id, entry.epoch, detail))
 
     # --- clients ----------------------------------------------------------------------------
 
@@ -279,9 +302,14 @@ class Registry:
             numbers = (epoch, sent_seq, start_seq)
             self._open(client_id, request_id, settings_packed, now, date, agent_id, when_busy, take_over, numbers)
         except StreamRouterError as error:
-            self.counts["refused"] += 1
+            self._count_refusal(request_id, error)
             return error
         return None
+
+    def _count_refusal(self, request_id: str, error: StreamRouterError) -> None:
+        self._effects.notes.append(Note(REFUSED, request_id, 0, error.code))
+        self.counts["refused"] += 1
+        self.refused_by[error.code] = self.refused_by.get(error.code, 0) + 1
 
     def _open(
         self,
@@ -329,6 +357,7 @@ class Registry:
         self.clients[client_id].publishes.add(request_id)
         self._open_count += 1
         self.counts["opened"] += 1
+        self._note(OPENED, entry)
         if agent_id is not None:
             self._agents.setdefault(agent_id, deque()).append(request_id)
         if busy or not self._place(entry, now):
@@ -425,6 +454,7 @@ class Registry:
         entry.phase = OPEN
         entry.gap = False
         entry.next_seq = entry.start_seq
+        self._note(PLACED, entry, entry.actor_id)
         self._send(
             entry,
             (
@@ -535,6 +565,7 @@ class Registry:
         self._open_count -= 1
         self.counts["sealed"] += 1
         self.ended_by[stop_reason] = self.ended_by.get(stop_reason, 0) + 1
+        self._note(ENDED, entry, stop_reason)
         entry.forget_at = now + entry.settings.sealed_ttl_s
         self._timer(entry.forget_at, "sealed", entry.request_id)
         self._tell_publisher(entry)
@@ -588,6 +619,7 @@ class Registry:
         if entry.actor_id is not None:
             self.pool.release(entry.actor_id, entry.request_id, now)
         self.counts["restarted"] += 1
+        self._note(MOVED, entry, entry.actor_id)
         client = self.clients.get(entry.client_id)
         can_replay = client is not None and entry.publisher_gone_at is None and entry.start_seq == 1
         if not can_replay:
@@ -731,6 +763,7 @@ class Registry:
             return True
         if entry.cancel != "now":
             entry.cancel = "now"
+            self._note(CANCELLED, entry, detail)
             self._end(entry, "cancelled", detail, now)
             self._tell_publisher(entry)
         return True
@@ -828,7 +861,7 @@ class Registry:
             )
         )
         entry.error = error.to_wire()
-        self.counts["refused"] += 1
+        self._count_refusal(request_id, error)
         self._open_count -= 1
         self._tell_publisher(entry)
         # The entry stays just long enough for its publisher to hear of it.

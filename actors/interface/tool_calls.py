@@ -507,7 +507,7 @@ def _is_another(call: ToolCall, piece: ToolCallPiece) -> bool:
     if call.is_closed:
         return True
     if call.name is None:
-        return piece.id is not None and call.id is not None
+        return piece.id is not None and call.id is not None and _look_alike(piece.id, call.id)
     if not call.has_arguments:
         # Another name for a call without arguments is one more piece of the name, unless its id looks
         # like the id of a call of its own.

@@ -29,7 +29,7 @@ from actors.deltas import (
     Usage,
 )
 from actors.errors import InvalidRecord, MalformedChunk, RequestEnded
-from actors.interface.interface import EPOCH_DATE, Interface, derived_message_id
+from actors.interface.interface import EPOCH_DATE, Interface, derived_message_id, is_token_count
 from actors.interface.surrogates import SurrogateMender
 from actors.messages import Emission
 from actors.providers import make_adapter
@@ -234,7 +234,7 @@ class Translator:
         interface = self.interface
         counts: dict[str, Any] = dict(interface.usage)
         for field, count in (given or {}).items():
-            if field in counts and isinstance(count, int):
+            if field in counts and is_token_count(count):
                 counts[field] = count
         prompt, completion = counts["prompt_tokens"] or 0, counts["completion_tokens"] or 0
         total = counts["total_tokens"]

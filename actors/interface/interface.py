@@ -31,6 +31,8 @@ ID_NAMESPACE = uuid.UUID("5d9e6c0a-3c1f-5b5e-9a53-6f2d1f0b7c11")
 _COUNTED_MAX = 64
 _RECEIPTS_MAX = 1024
 _CHOICES_MAX = 128
+_CHOICE_INDEX_MAX = 1_000_000
+_TOKENS_MAX = 2**53
 _OTHERS = "(others)"
 _USAGE_FIELDS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
 
@@ -38,6 +40,11 @@ _USAGE_FIELDS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_t
 def derived_message_id(*names: object) -> str:
     """Return a message id that depends on nothing but the names it is made from."""
     return f"message-{uuid.uuid5(ID_NAMESPACE, '/'.join(map(str, names)))}"
+
+
+def is_token_count(value: object) -> bool:
+    """Tell whether a value can be a number of tokens (and can be packed and added up)."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOKENS_MAX
 
 
 class Interface:
@@ -147,7 +154,7 @@ class Interface:
             return
         choice = self._others.get(index)
         if choice is None:
-            if len(self._others) == _CHOICES_MAX:
+            if len(self._others) == _CHOICES_MAX or not 0 < index <= _CHOICE_INDEX_MAX:
                 self.warn("too_many_choices")
                 return
             choice = self._others[index] = Choice(self, derived_message_id(self._message_id, index), index)
@@ -157,7 +164,7 @@ class Interface:
         self.usage_was_reported = True
         for field in _USAGE_FIELDS:
             count = getattr(usage, field)
-            if count is not None:
+            if is_token_count(count):
                 self._step_usage[field] = count
 
     # --- whole messages -----------------------------------------------------------------------------

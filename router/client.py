@@ -7,6 +7,7 @@ asynchronous router, plain `with` the synchronous one.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import socket
@@ -16,7 +17,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import ray
 from ray.exceptions import RayError
@@ -25,12 +26,15 @@ from actors.errors import RouterExists, RouterNotFound, RouterUnavailable, Strea
 from actors.messages import iso_seconds
 from actors.settings import StreamSettings
 from router import ray_actors
+from router.agent_claim import AgentClaim, WhenBusy
 from router.batch import Format
 from router.config import RayConfig, RouterConfig
 from router.description import Description
 from router.link import Link
+from router.overview import Overview
 from router.publisher import Publisher
 from router.ray_cluster import ensure_ray
+from router.registry import READER
 from router.replay import ReplayBudget
 from router.subscriber import Pollers, Subscription
 
@@ -168,16 +172,21 @@ class StreamRouter:
         *,
         date: datetime | str | None = None,
         agent_id: str | None = None,
-        when_busy: Literal["reject", "queue", "interrupt"] = "reject",
+        when_busy: WhenBusy = "reject",
         take_over: bool = False,
     ) -> Publisher:
         """Return the producing end of a request; open it with `async with`.
 
         `date` is what its messages are dated with (default: now). `agent_id` and `when_busy` say
-        what happens while another request of the same agent runs. `take_over` continues an open
+        what happens while another request of the same agent runs: this one is refused with AgentBusy,
+        waits (`open_timeout_s` at most), or has the other cancelled. `take_over` continues an open
         request whose publisher is gone: `next_seq` then says which item it wants next. Raises
         SettingsError; opening raises what `Publisher.open` names.
         """
+        claim = None
+        if agent_id is not None:
+            give_up = functools.partial(self._give_up, request_id)
+            claim = AgentClaim(self._shard(agent_id), request_id, agent_id, when_busy, give_up)
         chosen = self.config.streams if settings is None else StreamSettings.load(settings)
         when = datetime.now(UTC) if date is None else date
         return Publisher(
@@ -187,7 +196,8 @@ class StreamRouter:
             self._budget,
             date=when if isinstance(when, str) else iso_seconds(when),
             agent_id=agent_id,
-            when_busy=when_busy,
+            claim=claim,
+            open_timeout_s=self.config.stream_actors.open_timeout_s,
             take_over=take_over,
         )
 
@@ -211,6 +221,12 @@ class StreamRouter:
             request_id, link, self._pollers, after=after, coalesce=coalesce, format=format, wait_s=wait_s
         )
 
+    async def _give_up(self, request_id: str, detail: str) -> None:
+        try:
+            await self.cancel(request_id, detail=detail)
+        except UnknownRequest:
+            return  # not opened yet: its claim says so by itself
+
     async def cancel(self, request_id: str, *, after_step: bool = False, detail: str | None = None) -> bool:
         """Cancel a request, at once or when the step under way ends; False where it had ended already.
 
@@ -226,8 +242,8 @@ class StreamRouter:
 
         Raises UnknownRequest, RouterUnavailable.
         """
-        listener = _Whereabouts()
         link = self._shard(request_id)
+        listener = _Whereabouts(link, request_id)
         link.locate(request_id, listener)
         try:
             actor_id, epoch, state = await asyncio.wait_for(listener.found, wait_s)
@@ -235,7 +251,7 @@ class StreamRouter:
         except TimeoutError:
             raise UnknownRequest(f"no request {request_id!r} within wait_s = {wait_s:g} s: check the ID") from None
         finally:
-            link.lose_interest(("r", request_id), listener)
+            link.lose_interest((READER, request_id), listener)
         if handle is None:
             raise RouterUnavailable(f"request {request_id!r} is being placed anew; ask again")
         return Location(handle, epoch, state)
@@ -253,15 +269,35 @@ class StreamRouter:
             }
         )
 
+    async def overview(self, streams_max: int = 20) -> Overview:
+        """Return how the service stands, with the `streams_max` open requests that lag most. Raises RouterUnavailable."""
+        parts = await asyncio.gather(*(link.ask("overview", streams_max) for link in self._links))
+        streams = [stream for part in parts for stream in part["streams"]]
+        return Overview.model_validate(
+            {
+                "name": self.config.name,
+                "namespace": self.config.namespace,
+                "routers": [part["router"] for part in parts],
+                "stream_actors": [actor for part in parts for actor in part["stream_actors"]],
+                "streams": sorted(streams, key=lambda stream: stream["lag"], reverse=True)[:streams_max],
+            }
+        )
+
     async def drain(self) -> int:
         """Take no new requests from now on, in any process; return how many are still open."""
         return sum(await asyncio.gather(*(link.ask("drain") for link in self._links)))
+
+    async def resume(self) -> None:
+        """Take new requests again after a `drain`."""
+        await asyncio.gather(*(link.ask("resume") for link in self._links))
 
 
 class _Whereabouts:
     """Waits for the first state that names an actor."""
 
-    def __init__(self) -> None:
+    def __init__(self, link: Link, request_id: str) -> None:
+        self._link = link
+        self._request_id = request_id
         self.found: asyncio.Future[tuple[str, int, str]] = asyncio.get_running_loop().create_future()
 
     def on_state(self, state: list[Any]) -> None:
@@ -273,8 +309,8 @@ class _Whereabouts:
         if not self.found.done():
             self.found.set_exception(error)
 
-    def registration(self) -> None:
-        return
+    def on_router_restart(self) -> None:
+        self._link.ask_where(self._request_id)
 
 
 StreamRouterOpening = Callable[[], Coroutine[Any, Any, StreamRouter]]

@@ -43,8 +43,8 @@ class StateListener(Protocol):
         """The router is gone for good."""
         ...
 
-    def registration(self) -> list[Any] | None:
-        """Return how to open this request again with a router that has forgotten it; None for readers."""
+    def on_router_restart(self) -> None:
+        """The router has forgotten everything: say again what it should know."""
         ...
 
 
@@ -52,7 +52,7 @@ class Link:
     """A process's connection to one router actor. Use within one event loop."""
 
     def __init__(self, client_id: str, handle: Any, name: str) -> None:
-        self._client_id = client_id
+        self.client_id = client_id
         self._handle = handle
         self._name = name
         self._incarnation: str | None = None
@@ -82,7 +82,7 @@ class Link:
         self._watch()
         if not self._opening:
             self._opening = True
-            self._spawn(self._pump_opens())
+            self.spawn(self._pump_opens())
         try:
             await future
         except BaseException:
@@ -94,7 +94,7 @@ class Link:
         try:
             while self._opens:
                 batch, self._opens = self._opens[:512], self._opens[512:]
-                frame = wire.pack([self._client_id, self._seen, [registration for registration, _ in batch]])
+                frame = wire.pack([self.client_id, self._seen, [registration for registration, _ in batch]])
                 try:
                     errors, news = wire.unpack_list(await self._call("open", frame), 2)
                 except StreamRouterError as error:
@@ -120,16 +120,15 @@ class Link:
         if not feed.busy:
             # Busy from now on, so that one pump runs; what comes until it starts rides along.
             feed.busy = True
-            self._spawn(self._pump_feed())
+            self.spawn(self._pump_feed())
 
     async def _pump_feed(self) -> None:
         feed = self._feed
         feed.done()
         while taken := feed.take():
             envelopes = [(request_id, *part) for request_id, parts in taken for part in parts]
-            pieces = wire.cut(wire.pack([self._client_id, self._seen, envelopes]))
             try:
-                answer = await self._call("feed", *pieces)
+                answer = await self._call("feed", self.client_id, self._seen, *wire.frames(envelopes))
             except StreamRouterError:
                 return  # every listener has been told
             finally:
@@ -141,7 +140,7 @@ class Link:
     def locate(self, request_id: str, listener: StateListener) -> None:
         """Ask where a request is; the listener hears of it now and at every change."""
         self._listeners.setdefault((READER, request_id), {})[listener] = None
-        self._ask_where(request_id)
+        self.ask_where(request_id)
         self._watch()
 
     def lose_interest(self, key: tuple[str, str], listener: StateListener) -> None:
@@ -155,18 +154,19 @@ class Link:
             if key[0] == READER:
                 self._losses.append(key[1])
 
-    def _ask_where(self, request_id: str) -> None:
+    def ask_where(self, request_id: str) -> None:
+        """Ask where a request is; the answer comes as a state."""
         self._locates.append(request_id)
         if not self._locating:
             self._locating = True
-            self._spawn(self._pump_locates())
+            self.spawn(self._pump_locates())
 
     async def _pump_locates(self) -> None:
         try:
             while self._locates:
                 asked, self._locates = self._locates[:1024], self._locates[1024:]
                 losses, self._losses = self._losses, []
-                frame = wire.pack([self._client_id, asked, losses])
+                frame = wire.pack([self.client_id, asked, losses])
                 self._take_states(wire.unpack_list(await self._call("locate", frame)))
         except StreamRouterError:
             return  # every listener has been told
@@ -201,7 +201,7 @@ class Link:
     async def _keep_watching(self) -> None:
         while self._listeners and not self._closed:
             wait_s = WATCH_WAIT_S_MAX * random.uniform(0.7, 1.0)  # jitter, not a secret
-            frame = wire.pack([self._client_id, self._seen, wait_s])
+            frame = wire.pack([self.client_id, self._seen, wait_s])
             try:
                 answer = await self._call("watch", frame, WATCH_WAIT_S_MAX + CALL_DEADLINE_S)
             except StreamRouterError:
@@ -228,18 +228,12 @@ class Link:
 
     def _register_again(self) -> None:
         self._actors.clear()
-        for (role, request_id), listeners in list(self._listeners.items()):
-            if role == READER:
-                self._ask_where(request_id)
-                continue
-            for listener in list(listeners):
-                self.register_again(listener)
+        for listener in [listener for listeners in self._listeners.values() for listener in listeners]:
+            listener.on_router_restart()
 
-    def register_again(self, listener: StateListener) -> None:
-        """Open a request again that the router has forgotten."""
-        registration = listener.registration()
-        if registration is not None:
-            self._spawn(self._open_again(listener, registration))
+    def open_again(self, listener: StateListener, registration: list[Any]) -> None:
+        """Open a request again that the router has forgotten; a refusal comes as a state."""
+        self.spawn(self._open_again(listener, registration))
 
     async def _open_again(self, listener: StateListener, registration: list[Any]) -> None:
         try:
@@ -248,6 +242,23 @@ class Link:
             return  # told already
         except StreamRouterError as error:
             listener.on_state([PUBLISHER, registration[0], 0, "refused", 1, 0, None, None, error.to_wire()])
+
+    # --- others -----------------------------------------------------------------------------
+
+    def listen(self, key: tuple[str, str], listener: StateListener) -> None:
+        """Hear of the states of a key from now on."""
+        self._listeners.setdefault(key, {})[listener] = None
+        self._watch()
+
+    def say(self, method: str, *arguments: Any) -> None:
+        """Call a method of the router without waiting for it."""
+        self.spawn(self._say(method, *arguments))
+
+    async def _say(self, method: str, *arguments: Any) -> None:
+        try:
+            await self._call(method, *arguments)
+        except StreamRouterError as error:
+            log.info("router %s was not told (%s): %s", self._name, method, error)
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -294,7 +305,8 @@ class Link:
                 listener.on_unreachable(error)
         return self._error
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run something in the background, until this link is closed."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

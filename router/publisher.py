@@ -35,9 +35,11 @@ from actors.errors import (
 from actors.records import check_record
 from actors.settings import StreamSettings
 from router.publishing import FAILED, OPENING, SEALED, PublishedStream
+from router.registry import PUBLISHER
 from router.replay import ReplayBudget
 
 if TYPE_CHECKING:
+    from router.agent_claim import AgentClaim
     from router.link import Link
 
 # How long a publisher that has said all waits for the log to be safe in two processes.
@@ -112,7 +114,8 @@ class Publisher:
         *,
         date: str,
         agent_id: str | None = None,
-        when_busy: Literal["reject", "queue", "interrupt"] = "reject",
+        claim: AgentClaim | None = None,
+        open_timeout_s: float = 30.0,
         take_over: bool = False,
     ) -> None:
         self.request_id = request_id
@@ -121,7 +124,8 @@ class Publisher:
         self._settings_packed = wire.pack(settings.model_dump(mode="json"))
         self._date = date
         self._agent_id = agent_id
-        self._when_busy = when_busy
+        self._claim = claim
+        self._open_timeout_s = open_timeout_s
         self._take_over = take_over
         self._stream = PublishedStream(request_id, budget)
         self._changed: asyncio.Future[None] | None = None
@@ -138,7 +142,13 @@ class Publisher:
         Raises DuplicateRequest, RequestEnded, InvalidRequestId, LimitExceeded, PoolFull, AgentBusy,
         Draining, UnknownRequest (taking over what is not open), RouterUnavailable.
         """
-        await self._link.open(self, self._registration())
+        if self._claim is not None:
+            await self._claim.hold(self._open_timeout_s)
+        try:
+            await self._link.open(self, self._registration())
+        except BaseException:
+            self._leave()
+            raise
         while self._stream.phase == OPENING and not self._stream.is_over:
             await self._wait_for_change()
         if self._stream.phase == FAILED:
@@ -190,8 +200,8 @@ class Publisher:
         payload = to_payload(chunk)
         if len(payload) > self.settings.chunk_bytes_max:
             raise ChunkTooLarge(
-                f"a chunk of {len(payload)} bytes; chunk_bytes_max is {self.settings.chunk_bytes_max}. It was not sent; "
-                "the request stays open"
+                f"a chunk of {len(payload)} bytes; chunk_bytes_max is {self.settings.chunk_bytes_max}. "
+                "It was not sent; the request stays open"
             )
         stream = self._stream
         if stream.is_over or self._finished:
@@ -333,7 +343,9 @@ class Publisher:
         await asyncio.shield(self._changed)
 
     def _leave(self) -> None:
-        self._link.lose_interest(("p", self.request_id), self)
+        self._link.lose_interest((PUBLISHER, self.request_id), self)
+        if self._claim is not None:
+            self._claim.release()
 
     def _leave_when_sealed(self) -> None:
         if self._stream.is_over:
@@ -345,7 +357,7 @@ class Publisher:
         """See `StateListener`."""
         stream = self._stream
         if stream.update(state):
-            self._link.register_again(self)
+            self._link.open_again(self, self._registration())
         if stream.has_items():
             self._link.has_items(self.request_id, stream)
         if self._changed is not None and not self._changed.done():
@@ -375,13 +387,13 @@ class Publisher:
             self._settings_packed,
             self._date,
             self._agent_id,
-            self._when_busy,
             self._take_over,
             stream.epoch,
             stream.sent_seq,
             stream.replay.first_seq,
         ]
 
-    def registration(self) -> list[Any] | None:
+    def on_router_restart(self) -> None:
         """See `StateListener`."""
-        return None if self._stream.is_over else self._registration()
+        if not self._stream.is_over:
+            self._link.open_again(self, self._registration())

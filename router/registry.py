@@ -49,6 +49,7 @@ from actors.log import Log
 from actors.messages import Emission, Head
 from actors.settings import StreamSettings
 from actors.wire import Envelope, Phase, Report
+from router.agents import Agents, Claim
 from router.config import RouterConfig
 from router.placement import Pool
 
@@ -61,9 +62,9 @@ CLIENT_TIMEOUT_S = WATCH_WAIT_S_MAX + 4.0
 CLIENT_FORGET_S = 600.0
 SEALED_BYTES_MAX = 2 * 1024 * 1024 * 1024
 
-PUBLISHER, READER = "p", "r"
+PUBLISHER, READER, AGENT = "p", "r", "a"
 Key = tuple[str, str]
-"""What a client is told about: (PUBLISHER or READER, request_id)."""
+"""What a client is told about: (PUBLISHER, READER or AGENT, request_id)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -164,7 +165,7 @@ class Registry:
         self.ended_by: dict[str, int] = {}
         self.refused_by: dict[str, int] = {}
         self._waiting: deque[str] = deque()
-        self._agents: dict[str, deque[str]] = {}
+        self._agents = Agents()
         self._interests: dict[str, dict[str, None]] = {}
         self._open_count = 0
         self._sealed_bytes = 0
@@ -228,7 +229,7 @@ class Registry:
 
         A publisher's state: (PUBLISHER, request_id, epoch, phase, next_seq, credit_bytes, cancel,
         stop_reason, error); phase "unknown" where this router knows no such request of this client.
-        A reader's: (READER, request_id, phase, actor_id, epoch).
+        A reader's: (READER, request_id, phase, actor_id, epoch). A claim's: (AGENT, request_id, phase).
         """
         client = self.client(client_id, now)
         if client.publishes:
@@ -249,6 +250,8 @@ class Registry:
 
     def _state(self, client_id: str, key: Key) -> tuple[Any, ...]:
         role, request_id = key
+        if role == AGENT:
+            return AGENT, request_id, self._agents.state(request_id)
         entry = self.entries.get(request_id)
         if role == READER:
             if entry is None:
@@ -286,7 +289,6 @@ class Registry:
         *,
         date: str,
         agent_id: str | None = None,
-        when_busy: str = "reject",
         take_over: bool = False,
         epoch: int = 0,
         sent_seq: int = 0,
@@ -300,7 +302,7 @@ class Registry:
         self.client(client_id, now)
         try:
             numbers = (epoch, sent_seq, start_seq)
-            self._open(client_id, request_id, settings_packed, now, date, agent_id, when_busy, take_over, numbers)
+            self._open(client_id, request_id, settings_packed, now, date, agent_id, take_over, numbers)
         except StreamRouterError as error:
             self._count_refusal(request_id, error)
             return error
@@ -319,7 +321,6 @@ class Registry:
         now: float,
         date: str,
         agent_id: str | None,
-        when_busy: str,
         take_over: bool,  # noqa: FBT001  # all arguments of `open`, in its order
         numbers: tuple[int, int, int],
     ) -> None:
@@ -335,8 +336,6 @@ class Registry:
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
         if not epoch:
             self._admit(request_id, now)
-        if agent_id is not None and not epoch:
-            self._check_agent(agent_id, when_busy, now)
         entry = Entry(
             request_id,
             settings_packed,
@@ -350,19 +349,15 @@ class Registry:
             next_seq=start_seq,
             high_seq=sent_seq,
         )
-        busy = bool(agent_id is not None and self._agents.get(agent_id))
-        if not busy and not epoch and not self.pool.has_place():
+        if not epoch and not self.pool.has_place():
             self._refuse_if_set()
         self.entries[request_id] = entry
         self.clients[client_id].publishes.add(request_id)
         self._open_count += 1
         self.counts["opened"] += 1
         self._note(OPENED, entry)
-        if agent_id is not None:
-            self._agents.setdefault(agent_id, deque()).append(request_id)
-        if busy or not self._place(entry, now):
-            if not busy:
-                self._waiting.append(request_id)
+        if not self._place(entry, now):
+            self._waiting.append(request_id)
             self._timer(now + self.config.stream_actors.open_timeout_s, "open", request_id)
         self._tell_publisher(entry)
 
@@ -420,19 +415,6 @@ class Registry:
                     f"more than limits.opens_per_s_max = {limits.opens_per_s_max:g} requests a second; try again later"
                 )
             self._opens_allowed -= 1.0
-
-    def _check_agent(self, agent_id: str, when_busy: str, now: float) -> None:
-        running = self._agents.get(agent_id)
-        if not running:
-            return
-        if when_busy == "reject":
-            raise AgentBusy(
-                f"agent {agent_id!r} has request {running[0]!r} under way; wait for its end, or open with "
-                "when_busy='queue' or 'interrupt'"
-            )
-        if when_busy == "interrupt":
-            for request_id in list(running):
-                self.cancel(request_id, now, detail=f"interrupted by a newer request of agent {agent_id!r}")
 
     def _refuse_if_set(self) -> None:
         actors = self.config.stream_actors
@@ -492,6 +474,29 @@ class Registry:
         if entry.ending is not None:
             reason, detail = entry.ending
             self._send(entry, (wire.END, entry.request_id, entry.epoch, reason, detail, entry.high_seq))
+
+    # --- agents -----------------------------------------------------------------------------
+
+    def claim(
+        self, client_id: str, request_id: str, agent_id: str, when_busy: str, now: float, *, is_held: bool
+    ) -> tuple[StreamRouterError | None, tuple[Any, ...]]:
+        """Claim an agent for a request; see `router.agents`. Returns (error or None, state of the claim)."""
+        self.client(client_id, now)
+        error = None
+        try:
+            self._tell_claims(self._agents.claim(Claim(request_id, agent_id, client_id), when_busy, is_held=is_held))
+        except AgentBusy as busy:
+            error = busy
+            self._count_refusal(request_id, busy)
+        return error, self._state(client_id, (AGENT, request_id))
+
+    def release(self, request_id: str) -> None:
+        """Let go of the agent of a request."""
+        self._tell_claims(self._agents.release(request_id))
+
+    def _tell_claims(self, changed: Sequence[Claim]) -> None:
+        for claim in changed:
+            self._tell(claim.client_id, (AGENT, claim.request_id))
 
     # --- items ------------------------------------------------------------------------------
 
@@ -572,7 +577,6 @@ class Registry:
         client = self.clients.get(entry.client_id)
         if client is not None:
             client.publishes.discard(entry.request_id)
-        self._agent_is_free(entry, now)
         self._place_waiting(now)
 
     def _keep(self, entry: Entry, log: bytes) -> None:
@@ -584,21 +588,6 @@ class Registry:
                 self._forget(old)
                 if self._sealed_bytes <= SEALED_BYTES_MAX:
                     break
-
-    def _agent_is_free(self, entry: Entry, now: float) -> None:
-        if entry.agent_id is None:
-            return
-        queue = self._agents.get(entry.agent_id)
-        if queue is None:
-            return
-        if entry.request_id in queue:
-            queue.remove(entry.request_id)
-        if not queue:
-            del self._agents[entry.agent_id]
-            return
-        following = self.entries.get(queue[0])
-        if following is not None and following.phase == WAITING and not self._place(following, now):
-            self._waiting.append(following.request_id)
 
     def actor_started(self, actor_id: str, pid: int, node_id: str, now: float) -> None:
         """A stream actor answers."""
@@ -826,6 +815,7 @@ class Registry:
         if silent_s < CLIENT_TIMEOUT_S:
             self._timer(client.last_seen + CLIENT_TIMEOUT_S, "client", client_id)
             return
+        self._tell_claims(self._agents.release_all(client_id))
         for request_id in sorted(client.publishes):
             entry = self.entries.get(request_id)
             if entry is not None and entry.is_live and entry.publisher_gone_at is None:
@@ -851,14 +841,9 @@ class Registry:
         if entry is None or entry.phase != WAITING or entry.epoch:
             return
         timeout_s = self.config.stream_actors.open_timeout_s
-        busy = entry.agent_id is not None and self._agents[entry.agent_id][0] != request_id
-        what = f"agent {entry.agent_id!r} was busy" if busy else "every stream actor was full"
-        error: StreamRouterError = (
-            AgentBusy(f"{what} for {timeout_s:g} s")
-            if busy
-            else PoolFull(
-                f"{what} for stream_actors.open_timeout_s = {timeout_s:g} s; raise max_actors or max_streams_per_actor"
-            )
+        error = PoolFull(
+            f"every stream actor was full for stream_actors.open_timeout_s = {timeout_s:g} s; raise max_actors or "
+            "max_streams_per_actor"
         )
         entry.error = error.to_wire()
         self._count_refusal(request_id, error)
@@ -869,7 +854,6 @@ class Registry:
         entry.stop_reason = "refused"
         entry.forget_at = now + CLIENT_TIMEOUT_S
         self._timer(entry.forget_at, "sealed", request_id)
-        self._agent_is_free(entry, now)
 
 
 def _terminal(entry: Entry, reason: str, detail: str | None) -> list[Emission]:

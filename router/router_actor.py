@@ -25,9 +25,10 @@ from ray.exceptions import ActorDiedError, RayError
 from actors import wire
 from actors.errors import StreamRouterError
 from actors.wire import Envelope
-from router import ray_actors
+from router import overview, ray_actors
 from router.config import RouterConfig
 from router.lane import Fifo, Lane
+from router.observer import Observer
 from router.registry import WATCH_WAIT_S_MAX, Effects, Registry
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ RECOVERY_DEADLINE_S = 3.0
 class _Actor:
     """A stream actor as its router's shell sees it: handle, lane, when it was last heard."""
 
-    __slots__ = ("handle", "heard_at", "is_started", "lane", "queues")
+    __slots__ = ("handle", "heard_at", "is_started", "lane", "queues", "waits_since")
 
     def __init__(self, handle: Any, now: float) -> None:
         self.handle = handle
@@ -54,6 +55,7 @@ class _Actor:
         self.is_started = False
         self.lane: Lane[str, Envelope] = Lane()
         self.queues: dict[str, Fifo[Envelope]] = {}
+        self.waits_since: float | None = None
 
     def put(self, request_id: str, envelope: Envelope, size_bytes: int) -> None:
         queue = self.queues.get(request_id)
@@ -61,6 +63,8 @@ class _Actor:
             queue = self.queues[request_id] = Fifo()
         queue.put(envelope, size_bytes)
         self.lane.offer(request_id, queue)
+        if self.waits_since is None:
+            self.waits_since = time.monotonic()
 
     def take(self) -> list[Envelope]:
         taken = self.lane.take()
@@ -68,6 +72,12 @@ class _Actor:
             if not self.queues[request_id].has_items():
                 del self.queues[request_id]
         return [envelope for _, envelopes in taken for envelope in envelopes]
+
+    def waited_since(self) -> float:
+        """Return when the first of the envelopes just taken came; what is left counts from now."""
+        now = time.monotonic()
+        since, self.waits_since = self.waits_since, now if self.lane.waits else None
+        return now if since is None else since
 
 
 class RouterActor:
@@ -89,6 +99,7 @@ class RouterActor:
         self._timer_at = float("inf")
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._observer = Observer(self._config, shard)
 
     # --- from clients -----------------------------------------------------------------------
 
@@ -109,7 +120,7 @@ class RouterActor:
         client_id, seen, registrations = wire.unpack_list(frame, 3)
         now = time.monotonic()
         errors = []
-        for request_id, settings, date, agent_id, when_busy, take_over, epoch, sent_seq, start_seq in registrations:
+        for request_id, settings, date, agent_id, take_over, epoch, sent_seq, start_seq in registrations:
             error = self._registry.open(
                 client_id,
                 request_id,
@@ -117,7 +128,6 @@ class RouterActor:
                 now,
                 date=date,
                 agent_id=agent_id,
-                when_busy=when_busy,
                 take_over=take_over,
                 epoch=epoch,
                 sent_seq=sent_seq,
@@ -127,13 +137,13 @@ class RouterActor:
         self._after_event()
         return wire.pack([errors, self._registry.news(client_id, seen, now)])
 
-    async def feed(self, *pieces: bytes) -> bytes:
-        """Take items of a publisher (a frame cut by `wire.cut`): (client_id, seen, envelopes) to news."""
+    async def feed(self, client_id: str, seen: int, *frames: bytes) -> bytes:
+        """Take frames of a publisher's envelopes; return its news."""
         if self._begun is None or not self._begun.done():
             await self._ready()
-        client_id, seen, envelopes = wire.unpack_list(wire.joined(pieces), 3)
         now = time.monotonic()
-        self._registry.forward(client_id, envelopes, now)
+        for frame in frames:
+            self._registry.forward(client_id, wire.unpack_list(frame), now)
         self._after_event()
         return wire.pack(self._registry.news(client_id, seen, now))
 
@@ -166,6 +176,21 @@ class RouterActor:
         client_id, request_ids, losses = wire.unpack_list(frame, 3)
         self._registry.lose_interest(client_id, losses)
         return wire.pack(self._registry.locate(client_id, request_ids, time.monotonic()))
+
+    async def claim(self, frame: bytes) -> bytes:
+        """Claim an agent: (client_id, request_id, agent_id, when_busy, is_held) to (error, state)."""
+        await self._ready()
+        client_id, request_id, agent_id, when_busy, is_held = wire.unpack_list(frame, 5)
+        now = time.monotonic()
+        error, state = self._registry.claim(client_id, request_id, agent_id, when_busy, now, is_held=is_held)
+        self._after_event()
+        return wire.pack([None if error is None else error.to_wire(), state])
+
+    async def release(self, request_id: str) -> None:
+        """Let go of the agent of a request."""
+        await self._ready()
+        self._registry.release(request_id)
+        self._after_event()
 
     async def stream_actor(self, actor_id: str) -> Any:
         """Return the handle of a stream actor; None where it is gone."""
@@ -246,11 +271,19 @@ class RouterActor:
             ],
         }
 
+    async def overview(self, streams_max: int = 0) -> dict[str, Any]:
+        """Return counters, actors with their measures, and `streams_max` of the most lagging streams, as plain data."""
+        await self._ready()
+        looks = await self._measure_actors(streams_max)
+        node_id = ray.get_runtime_context().get_node_id()
+        return overview.of_shard(self._registry, self._config, self._shard, time.monotonic(), looks, node_id)
+
     async def stop(self) -> None:
         """Stop all stream actors; what was not read is gone."""
         self._stopping = True
         for actor_id in list(self._actors):
             self._kill(actor_id)
+        self._observer.close()
 
     # --- from stream actors -----------------------------------------------------------------
 
@@ -279,9 +312,12 @@ class RouterActor:
         self._registry.stop_idle(time.monotonic())
         self._after_event()
         self._spawn(self._keep_house())
+        if self._config.metrics.enabled:
+            self._spawn(self._export_metrics())
 
     async def _recover(self) -> None:
         """Learn from the stream actors of the incarnation before what they hold."""
+        self._observer.router_restarted()
         found = await asyncio.to_thread(ray_actors.find_stream_actors, self._config, self._shard)
         log.warning("router %s/%d has restarted; %d stream actors to adopt", self._config.name, self._shard, len(found))
         await asyncio.gather(*(self._adopt(actor_id, handle) for actor_id, handle in found.items()))
@@ -297,6 +333,7 @@ class RouterActor:
         now = time.monotonic()
         actor = self._actors[actor_id] = _Actor(handle, now)
         actor.is_started = True
+        self._observer.actor_adopted(actor_id)
         self._registry.adopt(actor_id, wire.unpack_list(inventory), now)
         self._registry.actor_started(actor_id, who["pid"], who["node_id"], now)
 
@@ -315,6 +352,7 @@ class RouterActor:
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
 
     def _perform(self, effects: Effects) -> None:
+        self._observer.take(effects.notes)
         for actor_id in effects.start:
             self._start(actor_id)
         touched = set()
@@ -373,27 +411,28 @@ class RouterActor:
 
     async def _feed(self, actor_id: str, actor: _Actor) -> None:
         while self._actors.get(actor_id) is actor and (envelopes := actor.take()):
-            pieces = wire.cut(wire.pack(envelopes))
+            since = actor.waited_since()
             try:
-                answer = await self._deliver(actor_id, actor, pieces)
+                answer = await self._deliver(actor_id, actor, wire.frames(envelopes))
             finally:
                 actor.lane.done()
             if answer is None:
                 self._gone(actor_id, actor)
                 return
             actor.heard_at = time.monotonic()
+            self._observer.delivered(actor.heard_at - since)
             reports = wire.unpack_list(answer)
             if reports:
                 self._registry.reports(actor_id, reports, actor.heard_at)
                 self._after_event()
 
-    async def _deliver(self, actor_id: str, actor: _Actor, pieces: list[bytes]) -> bytes | None:
+    async def _deliver(self, actor_id: str, actor: _Actor, frames: list[bytes]) -> bytes | None:
         """Call until there is an answer; None when the actor is dead or must be given up."""
         deadline = time.monotonic() + ACTOR_DEADLINE_S
         backoff_s = BACKOFF_S
         while True:
             try:
-                answer: bytes = await asyncio.wait_for(actor.handle.feed.remote(*pieces), CALL_DEADLINE_S)
+                answer: bytes = await asyncio.wait_for(actor.handle.feed.remote(*frames), CALL_DEADLINE_S)
             except ActorDiedError:
                 return None
             except (RayError, TimeoutError) as error:
@@ -413,6 +452,7 @@ class RouterActor:
         if self._actors.get(actor_id) is not actor:
             return
         log.warning("stream actor %s is gone; its requests are placed anew", actor_id)
+        self._observer.actor_lost(actor_id)
         self._kill(actor_id)
         self._registry.actor_died(actor_id, time.monotonic())
         self._after_event()
@@ -433,6 +473,18 @@ class RouterActor:
         except (RayError, TimeoutError):
             if time.monotonic() - actor.heard_at > ACTOR_DEADLINE_S:
                 self._gone(actor_id, actor)
+
+    async def _measure_actors(self, laggards: int = 0) -> dict[str, dict[str, Any]]:
+        """Return what each stream actor says of its work; those that do not answer are left out."""
+        started = {actor_id: actor for actor_id, actor in self._actors.items() if actor.is_started}
+        calls = (asyncio.wait_for(actor.handle.measure.remote(laggards), CALL_DEADLINE_S) for actor in started.values())
+        looks = await asyncio.gather(*calls, return_exceptions=True)
+        return {actor_id: look for actor_id, look in zip(started, looks, strict=True) if isinstance(look, dict)}
+
+    async def _export_metrics(self) -> None:
+        while not self._stopping:
+            await asyncio.sleep(self._config.metrics.interval_s)
+            self._observer.export(self._registry, await self._measure_actors())
 
     async def _keep_house(self) -> None:
         while not self._stopping:

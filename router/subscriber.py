@@ -218,9 +218,9 @@ class Subscription(AsyncIterator["Batch[Any]"]):
             self._error = error
             self._wake()
 
-    def registration(self) -> None:
+    def on_router_restart(self) -> None:
         """See `StateListener`."""
-        return
+        self._link.ask_where(self.request_id)
 
 
 class Pollers:

@@ -87,6 +87,9 @@ class LimitsConfig(_Section):
 
     open_requests_max: int = Field(20_000, ge=1, description="Open requests; more are refused with LimitExceeded.")
     opens_per_s_max: float | None = Field(None, gt=0, description="New requests per second; None: no such limit.")
+    sealed_bytes_max: int = Field(
+        1024 * 1024 * 1024, gt=0, description="Logs of ended requests per router actor; beyond it the oldest go early."
+    )
     request_id_bytes_max: int = Field(256, ge=1, le=65_536, description="Length of a request ID in UTF-8.")
 
 

@@ -60,7 +60,6 @@ WATCH_WAIT_S_MAX = 4.0
 CLIENT_TIMEOUT_S = WATCH_WAIT_S_MAX + 4.0
 # Clients that only ever said one thing are forgotten after so long.
 CLIENT_FORGET_S = 600.0
-SEALED_BYTES_MAX = 2 * 1024 * 1024 * 1024
 
 PUBLISHER, READER, AGENT = "p", "r", "a"
 Key = tuple[str, str]
@@ -582,11 +581,12 @@ class Registry:
     def _keep(self, entry: Entry, log: bytes) -> None:
         entry.log = log
         self._sealed_bytes += len(log)
-        if self._sealed_bytes > SEALED_BYTES_MAX:
+        allowed = self.config.limits.sealed_bytes_max
+        if self._sealed_bytes > allowed:
             ended = (e for e in self.entries.values() if e.phase == SEALED and e.log is not None and e is not entry)
             for old in sorted(ended, key=lambda e: e.forget_at):
                 self._forget(old)
-                if self._sealed_bytes <= SEALED_BYTES_MAX:
+                if self._sealed_bytes <= allowed:
                     break
 
     def actor_started(self, actor_id: str, pid: int, node_id: str, now: float) -> None:

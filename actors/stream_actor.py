@@ -18,7 +18,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
-from actors import measures, wire
+from actors import logs, measures, wire
 from actors.errors import LimitExceeded, StreamRouterError
 from actors.log import read_wire
 from actors.messages import LettaMessage, MessageFactory
@@ -48,7 +48,9 @@ class StreamActor:
     protocol. `pull` is the bare way to read one request through a plain actor handle.
     """
 
-    def __init__(self, actor_id: str, router: Any) -> None:
+    def __init__(self, actor_id: str, router: Any, *, log_as: tuple[str, str] | None = None) -> None:
+        if log_as is not None:
+            logs.set_up(*log_as)
         self._actor_id = actor_id
         self._router = router
         self._host = StreamHost()
@@ -69,9 +71,11 @@ class StreamActor:
         context = ray.get_runtime_context()
         return {"actor_id": self._actor_id, "pid": os.getpid(), "node_id": context.get_node_id()}
 
-    async def feed(self, *pieces: bytes) -> bytes:
-        """Take a frame of envelopes (cut by `wire.cut`); return the reports that they gave rise to."""
-        self._host.handle(wire.unpack_list(wire.joined(pieces)), time.monotonic())
+    async def feed(self, *frames: bytes) -> bytes:
+        """Take frames of envelopes; return the reports that they gave rise to."""
+        now = time.monotonic()
+        for frame in frames:
+            self._host.handle(wire.unpack_list(frame), now)
         reports = self._host.take_reports()
         self._after_event()
         return wire.pack(reports)

@@ -270,7 +270,7 @@ class StreamRouter:
         )
 
     async def overview(self, streams_max: int = 20) -> Overview:
-        """Return how the service stands, with the `streams_max` open requests that lag most. Raises RouterUnavailable."""
+        """Return how the service stands, and the `streams_max` open requests that lag most. Raises RouterUnavailable."""
         parts = await asyncio.gather(*(link.ask("overview", streams_max) for link in self._links))
         streams = [stream for part in parts for stream in part["streams"]]
         return Overview.model_validate(

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actors import logs
 from actors.measures import Histogram
 from router import metrics
 from router.config import RouterConfig
@@ -33,7 +32,6 @@ class Observer:
     """Looks on at one router actor."""
 
     def __init__(self, config: RouterConfig, shard: int) -> None:
-        logs.set_up(config.logs.level, config.logs.format)
         self._place = {"router": config.name, "shard": shard}
         self._exporter = Exporter(config.name, shard)
         self._delivery_s = Histogram(metrics.DELIVERY_BOUNDS_S)

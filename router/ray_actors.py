@@ -42,14 +42,15 @@ def make_router_actor(config: RouterConfig, shard: int) -> Any:
     options = {"num_cpus": 0, "max_restarts": ROUTER_RESTARTS_MAX}
     lifetime = "detached" if config.detached else None
     actor = _actor(RouterActor, router_name(config.name, shard), config.namespace, lifetime, options)
-    return actor.remote(config.model_dump_json(), shard)
+    return actor.remote(config.model_dump_json(), shard, owns_process=True)
 
 
 def make_stream_actor(config: RouterConfig, shard: int, actor_id: str, router: Any) -> Any:
     """Start one stream actor; return its handle."""
     name = stream_actor_name(config.name, shard, actor_id)
     options = {"max_restarts": 0, **_resources(config.stream_actors)}
-    return _actor(StreamActor, name, config.namespace, "detached", options).remote(actor_id, router)
+    actor = _actor(StreamActor, name, config.namespace, "detached", options)
+    return actor.remote(actor_id, router, log_as=(config.logs.level, config.logs.format))
 
 
 def _actor(plain: type, name: str, namespace: str, lifetime: str | None, options: dict[str, Any]) -> Any:

@@ -22,7 +22,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
-from actors import wire
+from actors import logs, wire
 from actors.errors import StreamRouterError
 from actors.wire import Envelope
 from router import overview, ray_actors
@@ -87,7 +87,8 @@ class RouterActor:
     twice with the same content; they are the product's own protocol, used through `StreamRouter`.
     """
 
-    def __init__(self, config_json: str, shard: int) -> None:
+    def __init__(self, config_json: str, shard: int, *, owns_process: bool = False) -> None:
+        """`owns_process`: this process is ours alone, so its log and its metrics are for us to set up."""
         self._config = RouterConfig.model_validate_json(config_json)
         self._shard = shard
         self._incarnation = uuid.uuid4().hex
@@ -100,6 +101,9 @@ class RouterActor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._observer = Observer(self._config, shard)
+        self._exports_metrics = owns_process and self._config.metrics.enabled
+        if owns_process:
+            logs.set_up(self._config.logs.level, self._config.logs.format)
 
     # --- from clients -----------------------------------------------------------------------
 
@@ -312,7 +316,7 @@ class RouterActor:
         self._registry.stop_idle(time.monotonic())
         self._after_event()
         self._spawn(self._keep_house())
-        if self._config.metrics.enabled:
+        if self._exports_metrics:
             self._spawn(self._export_metrics())
 
     async def _recover(self) -> None:

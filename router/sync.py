@@ -24,6 +24,7 @@ from actors.settings import StreamSettings
 from router.batch import Batch
 from router.client import Location, StreamRouter
 from router.description import Description
+from router.overview import Overview
 from router.publisher import Chunk, Publisher
 from router.subscriber import Subscription
 
@@ -73,6 +74,10 @@ class SyncStreamRouter:
     def describe(self) -> Description:
         """See `StreamRouter.describe`."""
         return self._run(self._router.describe())
+
+    def overview(self, streams_max: int = 20) -> Overview:
+        """See `StreamRouter.overview`."""
+        return self._run(self._router.overview(streams_max))
 
     def drain(self) -> int:
         """See `StreamRouter.drain`."""

@@ -302,23 +302,39 @@ def as_dict(fields: Fields, text: str | None, extra: Fields | None, seq_id: int 
     return data
 
 
+# How pydantic itself fills a model in (`model_construct`, `copy`), without the search for each name
+# that `object.__setattr__` makes: a reader pays this for every single message.
+_set_values = BaseModel.__dict__["__dict__"].__set__
+_set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
+_new = object.__new__
+
+
 class MessageFactory:
     """Makes the pydantic messages of one head: validates the head once, then copies per piece."""
 
-    __slots__ = ("_field", "_fields", "_is_call", "_prototype")
+    __slots__ = ("_field", "_fields", "_fields_set", "_is_call", "_model", "_values")
 
     def __init__(self, fields: Fields) -> None:
         kind = fields["message_type"]
         self._fields = fields
         self._is_call = kind == TOOL_CALL
         self._field = TEXT_FIELDS.get(kind)
-        self._prototype = _MODELS[kind].model_validate(as_dict(fields, "", None, None))
+        self._model = _MODELS[kind]
+        prototype = self._model.model_validate(as_dict(fields, "", None, None))
+        self._values = dict(prototype.__dict__)
+        self._fields_set = {*prototype.model_fields_set, "seq_id"}
 
     def make(self, text: str | None, extra: Fields | None, seq_id: int | None) -> LettaMessage:
         """Return the message of one piece."""
-        message = self._prototype.model_copy()
-        values = message.__dict__
+        values = self._values.copy()
         values["seq_id"] = seq_id
+        message = _new(self._model)
+        _set_values(message, values)
+        _set_fields_set(message, self._fields_set.copy())
+        _set_extra(message, None)
+        _set_private(message, None)
         if self._is_call:
             values["tool_call"] = ToolCallDelta.model_construct(
                 name=extra.get("tool_name") if extra else None,

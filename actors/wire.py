@@ -33,6 +33,9 @@ FRAME_BYTES_MAX = 512 * 1024 * 1024
 # Ray carries arguments of up to 100 KB inside the call, many of them if need be; a larger one goes
 # through its object store, which costs more than a whole call of several small arguments.
 ARGUMENT_BYTES_MAX = 96 * 1024
+# What an envelope adds to a frame beside its blob; those without one are settings and small words.
+ENVELOPE_BYTES = 128
+ENVELOPE_WITHOUT_BLOB_BYTES = 1536
 
 DATA, OPEN, END, CANCEL_AFTER_STEP, STORED, RESTORE, FORGET = range(7)
 
@@ -74,19 +77,22 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def cut(frame: bytes) -> list[bytes]:
-    """Return a frame in pieces that each fit inside a Ray call, for a method that takes `*pieces`."""
-    if len(frame) <= ARGUMENT_BYTES_MAX:
-        return [frame]
-    return [frame[at : at + ARGUMENT_BYTES_MAX] for at in range(0, len(frame), ARGUMENT_BYTES_MAX)]
+def frames(envelopes: Sequence[Envelope]) -> list[bytes]:
+    """Return envelopes, in order, as frames that each fit inside a Ray call, unless one alone is larger.
 
-
-def joined(pieces: Sequence[bytes]) -> bytes:
-    """Return the frame that `cut` has cut. Raises ProtocolViolation for what are no pieces."""
-    try:
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    except TypeError as error:
-        raise ProtocolViolation(f"a frame comes as pieces of bytes: {error}") from error
+    An envelope's fifth part is its blob, if it has one.
+    """
+    found: list[bytes] = []
+    begin = size = 0
+    for at, envelope in enumerate(envelopes):
+        blob = envelope[4] if len(envelope) > 4 else None
+        more = ENVELOPE_BYTES + len(blob) if blob.__class__ is bytes else ENVELOPE_WITHOUT_BLOB_BYTES
+        if size + more > ARGUMENT_BYTES_MAX and at > begin:
+            found.append(pack(envelopes[begin:at]))
+            begin, size = at, 0
+        size += more
+    found.append(pack(envelopes[begin:]))
+    return found
 
 
 def unpack(frame: bytes) -> Any:

@@ -63,6 +63,8 @@ class Shaper:
         """Return a batch of these runs."""
         if self._format == "packed":
             return Batch([], last_seq_id, packed=msgpack.packb(list(runs)))
+        if self._format == "model" and not self._coalesce:
+            return Batch(self._models(runs), last_seq_id)
         if self._coalesce:
             pieces = joined(runs)
         else:
@@ -78,13 +80,29 @@ class Shaper:
             return Batch([chunk for message in dicts for chunk in self._openai.feed(message)], last_seq_id)
         return Batch(dicts, last_seq_id)
 
+    def _models(self, runs: Sequence[Run]) -> list[LettaMessage]:
+        # What most readers do with every message: no call and no tuple more than it takes.
+        messages: list[LettaMessage] = []
+        append = messages.append
+        for first, fields, run in runs:
+            make = self._factory_of(fields).make
+            for seq_id, piece in enumerate(run, first):
+                if piece.__class__ is str:
+                    append(make(piece, None, seq_id))
+                else:
+                    append(make(*split(piece), seq_id))
+        return messages
+
     def _model(self, seq_id: int, fields: Fields, text: str | None, extra: Fields | None) -> LettaMessage:
+        return self._factory_of(fields).make(text, extra, seq_id)
+
+    def _factory_of(self, fields: Fields) -> MessageFactory:
         # Neighbouring pieces, also over batches, mostly belong to one message.
         if self._factory is None or fields is not self._fields:
             if self._factory is None or fields != self._fields:
                 self._factory = MessageFactory(fields)
             self._fields = fields
-        return self._factory.make(text, extra, seq_id)
+        return self._factory
 
 
 def unpack_batch(packed: bytes) -> list[Fields]:

@@ -18,8 +18,8 @@ from typing import Generic, Protocol, TypeVar
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
-# A call costs both ends about a millisecond, however little it carries (a frame crosses in several
-# arguments, see `wire.cut`); beyond half a megabyte the callee would be deaf for too long instead.
+# A call costs both ends about a millisecond, however little it carries (and more than one argument's
+# worth crosses in several, see `wire.frames`); beyond half a megabyte the callee would be deaf for too long instead.
 FRAME_BYTES_MAX = 512 * 1024
 # What one source may put into a frame before the next has its turn, and in all.
 QUANTUM_BYTES = 16 * 1024

@@ -95,7 +95,9 @@ class PublishedStream:
         first = self.sent_seq + 1
         items: list[Item] = []
         size = 0
-        for item in self.replay.tail(first, GIVE_COUNT_MAX):
+        # No more than what a frame of items of the usual size can take.
+        usual = self.accepted_bytes // self.replay.next_seq + ITEM_FRAME_BYTES
+        for item in self.replay.tail(first, min(2 * bytes_max // usual + 1, GIVE_COUNT_MAX)):
             item_bytes = (len(item) if isinstance(item, bytes) else 256) + ITEM_FRAME_BYTES
             if size + item_bytes > bytes_max and not (at_least_one and not items):
                 break

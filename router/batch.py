@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar, overload
 
 import msgpack
 
 from actors.errors import ProtocolViolation
-from actors.messages import Fields, LettaMessage, MessageFactory, as_dict
+from actors.messages import Fields, LettaMessage, MessageFactory, PingMessage, as_dict
 from actors.openai_format import OpenAIFormat
 from router.reading import Run, joined, split
 
@@ -79,6 +80,13 @@ class Shaper:
         if self._openai is not None:
             return Batch([chunk for message in dicts for chunk in self._openai.feed(message)], last_seq_id)
         return Batch(dicts, last_seq_id)
+
+    def ping(self, run_id: str, last_seq_id: int) -> Batch[Any]:
+        """Return a batch of one keepalive; empty in the formats that have no such message."""
+        ping = PingMessage(id="ping", date=datetime.now(UTC), run_id=run_id)
+        if self._format == "model":
+            return Batch([ping], last_seq_id)
+        return Batch([ping.model_dump(mode="json")] if self._format == "dict" else [], last_seq_id)
 
     def _models(self, runs: Sequence[Run]) -> list[LettaMessage]:
         # What most readers do with every message: no call and no tuple more than it takes.

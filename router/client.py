@@ -209,16 +209,18 @@ class StreamRouter:
         coalesce: bool = False,
         format: Format = "model",  # noqa: A002  # the plain word
         wait_s: float = DEFAULT_WAIT_S,
+        ping_s: float | None = None,
     ) -> Subscription:
         """Return an asynchronous iterator over batches of a request's messages after a cursor.
 
         Any number of readers, anywhere, each with its own cursor. `coalesce` joins neighbouring
         pieces of a message in a batch. `format`: pydantic models, plain dicts, packed bytes, or
-        OpenAI chat-completion chunks. A request not opened yet is waited for, `wait_s` at most.
+        OpenAI chat-completion chunks. A request not opened yet is waited for, `wait_s` at most. With
+        `ping_s`, a batch of one `ping` comes whenever nothing else has for so long.
         """
         link = self._shard(request_id)
         return Subscription(
-            request_id, link, self._pollers, after=after, coalesce=coalesce, format=format, wait_s=wait_s
+            request_id, link, self._pollers, after=after, coalesce=coalesce, format=format, wait_s=wait_s, ping_s=ping_s
         )
 
     async def _give_up(self, request_id: str, detail: str) -> None:
@@ -270,7 +272,7 @@ class StreamRouter:
         )
 
     async def overview(self, streams_max: int = 20) -> Overview:
-        """Return how the service stands, and the `streams_max` open requests that lag most. Raises RouterUnavailable."""
+        """Return how the service stands, and `streams_max` open requests that lag most. Raises RouterUnavailable."""
         parts = await asyncio.gather(*(link.ask("overview", streams_max) for link in self._links))
         streams = [stream for part in parts for stream in part["streams"]]
         return Overview.model_validate(

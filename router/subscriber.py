@@ -53,6 +53,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         coalesce: bool,
         format: Format,  # noqa: A002  # the user's word
         wait_s: float,
+        ping_s: float | None,
     ) -> None:
         self.request_id = request_id
         self.number = pollers.next_number()
@@ -61,6 +62,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         self._shaper = Shaper(format, coalesce=coalesce)
         self._cursor = Cursor(after)
         self._wait_s = wait_s
+        self._ping_s = ping_s
         self._arrived: deque[tuple[int, list[int] | None, list[Any]]] = deque()
         self._changed: asyncio.Future[None] | None = None
         self._error: StreamRouterError | None = None
@@ -92,7 +94,8 @@ class Subscription(AsyncIterator["Batch[Any]"]):
             self._poller.consumed(self)
         try:
             while (batch := self._next_batch()) is None:
-                await self._wait()
+                if not await self._wait():
+                    return self._shaper.ping(self.request_id, self._cursor.last_seq_id)
         except BaseException:
             await self.aclose()
             raise
@@ -121,20 +124,23 @@ class Subscription(AsyncIterator["Batch[Any]"]):
                 raise StopAsyncIteration
         return batch
 
-    async def _wait(self) -> None:
+    async def _wait(self) -> bool:
+        """Wait for something to happen; False when it is time for a ping instead."""
         if self._error is not None:
             raise self._error
         self._changed = asyncio.get_running_loop().create_future()
-        if self._known:
-            await self._changed
-            return
+        wait_s = self._ping_s if self._known else self._wait_s
         try:
-            await asyncio.wait_for(self._changed, self._wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._changed
         except TimeoutError:
+            if self._known:
+                return False
             raise UnknownRequest(
                 f"no request {self.request_id!r} within wait_s = {self._wait_s:g} s: never opened here, or its "
                 "time-to-live is over; check the ID, or give subscribe a longer wait_s"
             ) from None
+        return True
 
     async def aclose(self) -> None:
         """Stop reading. The request goes on; to end it, use cancel."""

@@ -183,6 +183,15 @@ async def test_describe_names_who_runs_and_what_they_hold(router, request_id):
     assert (mine.state, mine.stop_reason) == ("sealed", "end_turn")
 
 
+async def test_a_silent_request_pings_who_asked_for_it(router, request_id):
+    async with router.publish(request_id, CHAT) as stream:
+        async for batch in router.subscribe(request_id, ping_s=0.05):
+            assert [m.message_type for m in batch] == ["ping"]
+            break
+        await stream.chunk(FINISH)
+    assert "ping" not in {m.message_type for m in await read(router, request_id)}
+
+
 # --- cancel -----------------------------------------------------------------------------------------
 
 

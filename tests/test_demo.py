@@ -268,5 +268,5 @@ def test_a_stream_that_differs_from_its_recording_is_named_and_the_status_is_1()
     )
     done = demo("--agents", "24", "--speed", "20", before=wrong)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "1 of 24 streams differ from their recordings" in done.stdout
+    assert "1 of 24 streams are not as recorded" in done.stdout
     assert "text differs at character" in done.stdout

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
+from ray.exceptions import RayError
 
 from actors.errors import StreamRouterError
 from router.cli import commands, exit_codes
@@ -62,6 +63,9 @@ def main() -> None:
         status = exit_codes.INTERRUPTED
     except OSError as error:
         status = _say(f"{error.filename or 'system'}: {error.strerror or error}", exit_codes.ERROR, error)
+    except RayError as error:
+        first_line = str(error).partition("\n")[0]
+        status = _say(f"Ray failed under it ({type(error).__name__}): {first_line}", exit_codes.ERROR, error)
     except Exception as error:  # noqa: BLE001 - the last resort, so that nobody sees a traceback
         text = f"unexpected {type(error).__name__}: {error}. This is a defect; {DEBUG_VARIABLE}=1 shows where"
         status = _say(text, exit_codes.INTERNAL, error)

@@ -53,7 +53,8 @@ async def run_demo(
     planned = make_agents(list(library.recordings.values()), agents, speed, seed)
     chunks_of = {agent.recording.name: completing_chunks(agent.recording) for agent in planned}
     board = Board([Row(agent, Published(), chunks_of[agent.recording.name]) for agent in planned])
-    config = RouterConfig.load(config)
+    # A demo leaves nothing behind, also on a cluster.
+    config = RouterConfig.load(config).model_copy(update={"detached": False})
     console.print("Starting Ray, a router and a scripted provider ...", style="dim")
     async with (
         provider_process(RECORDINGS) as url,

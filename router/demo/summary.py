@@ -31,7 +31,7 @@ def print_summary(console: Console, figures: Figures, outcomes: list[Outcome]) -
         highlight=False,
     )
     if figures.mismatched:
-        console.print(f"[bold red]{figures.mismatched} of {figures.streams:,} streams differ from their recordings[/]")
+        console.print(f"[bold red]{figures.mismatched} of {figures.streams:,} streams are not as recorded[/]")
     else:
         console.print(f"[bold green]all {figures.streams:,} streams verified against their recordings[/]")
 
@@ -56,6 +56,6 @@ def _table(outcomes: list[Outcome]) -> Table:
             f"{len(said.text):,}" if said else "-",
             f"{len(said.reasoning):,}" if said else "-",
             f"{len(said.calls):,}" if said else "-",
-            "[bold red]differs[/]" if outcome.mismatches else "[green]yes[/]",
+            "[bold red]no[/]" if outcome.mismatches else "[green]yes[/]",
         )
     return table

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.exceptions import RayActorError
 
-from router.cli import exit_codes
+from router.cli import app, exit_codes
 from router.cli.commands import __path__ as commands_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +74,17 @@ def test_a_defect_is_one_line_with_a_status_of_its_own_and_a_traceback_on_reques
         assert done.returncode == exit_codes.INTERNAL
         assert "unexpected ZeroDivisionError: oh" in done.stderr.splitlines()[-1]
         assert (len(done.stderr.splitlines()) > lines) == bool(debug)
+
+
+def test_a_ray_that_dies_under_a_command_is_one_line_too(run: Any, monkeypatch: pytest.MonkeyPatch):
+    def fail(**_: Any) -> None:
+        raise RayActorError
+
+    monkeypatch.setattr(app, "make_app", lambda: fail)
+    done = run("demo")
+    assert done.returncode == exit_codes.ERROR
+    assert done.stderr.startswith("stream-router: Ray failed under it (RayActorError): ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])

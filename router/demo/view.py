@@ -94,7 +94,8 @@ class LineView:
             )
         if elapsed_s >= self._next_sums_s:
             self._next_sums_s = elapsed_s + LINES_EVERY_S
-            self._line(elapsed_s, f"{board.done}/{len(board.rows)} done; {', '.join(_sums(board))}")
+            sums = "; ".join(", ".join(line) for line in _sums(board))
+            self._line(elapsed_s, f"{board.done}/{len(board.rows)} done; {sums}")
 
     def _line(self, elapsed_s: float, text: str) -> None:
         self._console.print(f"{elapsed_s:6.1f} s  {text}", highlight=False, soft_wrap=True, markup=False)
@@ -137,7 +138,7 @@ def _screen(board: Board, height: int, width: int, elapsed_s: float, now: float)
     parts: list[RenderableType] = [head, table]
     if len(shown) < len(rows):
         parts.append(Text(f"... and {len(rows) - len(shown)} more", style="dim"))
-    return Group(*parts, Text("   ".join(_sums(board)), overflow="ellipsis"))
+    return Group(*parts, *(Text("   ".join(line), no_wrap=True, overflow="ellipsis") for line in _sums(board)))
 
 
 def _most_alive(rows: list[Row], count: int, now: float) -> list[Row]:
@@ -147,15 +148,15 @@ def _most_alive(rows: list[Row], count: int, now: float) -> list[Row]:
     return [row for row in rows if row.agent.request_id in chosen]
 
 
-def _sums(board: Board) -> list[str]:
-    parts = [f"{board.chunks:,} chunks in, {board.messages:,} messages out"]
+def _sums(board: Board) -> list[list[str]]:
+    """Return the sums in two lines: how much, and how long it took."""
+    counts = [f"{board.chunks:,} chunks in", f"{board.messages:,} messages out"]
     if board.actors:
-        parts.append(f"{board.actors} stream actors")
-    if board.messages:
-        parts.append(f"first message {spread(board.first_message_s())}")
-        parts.append(f"added latency {spread(board.added_latencies_s)}")
-        parts.append("(p50 / p99)")
-    return parts
+        counts.append(f"{board.actors} stream actors")
+    if not board.messages:
+        return [counts]
+    first, added = spread(board.first_message_s()), spread(board.added_latencies_s)
+    return [counts, [f"p50 / p99: first message {first}", f"added latency {added}"]]
 
 
 def _style(state: str) -> str:

@@ -61,6 +61,6 @@ $(STAMP):
 	@echo "Setting up $(VENV) (once; about a minute) ..."
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "$(PYTHON) could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,loadtest]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,loadtest,metrics]'
 	@rm -f $(VENV)/.installed-*
 	@touch $@

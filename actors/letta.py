@@ -212,12 +212,14 @@ def monologue_bodies(msg: str, msg_obj: Message, chunk_index: int | None) -> lis
             native = {"reasoning": part.reasoning, "source": "reasoner_model", "signature": part.signature}
             bodies.append({"message_type": "reasoning_message", **common, **native})
         elif isinstance(part, RedactedReasoningContent):
-            hidden = {"state": "redacted", "hidden_reasoning": part.data}
-            bodies.append({"message_type": "hidden_reasoning_message", **common, **hidden})
+            bodies.append(_hidden(common, "redacted", part.data))
         elif isinstance(part, OmittedReasoningContent):
-            hidden = {"state": "omitted", "hidden_reasoning": None}
-            bodies.append({"message_type": "hidden_reasoning_message", **common, **hidden})
+            bodies.append(_hidden(common, "omitted", None))
     return bodies
+
+
+def _hidden(common: Body, state: str, data: str | None) -> Body:
+    return {"message_type": "hidden_reasoning_message", **common, "state": state, "hidden_reasoning": data}
 
 
 def _reasoning(text: str) -> Body:
@@ -265,7 +267,9 @@ def legacy_bodies(msg_obj: Message, chunk_index: int | None, assistant: tuple[st
     arguments = read_leniently(call.function.arguments)
     shown = call.function.arguments if arguments is UNREADABLE else arguments
     text = f"{call.function.name}({shown})"
-    bodies = [{"message_type": "function_call", **_common(msg_obj, None), "name": None, "function_call": text}]
+    bodies: list[Body] = [
+        {"message_type": "function_call", **_common(msg_obj, None), "name": None, "function_call": text}
+    ]
     if call.function.name == assistant[0] and isinstance(arguments, dict) and assistant[1] in arguments:
         content = as_shown_text(arguments[assistant[1]])
         bodies.append({"message_type": "assistant_message", **_common(msg_obj, chunk_index), "content": content})
@@ -559,7 +563,7 @@ class StreamingServerInterface:
 
 # --- the queuing interface -------------------------------------------------------------------------
 
-STOP = "STOP"
+STOP: Literal["STOP"] = "STOP"
 
 
 class _Item(NamedTuple):

@@ -101,7 +101,9 @@ class OpenAIFormat:
         if finish is None:
             error = self._error or {}
             text = error.get("message") or message.get("detail") or f"The request ended as {reason!r}."
-            return [{"error": {"message": text, "type": error.get("error_type") or reason, "param": None, "code": reason}}]
+            return [
+                {"error": {"message": text, "type": error.get("error_type") or reason, "param": None, "code": reason}}
+            ]
         if finish == "tool_calls" and not self._call_indexes:
             # The call was the assistant's message: what a client sees is a turn that ended.
             finish = "stop"

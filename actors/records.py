@@ -159,11 +159,16 @@ WholeMessage = Annotated[
 _MODELS: dict[str, type[_Body]] = {"step_start": StepStart, "step_end": StepEnd}
 _WHOLE: tuple[type[_Whole], ...] = WholeMessage.__origin__.__args__  # type: ignore[attr-defined]  # the union's members
 _MESSAGE: TypeAdapter[WholeMessage] = TypeAdapter(WholeMessage)
-_CAN_BE_LEFT_OUT = frozenset({"id", "date", "name", "otid", "sender_id", "tool_call_id", "message_id", "provider_executed"})
+_CAN_BE_LEFT_OUT = frozenset(
+    {"id", "date", "name", "otid", "sender_id", "tool_call_id", "message_id", "provider_executed"}
+)
 
 
 def check_record(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body as JSON values, dates as ISO text in whole seconds. Raises InvalidRecord, naming each wrong key."""
+    """Return the body as JSON values, dates as ISO text in whole seconds.
+
+    Raises InvalidRecord, with the path of each wrong key and the nearest right one.
+    """
     model = _MODELS.get(kind)
     if model is None and kind != "message":
         known = ", ".join([*_MODELS, "message"])

@@ -222,7 +222,9 @@ class Translator:
                 StopReason.ERROR
                 if interface.error
                 else from_provider(
-                    provider_reason, has_called_tools=has_called_tools or interface.has_called_tools, has_refused=has_refused
+                    provider_reason,
+                    has_called_tools=has_called_tools or interface.has_called_tools,
+                    has_refused=has_refused,
                 )
             )
         fields = {"stop_reason": str(stop_reason), "provider_reason": provider_reason, "detail": detail}

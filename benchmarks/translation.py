@@ -28,7 +28,7 @@ from actors.translator import Translator
 RECORDED = Path(__file__).parent.parent / "tests" / "traces" / "recorded"
 LETTA = StreamSettings.load({"dialect": "letta"})
 CHAT = StreamSettings.load({"dialect": "chat"})
-_WORDS = "The train leaves at eight from platform three; bring tea, a map, and something to read. ".split(" ")
+_WORDS = ["The", "train", "leaves", "at", "eight", "from", "platform", "three;", "bring", "tea", "and", "maps."]
 _NS_PER_US = 1000
 
 
@@ -125,7 +125,9 @@ def whole_chunk() -> dict[str, float]:
     figures["send_message"] = statistics.median(costs_us(message, LETTA))
     figures["tool_call"] = statistics.median(costs_us(call, CHAT))
     figures["text"] = statistics.median(costs_us(text, CHAT))
-    figures["worst_ratio"] = max(figures[kind] for kind in ("send_message", "tool_call", "text")) / figures["json_loads"]
+    figures["worst_ratio"] = (
+        max(figures[kind] for kind in ("send_message", "tool_call", "text")) / figures["json_loads"]
+    )
     return figures
 
 
@@ -137,7 +139,9 @@ def per_provider() -> dict[str, dict[str, float]]:
         payloads = [recorded(entry["file"]) for entry in index if entry["api"] == api]
         costs = [cost for stream in payloads for cost in costs_us(stream, CHAT, runs=3)]
         loads = [
-            cost for stream in payloads for cost in loads_us([p for p in stream if p != b"[DONE]" and _is_json(p)], runs=3)
+            cost
+            for stream in payloads
+            for cost in loads_us([p for p in stream if p != b"[DONE]" and _is_json(p)], runs=3)
         ]
         figures[api] = {
             "chunks": float(len(costs)),

@@ -33,7 +33,9 @@ def load(path: Path) -> dict[str, Any]:
 
 def traces(folder: str, key: str) -> list[Path]:
     """Return the traces of a folder that have a key (`chunks` or `calls`)."""
-    return [path for path in sorted((TRACES / folder).glob("*.json")) if path.name != "titles.json" and key in load(path)]
+    return [
+        path for path in sorted((TRACES / folder).glob("*.json")) if path.name != "titles.json" and key in load(path)
+    ]
 
 
 def settings_of(trace: Mapping[str, Any]) -> StreamSettings:

@@ -25,12 +25,20 @@ def content(text: str) -> dict[str, Any]:
 
 def stored(**more: Any) -> Message:
     call = {"id": "c1", "type": "function", "function": {"name": "send_message", "arguments": '{"message": "Hi"}'}}
-    given = {"id": ID, "role": "assistant", "created_at": DATE, "content": [{"type": "text", "text": "Hm."}], "tool_calls": [call]}
+    given = {
+        "id": ID,
+        "role": "assistant",
+        "created_at": DATE,
+        "content": [{"type": "text", "text": "Hm."}],
+        "tool_calls": [call],
+    }
     return Message.model_validate({**given, **more})
 
 
 def returned(**more: Any) -> Message:
-    return Message.model_validate({"id": "message-" + "b" * 32, "role": "tool", "created_at": DATE, "tool_call_id": "c1", **more})
+    return Message.model_validate(
+        {"id": "message-" + "b" * 32, "role": "tool", "created_at": DATE, "tool_call_id": "c1", **more}
+    )
 
 
 async def read(interface: StreamingServerInterface) -> list[LettaMessage]:
@@ -85,8 +93,7 @@ async def test_the_queue_wakes_its_reader() -> None:
     got: list[Any] = []
 
     async def drain() -> None:
-        async for item in interface.message_generator("api"):
-            got.append(item)
+        got.extend([item async for item in interface.message_generator("api")])
 
     reading = asyncio.ensure_future(drain())
     await asyncio.sleep(0)
@@ -120,7 +127,9 @@ async def test_chunks_may_be_sdk_objects() -> None:
         choices: list[dict[str, Any]]
 
     interface = StreamingServerInterface()
-    assert interface.process_chunk(Chunk(choices=content("a")["choices"]), ID, DATE, name="agent") == "reasoning_message"
+    assert (
+        interface.process_chunk(Chunk(choices=content("a")["choices"]), ID, DATE, name="agent") == "reasoning_message"
+    )
     interface.step_yield()
     (message,) = await read(interface)
     assert (message.id, message.date, message.name, message.run_id) == (ID, DATE, "agent", None)

@@ -62,9 +62,9 @@ class Choice:
         "_native_signed",
         "_register",
         "_text",
+        "has_called_tools",
         "held_chars_max",
         "index",
-        "has_called_tools",
         "settings",
     )
 
@@ -85,7 +85,7 @@ class Choice:
 
     # --- deltas -----------------------------------------------------------------------------------
 
-    def feed(self, delta: Delta, out: Out) -> None:
+    def feed(self, delta: Delta, out: Out) -> None:  # noqa: C901  # a table, commonest first
         """Take one delta of this choice."""
         kind = delta.__class__
         if kind is Text:

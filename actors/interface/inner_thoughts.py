@@ -38,7 +38,16 @@ Parts = list[tuple[Part, str]]
 class ArgumentsReader:
     """Splits the arguments of one call. A key that is None is not looked for."""
 
-    __slots__ = ("_current", "_first_lead", "_has_kept", "_kept", "_message_key", "_opening", "_reader", "_thoughts_key")
+    __slots__ = (
+        "_current",
+        "_first_lead",
+        "_has_kept",
+        "_kept",
+        "_message_key",
+        "_opening",
+        "_reader",
+        "_thoughts_key",
+    )
 
     def __init__(self, thoughts_key: str | None, message_key: str | None) -> None:
         self._thoughts_key = thoughts_key
@@ -60,7 +69,7 @@ class ArgumentsReader:
         """Return the part that a fragment wholly belongs to, as it is; None: `feed` must tell."""
         return self._current if self._reader.is_inside_string(fragment) else None
 
-    def feed(self, fragment: str) -> Parts:
+    def feed(self, fragment: str) -> Parts:  # noqa: C901  # a table of events
         """Return the parts in one more fragment."""
         out: Parts = []
         kept = self._kept

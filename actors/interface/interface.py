@@ -114,7 +114,7 @@ class Interface:
 
     # --- deltas -----------------------------------------------------------------------------------
 
-    def feed(self, deltas: Sequence[Delta]) -> list[Emission]:
+    def feed(self, deltas: Sequence[Delta]) -> list[Emission]:  # noqa: C901, PLR0912  # a table, commonest first
         """Return the emissions of one chunk's deltas. Raises nothing."""
         out: Out = []
         for delta in deltas:

@@ -81,6 +81,7 @@ _SCALAR_STARTS = frozenset("-0123456789tfnNI")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HIGH_SURROGATES = ("\ud800", "\udbff")
 
+
 def replace_surrogates(text: str) -> str:
     """Put U+FFFD in place of each half of a surrogate pair, which no UTF-8 can hold."""
     return _SURROGATE.sub("\ufffd", text)
@@ -180,8 +181,8 @@ class JsonReader:
                     scalar = "".join(self._scalar)
                     if not _SCALAR.fullmatch(scalar):
                         # The characters were good ones; what they spell is not.
-                        top = len(stack) == 1
-                        self._fail((scalar if top else fragment[mark:stop]) + fragment[stop:], out)
+                        is_top = len(stack) == 1
+                        self._fail((scalar if is_top else fragment[mark:stop]) + fragment[stop:], out)
                         return out
                     self._scalar = []
                     self._state = _State.AFTER_VALUE

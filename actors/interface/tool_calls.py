@@ -191,28 +191,27 @@ class ToolCall:
         return True
 
     def _read(self, fragment: str, out: Out) -> None:
-        if self._state is _State.NAMING:
-            self._kept.append(fragment)
-            self._held_chars += len(fragment)
-            if self.name is None:
-                # A name that comes behind the first arguments: wait for it.
-                if self._held_chars > self._choice.held_chars_max:
-                    self.end(out)
-                return
-            self._begin()
-            fragment = "".join(self._kept)
-            self._kept = [] if self._reader is None else [fragment]
-        elif self._state is _State.CLOSED:
-            self._late(fragment, out)
+        if self._state is _State.CLOSED:
+            self._choice.warn("arguments_after_end")
+            if self.head is not None and not self._is_assistant:
+                out.append(Emission(self.head, fragment))
             return
-        elif not self._has_shown:
-            if self._reader is not None:
-                self._kept.append(fragment)
+        if not self._has_shown:
             self._held_chars += len(fragment)
-        if self._state is _State.BROKEN:
+            if self._reader is not None or self._state is _State.NAMING:
+                self._kept.append(fragment)
+        if self._state is _State.BROKEN or (self._state is _State.NAMING and self.name is None):
+            # What is no JSON waits for its end; arguments that come ahead of the name wait for that.
             if self._held_chars > self._choice.held_chars_max:
                 self.end(out)
             return
+        if self._state is _State.NAMING:
+            self._begin()
+            fragment = "".join(self._kept)
+            self._kept = [] if self._reader is None else [fragment]
+        self._read_parts(fragment, out)
+
+    def _read_parts(self, fragment: str, out: Out) -> None:
         if self._reader is None:
             self._held.append((Part.ARGUMENTS, fragment))
             self._release(out)
@@ -346,12 +345,6 @@ class ToolCall:
         if self.head is not None:
             out.append(Emission(self.head, text))
 
-    def _late(self, fragment: str, out: Out) -> None:
-        """Pass on what came after the call was declared over."""
-        self._choice.warn("arguments_after_end")
-        if self.head is not None and not self._is_assistant:
-            out.append(Emission(self.head, fragment))
-
     # --- the end ----------------------------------------------------------------------------------
 
     def end(self, out: Out) -> None:
@@ -371,10 +364,11 @@ class ToolCall:
             self._end_broken(out)
             return
         if self._reader is not None and not self._reader.is_done:
-            self._end_unfinished(out)
+            self._end_unfinished()
         self._release(out, is_forced=True)
 
-    def _end_unfinished(self, out: Out) -> None:
+    def _end_unfinished(self) -> None:
+        """Pass on the rest of arguments that never closed."""
         if not self._is_broken:
             self._choice.warn("unterminated_arguments")
         rest = self._reader.rest() if self._reader is not None else ""
@@ -506,15 +500,12 @@ def _is_another(call: ToolCall, piece: ToolCallPiece) -> bool:
         return False
     if call.is_closed:
         return True
-    if call.name is None:
-        return piece.id is not None and call.id is not None and _look_alike(piece.id, call.id)
-    if not call.has_arguments:
+    have_ids = piece.id is not None and call.id is not None
+    if call.name is None or not call.has_arguments:
         # Another name for a call without arguments is one more piece of the name, unless its id looks
         # like the id of a call of its own.
-        return piece.id is not None and call.id is not None and _look_alike(piece.id, call.id)
-    if piece.id is not None and call.id is not None:
-        return True
-    if piece.name != call.name:
+        return have_ids and _look_alike(piece.id or "", call.id or "")
+    if have_ids or piece.name != call.name:
         return True
     # The same name again: told again, or called again. Two objects in a row are two calls.
     return call.arguments_tail.rstrip().endswith("}") and (piece.arguments or "").lstrip().startswith("{")

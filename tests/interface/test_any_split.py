@@ -68,7 +68,7 @@ def _delta(chunk: Chunk) -> dict[str, Any]:
 
 def _holder(chunk: Chunk) -> tuple[str, Any] | None:
     """Return which text a chunk holds a piece of, if it holds nothing else."""
-    if chunk.get("usage") or set(chunk.get("choices") and chunk["choices"][0] or ()) - _PLAIN:
+    if chunk.get("usage") or set((chunk.get("choices") and chunk["choices"][0]) or ()) - _PLAIN:
         return None
     choice = chunk["choices"][0].get("index") if chunk.get("choices") else None
     delta = {key: value for key, value in _delta(chunk).items() if value is not None and key != "role"}
@@ -76,7 +76,11 @@ def _holder(chunk: Chunk) -> tuple[str, Any] | None:
         del delta["content"]
     if set(delta) == {"tool_calls"} and len(delta["tool_calls"]) == 1:
         call = delta["tool_calls"][0]
-        return ("arguments", (choice, call.get("index"))) if isinstance(call.get("function", {}).get("arguments"), str) else None
+        return (
+            ("arguments", (choice, call.get("index")))
+            if isinstance(call.get("function", {}).get("arguments"), str)
+            else None
+        )
     for key in ("content", "reasoning_content"):
         if set(delta) == {key} and isinstance(delta[key], str):
             return key, (choice, None)
@@ -125,8 +129,12 @@ def cut_at(place: int) -> Cut:
 
 def at_random(seed: int) -> Cut:
     def cut(text: str) -> list[str]:
-        chance = random.Random(f"{seed}/{text}")  # noqa: S311  # cuts, not secrets
-        places = sorted(chance.sample(range(1, len(text)), min(chance.randint(0, 12), len(text) - 1))) if len(text) > 1 else []
+        chance = random.Random(f"{seed}/{text}")  # cuts, not secrets
+        places = (
+            sorted(chance.sample(range(1, len(text)), min(chance.randint(0, 12), len(text) - 1)))
+            if len(text) > 1
+            else []
+        )
         return [text[start:end] for start, end in zip([0, *places], [*places, len(text)], strict=True)]
 
     return cut
@@ -149,7 +157,9 @@ def test_whole_and_one_character_at_a_time(path: Path) -> None:
 def test_cut_at_every_position(path: Path) -> None:
     trace = load(path)
     expected = run(trace, None)
-    length = max((len("".join(_text_of(c, (_holder(c) or ("",))[0]) for c in r)) for _, r in _runs(trace["chunks"])), default=0)
+    length = max(
+        (len("".join(_text_of(c, (_holder(c) or ("",))[0]) for c in r)) for _, r in _runs(trace["chunks"])), default=0
+    )
     # All texts are cut at the same place; a long one at a row of places that differs from trace to trace.
     step = 1 + length // 250
     for place in range(1 + len(path.stem) % step, length, step):
@@ -190,7 +200,7 @@ def test_cutting_cuts() -> None:
 def test_interleaved_calls_keep_their_own_messages_at_every_cut() -> None:
     arguments = {0: '{"inner_thoughts": "One.", "a": "bcd"}', 1: '{"inner_thoughts": "Two.", "a": "wxyz"}'}
     for seed in range(200):
-        chance = random.Random(seed)  # noqa: S311  # cuts, not secrets
+        chance = random.Random(seed)  # cuts, not secrets
         pieces = {index: at_random(seed + index)(text) for index, text in arguments.items()}
         chunks = [_call_chunk(index, "", id=f"call_{index}", name=name) for index, name in enumerate("fg")]
         while any(pieces.values()):

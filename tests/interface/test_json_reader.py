@@ -28,7 +28,9 @@ layouts = st.sampled_from([(",", ":"), (", ", ": "), (" ,\n ", " :\t"), ("\n,\n"
 def object_texts(draw: st.DrawFn) -> str:
     """Draw an object's JSON text, in any layout, with escapes or without."""
     value = draw(json_objects)
-    text = json.dumps(value, ensure_ascii=draw(st.booleans()), separators=draw(layouts), indent=draw(st.none() | st.just(1)))
+    text = json.dumps(
+        value, ensure_ascii=draw(st.booleans()), separators=draw(layouts), indent=draw(st.none() | st.just(1))
+    )
     return draw(st.sampled_from(["", " ", "\n\t"])) + text + draw(st.sampled_from(["", " ", "\n"]))
 
 
@@ -99,7 +101,7 @@ def test_the_events_do_not_depend_on_the_cuts(text: str) -> None:
         assert normal(read([text[:place], text[place:]])[0]) == normal(whole)
 
 
-@given(st.data(), st.text(alphabet='{}[]",:\\u0123dD8n -+.eEtrufalsNaI\n\t\'x', max_size=40))
+@given(st.data(), st.text(alphabet="{}[]\",:\\u0123dD8n -+.eEtrufalsNaI\n\t'x", max_size=40))
 @settings(max_examples=1500, deadline=None)
 def test_it_accepts_what_json_loads_accepts(data: st.DataObject, text: str) -> None:
     text = "{" + text
@@ -118,11 +120,15 @@ def test_it_accepts_what_json_loads_accepts(data: st.DataObject, text: str) -> N
 @settings(max_examples=300, deadline=None)
 def test_strings_are_decoded_however_they_are_escaped(data: st.DataObject, thoughts: str, message: str) -> None:
     escaped = "".join(
-        char if data.draw(st.booleans()) and char not in '"\\' and char >= " " else json.dumps(char)[1:-1] for char in thoughts
+        char if data.draw(st.booleans()) and char not in '"\\' and char >= " " else json.dumps(char)[1:-1]
+        for char in thoughts
     )
     text = f'{{"inner_thoughts": "{escaped}", "message": {json.dumps(message)}}}'
     events, _ = read(data.draw(cuts_of(text)))
-    assert [(key, shown) for key, _, shown in members_of(events)] == [("inner_thoughts", thoughts), ("message", message)]
+    assert [(key, shown) for key, _, shown in members_of(events)] == [
+        ("inner_thoughts", thoughts),
+        ("message", message),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +158,9 @@ def test_odd_escapes_at_every_cut(written: str, shown: str) -> None:
     assert members_of(events)[0][2] == shown
 
 
-@pytest.mark.parametrize("text", ["", " ", "[1]", "x", "{'a': 1}", '{"a" 1}', '{"a": tru}', '{"a": 1,}', '{"a": 01}', "{,}"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "[1]", "x", "{'a': 1}", '{"a" 1}', '{"a": tru}', '{"a": 1,}', '{"a": 01}', "{,}"]
+)
 def test_what_is_no_object_fails_with_all_its_text(text: str) -> None:
     for fragments in ([text], list(text)):
         events, reader = read(fragments)

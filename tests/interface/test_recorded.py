@@ -102,7 +102,9 @@ def test_recorded_streams_in_the_end(name: str, provider: str) -> None:
     for key in ("text", "reasoning", "hidden_reasoning", "finish", "error"):
         assert got[key] == wanted[key], key
     calls = [(call["name"], as_value(call["arguments"])) for call in got["tool_calls"]]
-    assert calls == FULLER_CALLS.get(name, [(call["name"], as_value(call["arguments"])) for call in wanted["tool_calls"]])
+    assert calls == FULLER_CALLS.get(
+        name, [(call["name"], as_value(call["arguments"])) for call in wanted["tool_calls"]]
+    )
     if wanted["usage"] is None:
         assert not got["reported"]
     else:
@@ -134,7 +136,11 @@ def test_recorded_streams_end_in_one_terminal_of_a_known_reason(name: str) -> No
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_what_the_provider_ran_itself_is_marked(name: str) -> None:
     messages, _ = translated(name)
-    calls = {m["tool_call"].get("tool_call_id") for m in messages if m["message_type"] == "tool_call_message" and m.get("provider_executed")}
+    calls = {
+        m["tool_call"].get("tool_call_id")
+        for m in messages
+        if m["message_type"] == "tool_call_message" and m.get("provider_executed")
+    }
     returns = [m for m in messages if m["message_type"] == "tool_return_message"]
     for message in returns:
         assert message["provider_executed"] is True

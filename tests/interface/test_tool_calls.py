@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from actors.deltas import BlockBoundary, Delta, Reasoning, ReasoningSignature, Text, ToolCallEnd, ToolCallPiece, ToolReturn
+from actors.deltas import (
+    BlockBoundary,
+    Delta,
+    Reasoning,
+    ReasoningSignature,
+    Text,
+    ToolCallEnd,
+    ToolCallPiece,
+    ToolReturn,
+)
 from actors.interface import Interface
 from actors.messages import Emission
 from actors.settings import StreamSettings
@@ -32,22 +41,26 @@ def calls(deltas: list[Delta], **settings: Any) -> list[tuple[str | None, str | 
     return [(call["name"], call["id"], call["arguments"]) for call in assembled(messages)["calls"]]
 
 
+def args(index: int | None, text: str) -> ToolCallPiece:
+    return Piece(index, None, None, text)
+
+
 @pytest.mark.parametrize(
     ("pieces", "expected"),
     [
         # Whole.
         ([Piece(0, "c1", "f", '{"a":1}')], [("f", "c1", '{"a":1}')]),
         # Names and ids in pieces, also of equal halves, also one character at a time.
-        ([Piece(0, "c1", "se"), Piece(0, None, "arch"), Piece(0, None, None, "{}")], [("search", "c1", "{}")]),
-        ([Piece(0, "c1", "bye"), Piece(0, None, "bye"), Piece(0, None, None, "{}")], [("byebye", "c1", "{}")]),
-        ([Piece(0, "call", "f"), Piece(0, "_1"), Piece(0, None, None, "{}")], [("f", "call_1", "{}")]),
+        ([Piece(0, "c1", "se"), Piece(0, None, "arch"), args(0, "{}")], [("search", "c1", "{}")]),
+        ([Piece(0, "c1", "bye"), Piece(0, None, "bye"), args(0, "{}")], [("byebye", "c1", "{}")]),
+        ([Piece(0, "call", "f"), Piece(0, "_1"), args(0, "{}")], [("f", "call_1", "{}")]),
         ([Piece(0, c, None) for c in "call_1"] + [Piece(0, None, c) for c in "roll"], [("roll", "call_1", "")]),
         # Told again on every piece.
         ([Piece(0, "c1", "f", "{"), Piece(0, "c1", "f", "}"), Piece(0, "c1", "f", " ")], [("f", "c1", "{} ")]),
         ([Piece(0, "c1", "f", "{"), Piece(0, None, "f", "}")], [("f", "c1", "{}")]),
         ([Piece(0, "c1", "f"), Piece(0, "c1", "f"), Piece(0, "c1", "f", "{}")], [("f", "c1", "{}")]),
         # The id, or the name, comes late.
-        ([Piece(0, None, "f", '{"a"'), Piece(0, None, None, ":1"), Piece(0, "c1", None, "}")], [("f", "c1", '{"a":1}')]),
+        ([Piece(0, None, "f", '{"a"'), args(0, ":1"), Piece(0, "c1", None, "}")], [("f", "c1", '{"a":1}')]),
         ([Piece(0, "c1", None, '{"a"'), Piece(0, None, "f", ":1}")], [("f", "c1", '{"a":1}')]),
         # It never comes.
         ([Piece(0, None, "f", "{}")], [("f", None, "{}")]),
@@ -57,7 +70,7 @@ def calls(deltas: list[Delta], **settings: Any) -> list[tuple[str | None, str | 
         # Parallel, one after the other and interleaved.
         ([Piece(0, "c1", "f", "{}"), Piece(1, "c2", "g", "{}")], [("f", "c1", "{}"), ("g", "c2", "{}")]),
         (
-            [Piece(0, "c1", "f"), Piece(1, "c2", "g"), Piece(1, None, None, "[2"), Piece(0, None, None, "[1"), Piece(1, None, None, "]")],
+            [Piece(0, "c1", "f"), Piece(1, "c2", "g"), args(1, "[2"), args(0, "[1"), args(1, "]")],
             [("f", "c1", "[1"), ("g", "c2", "[2]")],
         ),
         # A call without arguments keeps its place.
@@ -65,13 +78,13 @@ def calls(deltas: list[Delta], **settings: Any) -> list[tuple[str | None, str | 
         # The index is used again, or there is none.
         ([Piece(0, "c1", "f", "{}"), Piece(0, "c2", "f", "{}")], [("f", "c1", "{}"), ("f", "c2", "{}")]),
         ([Piece(0, "abcdef", "f"), Piece(0, "uvwxyz", "g")], [("f", "abcdef", ""), ("g", "uvwxyz", "")]),
-        ([Piece(0, None, "f", '{"a":1}'), Piece(0, None, "f", '{"a":2}')], [("f", None, '{"a":1}'), ("f", None, '{"a":2}')]),
+        ([Piece(0, None, "f", "{1}"), Piece(0, None, "f", "{2}")], [("f", None, "{1}"), ("f", None, "{2}")]),
         ([Piece(0, None, "f", "{}"), Piece(0, None, "g", "{}")], [("f", None, "{}"), ("g", None, "{}")]),
-        ([Piece(None, "c1", "f", "{"), Piece(None, None, None, "}")], [("f", "c1", "{}")]),
+        ([Piece(None, "c1", "f", "{"), args(None, "}")], [("f", "c1", "{}")]),
         ([Piece(None, "c1", "f", "{}"), Piece(None, "c2", "g", "{}")], [("f", "c1", "{}"), ("g", "c2", "{}")]),
         ([Piece(None, None, "f", "{}"), Piece(None, None, "g", "{}")], [("f", None, "{}"), ("g", None, "{}")]),
         # By id where index and id disagree; an id that changes with every piece.
-        ([Piece(0, "c1", "f", "{"), Piece(1, "c2", "g", "{"), Piece(1, "c1", None, "}")], [("f", "c1", "{}"), ("g", "c2", "{")]),
+        ([Piece(0, "c", "f", "{"), Piece(1, "d", "g"), Piece(1, "c", None, "}")], [("f", "c", "{}"), ("g", "d", "")]),
         ([Piece(0, "x1", "f", "{"), Piece(0, "x2", None, "}")], [("f", "x1", "{}")]),
         # A call is over, and its index comes again.
         ([Piece(0, "c1", "f"), ToolCallEnd(0, "c1"), Piece(0, None, "g", "{}")], [("f", "c1", ""), ("g", None, "{}")]),
@@ -123,7 +136,13 @@ def test_inner_thoughts_are_taken_out_and_the_rest_stays_as_written(arguments: s
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [("null", ""), ("42", "42"), ("true", "true"), ('["a", {"b": 1}]', '["a", {"b": 1}]'), ('{"a": "x"}', '{"a": "x"}')],
+    [
+        ("null", ""),
+        ("42", "42"),
+        ("true", "true"),
+        ('["a", {"b": 1}]', '["a", {"b": 1}]'),
+        ('{"a": "x"}', '{"a": "x"}'),
+    ],
 )
 def test_values_that_are_no_strings_are_shown_as_their_json_text(value: str, shown: str) -> None:
     result, _ = call_of(f'{{"inner_thoughts": {value}, "a": 1}}', **THOUGHTS)
@@ -175,7 +194,7 @@ def test_a_send_message_without_its_message_is_a_tool_call(arguments: str) -> No
     [
         ("{'inner_thoughts': 'T', 'a': 1,}", ("T", None, '{"a": 1}'), "lenient_arguments"),
         ('{inner_thoughts: "T", a: 1}', ("T", None, '{"a": 1}'), "lenient_arguments"),
-        ("{\"inner_thoughts\": \"T\", 'a': 1}", ("T", None, '{"a": 1}'), "lenient_arguments"),
+        ('{"inner_thoughts": "T", \'a\': 1}', ("T", None, '{"a": 1}'), "lenient_arguments"),
         ('{"a": 1, "b": <oops>}', ("", None, '{"a": 1, "b": <oops>}'), "unreadable_arguments"),
         ("just text", ("", None, "just text"), "unreadable_arguments"),
         ('{"inner_thoughts": "T", "a": 1, "b": <oops>', ("T", None, '{"a": 1, "b": <oops>'), "invalid_arguments"),
@@ -185,7 +204,9 @@ def test_a_send_message_without_its_message_is_a_tool_call(arguments: str) -> No
         ('{"a": "b", "c', ("", None, '{"a": "b", "c'), "unterminated_arguments"),
     ],
 )
-def test_arguments_that_are_no_json_lose_nothing(arguments: str, result: tuple[str, str | None, str], warning: str) -> None:
+def test_arguments_that_are_no_json_lose_nothing(
+    arguments: str, result: tuple[str, str | None, str], warning: str
+) -> None:
     got, interface = call_of(arguments, **THOUGHTS)
     assert (got["reasoning"], got["assistant"], got["calls"][0]["arguments"]) == result
     assert interface.warnings == {warning: 1}
@@ -205,7 +226,9 @@ def test_arguments_that_are_no_json_lose_nothing(arguments: str, result: tuple[s
         ("Hi there", None, "Hi there"),
     ],
 )
-def test_messages_in_broken_arguments_lose_nothing(arguments: str, assistant: str | None, arguments_shown: str | None) -> None:
+def test_messages_in_broken_arguments_lose_nothing(
+    arguments: str, assistant: str | None, arguments_shown: str | None
+) -> None:
     got, interface = call_of(arguments, "send_message", **{**ASSISTANT, "inner_thoughts_in_kwargs": False})
     assert got["assistant"] == assistant
     assert [call["arguments"] for call in got["calls"]] == ([] if arguments_shown is None else [arguments_shown])

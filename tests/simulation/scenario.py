@@ -1,0 +1,224 @@
+"""What happens in one run, all of it drawn from the seed before the run begins."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from actors.settings import StreamSettings
+from router.config import RouterConfig
+
+from .network import Weather
+
+Op = tuple[str, Any]
+"""What a publisher says: ("chunk", payload), ("message", body), ("step_end", None), ("sleep", seconds)."""
+
+
+@dataclass
+class ReaderPlan:
+    process: int
+    starts_s: float
+    pause_s: float = 0.0
+    reopens_every: int = 0
+    moves_to: int | None = None  # goes on in another process, should this one die
+    is_late: bool = False
+
+
+@dataclass
+class RequestPlan:
+    request_id: str
+    settings: StreamSettings
+    ops: list[Op]
+    process: int
+    starts_s: float
+    readers: list[ReaderPlan]
+    successor: int | None = None  # the process that takes over, should this one die
+    cancel_s: float | None = None
+    cancel_after_step: bool = False
+    agent_id: str | None = None
+    when_busy: str = "reject"
+
+    @property
+    def sleeps_s(self) -> float:
+        """How long its publisher sleeps of its own accord."""
+        return sum(value for kind, value in self.ops if kind == "sleep")
+
+
+@dataclass
+class Incident:
+    at_s: float
+    kind: str
+    what: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Scenario:
+    config: RouterConfig
+    weather: Weather
+    calm_at_s: float
+    processes: int
+    requests: list[RequestPlan]
+    incidents: list[Incident] = field(default_factory=list)
+    watches_leaks: bool = False
+
+
+def _chunk(text: str, finish: str | None = None) -> bytes:
+    delta = {"content": text} if text else {}
+    return json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}).encode()
+
+
+def _tool_chunk(index: int, name: str | None, arguments: str) -> bytes:
+    call: dict[str, Any] = {"index": index, "function": {"arguments": arguments}}
+    if name is not None:
+        call["id"] = f"call-{index}-{name}"
+        call["type"] = "function"
+        call["function"]["name"] = name
+    return json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}]}).encode()
+
+
+def _ops(random: Random, *, pace_s: float, piece_max: int) -> list[Op]:
+    ops: list[Op] = []
+    for step in range(random.choice((1, 1, 1, 2))):
+        for number in range(random.randint(1, 14)):
+            size = random.randint(1, piece_max)
+            ops.append(("chunk", _chunk(f"{step}.{number}:" + "x" * size)))
+            if pace_s:
+                ops.append(("sleep", random.uniform(0, 2 * pace_s)))
+        if random.random() < 0.3:
+            ops.append(("chunk", _tool_chunk(0, "look", '{"where": "')))
+            ops.append(("chunk", _tool_chunk(0, None, 'everywhere"}')))
+        if random.random() < 0.15:
+            ops.append(("chunk", b"{not json"))
+        ops.append(("chunk", _chunk("", "stop")))
+        if random.random() < 0.3:
+            body = {"message_type": "tool_return_message", "tool_return": "found", "status": "success"}
+            ops.append(("message", {**body, "tool_call_id": "call-0-look"}))
+        if random.random() < 0.7:
+            ops.append(("step_end", None))
+    return ops
+
+
+def _settings(random: Random) -> tuple[dict[str, Any], int]:
+    """Return the settings of one request and the largest piece it sends."""
+    chosen: dict[str, Any] = {
+        "dialect": random.choice(("chat", "chat", "chat", "letta")),
+        "request_timeout_s": 150.0,
+        "stall_timeout_s": 100.0,
+        "first_message_timeout_s": 120.0,
+        "publisher_grace_s": random.choice((0.5, 3.0, 8.0)),
+        "sealed_ttl_s": random.choice((12.0, 40.0)),
+        "multi_step": random.random() < 0.85,
+    }
+    piece_max = random.choice((3, 20, 20, 400))
+    kind = random.random()
+    if kind < 0.25:
+        chosen["buffer_bytes_max"] = random.choice((400, 1500, 6000))
+        piece_max = random.choice((400, 1500))
+    elif kind < 0.32:
+        chosen |= {"buffer_bytes_max": 1500, "when_full": "drop_oldest"}
+        piece_max = 600
+    elif kind < 0.38:
+        chosen |= {"buffer_bytes_max": 1500, "when_full": "fail"}
+        piece_max = 1500
+    elif kind < 0.44:
+        chosen["retain_bytes_max"] = 600
+        piece_max = 300
+    elif kind < 0.56:
+        timer = random.choice(
+            ("request_timeout_s", "stall_timeout_s", "first_message_timeout_s", "idle_reader_timeout_s")
+        )
+        chosen[timer] = random.choice((0.8, 2.5))
+    return chosen, piece_max
+
+
+INCIDENTS = (
+    ("kill_actor", 6),
+    ("kill_router", 5),
+    ("kill_process", 4),
+    ("kill_node", 2),
+    ("stop_actor", 3),
+    ("stop_router", 2),
+    ("stop_process", 2),
+    ("cut", 3),
+)
+
+
+def draw(seed: int) -> Scenario:
+    """Return the scenario of a seed."""
+    random = Random(f"scenario {seed}")
+    max_actors = random.choice((1, 2, 2, 3))
+    config = RouterConfig.model_validate(
+        {
+            "stream_actors": {
+                "max_actors": max_actors,
+                "warm_actors": random.randint(0, max_actors),
+                "max_streams_per_actor": random.choice((1, 2, 50, 50)),
+                "when_pool_full": random.choice(("wait", "wait", "refuse")),
+                "open_timeout_s": random.choice((4.0, 30.0)),
+                "idle_ttl_s": random.choice((2.0, 300.0)),
+                "recycle_after_requests": random.choice((2, 10_000)),
+            },
+            "limits": {"open_requests_max": random.choice((3, 20_000))},
+            "publisher": {"replay_bytes_max": random.choice((1_000, 1 << 20))},
+        }
+    )
+    rough = random.choice((0.0, 0.0, 0.02, 0.08))
+    weather = Weather(
+        latency_s=random.choice(((0.0005, 0.004), (0.0005, 0.004), (0.001, 0.3))),
+        drop=rough,
+        lose_answer=rough,
+        duplicate=rough,
+        late=rough / 2,
+    )
+    calm_at_s = random.uniform(1.0, 8.0)
+    processes = random.randint(1, 3)
+    count = random.choice((1, 1, 2, 2, 3, 4))
+    requests = [_request(random, number, processes, calm_at_s) for number in range(count)]
+    scenario = Scenario(config, weather, calm_at_s, processes, requests)
+    kinds = [kind for kind, weight in INCIDENTS for _ in range(weight)]
+    for _ in range(random.choice((0, 1, 1, 1, 2, 2, 3))):
+        scenario.incidents.append(
+            Incident(
+                random.uniform(0.0, calm_at_s),
+                random.choice(kinds),
+                random.randrange(1000),
+                random.choice((0.2, 1.0, 5.0, 14.0)),
+            )
+        )
+    scenario.watches_leaks = random.random() < 0.15
+    return scenario
+
+
+def _request(random: Random, number: int, processes: int, calm_at_s: float) -> RequestPlan:
+    settings, piece_max = _settings(random)
+    pace_s = random.choice((0.0, 0.0, 0.01, 0.1, 0.4))
+    ops = _ops(random, pace_s=pace_s, piece_max=piece_max)
+    readers = []
+    for _ in range(random.choice((0, 1, 1, 2))):
+        mine = random.randrange(processes)
+        readers.append(
+            ReaderPlan(
+                mine,
+                random.choice((0.0, 0.0, 1.0, 4.0)),
+                random.choice((0.0, 0.0, 0.0, 0.05, 0.5)),
+                random.choice((0, 0, 0, 1, 3)),
+                random.choice((None, random.randrange(processes))),
+            )
+        )
+    readers.append(ReaderPlan(-1, random.choice((0.0, 1.0, 6.0)), is_late=True))
+    plan = RequestPlan(
+        f"request-{number}", StreamSettings.model_validate(settings), ops, random.randrange(processes),
+        random.choice((0.0, 0.0, 0.5, 2.0)), readers,
+    )
+    if random.random() < 0.5:
+        plan.successor = random.randrange(processes)
+    if random.random() < 0.2:
+        plan.cancel_s = plan.starts_s + random.uniform(0.0, 3.0)
+        plan.cancel_after_step = random.random() < 0.3
+    if random.random() < 0.25:
+        plan.agent_id = "agent"
+        plan.when_busy = random.choice(("reject", "queue", "interrupt"))
+    return plan

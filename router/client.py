@@ -114,7 +114,8 @@ class StreamRouter:
                 handle, is_new = await asyncio.to_thread(_make_or_find, config, shard)
                 is_owner = is_owner and is_new
                 handles.append(handle)
-            await asyncio.wait_for(asyncio.gather(*(handle.hello.remote() for handle in handles)), START_DEADLINE_S)
+            # With the warm pool standing ready, the first request is as quick as any.
+            await asyncio.wait_for(asyncio.gather(*(handle.warm.remote() for handle in handles)), START_DEADLINE_S)
         except (RayError, TimeoutError, StreamRouterError) as error:
             if stops_ray:
                 ray.shutdown()

@@ -6,8 +6,9 @@ their path and the nearest right one. The files in `configs/` show every key wit
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,6 +19,7 @@ from actors.errors import ConfigError
 from actors.settings import StreamSettings, explain
 
 DEFAULT_CONFIG = "local"
+WARM_ACTORS = 4
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
@@ -55,7 +57,11 @@ class StreamActorsConfig(_Section):
     """The pool of stream actors of one router actor, and how requests are put on them."""
 
     max_actors: int = Field(4, ge=1, description="The pool never grows beyond this many actors per router.")
-    warm_actors: int = Field(2, ge=0, description="Started ahead and kept, so that an open need not wait for a start.")
+    warm_actors: int = Field(
+        WARM_ACTORS,
+        ge=0,
+        description="Started ahead and kept, so that an open need not wait for a start. Left out: 4, or max_actors.",
+    )
     max_streams_per_actor: int = Field(512, ge=1, description="1: strict isolation, one actor a request.")
     when_pool_full: Literal["wait", "refuse"] = Field(
         "wait", description="wait: an open waits up to open_timeout_s for a place. refuse: PoolFull at once."
@@ -71,6 +77,13 @@ class StreamActorsConfig(_Section):
     memory_bytes: int | None = Field(None, gt=0, description="Memory that Ray reserves for each stream actor.")
     resources: dict[str, float] = Field(default_factory=dict, description="Custom resources of each stream actor.")
     spread: bool = Field(default=False, description="Spread the actors over the nodes of the cluster.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _warm_follows_max(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "warm_actors" not in data and isinstance(data.get("max_actors"), int):
+            return {**data, "warm_actors": min(WARM_ACTORS, data["max_actors"])}
+        return data
 
     @model_validator(mode="after")
     def _warm_within_max(self) -> Self:
@@ -210,6 +223,23 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: expected keys and values at the top, got {type(data).__name__}")
     return data
+
+
+def with_changes(data: dict[str, Any], changes: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return a configuration's plain values with changes by dotted key (`ray.address`). Raises ConfigError."""
+    changed = copy.deepcopy(data)
+    for path, value in changes.items():
+        *parents, key = path.split(".")
+        place = changed
+        for parent in parents:
+            below = place.get(parent)
+            if below is None:
+                below = place[parent] = {}
+            if not isinstance(below, dict):
+                raise ConfigError(f"{source}: {path}: {parent!r} holds {below!r}, not keys and values")
+            place = below
+        place[key] = value
+    return changed
 
 
 def find_config(path: str | Path) -> Path:

@@ -47,12 +47,14 @@ RECOVERY_DEADLINE_S = 3.0
 class _Actor:
     """A stream actor as its router's shell sees it: handle, lane, when it was last heard."""
 
-    __slots__ = ("handle", "heard_at", "is_started", "lane", "queues", "waits_since")
+    __slots__ = ("handle", "heard_at", "is_started", "lane", "queues", "settled", "waits_since")
 
     def __init__(self, handle: Any, now: float) -> None:
         self.handle = handle
         self.heard_at = now
         self.is_started = False
+        # Set when it has started, or has failed to.
+        self.settled = asyncio.Event()
         self.lane: Lane[str, Envelope] = Lane()
         self.queues: dict[str, Fifo[Envelope]] = {}
         self.waits_since: float | None = None
@@ -117,6 +119,11 @@ class RouterActor:
             "pid": os.getpid(),
             "node_id": ray.get_runtime_context().get_node_id(),
         }
+
+    async def warm(self) -> None:
+        """Return when the actors that should stand ready do so (or have failed to start)."""
+        await self._ready()
+        await asyncio.gather(*(actor.settled.wait() for actor in self._actors.values()))
 
     async def open(self, frame: bytes) -> bytes:
         """Open requests: (client_id, seen, registrations) to (errors, news)."""
@@ -337,6 +344,7 @@ class RouterActor:
         now = time.monotonic()
         actor = self._actors[actor_id] = _Actor(handle, now)
         actor.is_started = True
+        actor.settled.set()
         self._observer.actor_adopted(actor_id)
         self._registry.adopt(actor_id, wire.unpack_list(inventory), now)
         self._registry.actor_started(actor_id, who["pid"], who["node_id"], now)
@@ -400,10 +408,12 @@ class RouterActor:
         except (RayError, TimeoutError) as error:
             log.error("stream actor %s did not start: %s", actor_id, str(error).splitlines()[0][:200])  # noqa: TRY400
             self._gone(actor_id, actor)
+            actor.settled.set()
             return
         now = time.monotonic()
         actor.heard_at = now
         actor.is_started = True
+        actor.settled.set()
         self._registry.actor_started(actor_id, who["pid"], who["node_id"], now)
         self._after_event()
         self._pump(actor_id)

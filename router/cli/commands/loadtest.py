@@ -1,0 +1,132 @@
+"""`stream-router loadtest`: load, faults, figures, a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PANEL = "Load"
+
+
+def command(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A workload in YAML, or a packaged one by name.")],
+    chaos: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND:N,...",
+            help="Faults: kill-stream-actor:2,kill-router:1,kill-node:1,stop-actor:1,rpc-failures:0.05; 'none': none.",
+        ),
+    ] = None,
+    streams: Annotated[int | None, typer.Option(min=1, help="So many streams, whatever the workload says.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all random choices.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="All figures, and the series.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="The series, a row a second.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="The report, one file.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One key of the workload, dotted (arrival.rate_per_s=50); repeatable."),
+    ] = None,
+) -> int:
+    """Put a router, a provider or an agent fleet under load, and count what is lost, doubled, reordered or wrong.
+
+    Each reader's order, text, reasoning and tool calls are checked against an independent reading of the recording.
+
+    Exit status: 0 all thresholds of the workload met, 3 one breached, 2 it could not be run, 130 interrupted (the
+    results so far are written).
+    """
+    import asyncio
+
+    from rich.console import Console
+
+    from router.cli import exit_codes
+    from router.loadtest import report, results
+    from router.loadtest.runner import run_loadtest
+    from router.loadtest.view import make_view
+
+    workload = _workload(config, chaos=chaos, streams=streams, seed=seed, sets=set_ or [])
+    if html_file is not None:
+        report.need_plotly()
+    for file in (json_file, csv_file, html_file):
+        if file is not None:
+            # What cannot be written should be said before the run, not after it.
+            file.touch()
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    with make_view(console) as view:
+        found = asyncio.run(run_loadtest(workload, view))
+    for file, make in ((json_file, results.to_json), (csv_file, results.to_csv), (html_file, report.to_html)):
+        if file is not None:
+            results.write_whole(file, make(found))
+    _summarise(console, found)
+    for file in (json_file, csv_file, html_file):
+        if file is not None:
+            console.print(f"written: {file}", style="dim", highlight=False)
+    if found["interrupted"]:
+        return exit_codes.INTERRUPTED
+    return exit_codes.OK if found["met"] else exit_codes.THRESHOLD
+
+
+def _workload(config: str, *, chaos: str | None, streams: int | None, seed: int | None, sets: list[str]) -> Any:
+    from router.cli.options import parse_sets
+    from router.loadtest.workload import Workload
+
+    changes: dict[str, Any] = dict(parse_sets(sets))
+    if chaos is not None:
+        changes["chaos.faults"] = {} if chaos == "none" else chaos
+    if streams is not None:
+        changes["streams"] = streams
+    if seed is not None:
+        changes["seed"] = seed
+    return Workload.load(config, changes)
+
+
+def _summarise(console: Console, found: dict[str, Any]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from router.loadtest.metrics import COUNTS, TIMES
+
+    def shown(value: float | None) -> str:
+        if value is None:
+            return "-"
+        return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"
+
+    times = Table(header_style="bold", border_style="dim", pad_edge=False, title_justify="left")
+    times.add_column("ms", no_wrap=True)
+    parts = ("p50", "p90", "p99", "p99_9", "max", "count")
+    for part in parts:
+        times.add_column(part.replace("_", "."), justify="right", no_wrap=True)
+    for name, title in TIMES.items():
+        if found[name]["count"]:
+            times.add_row(title, *(shown(found[name][part]) for part in parts))
+    console.print(times)
+    console.print(
+        f"{found['streams']:,} streams, at most {found['streams_open_max']:,} at once, through {found['actors']} stream "
+        f"actors in {found['wall_s']:.0f} s; {found['chunks']:,} chunks in ({found['chunks_per_s']:,.0f}/s), "
+        f"{found['messages']:,} messages out ({found['messages_per_s']:,.0f}/s); {found['credit_waits']:,} waits for credit",
+        highlight=False,
+    )
+    for fault in found["faults"]:
+        console.print(f"{fault['at_s']:6.1f} s  {fault['kind']}  {fault['target'] or 'hit nothing'}  {fault['detail']}", style="yellow")
+    for kind, count in found["errors"].items():
+        console.print(f"{count:,} x {escape(kind)}", style="yellow", highlight=False)
+    for text in found["examples"]:
+        console.print(escape(text), style="red", soft_wrap=True, highlight=False)
+    counts = found["counts"]
+    wrong = {name: counts[name] for name in COUNTS if counts[name]}
+    if wrong:
+        console.print("[bold red]" + ", ".join(f"{count:,} {name}" for name, count in wrong.items()) + "[/]", highlight=False)
+    else:
+        console.print(f"[bold green]nothing lost, duplicated, reordered or unverified in {found['readings']:,} readings[/]")
+    for limit in found["thresholds"]:
+        bounds = " and ".join(
+            f"{word} {limit[key]:g}" for key, word in (("min", "at least"), ("max", "at most")) if limit[key] is not None
+        )
+        mark = "[green]met[/]     " if limit["met"] else "[bold red]breached[/]"
+        console.print(f"{mark}  {limit['name']}: {shown(limit['value'])} ({bounds})", highlight=False)

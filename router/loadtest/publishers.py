@@ -1,0 +1,303 @@
+"""Publishing load generators: each a Ray actor that asks, or plays, its share of the streams and publishes them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from actors.errors import RouterUnavailable, StreamRouterError
+from actors.recordings import read_recording
+from actors.settings import StreamSettings
+from actors.translator import Translator
+from router.client import StreamRouter
+from router.loadtest.arrivals import planned_starts
+from router.loadtest.measurements import Measurements
+from router.loadtest.notes import END, HANDED, START, Notes, StreamEnd
+from router.loadtest.plan import Planner, StreamPlan
+from router.loadtest.playback import play
+from router.loadtest.verify import as_body, expected
+from router.loadtest.workload import Workload
+from router.provider.recordings import Recording
+from router.provider.script import SCRIPT_HEADER
+from router.publisher import Publisher
+from router.runs.bodies import build_body, model_of
+from router.runs.requests import Request
+from router.runs.source import kind_of
+from router.sources.http import HttpProviderError, HttpSource, HttpTimeouts, route
+
+HANDED_EVERY_S = 0.25
+
+
+@dataclass
+class Setup:
+    """What every load generator is told at its start; all else follows from it."""
+
+    workload: Workload
+    recordings: Sequence[Recording]
+    requests: Sequence[Request]
+    run_id: str
+    router_name: str
+    namespace: str
+
+    def request_id(self, number: int) -> str:
+        """Return the request ID of a stream."""
+        return f"{self.run_id}-{number:06d}"
+
+
+@dataclass
+class _Live:
+    """A stream under way. `told`: how many of `handed_at` its readers' processes know."""
+
+    plan: StreamPlan
+    notes: list[Notes]
+    asked_at: float
+    handed_at: list[float] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
+    told: int = 0
+
+    def tell(self) -> None:
+        """Tell the readers' processes which chunks were handed over since the last time."""
+        if self.told < len(self.handed_at):
+            for notes in self.notes:
+                notes.put(HANDED, self.plan.number, self.told, self.handed_at[self.told :])
+            self.told = len(self.handed_at)
+
+
+class Publishers:
+    """One publishing process of a load test: every `count`-th stream from `number` on."""
+
+    def __init__(self, setup: Setup, number: int, count: int) -> None:
+        self._setup, self._number, self._count = setup, number, count
+        self._planner = Planner(setup.workload, setup.recordings)
+        self._measured = Measurements()
+        self._open = AsyncExitStack()
+        self._router: StreamRouter | None = None
+        self._sources: list[HttpSource] = []
+        self._notes: list[Notes] = []
+        self._live: dict[int, _Live] = {}
+        self._whole: dict[str, list[bytes]] = {}
+        self._zero = 0.0
+        self._driving: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    # --- called by the runner ---------------------------------------------------------------
+
+    async def pid(self) -> int:
+        """Return this process's number."""
+        return os.getpid()
+
+    async def connect(self, urls: Sequence[str], key: str | None, readers: Sequence[Any]) -> None:
+        """Connect to the router, the providers and the readers' processes; harmless when called again."""
+        if self._router is not None:
+            return
+        setup = self._setup
+        entrance = StreamRouter.connect(setup.router_name, namespace=setup.namespace)
+        router = await self._open.enter_async_context(entrance)
+        endpoint = setup.workload.target.endpoint
+        headers = endpoint.auth_headers(key) if endpoint is not None else {}
+        timeouts = endpoint.timeouts.for_source() if endpoint is not None else HttpTimeouts()
+        for url in urls:
+            source = HttpSource(url, headers=headers, timeouts=timeouts)
+            self._sources.append(await self._open.enter_async_context(source))
+        self._notes = [Notes(self._number, handle) for handle in readers]
+        self._router = router
+
+    async def begin(self, zero: float) -> None:
+        """Start the load; `zero` is the run's start, as `time.time()` has it."""
+        if self._driving is None:
+            self._zero = zero
+            self._driving = asyncio.create_task(self._drive())
+            self._telling = asyncio.create_task(self._keep_telling())
+
+    async def progress(self) -> dict[str, Any]:
+        """Return all that was counted so far, and whether that is all there will be."""
+        failure = None
+        if self._driving is not None and self._driving.done() and not self._driving.cancelled():
+            error = self._driving.exception()
+            failure = None if error is None else f"{type(error).__name__}: {error}"
+        return {
+            "measurements": self._measured.dump(),
+            "open": len(self._live),
+            "done": self._driving is not None and self._driving.done(),
+            "failure": failure,
+        }
+
+    async def stop(self) -> None:
+        """Start nothing more and break off what is under way: each stream ends as cancelled."""
+        self._stopping = True
+        tasks = [task for task in (self._driving, *self._tasks) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for notes in self._notes:
+            await notes.flush()
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        if self._telling is not None:
+            self._telling.cancel()
+        await self._open.aclose()
+
+    # --- when what starts -------------------------------------------------------------------
+
+    async def _drive(self) -> None:
+        workload = self._setup.workload
+        starts = planned_starts(workload)
+        if starts is None:
+            share, rest = divmod(workload.arrival.concurrency, self._count)
+            numbers = itertools.count(self._number, self._count)
+            workers = [self._worker(numbers) for _ in range(share + (self._number < rest))]
+            await asyncio.gather(*workers)
+        else:
+            for number in range(self._number, len(starts), self._count):
+                await asyncio.sleep(max(0.0, self._zero + starts[number] - time.time()))
+                self._measured.time("arrival_lag_ms", self._now(), time.time() - self._zero - starts[number])
+                task = asyncio.create_task(self._stream(number))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+        for notes in self._notes:
+            await notes.flush()
+
+    async def _worker(self, numbers: Any) -> None:
+        """Keep one stream open, one after the other."""
+        workload = self._setup.workload
+        for number in numbers:
+            is_over = workload.duration_s is not None and self._now() >= workload.duration_s
+            if is_over or (workload.streams is not None and number >= workload.streams):
+                return
+            await self._stream(number)
+
+    def _now(self) -> float:
+        return time.time() - self._zero
+
+    async def _keep_telling(self) -> None:
+        while True:
+            await asyncio.sleep(HANDED_EVERY_S)
+            for live in self._live.values():
+                live.tell()
+
+    # --- one stream -------------------------------------------------------------------------
+
+    async def _stream(self, number: int) -> None:
+        if self._router is None:
+            raise RouterUnavailable("this generator is not connected yet; call connect() first")
+        plan = self._planner.stream(number)
+        chosen = {(number + reader) % len(self._notes) for reader in range(len(plan.readers))}
+        live = self._live[number] = _Live(plan, [self._notes[index] for index in sorted(chosen)], time.time())
+        for notes in live.notes:
+            notes.put(START, number, live.asked_at)
+        measured = self._measured
+        measured.count("streams", self._now())
+        end = StreamEnd(None)
+        stream = self._router.publish(self._setup.request_id(number), self._planner.settings(plan))
+        try:
+            async with stream:
+                await self._publish(stream, live)
+        except HttpProviderError as error:
+            end.provider_failed = True
+            measured.error(f"provider: {kind_of(error)}")
+            measured.count("provider_errors", self._now())
+        except StreamRouterError as error:
+            measured.error(f"router: {error.code}")
+            measured.count("failed", self._now())
+            measured.example(f"{stream.request_id}: {error} [{error.code}]")
+        except asyncio.CancelledError:
+            end.interrupted = True
+            if not self._stopping:
+                raise
+        finally:
+            end.stop_reason = stream.stop_reason or ("cancelled" if end.interrupted else None)
+            self._conclude(live, end)
+
+    async def _publish(self, stream: Publisher, live: _Live) -> None:
+        measured = self._measured
+        async for payload in self._source(live.plan):
+            now = time.time()
+            at_s = now - self._zero
+            if not live.handed_at:
+                measured.time("provider_first_event_ms", at_s, now - live.asked_at)
+            live.handed_at.append(now)
+            live.payloads.append(payload)
+            if stream.has_credit:
+                await stream.chunk(payload)
+            else:
+                await stream.chunk(payload)
+                measured.count("credit_waits", at_s)
+                measured.time("credit_wait_ms", at_s, time.time() - now)
+            measured.count("chunks", at_s)
+            measured.counts["bytes"] += len(payload)
+
+    def _source(self, plan: StreamPlan) -> AsyncIterator[bytes]:
+        """Return the stream's payloads as they come."""
+        workload, number = self._setup.workload, plan.number
+        if plan.recording is None:
+            endpoint = workload.target.endpoint
+            if endpoint is None:
+                raise RouterUnavailable("a stream without a recording needs target.endpoint")
+            request = self._setup.requests[number % len(self._setup.requests)]
+            body = build_body(endpoint.api, request, endpoint.model)
+            return self._sources[0].stream(endpoint.path(model_of(request, endpoint.model)), body)
+        if workload.target.kind == "memory":
+            return play(plan.recording, plan.script, str(number))
+        recording = plan.recording
+        body = {"model": recording.name, "stream": True, "messages": [{"role": "user", "content": "Go on."}]}
+        headers = {SCRIPT_HEADER: urlencode(plan.script), "x-script-key": str(number)}
+        source = self._sources[number % len(self._sources)]
+        return source.stream(route(recording.api, recording.name), body, headers=headers)
+
+    def _conclude(self, live: _Live, end: StreamEnd) -> None:
+        """Tell the readers' processes how the stream ended, and what was right where the recording does not say it."""
+        plan, measured = live.plan, self._measured
+        settings = self._planner.settings(plan)
+        api = plan.recording.api if plan.recording is not None else self._api()
+        is_whole = not end.provider_failed and plan.recording is not None and self._is_whole(plan.recording, live.payloads)
+        if not is_whole and end.stop_reason is not None and not end.interrupted:
+            # The provider broke off (or is a real one): right is what it did send.
+            end.right = expected(as_body(live.payloads), api, settings)
+            if plan.recording is None:
+                end.chunk_of = _completing(live.payloads, settings)
+            else:
+                end.provider_failed = True
+        live.tell()
+        for notes in live.notes:
+            notes.put(END, plan.number, end)
+        del self._live[plan.number]
+        now_s = self._now()
+        measured.count("ended", now_s)
+        measured.ends[end.stop_reason or "not opened"] += 1
+        if measured.streams.wants(plan.number):
+            first_s = live.handed_at[0] - self._zero if live.handed_at else None
+            label = plan.recording.name if plan.recording is not None else api
+            times = [None if time_s is None else round(time_s, 3) for time_s in (live.asked_at - self._zero, first_s, now_s)]
+            measured.streams.put(plan.number, [label, *times, end.stop_reason])
+
+    def _api(self) -> str:
+        endpoint = self._setup.workload.target.endpoint
+        return endpoint.api if endpoint is not None else "openai-chat"
+
+    def _is_whole(self, recording: Recording, payloads: list[bytes]) -> bool:
+        """Whether the provider has sent all of a recording; its end marker may be missing."""
+        if recording.name not in self._whole:
+            self._whole[recording.name] = _without_marker(read_recording(recording.body))
+        return _without_marker(payloads) == self._whole[recording.name]
+
+
+def _without_marker(payloads: Sequence[bytes]) -> list[bytes]:
+    return [payload for payload in payloads if payload != b"[DONE]" and b'"message_stop"' not in payload]
+
+
+def _completing(payloads: Sequence[bytes], settings: StreamSettings) -> list[int]:
+    """Return for each message, from the first on, the index of the chunk that completes it."""
+    translator = Translator(settings, run_id="loadtest")
+    return [index for index, payload in enumerate(payloads) for _ in translator.chunk(payload)]

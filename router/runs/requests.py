@@ -1,0 +1,108 @@
+"""The request file: JSONL, each line one request. Pure.
+
+    {"prompt": "Hello"}
+    {"id": "r-2", "messages": [{"role": "user", "content": "Hello"}], "model": "m", "max_tokens": 100}
+
+All lines are checked before anything starts, and all bad ones are named with their numbers. A request
+without an `id` is named for its place: `line-1`, `line-2`, ...
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from actors.errors import ConfigError, SettingsError
+from actors.settings import StreamSettings, explain
+
+SHOWN_MAX = 20
+ID_BYTES_MAX = 256
+
+
+class Request(BaseModel):
+    """One request, in words common to all APIs; `body` is added to what is sent as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str | None = Field(None, min_length=1)
+    prompt: str | None = None
+    messages: tuple[dict[str, Any], ...] | None = Field(None, min_length=1, description="As in OpenAI's chat API.")
+    system: str | None = None
+    model: str | None = Field(None, min_length=1)
+    tools: tuple[dict[str, Any], ...] = Field((), description="As in OpenAI's chat API.")
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0)
+    body: dict[str, Any] = Field(default_factory=dict, description="Keys to send as they are; null takes a key out.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="StreamSettings of this request.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.prompt is None and self.messages is None and not self.body:
+            raise ValueError("expected prompt, messages or body: there is nothing to ask")
+        if self.prompt is not None and self.messages is not None:
+            raise ValueError("prompt and messages are both given; put the prompt into the messages")
+        for number, message in enumerate(self.messages or ()):
+            if not isinstance(message.get("role"), str):
+                raise ValueError(f"messages.{number}: expected a role, got {str(message)[:60]!r}")
+        for number, tool in enumerate(self.tools):
+            if not isinstance(tool.get("function"), dict) or not isinstance(tool["function"].get("name"), str):
+                raise ValueError(f'tools.{number}: expected {{"type": "function", "function": {{"name": ...}}}}')
+        if self.id is not None and (len(self.id.encode("utf-8", "replace")) > ID_BYTES_MAX or not self.id.isprintable()):
+            raise ValueError(f"id: expected printable text of at most {ID_BYTES_MAX} bytes")
+        try:
+            StreamSettings.load(self.settings)
+        except SettingsError as error:
+            raise ValueError(f"settings: {error}") from None
+        return self
+
+    @property
+    def name(self) -> str:
+        """The request's ID; every parsed request has one."""
+        return self.id or ""
+
+    @property
+    def turns(self) -> list[dict[str, Any]]:
+        """The conversation as OpenAI chat messages, the system's words not among them unless they stand there."""
+        if self.messages is not None:
+            return [dict(message) for message in self.messages]
+        return [{"role": "user", "content": self.prompt}] if self.prompt is not None else []
+
+
+def parse_requests(text: str, source: str) -> list[Request]:
+    """Return the requests of a JSONL text. Raises ConfigError with the number of every bad line."""
+    requests: list[Request] = []
+    problems: list[str] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        problem, request = _parse_line(line, number)
+        if request is not None and request.name in seen:
+            problem = f"id {request.name!r} was given to line {seen[request.name]} already"
+        if problem is not None or request is None:
+            problems.append(f"line {number}: {problem}")
+            continue
+        seen[request.name] = number
+        requests.append(request)
+    if problems:
+        more = f"; and {len(problems) - SHOWN_MAX} more" if len(problems) > SHOWN_MAX else ""
+        raise ConfigError(f"{source}: {len(problems)} bad line{'s' * (len(problems) > 1)}: {'; '.join(problems[:SHOWN_MAX])}{more}")
+    if not requests:
+        raise ConfigError(f'{source}: no request in it; one line is one request, as in {{"prompt": "Hello"}}')
+    return requests
+
+
+def _parse_line(line: str, number: int) -> tuple[str | None, Request | None]:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return f"not JSON: {error}", None
+    if not isinstance(data, dict):
+        return f"expected an object, got {type(data).__name__}", None
+    try:
+        request = Request.model_validate(data)
+    except ValidationError as error:
+        return explain(error, Request), None
+    return None, request if request.id is not None else request.model_copy(update={"id": f"line-{number}"})

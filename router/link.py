@@ -30,6 +30,10 @@ ROUTER_DEADLINE_S = 60.0
 CALL_DEADLINE_S = 10.0
 BACKOFF_S = 0.05
 BACKOFF_S_MAX = 1.0
+# A watch whose answer does not come so long after it should have is lost; the router must hear of us before
+# it takes us for gone.
+WATCH_SLACK_S = 1.5
+LOSSES_DELAY_S = 1.0
 
 
 class StateListener(Protocol):
@@ -56,7 +60,9 @@ class Link:
         self._handle = handle
         self._name = name
         self._incarnation: str | None = None
+        self._past_incarnations: set[str] = set()
         self._seen = 0
+        self._as_of: dict[tuple[str, str], int] = {}
         self._feed: Lane[str, tuple[int, int, int, bytes]] = Lane()
         self._listeners: dict[tuple[str, str], dict[StateListener, None]] = {}
         self._opens: list[tuple[list[Any], asyncio.Future[None]]] = []
@@ -151,23 +157,33 @@ class Link:
         listeners.pop(listener, None)
         if not listeners:
             del self._listeners[key]
+            self._as_of.pop(key, None)
             if key[0] == READER:
                 self._losses.append(key[1])
+                if len(self._losses) == 1 and not self._closed:
+                    # They ride with the next question, but that may be far off.
+                    asyncio.get_running_loop().call_later(LOSSES_DELAY_S, self._ask_soon)
 
     def ask_where(self, request_id: str) -> None:
         """Ask where a request is; the answer comes as a state."""
         self._locates.append(request_id)
-        if not self._locating:
+        self._ask_soon()
+
+    def _ask_soon(self) -> None:
+        if (self._locates or self._losses) and not self._locating and not self._closed:
             self._locating = True
             self.spawn(self._pump_locates())
 
     async def _pump_locates(self) -> None:
         try:
-            while self._locates:
+            while self._locates or self._losses:
                 asked, self._locates = self._locates[:1024], self._locates[1024:]
-                losses, self._losses = self._losses, []
+                losses = [request_id for request_id in self._losses if (READER, request_id) not in self._listeners]
+                self._losses = []
                 frame = wire.pack([self.client_id, asked, losses])
-                self._take_states(wire.unpack_list(await self._call("locate", frame)))
+                incarnation, version, states = wire.unpack_list(await self._call("locate", frame), 3)
+                if self._is_current(incarnation):
+                    self._take_states(states, version)
         except StreamRouterError:
             return  # every listener has been told
         finally:
@@ -203,27 +219,41 @@ class Link:
             wait_s = WATCH_WAIT_S_MAX * random.uniform(0.7, 1.0)  # jitter, not a secret
             frame = wire.pack([self.client_id, self._seen, wait_s])
             try:
-                answer = await self._call("watch", frame, WATCH_WAIT_S_MAX + CALL_DEADLINE_S)
+                answer = await self._call("watch", frame, wait_s + WATCH_SLACK_S)
             except StreamRouterError:
                 return  # every listener has been told
             self._take_news(wire.unpack_list(answer, 3))
 
     def _take_news(self, news: list[Any]) -> None:
         incarnation, version, states = news
-        if incarnation != self._incarnation:
-            was, self._incarnation = self._incarnation, incarnation
-            self._seen = 0
-            if was is not None:
-                log.warning("router %s has restarted; registering %d requests again", self._name, len(self._listeners))
-                self._register_again()
-        # Answers may overtake each other; states are levels, so an old one is harmless, but the
-        # version must not go back.
-        self._seen = max(self._seen, version)
-        self._take_states(states)
+        if self._is_current(incarnation):
+            # Answers may overtake each other; the version must not go back.
+            self._seen = max(self._seen, version)
+            self._take_states(states, version)
 
-    def _take_states(self, states: list[Any]) -> None:
+    def _is_current(self, incarnation: str) -> bool:
+        """Whether an answer is of the router as it is now; a new incarnation is told again what it should know."""
+        if incarnation == self._incarnation:
+            return True
+        if incarnation in self._past_incarnations:
+            return False  # overtaken by an answer of a later one
+        was, self._incarnation = self._incarnation, incarnation
+        self._seen = 0
+        self._as_of.clear()
+        if was is not None:
+            self._past_incarnations.add(was)
+            log.warning("router %s has restarted; registering %d requests again", self._name, len(self._listeners))
+            self._register_again()
+        return True
+
+    def _take_states(self, states: list[Any], version: int) -> None:
         for state in states:
-            for listener in list(self._listeners.get((state[0], state[1]), ())):
+            key = (state[0], state[1])
+            listeners = self._listeners.get(key)
+            if listeners is None or self._as_of.get(key, 0) > version:
+                continue  # nobody's, or overtaken by a newer one
+            self._as_of[key] = version
+            for listener in list(listeners):
                 listener.on_state(state)
 
     def _register_again(self) -> None:

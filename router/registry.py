@@ -57,7 +57,7 @@ WAITING, OPEN, SEALED = "waiting", "open", "sealed"
 
 # A client whose watch does not come back so long after it may have ended is gone.
 WATCH_WAIT_S_MAX = 4.0
-CLIENT_TIMEOUT_S = WATCH_WAIT_S_MAX + 4.0
+CLIENT_TIMEOUT_S = WATCH_WAIT_S_MAX + 8.0
 # Clients that only ever said one thing are forgotten after so long.
 CLIENT_FORGET_S = 600.0
 
@@ -713,12 +713,13 @@ class Registry:
 
     # --- readers ----------------------------------------------------------------------------
 
-    def locate(self, client_id: str, request_ids: Sequence[str], now: float) -> list[tuple[Any, ...]]:
+    def locate(self, client_id: str, request_ids: Sequence[str], now: float) -> list[Any]:
         """Say where requests are, and keep the client told from now on; see `news` for the form."""
-        self.client(client_id, now)
+        client = self.client(client_id, now)
         for request_id in request_ids:
             self._interests.setdefault(request_id, {})[client_id] = None
-        return [self._state(client_id, (READER, request_id)) for request_id in request_ids]
+        states = [self._state(client_id, (READER, request_id)) for request_id in request_ids]
+        return [client.incarnation, client.version, states]
 
     def lose_interest(self, client_id: str, request_ids: Sequence[str]) -> None:
         """Tell the client no more about these requests."""
@@ -811,9 +812,9 @@ class Registry:
             return
         if client.watching:
             client.last_seen = now
-        silent_s = now - client.last_seen
-        if silent_s < CLIENT_TIMEOUT_S:
-            self._timer(client.last_seen + CLIENT_TIMEOUT_S, "client", client_id)
+        gone_at = client.last_seen + CLIENT_TIMEOUT_S
+        if gone_at > now:  # this very sum: a difference, rounded, could set the same timer for ever
+            self._timer(gone_at, "client", client_id)
             return
         self._tell_claims(self._agents.release_all(client_id))
         for request_id in sorted(client.publishes):
@@ -821,7 +822,7 @@ class Registry:
             if entry is not None and entry.is_live and entry.publisher_gone_at is None:
                 entry.publisher_gone_at = now
                 self._timer(now + entry.settings.publisher_grace_s, "grace", request_id)
-        if silent_s >= CLIENT_FORGET_S or not client.publishes:
+        if client.last_seen + CLIENT_FORGET_S <= now or not client.publishes:
             self.lose_interest(client_id, [r for r, clients in self._interests.items() if client_id in clients])
             del self.clients[client_id]
         else:

@@ -182,7 +182,7 @@ class RouterActor:
         return wire.pack(registry.news(client_id, seen, time.monotonic()))
 
     async def locate(self, frame: bytes) -> bytes:
-        """Say where requests are: (client_id, request_ids, no longer of interest) to states."""
+        """Say where requests are: (client_id, request_ids, no longer of interest) to news about these."""
         await self._ready()
         client_id, request_ids, losses = wire.unpack_list(frame, 3)
         self._registry.lose_interest(client_id, losses)

@@ -108,21 +108,25 @@ class StreamRouter:
     @classmethod
     async def _start(cls, config: RouterConfig, *, stops_ray: bool) -> Self:
         handles = []
-        is_owner = True
+        made = []
         try:
             for shard in range(config.routers):
                 handle, is_new = await asyncio.to_thread(_make_or_find, config, shard)
-                is_owner = is_owner and is_new
                 handles.append(handle)
+                if is_new:
+                    made.append(handle)
             # With the warm pool standing ready, the first request is as quick as any.
             await asyncio.wait_for(asyncio.gather(*(handle.warm.remote() for handle in handles)), START_DEADLINE_S)
-        except (RayError, TimeoutError, StreamRouterError) as error:
+        except BaseException as error:
+            # Never half: what was started before the failure goes again.
+            for handle in made:
+                ray.kill(handle)
             if stops_ray:
                 ray.shutdown()
-            if isinstance(error, StreamRouterError):
-                raise
-            raise RouterUnavailable(f"router {config.name!r} did not start: {str(error)[:400]}") from error
-        return cls(config, handles, is_owner=is_owner, stops_ray=stops_ray)
+            if isinstance(error, (RayError, TimeoutError)):
+                raise RouterUnavailable(f"router {config.name!r} did not start: {str(error)[:400]}") from error
+            raise
+        return cls(config, handles, is_owner=len(made) == config.routers, stops_ray=stops_ray)
 
     @classmethod
     async def _connect(cls, name: str, namespace: str, *, stops_ray: bool) -> Self:

@@ -46,6 +46,10 @@ class RayConfig(_Section):
         description="Nice value of a local Ray's workers. Ray's own 15 lets a busy driver starve the actors.",
     )
     log_to_driver: bool = Field(default=False, description="Copy the actors' output to the driver's terminal.")
+    runtime_env: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Ray's own runtime_env of the actors: environment variables, code for nodes that lack this package.",
+    )
 
     @property
     def is_embedded(self) -> bool:

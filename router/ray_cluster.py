@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from actors.errors import RayUnavailable
 from router.config import RayConfig
@@ -31,6 +32,8 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
     if not config.is_embedded:
         _probe(address)
     options: dict[str, Any] = {"namespace": namespace, "log_to_driver": config.log_to_driver}
+    if config.runtime_env:
+        options["runtime_env"] = dict(config.runtime_env)
     if config.is_embedded:
         # Ray's own value, 15, lets a busy driver starve the actors on a small machine.
         os.environ.setdefault("RAY_worker_niceness", str(config.worker_niceness))
@@ -39,7 +42,7 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         ray.init(address=address, configure_logging=False, **options)
-    except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
+    except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError, RayError) as error:
         where = "no Ray could be started" if config.is_embedded else f"no Ray can be reached at {address!r}"
         raise RayUnavailable(
             f"{where}: {str(error).splitlines()[0][:300]}; start one with `ray start --head`, or check ray.address in "

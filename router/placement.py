@@ -61,21 +61,25 @@ class Pool:
         self._made = 0
         self.slots: dict[str, Slot] = {}
 
-    def place(self, request_id: str) -> tuple[Slot | None, bool]:
+    def place(self, request_id: str, *, is_under_way: bool = False) -> tuple[Slot | None, bool]:
         """Choose where a request goes: (slot, True if that slot's actor must now be started).
 
-        (None, False): there is no place.
+        (None, False): there is no place. A request that is under way and has lost its actor rather
+        shares one that answers than wait for one of its own to start.
         """
         candidates = [slot for slot in self.slots.values() if slot.state is not ActorState.RETIRING]
         free = [slot for slot in candidates if slot.load == 0]
+        ready = [slot for slot in candidates if slot.state is ActorState.READY and slot.load < self._max_streams]
         starts = False
-        if free:
+        if is_under_way and ready:
+            chosen = min(ready, key=lambda slot: slot.load)
+        elif free:
             # A ready one first: a starting one is most of a second away.
             chosen = min(free, key=lambda slot: (slot.state is not ActorState.READY, slot.served))
         elif len(self.slots) < self._max_actors:
             chosen, starts = self.add(), True
         else:
-            sharable = [slot for slot in candidates if slot.load < self._max_streams]
+            sharable = ready or [slot for slot in candidates if slot.load < self._max_streams]
             if not sharable:
                 return None, False
             chosen = min(sharable, key=lambda slot: slot.load)

@@ -424,7 +424,7 @@ class Registry:
             )
 
     def _place(self, entry: Entry, now: float) -> bool:
-        slot, starts = self.pool.place(entry.request_id)
+        slot, starts = self.pool.place(entry.request_id, is_under_way=entry.epoch > 0)
         if slot is None:
             return False
         if starts:

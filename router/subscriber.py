@@ -215,7 +215,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         if self._poller is not None and self._poller is not poller:
             self._poller.drop(self)
         self._poller = poller
-        self._arrived.clear()
+        # What has arrived from the old place stays: the same messages have the same numbers in the new.
         poller.add(self, self._cursor.last_seq_id, epoch)
 
     def on_unreachable(self, error: RouterUnavailable) -> None:

@@ -49,6 +49,15 @@ def test_a_ready_actor_is_preferred_to_one_that_is_starting():
     assert starting.load == 0
 
 
+def test_a_request_that_has_lost_its_actor_shares_one_that_answers():
+    p = pool(max_actors=3)
+    busy, _ = p.place("r0")
+    p.started(busy.actor_id, 1, "n", now=0.0)
+    slot, starts = p.place("under way", is_under_way=True)
+    assert (slot, starts) == (busy, False)
+    assert p.place("new")[1], "a new request still gets an actor of its own"
+
+
 def test_the_warm_stand_ready_and_no_more_than_the_pool_holds():
     p = pool(warm_actors=2)
     assert len(p.wanted()) == 2

@@ -42,13 +42,14 @@ DEFAULT_MODEL = "agent"
 class OpenAIFormat:
     """Turns the messages of one request, in order, into chunks. `model` is the name that they bear."""
 
-    __slots__ = ("_call_indexes", "_created", "_error", "_id", "_model", "_seen_choices")
+    __slots__ = ("_call_counts", "_call_indexes", "_created", "_error", "_id", "_model", "_seen_choices")
 
     def __init__(self, model: str = DEFAULT_MODEL) -> None:
         self._model = model
         self._id = ""
         self._created = 0
         self._seen_choices: list[int] = []
+        self._call_counts: dict[int, int] = {}
         # (choice, message id, otid, tool call id) to the index that the call has in its choice.
         self._call_indexes: dict[tuple[Any, ...], int] = {}
         self._error: Mapping[str, Any] | None = None
@@ -80,7 +81,8 @@ class OpenAIFormat:
         index = self._call_indexes.get(key)
         is_first = index is None
         if index is None:
-            index = sum(1 for known in self._call_indexes if known[0] == choice)
+            index = self._call_counts.get(choice, 0)
+            self._call_counts[choice] = index + 1
             self._call_indexes[key] = index
         piece: Chunk = {"index": index, "function": {"arguments": call.get("arguments") or ""}}
         if is_first:

@@ -49,6 +49,8 @@ class Translator:
         "_adapter",
         "_chunk_count",
         "_date",
+        "_has_whole_messages",
+        "_is_between_steps",
         "_mender",
         "_message_id",
         "_name",
@@ -79,6 +81,8 @@ class Translator:
         self._adapter = make_adapter(self._provider)
         self._mender: SurrogateMender | None = None
         self._chunk_count = 0
+        self._has_whole_messages = False
+        self._is_between_steps = False
         self.interface = Interface(settings, run_id=run_id if emit_run_id else None)
         self.ended = False
         # True: the last chunk had content. Keepalives, pings and empty deltas have none.
@@ -161,19 +165,28 @@ class Translator:
             out = self._finish_adapter()
             return out + self._next_step(body.get("message_id"), body.get("date"), body.get("name"))
         if kind == "step_end":
-            out = self._finish_adapter()
-            out += self.interface.end_step()
-            self.interface.response_is_over = True
-            return out
+            return self._end_step()
         if kind == "message":
+            self._has_whole_messages = True
             if self.interface.step_count == 0:
                 return self._next_step() + self.interface.add(body)
             return self.interface.add(body)
         raise InvalidRecord(f"expected a record of kind step_start, message or step_end, got {kind!r}")
 
+    def _end_step(self) -> list[Emission]:
+        interface = self.interface
+        if self._is_between_steps:
+            # A step of whole messages only, which needs no `step_start`.
+            interface.step_count += 1
+        out = self._finish_adapter()
+        out += interface.end_step()
+        interface.response_is_over = self._is_between_steps = True
+        return out
+
     def _next_step(
         self, message_id: str | None = None, date: str | None = None, name: str | None = None
     ) -> list[Emission]:
+        self._is_between_steps = self._has_whole_messages = False
         step = self.interface.step_count
         if message_id is None and step == 0:
             message_id = self._message_id
@@ -202,35 +215,40 @@ class Translator:
     ) -> list[Emission]:
         """Return what was held back, then the error message if any, the stop reason and the usage.
 
-        stop_reason None: the provider's finish reason decides; without one the stream is `incomplete`,
-        and after an error it is `error`. `usage` counts instead of what the provider reported, field by
-        field. `error` is (error_type, text). Raises RequestEnded when the request has ended before.
+        stop_reason None: the provider's finish reason decides. Without one the stream is `incomplete`, but
+        `end_turn` where the last step was whole messages only; after an error it is `error`. `usage` counts
+        instead of what the provider reported, field by field. `error` is (error_type, text). Raises
+        RequestEnded when the request has ended before.
         """
         if self.ended:
             self._refuse("an end")
         interface = self.interface
         out = [] if interface.step_count else self._next_step()
         out += self._finish_adapter()
-        provider_reason = interface.provider_reason
-        has_called_tools, has_refused = interface.has_called_tools, interface.has_refused
         out += interface.end_step()
         self.ended = True
         if error is not None:
             interface.error_message(error[0], error[1], out)
+        provider_reason = interface.provider_reason
         if stop_reason is None:
-            stop_reason = (
-                StopReason.ERROR
-                if interface.error
-                else from_provider(
-                    provider_reason,
-                    has_called_tools=has_called_tools or interface.has_called_tools,
-                    has_refused=has_refused,
-                )
-            )
+            stop_reason = self._stop_reason()
         fields = {"stop_reason": str(stop_reason), "provider_reason": provider_reason, "detail": detail}
         out.append(Emission(interface.control_head("stop_reason", fields)))
         out.append(Emission(interface.control_head("usage_statistics", self._usage(usage))))
         return out
+
+    def _stop_reason(self) -> StopReason:
+        interface = self.interface
+        if interface.error:
+            return StopReason.ERROR
+        if interface.provider_reason is None and self._has_whole_messages and not interface.has_streamed:
+            # Nothing was streamed, so nothing can have been cut off: the loop said all that it had to say.
+            return StopReason.END_TURN
+        return from_provider(
+            interface.provider_reason,
+            has_called_tools=interface.has_called_tools,
+            has_refused=interface.has_refused,
+        )
 
     def _usage(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
         interface = self.interface

@@ -103,10 +103,14 @@ def test_a_publisher_may_name_the_end() -> None:
 
 
 def test_a_publisher_may_fail() -> None:
-    messages = messages_of(translator().end(error=("tool_crashed", "it fell over")))
+    mine = translator()
+    messages = messages_of(mine.end(error=("tool_crashed", "it fell over")))
     assert [message["message_type"] for message in messages] == ["error_message", "stop_reason", "usage_statistics"]
     assert (messages[0]["error_type"], messages[0]["message"]) == ("tool_crashed", "it fell over")
     assert stop_of(messages) == ("error", None)
+    mine = translator()
+    mine.record("message", {"message_type": "assistant_message", "content": "hi"})
+    assert stop_of(messages_of(mine.end(error=("tool_crashed", "it fell over")))) == ("error", None)
 
 
 def test_nothing_comes_after_the_end() -> None:
@@ -225,6 +229,24 @@ def test_steps_have_their_own_ids_and_their_usage_adds_up() -> None:
     counts = {key: messages[-1][key] for key in ("prompt_tokens", "completion_tokens", "total_tokens", "step_count")}
     assert counts == {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30, "step_count": 2}
     assert stop_of(messages) == ("end_turn", "stop")
+
+
+def test_whole_messages_alone_are_a_turn_that_ended() -> None:
+    mine = translator()
+    for _ in range(3):
+        mine.record("message", {"message_type": "assistant_message", "content": "hi"})
+        mine.record("step_end", {})
+    messages = messages_of(mine.end())
+    assert stop_of(messages) == ("end_turn", None)
+    assert messages[-1]["step_count"] == 3
+
+
+def test_a_streamed_step_that_was_cut_off_stays_incomplete_whatever_the_loop_adds() -> None:
+    mine = translator()
+    mine.chunk(chat({"content": "a"}))
+    mine.record("message", {"message_type": "user_message", "content": "hi"})
+    mine.record("step_end", {})
+    assert stop_of(messages_of(mine.end())) == ("incomplete", None)
 
 
 def test_another_response_without_a_step_start_begins_a_step_of_its_own() -> None:

@@ -64,6 +64,8 @@ class Interface:
         # True: the provider said that the response is over; what comes next is another step.
         self.response_is_over = False
         self.usage_was_reported = False
+        # True: deltas came in the step under way.
+        self.has_streamed = False
         self._message_id = derived_message_id(run_id or "", 0)
         self._date = EPOCH_DATE
         self._name: str | None = None
@@ -88,8 +90,7 @@ class Interface:
         self._first = Choice(self, message_id, 0)
         self._others = {}
         self.step_count += 1
-        self.response_is_over = False
-        self.has_refused = False
+        self.response_is_over = self.has_refused = self.has_streamed = False
         # Each response has its own end: the last one's is the request's.
         self.provider_reason = None
         return out
@@ -116,6 +117,7 @@ class Interface:
 
     def feed(self, deltas: Sequence[Delta]) -> list[Emission]:  # noqa: C901, PLR0912  # a table, commonest first
         """Return the emissions of one chunk's deltas. Raises nothing."""
+        self.has_streamed = True
         out: Out = []
         for delta in deltas:
             kind = delta.__class__

@@ -21,6 +21,9 @@ pieces. Runs of characters are skipped by regular expressions, never one at a ti
 read yet (half an escape) is kept, at most five characters, and put in front of the next fragment.
 So the cost is linear in the length, however it is cut.
 
+What is held is bounded: a key (with the space round it) or a number longer than HELD_CHARS_MAX, or
+brackets nested deeper than DEPTH_MAX, are a FAIL.
+
 Three liberties, as `json.loads(strict=False)` takes the first two: control characters stand for
 themselves in strings; `NaN` and `Infinity` are numbers; and an escape that JSON does not know stands
 for itself (`relaxed` then says so).
@@ -34,6 +37,9 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 import demjson3
+
+HELD_CHARS_MAX = 64 * 1024
+DEPTH_MAX = 1000
 
 
 class Kind(IntEnum):
@@ -90,13 +96,26 @@ def replace_surrogates(text: str) -> str:
 class JsonReader:
     """Reads one JSON object in pieces. `feed` gives events; `rest` what is still held back."""
 
-    __slots__ = ("_held", "_high", "_is_wanted", "_key", "_lead", "_scalar", "_stack", "_state", "_wanted", "relaxed")
+    __slots__ = (
+        "_held",
+        "_held_chars",
+        "_high",
+        "_is_wanted",
+        "_key",
+        "_lead",
+        "_scalar",
+        "_stack",
+        "_state",
+        "_wanted",
+        "relaxed",
+    )
 
     def __init__(self, wanted: tuple[str, ...] = ()) -> None:
         self._wanted = wanted
         self._state = _State.START
         self._stack: list[str] = []
         self._held = ""  # half an escape: goes in front of the next fragment
+        self._held_chars = 0  # in the three lists below
         self._lead: list[str] = []  # space and comma ahead of a key
         self._key: list[str] = []  # a key, its colon, and the space up to its value
         self._scalar: list[str] = []  # a number or a word, until it is whole
@@ -157,7 +176,7 @@ class JsonReader:
                     if state is _State.KEY_STRING:
                         self._state = _State.COLON
                         if len(stack) == 1:
-                            self._key.append(fragment[mark:at])
+                            self._hold(self._key, fragment[mark:at])
                             mark = at
                     else:
                         self._state = _State.AFTER_VALUE
@@ -176,15 +195,15 @@ class JsonReader:
                 continue
             if state is _State.SCALAR:
                 stop = _SCALAR_RUN.match(fragment, at).end()  # type: ignore[union-attr]  # matches the empty string
-                self._scalar.append(fragment[at:stop])
+                self._hold(self._scalar, fragment[at:stop])
                 if stop < end:
                     scalar = "".join(self._scalar)
-                    if not _SCALAR.fullmatch(scalar):
+                    if not _SCALAR.fullmatch(scalar) or self._held_chars > HELD_CHARS_MAX:
                         # The characters were good ones; what they spell is not.
                         is_top = len(stack) == 1
                         self._fail((scalar if is_top else fragment[mark:stop]) + fragment[stop:], out)
                         return out
-                    self._scalar = []
+                    self._scalar, self._held_chars = [], 0
                     self._state = _State.AFTER_VALUE
                     if len(stack) == 1:
                         text = "" if scalar == "null" else scalar
@@ -222,9 +241,14 @@ class JsonReader:
                     continue
                 if char != '"' and char not in "{[" and char not in _SCALAR_STARTS:
                     break
+                if depth == DEPTH_MAX and char in "{[":
+                    break
                 if depth == 1:
-                    self._begin_value(fragment[mark:stop], out)
+                    self._hold(self._key, fragment[mark:stop])
                     mark = stop
+                    if self._held_chars > HELD_CHARS_MAX:
+                        break
+                    self._begin_value(out)
                 at = stop + 1
                 if char == '"':
                     self._state = _State.STRING
@@ -256,7 +280,7 @@ class JsonReader:
             elif state is _State.FIRST_KEY or state is _State.NEXT_KEY:
                 if char == '"':
                     if depth == 1:
-                        self._lead.append(fragment[mark:stop])
+                        self._hold(self._lead, fragment[mark:stop])
                         mark = stop
                     at = stop + 1
                     self._state = _State.KEY_STRING
@@ -284,25 +308,25 @@ class JsonReader:
                 stack.append("{")
                 self._state = _State.FIRST_KEY
                 out.append(Event(Kind.OPEN, "".join(self._lead) + fragment[mark:at]))
-                self._lead = []
+                self._lead, self._held_chars = [], 0
                 mark = at
         else:
             if mark < end:
                 self._end_of_fragment(fragment[mark:end], out)
+            if self._held_chars > HELD_CHARS_MAX:
+                self._fail("".join(self._scalar) if len(stack) == 1 else "", out)
             return out
         self._fail(fragment[mark:], out)
         return out
 
     # --- pieces ---------------------------------------------------------------------------------
 
-    def _begin_value(self, raw: str, out: list[Event]) -> None:
+    def _begin_value(self, out: list[Event]) -> None:
         written = "".join(self._key)
-        raw_key = written[: written.rindex('"') + 1]
-        self._is_wanted = False
-        key = _decode(raw_key[1:-1])
+        key = _decode(written[1 : written.rindex('"')])
         self._is_wanted = key in self._wanted
-        out.append(Event(Kind.KEY, written + raw, replace_surrogates(key), "".join(self._lead)))
-        self._lead, self._key = [], []
+        out.append(Event(Kind.KEY, written, replace_surrogates(key), "".join(self._lead)))
+        self._lead, self._key, self._held_chars = [], [], 0
 
     def _value_piece(self, raw: str, out: list[Event], *, is_last: bool = False) -> None:
         out.append(Event(Kind.PIECE, raw, raw if self._is_wanted else None))
@@ -336,27 +360,26 @@ class JsonReader:
         elif state is _State.STRING:
             self._string_piece(raw, out)
         elif state is _State.KEY_STRING:
-            self._key.append(raw)
+            self._hold(self._key, raw)
         else:
             self._hold_outer(state, raw)
 
     def _hold_outer(self, state: _State, raw: str) -> None:
         """Keep space and punctuation of the top level until what follows tells where they belong."""
-        if len(self._stack) > 1:
-            return
-        if state is _State.COLON or state is _State.VALUE:
-            self._key.append(raw)
-        else:
-            self._lead.append(raw)
+        self._hold(self._key if state is _State.COLON or state is _State.VALUE else self._lead, raw)
+
+    def _hold(self, where: list[str], raw: str) -> None:
+        where.append(raw)
+        self._held_chars += len(raw)
 
     def _close(self, raw: str, out: list[Event]) -> None:
         out.append(Event(Kind.CLOSE, "".join(self._lead) + raw))
-        self._lead = []
+        self._lead, self._held_chars = [], 0
         self._state = _State.DONE
 
     def _fail(self, raw: str, out: list[Event]) -> None:
         kept = "".join([*self._lead, *self._key])
-        self._lead, self._key, self._scalar = [], [], []
+        self._lead, self._key, self._scalar, self._held_chars = [], [], [], 0
         self._state = _State.FAILED
         out.append(Event(Kind.FAIL, kept + raw))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from actors.deltas import Delta, Reasoning, Refusal, Text, ToolCallPiece
 from actors.interface.json_reader import join_surrogates, replace_surrogates
 
+_HALVES_MAX = 1024
 _Key = tuple[type, int, int | None]
 
 
@@ -51,6 +52,8 @@ class SurrogateMender:
             text, high = join_surrogates(high, text)
         if text and "\ud800" <= text[-1] <= "\udbff":
             text, high = text[:-1], text[-1]
-        if high:
+        if high and len(self._halves) < _HALVES_MAX:
             self._halves[key] = high
+        elif high:
+            text += "\ufffd"
         return text

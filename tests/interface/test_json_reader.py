@@ -183,3 +183,22 @@ def test_the_cost_is_linear_in_the_length(fragment_chars: int) -> None:
     large = min(_seconds(80_000, fragment_chars) for _ in range(3))
     # 8 times the text; a quadratic reader would take 64 times as long. The rest is for a busy machine.
     assert large < small * 24 + 0.002
+
+
+@pytest.mark.parametrize(
+    "endless", ['{"' + "k" * 70_000, "{" + " " * 70_000, '{"a": ' + "1" * 70_000, '{"a": [' + "1" * 70_000]
+)
+def test_what_is_held_is_bounded(endless: str) -> None:
+    for size in (1, 1000, 100_000):
+        events, reader = read([endless[at : at + size] for at in range(0, len(endless), size)])
+        assert reader.has_failed
+        assert raw_of(events) == endless
+
+
+def test_deep_nesting_fails_at_the_same_depth_however_it_is_cut() -> None:
+    for depth, is_read in ((900, True), (1100, False)):
+        text = '{"a": ' + "[" * depth + "]" * depth + "}"
+        for fragments in ([text], list(text)):
+            events, reader = read(fragments)
+            assert reader.is_done is is_read
+            assert raw_of(events) == text

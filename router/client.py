@@ -36,6 +36,7 @@ from router.publisher import Publisher
 from router.ray_cluster import ensure_ray
 from router.registry import READER
 from router.replay import ReplayBudget
+from router.router_actor import RouterActor
 from router.subscriber import Pollers, Subscription
 
 if TYPE_CHECKING:
@@ -358,7 +359,7 @@ class Entrance:
 def _make_or_find(config: RouterConfig, shard: int) -> tuple[Any, bool]:
     """Return a router actor's handle and whether it was started now. Raises RouterExists."""
     try:
-        return ray_actors.make_router_actor(config, shard), True
+        return ray_actors.make_router_actor(RouterActor, config, shard), True
     except ValueError:
         handle = _find(config.name, config.namespace, shard)
         running = RouterConfig.model_validate_json(ray.get(handle.hello.remote(), timeout=START_DEADLINE_S)["config"])

@@ -35,13 +35,11 @@ def stream_actor_name(name: str, shard: int, actor_id: str) -> str:
     return f"{name}/{shard}/{actor_id}"
 
 
-def make_router_actor(config: RouterConfig, shard: int) -> Any:
-    """Start one router actor; return its handle. Raises ValueError where the name is taken."""
-    from router.router_actor import RouterActor  # noqa: PLC0415  # it imports this module
-
+def make_router_actor(plain: type, config: RouterConfig, shard: int) -> Any:
+    """Start one router actor of a plain class; return its handle. Raises ValueError where the name is taken."""
     options = {"num_cpus": 0, "max_restarts": ROUTER_RESTARTS_MAX}
     lifetime = "detached" if config.detached else None
-    actor = _actor(RouterActor, router_name(config.name, shard), config.namespace, lifetime, options)
+    actor = _actor(plain, router_name(config.name, shard), config.namespace, lifetime, options)
     return actor.remote(config.model_dump_json(), shard, owns_process=True)
 
 

@@ -48,7 +48,7 @@ class RayConfig(_Section):
     log_to_driver: bool = Field(default=False, description="Copy the actors' output to the driver's terminal.")
     runtime_env: dict[str, Any] = Field(
         default_factory=dict,
-        description="Ray's own runtime_env of the actors: environment variables, code for nodes that lack this package.",
+        description="Ray's own runtime_env of the actors: environment variables, code for nodes without it.",
     )
 
     @property

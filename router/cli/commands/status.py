@@ -1,0 +1,85 @@
+"""`stream-router status`: how a service stands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from router.cli.service import (
+    DEFAULT_NAME,
+    DEFAULT_NAMESPACE,
+    DEFAULT_WAIT_S,
+    PANEL,
+    Address,
+    Name,
+    Namespace,
+    WaitS,
+)
+
+__all__ = ["PANEL", "command"]
+
+
+def command(
+    address: Address = None,
+    name: Name = DEFAULT_NAME,
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    wait_s: WaitS = DEFAULT_WAIT_S,
+    requests: Annotated[bool, typer.Option("--requests", help="List every request too.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Only name the services that run on the cluster.")] = False,
+) -> None:
+    """Show a service's routers and stream actors, with what they hold and have done."""
+    import asyncio
+    import json
+    import sys
+
+    from router.cli import service_view
+    from router.service import connected, within
+
+    if all_:
+        _list(address, as_json=json_)
+        return
+
+    async def run() -> None:
+        async with connected(name, namespace, address, wait_s) as door:
+            overview = await within(wait_s, door.overview(0))
+            listed = (await within(wait_s, door.describe())).requests if requests else None
+        if json_:
+            shown = overview.model_dump(mode="json", exclude={"streams"})
+            if listed is not None:
+                shown["requests"] = [request.model_dump(mode="json") for request in listed]
+            sys.stdout.write(json.dumps(shown, indent=2) + "\n")
+            return
+        console = service_view.make_console()
+        console.print(service_view.status(overview))
+        if listed is not None:
+            console.print(service_view.requests(listed))
+
+    asyncio.run(run())
+
+
+def _list(address: str | None, *, as_json: bool) -> None:
+    import json
+    import sys
+    from dataclasses import asdict
+
+    import ray
+
+    from router.config import RayConfig
+    from router.ray_cluster import ensure_ray
+    from router.service import find_services
+
+    ensure_ray(RayConfig(address=address or "auto"), DEFAULT_NAMESPACE)
+    services = find_services()
+    ray.shutdown()
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(service) for service in services], indent=2) + "\n")
+        return
+    for service in services:
+        sys.stdout.write(
+            f"{service.name} in namespace {service.namespace}: {len(service.routers)} routers, "
+            f"{len(service.stream_actors)} stream actors\n"
+        )
+    if not services:
+        sys.stdout.write("no service runs on this cluster\n")

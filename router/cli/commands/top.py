@@ -1,0 +1,54 @@
+"""`stream-router top`: a live view of a service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from router.cli.service import (
+    DEFAULT_NAME,
+    DEFAULT_NAMESPACE,
+    DEFAULT_WAIT_S,
+    PANEL,
+    Address,
+    Name,
+    Namespace,
+    WaitS,
+)
+
+__all__ = ["PANEL", "command"]
+
+
+def command(
+    address: Address = None,
+    name: Name = DEFAULT_NAME,
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    wait_s: WaitS = DEFAULT_WAIT_S,
+    every_s: Annotated[float, typer.Option("--every-s", min=0.2, help="Seconds between two looks.")] = 1.0,
+    streams: Annotated[int, typer.Option(min=0, max=1000, help="Streams to show, those that lag most first.")] = 20,
+    once: Annotated[bool, typer.Option("--once", help="Two looks, one picture; so without a terminal too.")] = False,
+) -> None:
+    """Watch a service: routers, stream actors, streams, with rates and lags. Ctrl-C ends it.
+
+    Lag is how many messages a stream's slowest reader has not consumed yet, or all of them where nobody reads.
+    """
+    import asyncio
+
+    from router.cli import service_view
+    from router.service import connected
+
+    console = service_view.make_console()
+
+    async def run() -> None:
+        async with connected(name, namespace, address, wait_s) as door:
+            if once or not console.is_terminal:
+                await service_view.show_once(console, door, every_s, wait_s, streams)
+            else:
+                await service_view.show_live(console, door, every_s, wait_s, streams)
+
+    try:
+        asyncio.run(run())
+    except KeyboardInterrupt:
+        if once or not console.is_terminal:
+            raise  # there, it is an interruption; in the live view it is the way out

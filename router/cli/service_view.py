@@ -1,0 +1,319 @@
+"""What `status`, `top` and `drain` show of a service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from router.description import RequestDescription
+from router.overview import Overview, StreamActorOverview
+from router.service import within
+
+if TYPE_CHECKING:
+    from router.client import StreamRouter
+
+PLAIN_WIDTH = 160
+# Title, blank lines, three table heads with their rules, and one to spare for the prompt.
+_OTHER_LINES = 13
+_ROUTERS_SHOWN_MAX = 8
+_NODE_CHARACTERS = 8
+_STATE_STYLES = {
+    "ready": "green",
+    "starting": "yellow",
+    "retiring": "dim",
+    "draining": "yellow",
+    "open": "green",
+    "waiting": "yellow",
+    "sealed": "dim",
+}
+_SIZES = ("B", "kB", "MB", "GB", "TB")
+_SIZE_STEP = 1000
+_MINUTE_S, _HOUR_S = 60, 3600
+
+
+def make_console() -> Console:
+    """Return a console for stdout; wide enough for the tables where it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+
+
+class Rates:
+    """How fast totals grow, from two looks at a service."""
+
+    def __init__(self, before: Overview | None, now: Overview, elapsed_s: float) -> None:
+        self._elapsed_s = elapsed_s
+        self._known = before is not None and elapsed_s > 0
+        self._actors = {actor.actor_id: actor for actor in before.stream_actors} if before else {}
+        self._routers = {router.actor_id: router.counts for router in before.routers} if before else {}
+        self._streams = {stream.request_id: stream.messages for stream in before.streams} if before else {}
+        self.chunks = self.messages = self.chunk_bytes = 0.0
+        for actor in now.stream_actors:
+            self.chunks += self.of_actor(actor, "chunks") or 0
+            self.messages += self.of_actor(actor, "messages") or 0
+            self.chunk_bytes += self.of_actor(actor, "chunk_bytes") or 0
+
+    def _per_s(self, now: float, before: float | None) -> float | None:
+        # A total that fell belongs to an actor that has begun anew.
+        if not self._known or before is None:
+            return None
+        return max(0.0, now - before) / self._elapsed_s
+
+    def of_actor(self, actor: StreamActorOverview, total: str) -> float | None:
+        """Return the growth per second of one of a stream actor's totals."""
+        before = self._actors.get(actor.actor_id)
+        return self._per_s(getattr(actor, total), getattr(before, total)) if before is not None else None
+
+    def of_router(self, actor_id: str, counts: dict[str, int], total: str) -> float | None:
+        """Return the growth per second of one of a router's counts."""
+        before = self._routers.get(actor_id)
+        return self._per_s(counts[total], before.get(total)) if before is not None else None
+
+    def of_stream(self, request_id: str, messages: int) -> float | None:
+        """Return a stream's messages per second."""
+        return self._per_s(messages, self._streams.get(request_id))
+
+
+def status(overview: Overview) -> RenderableType:
+    """Return all of a service but its streams; no rates."""
+    rates = Rates(None, overview, 0.0)
+    ended: dict[str, int] = {}
+    for router in overview.routers:
+        for reason, count in (*router.ended_by.items(), *router.refused_by.items()):
+            ended[reason] = ended.get(reason, 0) + count
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(ended.items(), key=lambda kv: -kv[1]))
+    return Group(
+        _title(overview, None),
+        _routers(overview, rates, len(overview.routers)),
+        _actors(overview, rates, len(overview.stream_actors)),
+        Text(f"ended or refused: {reasons or 'none yet'}"),
+    )
+
+
+def top(overview: Overview, rates: Rates, height: int | None) -> RenderableType:
+    """Return a service with its rates and most lagging streams, cut to `height` lines (None: all)."""
+    routers = min(len(overview.routers), _ROUTERS_SHOWN_MAX)
+    actors, streams = len(overview.stream_actors), len(overview.streams)
+    if height is not None:
+        room = max(height - _OTHER_LINES - routers, 4)
+        actors = min(actors, max(room // 2, room - streams))
+        streams = min(streams, room - actors)
+    parts: list[RenderableType] = [_title(overview, rates), _routers(overview, rates, routers), _actors(overview, rates, actors)]
+    if overview.streams and streams:
+        parts.append(_streams(overview, rates, streams))
+    return Group(*parts)
+
+
+def requests(listed: Sequence[RequestDescription]) -> RenderableType:
+    """Return a table of requests."""
+    table = _table("request", "state", "stream actor", ">epoch", ">messages", "end", "agent")
+    for request in listed:
+        table.add_row(
+            request.request_id,
+            _state(request.state),
+            request.actor_id or "-",
+            str(request.epoch),
+            f"{request.last_seq_id:,}",
+            request.stop_reason or "",
+            request.agent_id or "",
+        )
+    return table
+
+
+async def show_once(console: Console, door: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:
+    """Look twice, so that there are rates, and print one picture."""
+    loop = asyncio.get_running_loop()
+    before, looked_at = await within(wait_s, door.overview(streams)), loop.time()
+    await asyncio.sleep(every_s)
+    now = await within(wait_s, door.overview(streams))
+    console.print(top(now, Rates(before, now, loop.time() - looked_at), None))
+
+
+async def show_live(console: Console, door: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:
+    """Look again and again until interrupted; the last picture stays on the screen."""
+    loop = asyncio.get_running_loop()
+    before, looked_at = None, loop.time()
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            began = loop.time()
+            now = await within(wait_s, door.overview(streams))
+            live.update(top(now, Rates(before, now, began - looked_at), console.size.height), refresh=True)
+            before, looked_at = now, began
+            await asyncio.sleep(every_s)
+
+
+class Countdown:
+    """How many requests are still open: one line that changes in a terminal, a line a change elsewhere."""
+
+    def __init__(self, console: Console, name: str) -> None:
+        self._console = console
+        self._name = name
+        self._last: int | None = None
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, still_open: int) -> None:
+        """Show the number."""
+        if still_open == self._last:
+            return
+        self._last = still_open
+        line = Text(f"service {self._name!r} takes no new requests; {still_open} still open")
+        if self._live is not None:
+            self._live.update(line, refresh=True)
+        elif still_open:
+            self._console.print(line)
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+def _title(overview: Overview, rates: Rates | None) -> Text:
+    nodes = {router.node_id for router in overview.routers} | {a.node_id for a in overview.stream_actors if a.node_id}
+    waiting, opened = sum(r.waiting for r in overview.routers), sum(r.open for r in overview.routers)
+    sealed = sum(r.sealed for r in overview.routers)
+    text = Text(overview.name, style="bold")
+    text.append(f"  {overview.namespace}", style="dim")
+    text.append(
+        f"  {len(overview.routers)} routers, {len(overview.stream_actors)} stream actors on {len(nodes)} nodes; "
+        f"{opened:,} open, {waiting:,} waiting, {sealed:,} ended and readable",
+        style="not bold",
+    )
+    if rates is not None:
+        text.append(
+            f"\n{rates.chunks:,.0f} chunks/s in ({_size(rates.chunk_bytes)}/s), {rates.messages:,.0f} messages/s out",
+            style="not bold cyan",
+        )
+    return text
+
+
+def _table(*headings: str) -> Table:
+    """Return a table; `>` before a heading: numbers."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
+    for heading in headings:
+        right = heading.startswith(">")
+        table.add_column(
+            heading.removeprefix(">"), justify="right" if right else "left", no_wrap=True, overflow="ellipsis"
+        )
+    return table
+
+
+def _routers(overview: Overview, rates: Rates, shown: int) -> Table:
+    table = _table(
+        "router", "state", "node", ">pid", ">open", ">waiting", ">ended", ">clients",
+        ">opened", ">opens/s", ">refused", ">replays", ">lost",
+    )  # fmt: skip
+    for router in overview.routers[:shown]:
+        counts = router.counts
+        table.add_row(
+            router.actor_id,
+            _state(router.state),
+            router.node_id[:_NODE_CHARACTERS],
+            str(router.pid),
+            f"{router.open:,}",
+            f"{router.waiting:,}",
+            f"{counts['sealed']:,}",
+            f"{router.clients:,}",
+            f"{counts['opened']:,}",
+            _rate(rates.of_router(router.actor_id, counts, "opened")),
+            _alarm(counts["refused"], "yellow"),
+            _alarm(counts["restarted"], "yellow"),
+            _alarm(counts["lost"], "bold red"),
+        )
+    if shown < len(overview.routers):
+        table.add_row(Text(f"... and {len(overview.routers) - shown} more", style="dim"))
+    return table
+
+
+def _actors(overview: Overview, rates: Rates, shown: int) -> Table:
+    table = _table(
+        "stream actor", "state", "node", ">pid", ">open", ">served", ">chunks/s", ">messages/s",
+        ">held", ">unread", ">lag", ">waits/s", ">readers",
+    )  # fmt: skip
+    busiest = sorted(overview.stream_actors, key=lambda actor: (-actor.open, actor.actor_id))
+    for actor in busiest[:shown]:
+        state = _state(actor.state) if actor.answered or actor.state == "starting" else Text("silent", style="bold red")
+        table.add_row(
+            actor.actor_id,
+            state,
+            actor.node_id[:_NODE_CHARACTERS],
+            str(actor.pid or "-"),
+            f"{actor.open:,}",
+            f"{actor.served:,}",
+            _rate(rates.of_actor(actor, "chunks")),
+            _rate(rates.of_actor(actor, "messages")),
+            _size(actor.bytes_held),
+            _size(actor.unread_bytes),
+            f"{actor.lag_max:,}",
+            _rate(rates.of_actor(actor, "credit_waits")),
+            f"{actor.readers:,}",
+        )
+    if shown < len(busiest):
+        table.add_row(Text(f"... and {len(busiest) - shown} more", style="dim"))
+    return table
+
+
+def _streams(overview: Overview, rates: Rates, shown: int) -> Table:
+    table = _table(
+        "request", "provider", "stream actor", ">messages", ">/s", ">lag", ">unread", ">age", ">epoch", "agent"
+    )  # fmt: skip
+    for stream in overview.streams[:shown]:
+        table.add_row(
+            stream.request_id,
+            stream.provider,
+            stream.actor_id,
+            f"{stream.messages:,}",
+            _rate(rates.of_stream(stream.request_id, stream.messages)),
+            f"{stream.lag:,}",
+            _size(stream.unread_bytes),
+            _age(stream.age_s),
+            str(stream.epoch),
+            stream.agent_id or "",
+        )
+    return table
+
+
+def _state(state: str) -> Text:
+    return Text(state, style=_STATE_STYLES.get(state, ""))
+
+
+def _alarm(count: int, style: str) -> Text:
+    return Text(f"{count:,}", style=style if count else "")
+
+
+def _rate(per_s: float | None) -> str:
+    return "" if per_s is None else f"{per_s:,.0f}"
+
+
+def _size(size_bytes: float) -> str:
+    for unit in _SIZES:
+        if size_bytes < _SIZE_STEP or unit == _SIZES[-1]:
+            return f"{size_bytes:,.0f} {unit}" if unit == "B" else f"{size_bytes:,.1f} {unit}"
+        size_bytes /= _SIZE_STEP
+    return ""
+
+
+def _age(age_s: float | None) -> str:
+    if age_s is None:
+        return "-"
+    if age_s < _MINUTE_S:
+        return f"{age_s:.0f} s"
+    if age_s < _HOUR_S:
+        return f"{age_s / _MINUTE_S:.0f} min"
+    return f"{age_s / _HOUR_S:.1f} h"

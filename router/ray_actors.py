@@ -37,7 +37,10 @@ def stream_actor_name(name: str, shard: int, actor_id: str) -> str:
 
 def make_router_actor(plain: type, config: RouterConfig, shard: int) -> Any:
     """Start one router actor of a plain class; return its handle. Raises ValueError where the name is taken."""
-    options = {"num_cpus": 0, "max_restarts": ROUTER_RESTARTS_MAX}
+    options: dict[str, Any] = {"num_cpus": 0, "max_restarts": ROUTER_RESTARTS_MAX}
+    if config.stream_actors.spread:
+        # One node's death should touch one router's share of the requests.
+        options["scheduling_strategy"] = "SPREAD"
     lifetime = "detached" if config.detached else None
     actor = _actor(plain, router_name(config.name, shard), config.namespace, lifetime, options)
     return actor.remote(config.model_dump_json(), shard, owns_process=True)

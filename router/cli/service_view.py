@@ -83,7 +83,6 @@ class Rates:
 
 def status(overview: Overview) -> RenderableType:
     """Return all of a service but its streams; no rates."""
-    rates = Rates(None, overview, 0.0)
     ended: dict[str, int] = {}
     for router in overview.routers:
         for reason, count in (*router.ended_by.items(), *router.refused_by.items()):
@@ -91,8 +90,8 @@ def status(overview: Overview) -> RenderableType:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(ended.items(), key=lambda kv: -kv[1]))
     return Group(
         _title(overview, None),
-        _routers(overview, rates, len(overview.routers)),
-        _actors(overview, rates, len(overview.stream_actors)),
+        _routers(overview, None, len(overview.routers)),
+        _actors(overview, None, len(overview.stream_actors)),
         Text(f"ended or refused: {reasons or 'none yet'}"),
     )
 
@@ -105,7 +104,8 @@ def top(overview: Overview, rates: Rates, height: int | None) -> RenderableType:
         room = max(height - _OTHER_LINES - routers, 4)
         actors = min(actors, max(room // 2, room - streams))
         streams = min(streams, room - actors)
-    parts: list[RenderableType] = [_title(overview, rates), _routers(overview, rates, routers), _actors(overview, rates, actors)]
+    parts: list[RenderableType] = [_title(overview, rates), _routers(overview, rates, routers)]
+    parts.append(_actors(overview, rates, actors))
     if overview.streams and streams:
         parts.append(_streams(overview, rates, streams))
     return Group(*parts)
@@ -113,18 +113,20 @@ def top(overview: Overview, rates: Rates, height: int | None) -> RenderableType:
 
 def requests(listed: Sequence[RequestDescription]) -> RenderableType:
     """Return a table of requests."""
-    table = _table("request", "state", "stream actor", ">epoch", ">messages", "end", "agent")
-    for request in listed:
-        table.add_row(
-            request.request_id,
-            _state(request.state),
-            request.actor_id or "-",
-            str(request.epoch),
-            f"{request.last_seq_id:,}",
-            request.stop_reason or "",
-            request.agent_id or "",
-        )
-    return table
+    return _table(
+        [
+            [
+                ("request", request.request_id),
+                ("state", _state(request.state)),
+                ("stream actor", request.actor_id or "-"),
+                (">epoch", str(request.epoch)),
+                (">messages", f"{request.last_seq_id:,}"),
+                ("end", request.stop_reason or ""),
+                ("agent", request.agent_id or ""),
+            ]
+            for request in listed
+        ]
+    )
 
 
 async def show_once(console: Console, door: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:
@@ -203,90 +205,98 @@ def _title(overview: Overview, rates: Rates | None) -> Text:
     return text
 
 
-def _table(*headings: str) -> Table:
-    """Return a table; `>` before a heading: numbers."""
+Cell = Text | str
+Column = tuple[str, Cell]
+"""A heading (`>` before it: numbers) and what a row has there."""
+
+
+def _table(rows: list[list[Column]], left_out: int = 0) -> Table:
+    """Return a table; all rows have the same columns."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
-    for heading in headings:
+    for heading, _ in rows[0] if rows else [("nothing yet", "")]:
         right = heading.startswith(">")
         table.add_column(
             heading.removeprefix(">"), justify="right" if right else "left", no_wrap=True, overflow="ellipsis"
         )
+    for row in rows:
+        table.add_row(*(cell for _, cell in row))
+    if left_out:
+        table.add_row(Text(f"... and {left_out} more", style="dim"))
     return table
 
 
-def _routers(overview: Overview, rates: Rates, shown: int) -> Table:
-    table = _table(
-        "router", "state", "node", ">pid", ">open", ">waiting", ">ended", ">clients",
-        ">opened", ">opens/s", ">refused", ">replays", ">lost",
-    )  # fmt: skip
+def _routers(overview: Overview, rates: Rates | None, shown: int) -> Table:
+    rows = []
     for router in overview.routers[:shown]:
         counts = router.counts
-        table.add_row(
-            router.actor_id,
-            _state(router.state),
-            router.node_id[:_NODE_CHARACTERS],
-            str(router.pid),
-            f"{router.open:,}",
-            f"{router.waiting:,}",
-            f"{counts['sealed']:,}",
-            f"{router.clients:,}",
-            f"{counts['opened']:,}",
-            _rate(rates.of_router(router.actor_id, counts, "opened")),
-            _alarm(counts["refused"], "yellow"),
-            _alarm(counts["restarted"], "yellow"),
-            _alarm(counts["lost"], "bold red"),
-        )
-    if shown < len(overview.routers):
-        table.add_row(Text(f"... and {len(overview.routers) - shown} more", style="dim"))
-    return table
+        row: list[Column] = [
+            ("router", router.actor_id),
+            ("state", _state(router.state)),
+            ("node", router.node_id[:_NODE_CHARACTERS]),
+            (">pid", str(router.pid)),
+            (">open", f"{router.open:,}"),
+            (">waiting", f"{router.waiting:,}"),
+            (">opened", f"{counts['opened']:,}"),
+        ]
+        if rates is not None:
+            row.append((">opens/s", _rate(rates.of_router(router.actor_id, counts, "opened"))))
+        row += [
+            (">ended", f"{counts['sealed']:,}"),
+            (">refused", _alarm(counts["refused"], "yellow")),
+            (">replays", _alarm(counts["restarted"], "yellow")),
+            (">lost", _alarm(counts["lost"], "bold red")),
+            (">clients", f"{router.clients:,}"),
+        ]
+        rows.append(row)
+    return _table(rows, len(overview.routers) - shown)
 
 
-def _actors(overview: Overview, rates: Rates, shown: int) -> Table:
-    table = _table(
-        "stream actor", "state", "node", ">pid", ">open", ">served", ">chunks/s", ">messages/s",
-        ">held", ">unread", ">lag", ">waits/s", ">readers",
-    )  # fmt: skip
-    busiest = sorted(overview.stream_actors, key=lambda actor: (-actor.open, actor.actor_id))
-    for actor in busiest[:shown]:
-        state = _state(actor.state) if actor.answered or actor.state == "starting" else Text("silent", style="bold red")
-        table.add_row(
-            actor.actor_id,
-            state,
-            actor.node_id[:_NODE_CHARACTERS],
-            str(actor.pid or "-"),
-            f"{actor.open:,}",
-            f"{actor.served:,}",
-            _rate(rates.of_actor(actor, "chunks")),
-            _rate(rates.of_actor(actor, "messages")),
-            _size(actor.bytes_held),
-            _size(actor.unread_bytes),
-            f"{actor.lag_max:,}",
-            _rate(rates.of_actor(actor, "credit_waits")),
-            f"{actor.readers:,}",
-        )
-    if shown < len(busiest):
-        table.add_row(Text(f"... and {len(busiest) - shown} more", style="dim"))
-    return table
+def _actors(overview: Overview, rates: Rates | None, shown: int) -> Table:
+    rows = []
+    for actor in sorted(overview.stream_actors, key=lambda actor: (-actor.open, actor.actor_id))[:shown]:
+        is_silent = not actor.answered and actor.state != "starting"
+        row: list[Column] = [
+            ("stream actor", actor.actor_id),
+            ("state", Text("silent", style="bold red") if is_silent else _state(actor.state)),
+            ("node", actor.node_id[:_NODE_CHARACTERS]),
+            (">pid", str(actor.pid or "-")),
+            (">open", f"{actor.open:,}"),
+            (">served", f"{actor.served:,}"),
+        ]
+        if rates is not None:
+            row += [
+                (">chunks/s", _rate(rates.of_actor(actor, "chunks"))),
+                (">messages/s", _rate(rates.of_actor(actor, "messages"))),
+                (">waits/s", _rate(rates.of_actor(actor, "credit_waits"))),
+            ]
+        row += [
+            (">held", _size(actor.bytes_held)),
+            (">unread", _size(actor.unread_bytes)),
+            (">lag", f"{actor.lag_max:,}"),
+            (">readers", f"{actor.readers:,}"),
+        ]
+        rows.append(row)
+    return _table(rows, len(overview.stream_actors) - shown)
 
 
 def _streams(overview: Overview, rates: Rates, shown: int) -> Table:
-    table = _table(
-        "request", "provider", "stream actor", ">messages", ">/s", ">lag", ">unread", ">age", ">epoch", "agent"
-    )  # fmt: skip
-    for stream in overview.streams[:shown]:
-        table.add_row(
-            stream.request_id,
-            stream.provider,
-            stream.actor_id,
-            f"{stream.messages:,}",
-            _rate(rates.of_stream(stream.request_id, stream.messages)),
-            f"{stream.lag:,}",
-            _size(stream.unread_bytes),
-            _age(stream.age_s),
-            str(stream.epoch),
-            stream.agent_id or "",
-        )
-    return table
+    return _table(
+        [
+            [
+                ("request", stream.request_id),
+                ("provider", stream.provider),
+                ("stream actor", stream.actor_id),
+                (">messages", f"{stream.messages:,}"),
+                (">/s", _rate(rates.of_stream(stream.request_id, stream.messages))),
+                (">lag", f"{stream.lag:,}"),
+                (">unread", _size(stream.unread_bytes)),
+                (">age", _age(stream.age_s)),
+                (">epoch", str(stream.epoch)),
+                ("agent", stream.agent_id or ""),
+            ]
+            for stream in overview.streams[:shown]
+        ]
+    )
 
 
 def _state(state: str) -> Text:

@@ -29,7 +29,9 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop")
+        self._live = Live(
+            console=console, auto_refresh=False, transient=True, vertical_overflow="crop", redirect_stdout=False
+        )
 
     def __enter__(self) -> Self:
         self._live.start()

@@ -25,6 +25,7 @@ from router.runs.source import Outcome, Source
 
 CONNECT_TIMEOUT_S = 60.0
 READ_REST_S = 20.0
+SHOW_EVERY_S = 0.2
 CONCURRENCY_MAX = 100_000
 
 
@@ -117,10 +118,9 @@ class _Work:
         self._config, self._router, self._output, self._totals, self._asks = config, router, output, totals, asks
         # A router that runs on may remember a request of this name from the run before.
         self._run = f"{time.time_ns():x}"
-        self._error: Exception | None = None
 
     async def all(self, prepared: Sequence[_Prepared], show: Callable[[Totals], None]) -> None:
-        """Run everything; an interrupt ends it early, in order."""
+        """Run everything; an interrupt ends it early, in order. Raises OSError where the output cannot be written."""
         waiting = iter(enumerate(prepared))
         workers = [
             asyncio.create_task(self._worker(waiting)) for _ in range(min(self._config.concurrency, len(prepared)))
@@ -129,25 +129,20 @@ class _Work:
         stop = asyncio.Event()
         for sign in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(sign, stop.set)
-        stopping = asyncio.create_task(stop.wait())
-        everything = asyncio.gather(*workers)
         try:
-            while not everything.done() and not stop.is_set():
-                await asyncio.wait([everything, stopping], timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
+            under_way = set(workers)
+            while under_way and not stop.is_set():
+                done, under_way = await asyncio.wait(under_way, timeout=SHOW_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
                 show(self._totals)
-            if not everything.done():
-                self._totals.interrupted = True
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.wait(workers, timeout=2 * READ_REST_S)
-            else:
-                await everything
+                for worker in done:
+                    worker.result()  # raises what ended it
+            self._totals.interrupted = bool(under_way)
         finally:
-            stopping.cancel()
+            for worker in workers:
+                worker.cancel()
+            await asyncio.wait(workers, timeout=2 * READ_REST_S)
             for sign in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(sign)
-            with suppress(asyncio.CancelledError, Exception):
-                await everything
             show(self._totals)
 
     async def _worker(self, waiting: Any) -> None:

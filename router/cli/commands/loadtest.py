@@ -40,6 +40,9 @@ def command(
     results so far are written).
     """
     import asyncio
+    import os
+    import sys
+    from contextlib import redirect_stdout
 
     from rich.console import Console
 
@@ -55,10 +58,11 @@ def command(
         if file is not None:
             # What cannot be written should be said before the run, not after it.
             file.touch()
-    console = Console()
+    console = Console(file=sys.stdout)
     if not console.is_terminal:
-        console = Console(width=140)
-    with make_view(console) as view:
+        console = Console(file=sys.stdout, width=140)
+    # Ray tells standard output of every death, and here they are wanted; they are in its logs, too.
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), make_view(console) as view:
         found = asyncio.run(run_loadtest(workload, view))
     for file, make in ((json_file, results.to_json), (csv_file, results.to_csv), (html_file, report.to_html)):
         if file is not None:

@@ -1,0 +1,155 @@
+"""`stream-router run`: requests from a file to a real provider, messages to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from router.runs.runner import Totals
+
+PANEL = "Load"
+
+
+def command(
+    requests: Annotated[Path, typer.Argument(metavar="REQUESTS.jsonl", help="Each line a request: prompt or messages, model, tools.")],
+    config: Annotated[Path | None, typer.Option(metavar="FILE.yaml", help="Endpoint, concurrency, retries, stream settings.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="The messages; else REQUESTS.messages.jsonl.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Of the provider, as its own SDK takes it.")] = None,
+    api: Annotated[
+        Literal["openai-chat", "openai-responses", "anthropic-messages", "gemini"] | None,
+        typer.Option(help="Which API it speaks; openai-chat if nothing says otherwise."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="For requests that name none.")] = None,
+    key_env: Annotated[str | None, typer.Option(metavar="NAME", help="The environment variable that holds the key.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests under way at a time.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the totals there.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One key of the configuration, dotted (retries.attempts=1); repeatable."),
+    ] = None,
+) -> int:
+    """Ask a provider many things at once and keep every message of every answer.
+
+    A second run goes on where the first stopped: requests that are complete in the output are not asked again.
+    Failed requests are asked again before their first chunk only, with growing pauses, and as Retry-After says.
+
+    Exit status: 0 all requests complete, 1 some failed (they are asked again by the next run), 2 it could not be run,
+    130 interrupted (what came is kept).
+    """
+    import asyncio
+    import json
+    import sys
+
+    from rich.console import Console
+
+    from actors.errors import ConfigError
+    from router.cli import exit_codes
+    from router.cli.options import parse_sets
+    from router.runs.config import RunConfig
+    from router.runs.output import Output
+    from router.runs.requests import parse_requests
+    from router.runs.runner import run
+
+    changes: dict[str, Any] = dict(parse_sets(set_ or []))
+    given = {
+        "endpoint.base_url": base_url,
+        "endpoint.api": api,
+        "endpoint.model": model,
+        "endpoint.key_env": key_env,
+        "concurrency": concurrency,
+    }
+    changes |= {key: value for key, value in given.items() if value is not None}
+    loaded = RunConfig.load(config, changes)
+    try:
+        text = requests.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{requests}: cannot be read: {error}") from None
+    parsed = parse_requests(text, str(requests))
+    if json_file is not None:
+        json_file.touch()
+    console = Console(file=sys.stdout)
+    if not console.is_terminal:
+        console = Console(file=sys.stdout, width=120)
+    file = out or requests.with_name(f"{requests.stem}.messages.jsonl")
+    with Output(file) as output, _Progress(console, len(parsed)) as progress:
+        totals = asyncio.run(run(loaded, parsed, output, progress.show))
+    if json_file is not None:
+        json_file.write_text(json.dumps(totals.as_dict(), indent=1) + "\n", encoding="utf-8")
+    _summarise(console, totals, file)
+    if totals.interrupted:
+        return exit_codes.INTERRUPTED
+    return exit_codes.MISMATCH if totals.failed else exit_codes.OK
+
+
+LINES_EVERY_S = 2.0
+
+
+class _Progress:
+    """A progress bar in a terminal; a line now and then elsewhere."""
+
+    def __init__(self, console: Console, count: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = console
+        self._next_s = 0.0
+        self._bar: Progress | None = None
+        self._task: Any = None
+        if console.is_terminal:
+            columns = (BarColumn(bar_width=40), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+            self._bar = Progress(*columns, console=console, transient=True)
+            self._task = self._bar.add_task("starting", total=count)
+
+    def __enter__(self) -> _Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    @property
+    def show(self) -> Callable[[Totals], None]:
+        """What `run` calls now and then."""
+        import time
+
+        from rich.markup import escape
+
+        def show(totals: Totals) -> None:
+            done = totals.skipped + totals.complete + totals.failed
+            said = f"{totals.running} under way, {totals.messages:,} messages, {totals.completion_tokens:,} tokens"
+            if totals.failed:
+                said += f", {totals.failed} failed"
+            if totals.retries:
+                said += f", {totals.retries} retries"
+            if self._bar is not None:
+                self._bar.update(self._task, completed=done, description=escape(said))
+            elif time.monotonic() >= self._next_s:
+                self._next_s = time.monotonic() + LINES_EVERY_S
+                self._console.print(f"{done}/{totals.requests} done, {said}", highlight=False)
+
+        return show
+
+
+def _summarise(console: Console, totals: Totals, file: Path) -> None:
+    from rich.markup import escape
+
+    skipped = f", {totals.skipped:,} were complete before" if totals.skipped else ""
+    console.print(
+        f"{totals.complete:,} of {totals.requests:,} requests complete{skipped}; {totals.messages:,} messages of "
+        f"{totals.chunks:,} chunks, {totals.prompt_tokens:,} tokens in and {totals.completion_tokens:,} out, "
+        f"{totals.retries:,} retries, {totals.wall_s:.1f} s",
+        highlight=False,
+    )
+    for kind, count in totals.errors.most_common():
+        console.print(f"[red]{count:,} x {escape(kind)}[/]: {escape(totals.examples.get(kind, ''))}", soft_wrap=True, highlight=False)
+    console.print(f"messages: {escape(str(file))}", style="dim", highlight=False)
+    if totals.interrupted:
+        console.print("[yellow]interrupted; run the same command again to go on[/]")

@@ -224,10 +224,19 @@ class Log:
 
     @staticmethod
     def _fit(segment: Segment, start: int, stop: int, room: int) -> tuple[int, int]:
-        # Most segments fit whole; only then is the cost known without looking at each piece.
-        if segment.costs_bytes <= room:
+        # What is read whole has its cost written on it; a plain row of texts is as long as it is joined.
+        if start == 0 and stop == len(segment) and segment.costs_bytes <= room:
             return stop, segment.costs_bytes
         used = len(segment.head.packed)
+        if segment.pieces is not None:
+            try:
+                text = "".join(segment.pieces[start:stop])  # type: ignore[arg-type]  # where not, the error says so
+            except TypeError:
+                text = None
+            if text is not None:
+                whole = used + _cost(text) + PIECE_OVERHEAD_BYTES * (stop - start - 1)
+                if whole <= room:
+                    return stop, whole
         for index in range(start, stop):
             if segment.pieces is not None:
                 used += _cost(_text_of(segment.pieces[index]))

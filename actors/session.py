@@ -14,25 +14,36 @@ contradicted after a crash. So the report carries the whole log until the router
 then is the terminal visible, and from then on two processes hold the request.
 
 An end that comes from outside (cancel, a lost publisher) carries `after_seq`: it waits until the
-items before it are in, so that a replay after a crash ends at the same place.
+items before it are in, but no longer than `END_WAIT_S`.
+
+A session that follows a dead one is first fed again what that one had, up to `replay_through`.
+Until then it must not end, however (a timer, a cancel, a step's end): readers may have seen more
+than it holds, and an end before that would contradict them.
 
 Everything that depends on time takes `now` (seconds of any monotonic clock). Pure: no Ray.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
+from actors.errors import StreamRouterError
 from actors.log import Log, Reading
-from actors.messages import Emission
+from actors.messages import Emission, Head
 from actors.settings import StreamSettings
 from actors.translator import Translator
 from actors.wire import Item, Phase, Report
 
+logger = logging.getLogger(__name__)
+
 READ_BYTES_MAX = 64 * 1024
 
 NEVER = float("inf")
+
+# An end from outside waits so long for items that were announced before it.
+END_WAIT_S = 20.0
 
 
 def item_size(item: Item) -> int:
@@ -41,11 +52,16 @@ def item_size(item: Item) -> int:
 
 
 class Session:
-    """The state of one request. `start_seq` is the number of the first item it will ever get."""
+    """The state of one request.
+
+    `start_seq` is the number of the first item it will ever get, `replay_through` the last one that an
+    earlier session of the request may have had, `released` the last message that readers had consumed then.
+    """
 
     __slots__ = (
-        "_cancel_after_step",
+        "_consumed_before",
         "_end",
+        "_end_by",
         "_first_message_by",
         "_last_content_at",
         "_last_read_at",
@@ -53,8 +69,10 @@ class Session:
         "_reported_credit",
         "_terminal_pieces",
         "_tools_running",
+        "cancels_after_step",
         "credit_bytes",
         "cursors",
+        "date",
         "epoch",
         "forget_at",
         "gap",
@@ -63,9 +81,11 @@ class Session:
         "next_seq",
         "publisher_id",
         "received_bytes",
+        "replay_through",
         "request_id",
         "settings",
         "settings_packed",
+        "start_seq",
         "stop_reason",
         "stored",
         "translator",
@@ -84,6 +104,7 @@ class Session:
         age_s: float = 0.0,
         released: int = 0,
         start_seq: int = 1,
+        replay_through: int = 0,
     ) -> None:
         self.request_id = request_id
         self.epoch = epoch
@@ -91,17 +112,20 @@ class Session:
         self.settings_packed = settings_packed
         self.publisher_id = publisher_id
         self.translator: Translator | None = Translator(settings, run_id=request_id, message_date=date)
+        self.date = date
         self.log = Log()
+        self.start_seq = start_seq
+        self.replay_through = replay_through
         self.next_seq = start_seq
         self.received_bytes = 0
         self.gap = False
         self.cursors: dict[object, int] = {}
-        # What readers had consumed in an earlier epoch is not unread again.
-        self.log.released = released
+        self._consumed_before = released
         self.credit_bytes = 0
         self._reported_credit = -1
         self._end: tuple[str, str | None, int] | None = None
-        self._cancel_after_step = False
+        self._end_by = NEVER
+        self.cancels_after_step = False
         self._opened_at = now - age_s
         self._last_content_at = now
         self._last_read_at = now
@@ -143,14 +167,18 @@ class Session:
         before = self.log.last_seq
         for item in items[skip:] if skip else items:
             self.next_seq += 1
-            if isinstance(item, bytes):
-                self.received_bytes += len(item)
-                self._chunk(translator, item, now)
-            else:
-                self._record(translator, item, now)
+            try:
+                if isinstance(item, bytes):
+                    self.received_bytes += len(item)
+                    self._chunk(translator, item, now)
+                else:
+                    self._record(translator, item, now)
+            except Exception as error:  # noqa: BLE001  # whatever one request's item sets off, others share this process
+                self.fail(error, now)
             if self.sealed:
                 break
         self._end_if_due(now)
+        self._release()
         self._bound()
         return self.log.last_seq - before
 
@@ -174,10 +202,21 @@ class Session:
         else:
             self._append(translator.record(kind, body))
             if kind == "step_end":
-                if self._cancel_after_step:
+                if self.cancels_after_step and not self.is_replaying:
                     self._seal(now, "cancelled", detail="cancelled after the step")
                 elif not self.settings.multi_step:
                     self._seal(now, None)
+
+    def fail(self, error: Exception, now: float) -> None:
+        """End the request because of what its publisher sent, or of what that set off."""
+        code = error.code if isinstance(error, StreamRouterError) else "internal_error"
+        text = f"item {self.next_seq - 1} cannot be taken: {type(error).__name__}: {str(error)[:500]}"
+        logger.error("request %s: %s", self.request_id, text, exc_info=error if code == "internal_error" else None)
+        try:
+            self._seal(now, "error", error=(code, text))
+        except Exception:
+            logger.exception("request %s: its translator cannot end it; it ends without it", self.request_id)
+            self._sealed_with(bare_terminal(self.request_id, self.date or "", "error", text), now)
 
     def _append(self, emissions: list[Emission]) -> None:
         if emissions:
@@ -199,19 +238,39 @@ class Session:
         """Whether the terminal is in the log."""
         return self.stop_reason is not None
 
+    @property
+    def is_replaying(self) -> bool:
+        """Whether an earlier session of this request may have had more than this one has so far."""
+        return self.next_seq <= self.replay_through
+
+    @property
+    def ending(self) -> tuple[str, str | None] | None:
+        """The end from outside that waits for items: (stop reason, detail)."""
+        return None if self._end is None or self.sealed else self._end[:2]
+
     def end(self, reason: str, detail: str | None, after_seq: int, now: float) -> None:
-        """End the request from outside, once all items up to `after_seq` are in."""
-        if self._end is None and not self.sealed:
+        """End the request from outside, once all items up to `after_seq` are in.
+
+        A second end does not change the reason; it may take back what the first one waits for.
+        """
+        if self.sealed:
+            return
+        if self._end is None:
             self._end = (reason, detail, after_seq)
-            self._end_if_due(now)
+            self._end_by = now + END_WAIT_S
+        elif after_seq < self._end[2]:
+            self._end = (*self._end[:2], after_seq)
+        self._end_if_due(now)
 
     def cancel_after_step(self) -> None:
         """End the request as cancelled when the step under way ends."""
-        self._cancel_after_step = True
+        self.cancels_after_step = True
 
     def _end_if_due(self, now: float) -> None:
-        if self._end is not None and not self.sealed and self.next_seq > self._end[2]:
-            reason, detail, _ = self._end
+        if self._end is None or self.sealed or self.is_replaying:
+            return
+        reason, detail, after_seq = self._end
+        if self.next_seq > after_seq or self._end_by <= now:
             self._seal(now, reason, detail=detail)
 
     def _seal(
@@ -226,7 +285,9 @@ class Session:
         translator = self.translator
         if translator is None or self.sealed:
             return
-        emissions = translator.end(stop_reason, usage=usage, detail=detail, error=error)
+        self._sealed_with(translator.end(stop_reason, usage=usage, detail=detail, error=error), now)
+
+    def _sealed_with(self, emissions: list[Emission], now: float) -> None:
         self._append(emissions)
         terminal = next(piece for piece in reversed(emissions) if piece.head.kind == "stop_reason")
         self.stop_reason = terminal.head.fields["stop_reason"]
@@ -265,18 +326,19 @@ class Session:
         self._last_read_at = now
         if cursor >= self.cursors.get(reader, 0):
             self.cursors[reader] = cursor
-        lowest = min(self.cursors.values())
-        if lowest > self.log.released:
-            self.log.release(min(lowest, self.visible_through))
-            self._bound()
+        self._release()
+        self._bound()
+
+    def _release(self) -> None:
+        # A reader may be ahead of the log while that is replayed: what it has had is not unread again.
+        consumed = max(self._consumed_before, min(self.cursors.values(), default=0))
+        if consumed > self.log.released:
+            self.log.release(min(consumed, self.visible_through))
 
     def detach(self, reader: object) -> None:
         """Forget a reader; what it had not consumed no longer holds the producer back."""
         self.cursors.pop(reader, None)
-        if self.cursors:
-            lowest = min(self.cursors.values())
-            if lowest > self.log.released:
-                self.log.release(min(lowest, self.visible_through))
+        self._release()
 
     # --- what it says of itself -------------------------------------------------------------
 
@@ -322,7 +384,7 @@ class Session:
         found: list[tuple[float, str]] = []
         if settings.request_timeout_s is not None:
             found.append((self._opened_at + settings.request_timeout_s, "timeout_request"))
-        if settings.first_message_timeout_s is not None and self.log.last_seq == 0:
+        if settings.first_message_timeout_s is not None and self.log.last_seq == 0 and not self.is_replaying:
             found.append((self._opened_at + settings.first_message_timeout_s, "timeout_first_message"))
         # Without credit the producer cannot speak, so its silence is the reader's doing.
         may_speak = self.credit_bytes > self.received_bytes and not self._tools_running
@@ -336,19 +398,39 @@ class Session:
         """When the session next wants `expire` to be called; NEVER if not at all."""
         if self.sealed:
             return self.forget_at
+        if self._end is not None:
+            return NEVER if self.is_replaying else self._end_by
         return min((at for at, _ in self._deadlines()), default=NEVER)
 
     def expire(self, now: float) -> bool:
         """End the request if a timer has run out; True when that happened."""
         if self.sealed:
             return False
+        if self._end is not None:
+            self._end_if_due(now)
+            return self.sealed
         over = [(at, name) for at, name in self._deadlines() if at <= now]
         if not over:
             return False
         _, name = min(over)
         seconds = getattr(self.settings, _TIMER_SETTINGS[name])
-        self._seal(now, name, detail=f"{_TIMER_SETTINGS[name]} of {seconds:g} s ran out")
-        return True
+        self._end = (name, f"{_TIMER_SETTINGS[name]} of {seconds:g} s ran out", 0)
+        self._end_if_due(now)
+        return self.sealed
+
+
+def bare_terminal(request_id: str, date: str, stop_reason: str, detail: str | None) -> list[Emission]:
+    """Return the end of a request that no translator can write."""
+    shared = {
+        "id": f"end-{request_id}",
+        "date": date,
+        "name": None,
+        "otid": None,
+        "sender_id": None,
+        "run_id": request_id,
+    }
+    stop = Head("stop_reason", {**shared, "stop_reason": stop_reason, "provider_reason": None, "detail": detail})
+    return [Emission(stop), Emission(Head("usage_statistics", {**shared, "reported": False}))]
 
 
 _TIMER_SETTINGS = {

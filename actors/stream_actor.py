@@ -74,9 +74,10 @@ class StreamActor:
     async def feed(self, *frames: bytes) -> bytes:
         """Take frames of envelopes; return the reports that they gave rise to."""
         now = time.monotonic()
+        answerable: set[str] = set()
         for frame in frames:
-            self._host.handle(wire.unpack_list(frame), now)
-        reports = self._host.take_reports()
+            answerable |= self._host.handle(wire.unpack_list(frame), now)
+        reports = self._host.take_reports(answerable)
         self._after_event()
         return wire.pack(reports)
 

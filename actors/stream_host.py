@@ -12,18 +12,21 @@ only when that deadline comes, however often it has moved meanwhile.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from actors import wire
-from actors.errors import ProtocolViolation, UnknownRequest
+from actors.errors import ProtocolViolation, StreamRouterError, UnknownRequest
 from actors.log import Log, Reading
 from actors.measures import Measures
 from actors.readers import Reader, Subscription
 from actors.session import NEVER, Session
 from actors.settings import StreamSettings
 from actors.wire import Envelope, Phase, Report
+
+logger = logging.getLogger(__name__)
 
 # What may be on the way to this actor, all its streams together, and the share of one stream.
 IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024
@@ -32,6 +35,9 @@ WINDOW_BYTES_MAX = 256 * 1024
 
 # A reading process that has not polled for so long is gone; its cursors no longer hold anything back.
 READER_TIMEOUT_S = 45.0
+
+# What is answered with a report however often it comes.
+_REPORTED_AGAIN = frozenset({wire.DATA, wire.OPEN, wire.END, wire.RESTORE})
 
 SUBSCRIBE, CONSUMED, DROP = range(3)
 """Operations of a reader: (SUBSCRIBE, number, request_id, after, epoch), (CONSUMED, number, cursor), (DROP, number)."""
@@ -52,6 +58,7 @@ class StreamHost:
         self.requests_served = 0
         self.chunks = 0
         self.measures = Measures()
+        self.refused: dict[str, int] = {}
         self._subscriptions: dict[str, dict[Subscription, None]] = {}
         # Subscriptions to sessions that the router has promised but whose OPEN is still on its way.
         self._parked: dict[str, dict[tuple[str, int], int]] = {}
@@ -64,22 +71,34 @@ class StreamHost:
 
     # --- from the router --------------------------------------------------------------------
 
-    def handle(self, envelopes: Iterable[Envelope], now: float) -> None:
-        """Take envelopes in order. Raises ProtocolViolation for one that has no known shape."""
+    def handle(self, envelopes: Iterable[Envelope], now: float) -> set[str]:
+        """Take envelopes in order; return the requests that would report again if the same came again.
+
+        Only their reports may ride in an answer that can be lost. An envelope that cannot be read is
+        counted in `refused` and left out: it must not take those of other requests with it.
+        """
+        answerable = set()
         for envelope in envelopes:
             try:
                 kind, request_id, epoch = envelope[0], envelope[1], envelope[2]
-                handler = self._HANDLERS[kind]
-            except (LookupError, TypeError) as error:
-                raise ProtocolViolation(f"an envelope of unknown shape: {str(envelope)[:80]!r}") from error
-            handler(self, request_id, epoch, envelope, now)
+                self._HANDLERS[kind](self, request_id, epoch, envelope, now)
+                if kind in _REPORTED_AGAIN:
+                    answerable.add(request_id)
+            except (LookupError, TypeError, ValueError, AttributeError, StreamRouterError) as error:
+                self.refuse("envelope", f"an envelope that cannot be read: {str(envelope)[:80]!r}: {error}")
+        return answerable
+
+    def refuse(self, what: str, why: str) -> None:
+        """Count what another process sent and the protocol does not allow."""
+        logger.warning("refused: %s", why[:300])
+        self.refused[what] = self.refused.get(what, 0) + 1
 
     def _open(self, request_id: str, epoch: int, envelope: Envelope, now: float) -> None:
         session = self.sessions.get(request_id)
         if session is not None and session.epoch >= epoch:
             self._report(session)  # opened already: the answer to the first time was lost
             return
-        settings, publisher_id, date, age_s, released, start_seq = envelope[3:]
+        settings, publisher_id, date, age_s, released, start_seq, replay_through = envelope[3:]
         session = Session(
             request_id,
             epoch,
@@ -91,6 +110,7 @@ class StreamHost:
             age_s=age_s,
             released=released,
             start_seq=start_seq,
+            replay_through=replay_through,
         )
         self._adopt(session, now)
         self.requests_served += 1
@@ -121,9 +141,16 @@ class StreamHost:
             self._reports[request_id] = Report(request_id, epoch, Phase.UNKNOWN)
             return
         if session.epoch > epoch:
-            return  # of an incarnation that is over
+            self._report(session)  # of an incarnation that is over
+            return
         _, _, _, first_seq, blob = envelope
-        items = wire.unpack_list(blob)
+        try:
+            items = wire.unpack_list(blob)
+        except ProtocolViolation as error:
+            # Whoever publishes this request does not speak the protocol; it ends, and nothing else does.
+            self.refuse("items", f"items of {request_id!r}: {error}")
+            session.fail(error, now)
+            items = []
         self.chunks += len(items)
         was_sealed = session.sealed
         had_before = first_seq < session.next_seq
@@ -261,7 +288,7 @@ class StreamHost:
         subscription = Subscription(reader, number, session, max(sent, 0))
         reader.subscriptions[number] = subscription
         self._subscriptions.setdefault(session.request_id, {})[subscription] = None
-        self._note_consumed(session, subscription, min(after, session.log.last_seq), now)
+        self._note_consumed(session, subscription, after, now)
         if reader.mark_ready(subscription):
             self._wakes[reader.reader_id] = None
 
@@ -335,14 +362,16 @@ class StreamHost:
         """Whether the router should hear something."""
         return bool(self._reports)
 
-    def take_reports(self) -> list[Report]:
-        """Return what the router should hear, and regard it as told."""
-        taken = [
-            report or self.sessions[request_id].report()
-            for request_id, report in self._reports.items()
-            if report is not None or request_id in self.sessions
-        ]
-        self._reports.clear()
+    def take_reports(self, of: Collection[str] | None = None) -> list[Report]:
+        """Return what the router should hear (of these requests only, if given), and regard it as told."""
+        wanted = list(self._reports) if of is None else [request_id for request_id in self._reports if request_id in of]
+        taken = []
+        for request_id in wanted:
+            report = self._reports.pop(request_id)
+            if report is not None:
+                taken.append(report)
+            elif request_id in self.sessions:
+                taken.append(self.sessions[request_id].report())
         return taken
 
     def untold(self, reports: Iterable[Report]) -> None:
@@ -350,8 +379,8 @@ class StreamHost:
         for report in reports:
             self._reports.setdefault(report.request_id, report if report.phase == Phase.UNKNOWN else None)
 
-    def inventory(self, now: float) -> list[tuple[Report, bytes, str, float]]:
-        """Return all that a router without memory must know: report, settings, publisher, age in seconds, a session.
+    def inventory(self, now: float) -> list[tuple[Report, dict[str, Any]]]:
+        """Return all that a router without memory must know, a session: its report, and what no report holds.
 
         The logs of ended requests are reported again afterwards, as if they had never been stored.
         """
@@ -360,7 +389,20 @@ class StreamHost:
                 session.log_is_safe = False
                 self._report(session)
         return [
-            (s.report(with_log=False), s.settings_packed, s.publisher_id, s.age_s(now)) for s in self.sessions.values()
+            (
+                session.report(with_log=False),
+                {
+                    "settings": session.settings_packed,
+                    "publisher_id": session.publisher_id,
+                    "date": session.date,
+                    "age_s": session.age_s(now),
+                    "start_seq": session.start_seq,
+                    "replay_through": session.replay_through,
+                    "ending": session.ending,
+                    "cancels_after_step": session.cancels_after_step,
+                },
+            )
+            for session in self.sessions.values()
         ]
 
     def take_wakes(self) -> list[str]:

@@ -8,7 +8,8 @@ harm nobody.
 Envelopes go from router to stream actor, reports come back:
 
     envelope  (DATA,    request_id, epoch, first_seq, blob)        blob: a packed list of items
-              (OPEN,    request_id, epoch, settings, publisher_id, date, age_s, released, start_seq)
+              (OPEN,    request_id, epoch, settings, publisher_id, date, age_s, released, start_seq,
+                        replay_through)
               (END,     request_id, epoch, stop_reason, detail, after_seq)
               (CANCEL_AFTER_STEP, request_id, epoch)
               (STORED,  request_id, epoch)                         the router holds the sealed log

@@ -46,7 +46,7 @@ from actors.errors import (
     UnknownRequest,
 )
 from actors.log import Log
-from actors.messages import Emission, Head
+from actors.session import bare_terminal
 from actors.settings import StreamSettings
 from actors.wire import Envelope, Phase, Report
 from router.agents import Agents, Claim
@@ -68,7 +68,11 @@ Key = tuple[str, str]
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One request. Sequence numbers are the publisher's; `high_seq` is the highest one forwarded."""
+    """One request. Sequence numbers are the publisher's.
+
+    `sent_seq`: the last item that went on its way to the session of this epoch; none before it is missing.
+    `high_seq`: the last item that any session of this request may have had.
+    """
 
     request_id: str
     settings_packed: bytes
@@ -81,7 +85,7 @@ class Entry:
     phase: str = WAITING
     actor_id: str | None = None
     start_seq: int = 1
-    next_seq: int = 1
+    sent_seq: int = 0
     high_seq: int = 0
     last_seq_id: int = 0
     released: int = 0
@@ -90,10 +94,16 @@ class Entry:
     ending: tuple[str, str | None] | None = None
     cancel: str | None = None
     publisher_gone_at: float | None = None
+    is_abandoned: bool = False
     stop_reason: str | None = None
     log: bytes | None = None
     forget_at: float = 0.0
     error: tuple[str, str] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its session has, or is about to get, all that an earlier one may have had."""
+        return self.sent_seq >= self.high_seq
 
     @property
     def is_live(self) -> bool:
@@ -264,7 +274,7 @@ class Registry:
             request_id,
             entry.epoch,
             phase,
-            entry.next_seq,
+            entry.sent_seq + 1,
             entry.credit_bytes,
             entry.cancel,
             entry.stop_reason,
@@ -329,7 +339,10 @@ class Registry:
             self._tell_publisher(known)  # it ended while its publisher was away
             return
         if known is not None:
-            self._open_again(known, client_id, settings_packed, now, take_over=take_over)
+            if self._open_again(known, client_id, settings_packed, now, take_over=take_over) and epoch:
+                # It registers again: what a router that has lost its memory could not know.
+                known.start_seq, known.date, known.agent_id = start_seq, date, agent_id
+                known.gap = known.gap or sent_seq > known.sent_seq
             return
         if take_over and not epoch:
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
@@ -345,7 +358,6 @@ class Registry:
             agent_id,
             epoch=epoch,
             start_seq=start_seq,
-            next_seq=start_seq,
             high_seq=sent_seq,
         )
         if not epoch and not self.pool.has_place():
@@ -360,7 +372,8 @@ class Registry:
             self._timer(now + self.config.stream_actors.open_timeout_s, "open", request_id)
         self._tell_publisher(entry)
 
-    def _open_again(self, entry: Entry, client_id: str, settings_packed: bytes, now: float, *, take_over: bool) -> None:
+    def _open_again(self, entry: Entry, client_id: str, settings_packed: bytes, now: float, *, take_over: bool) -> bool:
+        """Let a publisher go on, or another take over; True if it is the same one."""
         if entry.phase == SEALED:
             raise RequestEnded(
                 f"request {entry.request_id!r} has ended ({entry.stop_reason}); a request ID is used once: "
@@ -372,7 +385,7 @@ class Registry:
                 raise DuplicateRequest(f"request {entry.request_id!r} is open with other settings")
             entry.publisher_gone_at = None
             self._tell_publisher(entry)
-            return
+            return True
         owner = self.clients.get(entry.client_id)
         owner_lives = owner is not None and entry.publisher_gone_at is None
         if owner_lives or not take_over:
@@ -382,13 +395,19 @@ class Registry:
                 else "publish under a new ID, or publish(..., take_over=True) once its publisher is gone"
             )
             raise DuplicateRequest(f"request {entry.request_id!r} is open with another publisher; {hint}")
+        if not entry.is_whole:
+            self._lose(entry, now)
+            raise RequestEnded(
+                f"request {entry.request_id!r} has ended (lost): its stream actor and its publisher are both gone"
+            )
         if owner is not None:
             owner.publishes.discard(entry.request_id)
         entry.client_id = client_id
         entry.publisher_gone_at = None
-        entry.start_seq = entry.next_seq = max(entry.next_seq, entry.high_seq + 1)
+        entry.start_seq = entry.sent_seq + 1
         self.client(client_id, now).publishes.add(entry.request_id)
         self._tell_publisher(entry)
+        return False
 
     def _admit(self, request_id: str, now: float) -> None:
         limits = self.config.limits
@@ -434,7 +453,7 @@ class Registry:
         entry.epoch += 1
         entry.phase = OPEN
         entry.gap = False
-        entry.next_seq = entry.start_seq
+        entry.sent_seq = entry.start_seq - 1
         self._note(PLACED, entry, entry.actor_id)
         self._send(
             entry,
@@ -448,6 +467,7 @@ class Registry:
                 now - entry.opened_at,
                 entry.released,
                 entry.start_seq,
+                entry.high_seq,
             ),
         )
         if entry.cancel == "after_step":
@@ -472,7 +492,9 @@ class Registry:
     def _send_end(self, entry: Entry) -> None:
         if entry.ending is not None:
             reason, detail = entry.ending
-            self._send(entry, (wire.END, entry.request_id, entry.epoch, reason, detail, entry.high_seq))
+            # Of a publisher that is gone for good nothing more will come than what is on its way.
+            after_seq = 0 if entry.is_abandoned else entry.sent_seq
+            self._send(entry, (wire.END, entry.request_id, entry.epoch, reason, detail, after_seq))
 
     # --- agents -----------------------------------------------------------------------------
 
@@ -512,8 +534,16 @@ class Registry:
             if entry.phase != OPEN or entry.epoch != epoch or entry.actor_id is None:
                 self._tell_publisher(entry)
                 continue
+            if first_seq > entry.sent_seq + 1:
+                # A hole: what lies between was on its way through a router that has died, or never came.
+                entry.gap = True
+                self._tell_publisher(entry)
+                continue
             last_seq = first_seq + count - 1
-            entry.high_seq = max(entry.high_seq, last_seq)
+            if last_seq > entry.sent_seq:
+                entry.sent_seq = last_seq
+                entry.high_seq = max(entry.high_seq, last_seq)
+                entry.gap = False
             self.counts["chunks"] += count
             self.counts["chunk_bytes"] += len(blob)
             send.append((entry.actor_id, request_id, (wire.DATA, request_id, epoch, first_seq, blob), len(blob) + 64))
@@ -543,7 +573,6 @@ class Registry:
             self._report(entry, report, now)
 
     def _report(self, entry: Entry, report: Report, now: float) -> None:
-        entry.next_seq = max(entry.next_seq, report.next_seq)
         entry.last_seq_id = max(entry.last_seq_id, report.last_seq_id)
         entry.released = max(entry.released, report.released)
         if report.phase == Phase.SEALED:
@@ -554,10 +583,12 @@ class Registry:
             if entry.log is not None:
                 self._send(entry, (wire.STORED, entry.request_id, entry.epoch), 64)
             return
-        entry.gap = report.phase == Phase.GAP
-        if report.credit_bytes > entry.credit_bytes or entry.gap:
+        if report.phase == Phase.GAP:
+            entry.gap = True
+            entry.sent_seq = min(entry.sent_seq, report.next_seq - 1)
+        if report.credit_bytes > entry.credit_bytes or report.phase == Phase.GAP:
             entry.credit_bytes = max(entry.credit_bytes, report.credit_bytes)
-            self._tell_publisher(entry, urgent=entry.gap)
+            self._tell_publisher(entry, urgent=report.phase == Phase.GAP)
 
     def _seal(self, entry: Entry, stop_reason: str, log: bytes | None, now: float) -> None:
         if entry.actor_id is not None:
@@ -602,19 +633,22 @@ class Registry:
             elif entry.phase == SEALED:
                 self._restore(entry, now)
         self._effects.start.extend(slot.actor_id for slot in self.pool.wanted())
+        self._place_waiting(now)
 
     def _replace(self, entry: Entry, now: float) -> None:
-        """Give an open request whose session is gone a new epoch, if its publisher can replay."""
+        """Give an open request whose session is gone a new epoch, unless nobody can send it all again.
+
+        A publisher that is silent may yet come back; until its grace is over it is waited for.
+        """
         if entry.actor_id is not None:
             self.pool.release(entry.actor_id, entry.request_id, now)
         self.counts["restarted"] += 1
         self._note(MOVED, entry, entry.actor_id)
-        client = self.clients.get(entry.client_id)
-        can_replay = client is not None and entry.publisher_gone_at is None and entry.start_seq == 1
-        if not can_replay:
+        if entry.client_id not in self.clients or entry.is_abandoned or entry.start_seq > 1:
             self._lose(entry, now)
             return
         entry.actor_id = None
+        entry.sent_seq = entry.start_seq - 1
         if not self._place(entry, now):
             entry.phase = WAITING
             self._waiting.appendleft(entry.request_id)
@@ -628,7 +662,7 @@ class Registry:
         )
         log = Log()
         log.last_seq = log.released = log.dropped_through = entry.last_seq_id
-        log.append(_terminal(entry, "lost", text))
+        log.append(bare_terminal(entry.request_id, entry.date, "lost", text))
         entry.epoch += 1
         self._seal(entry, "lost", log.pack(), now)
         self._restore(entry, now)
@@ -661,7 +695,7 @@ class Registry:
     def adopt(self, actor_id: str, inventory: Sequence[Sequence[Any]], now: float) -> None:
         """Take in an actor of an earlier incarnation, with all that it says it holds."""
         self.pool.adopt(actor_id)
-        for parts, settings_packed, client_id, age_s in inventory:
+        for parts, more in inventory:
             report = Report(*parts)
             known = self.entries.get(report.request_id)
             if known is not None and known.epoch >= report.epoch:
@@ -669,26 +703,31 @@ class Registry:
             if known is not None:
                 self._open_count -= known.phase != SEALED
             settings = StreamSettings()
-            if settings_packed:
-                settings = StreamSettings.model_validate(wire.unpack(settings_packed))
+            if more["settings"]:
+                settings = StreamSettings.model_validate(wire.unpack(more["settings"]))
+            ending = more["ending"]
             entry = Entry(
                 report.request_id,
-                settings_packed,
+                more["settings"],
                 settings,
-                client_id,
-                "",
-                now - age_s,
+                more["publisher_id"],
+                more["date"] or "",
+                now - more["age_s"],
                 epoch=report.epoch,
                 phase=SEALED if report.phase == Phase.SEALED else OPEN,
                 actor_id=actor_id,
-                next_seq=report.next_seq,
-                high_seq=report.next_seq - 1,
+                start_seq=more["start_seq"],
+                sent_seq=report.next_seq - 1,
+                high_seq=max(report.next_seq - 1, more["replay_through"]),
                 last_seq_id=report.last_seq_id,
                 released=report.released,
                 credit_bytes=report.credit_bytes,
-                gap=True,
+                ending=tuple(ending) if ending else None,
+                cancel="after_step" if more["cancels_after_step"] else None,
                 stop_reason=report.stop_reason,
             )
+            if entry.ending is not None and entry.ending[0] == "cancelled":
+                entry.cancel = "now"
             self.entries[report.request_id] = entry
             if entry.phase == SEALED:
                 entry.forget_at = now + settings.sealed_ttl_s
@@ -697,10 +736,10 @@ class Registry:
             slot = self.pool.slots[actor_id]
             slot.open_requests.add(report.request_id)
             self._open_count += 1
-            if client_id not in self.clients:
+            if entry.client_id not in self.clients:
                 # Its publisher has as long as any silent client to say that it lives.
-                self._new_client(client_id, now)
-            self.clients[client_id].publishes.add(report.request_id)
+                self._new_client(entry.client_id, now)
+            self.clients[entry.client_id].publishes.add(report.request_id)
 
     def stop_idle(self, now: float) -> None:
         """Stop actors that have retired or idled; their ended requests move to others first."""
@@ -710,6 +749,7 @@ class Registry:
                 self._restore(entry, now)
             self._effects.stop.append(slot.actor_id)
         self._effects.start.extend(slot.actor_id for slot in self.pool.wanted())
+        self._place_waiting(now)
 
     # --- readers ----------------------------------------------------------------------------
 
@@ -759,16 +799,18 @@ class Registry:
         return True
 
     def _end(self, entry: Entry, reason: str, detail: str | None, now: float) -> None:
-        if entry.phase == WAITING:
+        if entry.phase == WAITING and entry.epoch == 0:
             # It never had a session: end it here, and let an actor hold its log of one terminal.
             self._end_unplaced(entry, reason, detail, now)
             return
-        entry.ending = (reason, detail)
-        self._send_end(entry)
+        if entry.ending is None:
+            entry.ending = (reason, detail)
+        if entry.phase == OPEN:
+            self._send_end(entry)
 
     def _end_unplaced(self, entry: Entry, reason: str, detail: str | None, now: float) -> None:
         log = Log()
-        log.append(_terminal(entry, reason, detail))
+        log.append(bare_terminal(entry.request_id, entry.date, reason, detail))
         self._seal(entry, reason, log.pack(), now)
         self._restore(entry, now)
 
@@ -835,6 +877,10 @@ class Registry:
         grace_s = entry.settings.publisher_grace_s
         if entry.publisher_gone_at + grace_s > now + 1e-6:
             return  # it was back, and went again: a later timer stands for that
+        entry.is_abandoned = True
+        if not entry.is_whole:
+            self._lose(entry, now)
+            return
         self._end(entry, "publisher_lost", f"its publisher was silent and nobody took over within {grace_s:g} s", now)
 
     def _tick_open(self, request_id: str, now: float) -> None:
@@ -855,17 +901,3 @@ class Registry:
         entry.stop_reason = "refused"
         entry.forget_at = now + CLIENT_TIMEOUT_S
         self._timer(entry.forget_at, "sealed", request_id)
-
-
-def _terminal(entry: Entry, reason: str, detail: str | None) -> list[Emission]:
-    """Return the end of a request that no session can write."""
-    shared = {
-        "id": f"end-{entry.request_id}",
-        "date": entry.date,
-        "name": None,
-        "otid": None,
-        "sender_id": None,
-        "run_id": entry.request_id,
-    }
-    stop = Head("stop_reason", {**shared, "stop_reason": reason, "provider_reason": None, "detail": detail})
-    return [Emission(stop), Emission(Head("usage_statistics", {**shared, "reported": False}))]

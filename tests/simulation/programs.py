@@ -429,7 +429,8 @@ class ReadProgram(Program):
     async def act(self, client: StreamRouter) -> None:
         plan, reading, request = self.reading.plan, self.reading, self.request
         if plan.is_late:
-            while not request.is_published:
+            # Where nobody reads, a publisher without credit waits for this reader.
+            while not request.is_published and request.world.loop.now < request.world.scenario.calm_at_s + 10.0:
                 await asyncio.sleep(0.2)
         await asyncio.sleep(plan.starts_s)
         while not reading.ended and reading.error is None:

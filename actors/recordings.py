@@ -1,6 +1,6 @@
 """Recorded provider streams: from the bytes of a file to its chunks.
 
-Three forms, told apart by the first character that is no white space:
+Four forms, each also compressed by gzip, told apart by how they begin, white space left aside:
 
 - SSE, as the provider sent it: the data of each event is a chunk, `[DONE]` with it.
 - JSONL, which opens with `{`: each line is a chunk, blank lines are not. What a line holds is not
@@ -8,17 +8,31 @@ Three forms, told apart by the first character that is no white space:
   of them one after the other, is read too.
 - A JSON array, which opens with `[`: each of its objects is a chunk. (Gemini sends this where SSE was
   not asked for.)
+- What `record:` in the configuration writes: JSONL whose first line has the key `FORMAT_KEY`. Its other
+  lines hold a chunk (`chunk`, or `chunk_base64` where it is no UTF-8), a `record` of the agent loop, or the
+  reason why the rest was left out (`cut`), each with its time in seconds since the first (`t_s`). A file
+  whose writer died is whole up to where it breaks off.
 
 The chunks keep the bytes that the recording has for them.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
 
 from actors.errors import RecordingError
 from actors.providers.sse import SseDecoder
 
+FORMAT_KEY = "agent_stream_router_recording"
+FORMAT_VERSION = 1
+DECOMPRESSED_BYTES_MAX = 1024 * 1024 * 1024
+
+_GZIP = b"\x1f\x8b"
+_OWN = b'{"' + FORMAT_KEY.encode() + b'"'
 _BOM = b"\xef\xbb\xbf"
 _WHITE = " \t\r\n"
 _SHOWN_BYTES = 80
@@ -29,7 +43,9 @@ def read_recording(data: bytes) -> list[bytes]:
 
     Raises RecordingError where the recording is empty, or none of SSE, JSONL and a JSON array.
     """
-    body = data.removeprefix(_BOM).lstrip(_WHITE.encode())
+    body = _decompressed(data).removeprefix(_BOM).lstrip(_WHITE.encode())
+    if body.startswith(_OWN):
+        return [payload for _, payload in _own(body).chunks]
     if not body:
         raise RecordingError("expected a recorded stream (SSE, JSONL or a JSON array), got an empty file")
     if body.startswith(b"{"):
@@ -41,6 +57,106 @@ def read_recording(data: bytes) -> list[bytes]:
     if not payloads:
         raise _neither(body, "no line of it starts with 'data:'")
     return payloads
+
+
+@dataclass(slots=True)
+class TimedRecording:
+    """What `record:` kept of one request. Times in seconds since the first item; `cut`: why the rest is missing."""
+
+    request_id: str
+    date: str
+    settings: dict[str, Any]
+    chunks: list[tuple[float, bytes]] = field(default_factory=list)
+    records: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    cut: str | None = None
+
+
+def read_timed_recording(data: bytes) -> TimedRecording:
+    """Return a recording that `record:` wrote, with its times. Raises RecordingError for any other."""
+    body = _decompressed(data)
+    if not body.startswith(_OWN):
+        raise RecordingError(f"expected a recording written by 'record:', got {body[:_SHOWN_BYTES]!r}")
+    return _own(body)
+
+
+def as_sse(payloads: list[bytes]) -> bytes:
+    """Return payloads as a provider would send them: server-sent events, named by their JSON's `type` if any."""
+    events = []
+    for payload in payloads:
+        try:
+            kind = json.loads(payload).get("type")
+        except (ValueError, AttributeError, RecursionError):
+            kind = None
+        name = b"event: " + kind.encode() + b"\n" if isinstance(kind, str) and kind.isprintable() else b""
+        lines = b"".join(b"data: " + line + b"\n" for line in payload.splitlines())
+        events.append(name + lines + b"\n")
+    return b"".join(events)
+
+
+def _decompressed(data: bytes) -> bytes:
+    """Undo gzip; a file that breaks off gives what is whole of it."""
+    if not data.startswith(_GZIP):
+        return data
+    parts: list[bytes] = []
+    size = 0
+    while data.startswith(_GZIP):
+        member = zlib.decompressobj(wbits=31)
+        try:
+            part = member.decompress(data, DECOMPRESSED_BYTES_MAX - size + 1)
+        except zlib.error as error:
+            if not parts:
+                raise RecordingError(f"expected a recorded stream, got gzip that cannot be read: {error}") from None
+            break
+        parts.append(part)
+        size += len(part)
+        if size > DECOMPRESSED_BYTES_MAX:
+            raise RecordingError(f"a recording of more than {DECOMPRESSED_BYTES_MAX} bytes; is it one stream?")
+        data = member.unused_data
+    return b"".join(parts)
+
+
+def _own(body: bytes) -> TimedRecording:
+    first, *lines = body.split(b"\n")
+    # What stands behind the last newline is empty, or a line whose writer died.
+    lines = lines[:-1]
+    header = _own_line(first, 1)
+    if header.get(FORMAT_KEY) != FORMAT_VERSION:
+        raise RecordingError(
+            f"expected a recording of version {FORMAT_VERSION}, got {header.get(FORMAT_KEY)!r}: update this program"
+        )
+    found = TimedRecording(str(header.get("request_id")), str(header.get("date")), header.get("settings") or {})
+    for number, line in enumerate(lines, 2):
+        entry = _own_line(line, number)
+        try:
+            _add(found, entry)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordingError(
+                f"line {number} of the recording has another shape: {line[:_SHOWN_BYTES]!r}"
+            ) from error
+    return found
+
+
+def _add(found: TimedRecording, entry: dict[str, Any]) -> None:
+    t_s = float(entry["t_s"])
+    if "chunk" in entry:
+        found.chunks.append((t_s, entry["chunk"].encode("utf-8", "surrogatepass")))
+    elif "chunk_base64" in entry:
+        found.chunks.append((t_s, base64.b64decode(entry["chunk_base64"], validate=True)))
+    elif "record" in entry:
+        kind, record = entry["record"]
+        found.records.append((t_s, kind, record))
+    else:
+        found.cut = str(entry["cut"])
+
+
+def _own_line(line: bytes, number: int) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RecordingError(f"line {number} of the recording is not JSON: {error}: {line[:_SHOWN_BYTES]!r}") from None
+    if not isinstance(entry, dict):
+        raise RecordingError(f"line {number} of the recording is no object: {line[:_SHOWN_BYTES]!r}")
+    return entry
 
 
 def _json_lines(body: bytes) -> list[bytes]:

@@ -34,6 +34,7 @@ from router.link import Link
 from router.overview import Overview
 from router.publisher import Publisher
 from router.ray_cluster import ensure_ray
+from router.recorder import Recorder
 from router.registry import READER
 from router.replay import ReplayBudget
 from router.router_actor import RouterActor
@@ -76,6 +77,7 @@ class StreamRouter:
         ]
         self._pollers = Pollers(self.client_id)
         self._budget = ReplayBudget(config.publisher.replay_bytes_max, config.publisher.spill_dir)
+        self._recorder = Recorder(config.record)
 
     # --- beginning and end ------------------------------------------------------------------
 
@@ -150,6 +152,7 @@ class StreamRouter:
         for link in self._links:
             await link.close()
         self._budget.close()
+        await asyncio.to_thread(self._recorder.close)
         if self._is_owner and not self.config.detached:
             await self.stop()
         if self._stops_ray:
@@ -195,16 +198,18 @@ class StreamRouter:
             claim = AgentClaim(self._shard(agent_id), request_id, agent_id, when_busy, give_up)
         chosen = self.config.streams if settings is None else StreamSettings.load(settings)
         when = datetime.now(UTC) if date is None else date
+        dated = when if isinstance(when, str) else iso_seconds(when)
         return Publisher(
             self._shard(request_id),
             request_id,
             chosen,
             self._budget,
-            date=when if isinstance(when, str) else iso_seconds(when),
+            date=dated,
             agent_id=agent_id,
             claim=claim,
             open_timeout_s=self.config.stream_actors.open_timeout_s,
             take_over=take_over,
+            recording=self._recorder.recording(request_id, chosen, dated),
         )
 
     def subscribe(

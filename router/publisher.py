@@ -41,6 +41,7 @@ from router.replay import ReplayBudget
 if TYPE_CHECKING:
     from router.agent_claim import AgentClaim
     from router.link import Link
+    from router.recorder import Recording
 
 # How long a publisher that has said all waits for the log to be safe in two processes.
 SEAL_DEADLINE_S = 60.0
@@ -117,6 +118,7 @@ class Publisher:
         claim: AgentClaim | None = None,
         open_timeout_s: float = 30.0,
         take_over: bool = False,
+        recording: Recording | None = None,
     ) -> None:
         self.request_id = request_id
         self.settings = settings
@@ -127,6 +129,7 @@ class Publisher:
         self._claim = claim
         self._open_timeout_s = open_timeout_s
         self._take_over = take_over
+        self._recording = recording
         self._stream = PublishedStream(request_id, budget)
         self._changed: asyncio.Future[None] | None = None
         self._owner: asyncio.Task[Any] | None = None
@@ -209,6 +212,8 @@ class Publisher:
         if not stream.has_credit:
             await self._wait_for_credit()
         stream.accept(payload)
+        if self._recording is not None:
+            self._recording.keep(payload)
         self._link.has_items(self.request_id, stream)
 
     async def chunks(self, chunks: Iterable[Chunk]) -> None:
@@ -265,6 +270,8 @@ class Publisher:
         if self._stream.is_over or self._finished:
             raise self._failure()
         self._stream.accept([kind, body])
+        if self._recording is not None:
+            self._recording.keep([kind, body])
         self._link.has_items(self.request_id, self._stream)
 
     def _end(self, kind: str, body: dict[str, Any]) -> None:
@@ -346,6 +353,8 @@ class Publisher:
         self._link.lose_interest((PUBLISHER, self.request_id), self)
         if self._claim is not None:
             self._claim.release()
+        if self._recording is not None:
+            self._recording.close()
 
     def _leave_when_sealed(self) -> None:
         if self._stream.is_over:

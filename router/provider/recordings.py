@@ -11,9 +11,12 @@ from typing import Any
 
 from actors.errors import RecordingError
 from actors.providers.detect import provider_of
+from actors.recordings import as_sse, read_recording
 from router.provider.script import split_events
 
 INDEX = "index.json"
+ENDINGS = (".sse", ".jsonl", ".jsonl.gz")
+"""Events as the provider sent them, or what `record:` in a configuration has kept."""
 APIS = ("openai-chat", "openai-responses", "anthropic-messages", "gemini")
 
 
@@ -30,7 +33,7 @@ class Recording:
 
 
 class Library:
-    """The recordings of a folder: `*.sse`, described by an `index.json` where there is one.
+    """The recordings of a folder (`ENDINGS`), described by an `index.json` where there is one.
 
     The index is a list of objects with `file` and, as far as known, `api`, `provider` and
     `models`. What it does not say is read off the stream's first event.
@@ -46,14 +49,14 @@ class Library:
 
     @classmethod
     def load(cls, folder: str | Path) -> Library:
-        """Read a folder. Raises RecordingError: no such folder, nothing in it, a file that is no SSE stream."""
+        """Read a folder. Raises RecordingError: no such folder, nothing in it, a file that is no recorded stream."""
         root = Path(folder)
         if not root.is_dir():
             raise RecordingError(f"{root}: no such folder of recordings")
         known = _read_index(root / INDEX)
-        files = sorted(root.glob("*.sse"))
+        files = sorted(file for ending in ENDINGS for file in root.glob(f"*{ending}"))
         if not files:
-            raise RecordingError(f"{root}: no recordings (*.sse) in this folder")
+            raise RecordingError(f"{root}: no recordings (files ending in {', '.join(ENDINGS)}) in this folder")
         return cls(_load_one(file, known.get(file.name, {})) for file in files)
 
     def find(self, name: str) -> Recording:
@@ -94,6 +97,12 @@ def _read_index(file: Path) -> dict[str, dict[str, Any]]:
 
 def _load_one(file: Path, entry: dict[str, Any]) -> Recording:
     body = file.read_bytes()
+    name = file.name.removesuffix(".gz").rpartition(".")[0]
+    if file.suffix != ".sse":
+        try:
+            body = as_sse(read_recording(body))
+        except RecordingError as error:
+            raise RecordingError(f"{file}: {error}") from None
     events = tuple(split_events(body))
     api, model = entry.get("api"), (entry.get("models") or [None])[0]
     for event in events:
@@ -106,7 +115,7 @@ def _load_one(file: Path, entry: dict[str, Any]) -> Recording:
         model = model or _model_of(data)
     if api not in APIS:
         raise RecordingError(f"{file}: not a recorded stream: no event of {', '.join(APIS)} in it")
-    return Recording(file.stem, api, entry.get("provider") or api, model or file.stem, body, events)
+    return Recording(name, api, entry.get("provider") or api, model or name, body, events)
 
 
 def _model_of(event: dict[str, Any]) -> str | None:

@@ -33,7 +33,7 @@ from router.description import Description
 from router.link import Link
 from router.overview import Overview
 from router.publisher import Publisher
-from router.ray_cluster import ensure_ray
+from router.ray_cluster import ensure_ray, why
 from router.recorder import Recorder
 from router.registry import READER
 from router.replay import ReplayBudget
@@ -127,7 +127,7 @@ class StreamRouter:
             if stops_ray:
                 ray.shutdown()
             if isinstance(error, (RayError, TimeoutError)):
-                raise RouterUnavailable(f"router {config.name!r} did not start: {str(error)[:400]}") from error
+                raise RouterUnavailable(f"router {config.name!r} did not start: {why(error)}") from error
             raise
         return cls(config, handles, is_owner=len(made) == config.routers, stops_ray=stops_ray)
 
@@ -143,7 +143,7 @@ class StreamRouter:
                 ray.shutdown()
             if isinstance(error, StreamRouterError):
                 raise
-            raise RouterUnavailable(f"router {name!r} was found but does not answer: {str(error)[:400]}") from error
+            raise RouterUnavailable(f"router {name!r} was found but does not answer: {why(error)}") from error
         return cls(config, [first, *others], is_owner=False, stops_ray=stops_ray)
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import tempfile
 from pathlib import Path
@@ -18,6 +19,9 @@ from router.config import RayConfig
 log = logging.getLogger(__name__)
 
 PROBE_DEADLINE_S = 5.0
+_WHY_CHARACTERS_MAX = 400
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_NO_PACKAGE = re.compile(r"No module named '(router|actors)\b")
 
 
 def ensure_ray(config: RayConfig, namespace: str) -> bool:
@@ -50,6 +54,20 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
         ) from error
     log.info("Ray was initialised (%s); it is shut down with this router", address or "by Ray's own rules")
     return True
+
+
+def why(error: BaseException) -> str:
+    """Return in one line why a call to an actor failed: Ray's own text is a page, and the cause is its last line."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time; it may be waiting for resources (see `ray status`)"
+    lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines()]
+    text = next((line for line in reversed(lines) if line), type(error).__name__)
+    if _NO_PACKAGE.search(text):
+        return (
+            f"{text}: this package is not installed on the cluster's nodes; install it in their image or with pip on "
+            "each, or bring its code along with `stream-router start --ship-code`"
+        )
+    return text[:_WHY_CHARACTERS_MAX]
 
 
 def _probe(address: str | None) -> None:

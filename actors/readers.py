@@ -8,7 +8,10 @@ consumed, which is the cumulative acknowledgement). Between them lies at most
 session's credit stops their own producer, and nobody else.
 
 Polls are numbered. An answer that was lost on the way is asked for again under its number and
-given again as it was; that is all the memory a reader costs, one answer.
+given again as it was; that is all the memory a reader costs, one answer. A poll from before it, come
+late, gets nothing. Operations are numbered too, since a call given up may still arrive after later
+ones: what a reader has settled, or a later operation on the same subscription has followed, is
+not done again.
 
 Pure: `answer` returns None where a real process would wait; the shell waits.
 """
@@ -25,6 +28,8 @@ ANSWER_BYTES_MAX = 80 * 1024
 # What one subscription may put into one answer before the next has its turn.
 TURN_BYTES = 16 * 1024
 SUBSCRIPTION_BYTES_MAX = 256 * 1024
+
+NOTHING = pack([])
 
 OPEN, ENDED, UNKNOWN = 0, 1, 2
 """States of a subscription in an answer: more may come; that was all; no such request here."""
@@ -66,16 +71,31 @@ class Subscription:
 class Reader:
     """One reading process: its subscriptions, those that are ready, its last answer."""
 
-    __slots__ = ("_answer", "_poll_no", "_ready", "_unknown", "last_seen", "reader_id", "subscriptions")
+    __slots__ = (
+        "_answer",
+        "_done",
+        "_poll_no",
+        "_ready",
+        "_settled",
+        "_unknown",
+        "last_seen",
+        "parked",
+        "reader_id",
+        "subscriptions",
+    )
 
     def __init__(self, reader_id: str, now: float) -> None:
         self.reader_id = reader_id
         self.last_seen = now
         self.subscriptions: dict[int, Subscription] = {}
+        # Subscriptions to requests that are not here yet, by number.
+        self.parked: dict[int, str] = {}
         self._ready: dict[Subscription, None] = {}
         self._unknown: list[int] = []
         self._poll_no = 0
         self._answer: bytes | None = None
+        self._settled = 0
+        self._done: dict[int, int] = {}
 
     @property
     def has_news(self) -> bool:
@@ -89,6 +109,19 @@ class Reader:
         was_idle = not self.has_news
         self._ready[subscription] = None
         return was_idle
+
+    def settle(self, settled: int) -> None:
+        """Note that no operation before this number will be sent again; what still comes of them is late."""
+        if settled > self._settled:
+            self._settled = settled
+            self._done = {number: done for number, done in self._done.items() if done >= settled}
+
+    def begin(self, operation_no: int, number: int) -> bool:
+        """Whether an operation on a subscription is to be done: it is new, and no later one was done."""
+        if operation_no < self._settled or operation_no <= self._done.get(number, 0):
+            return False
+        self._done[number] = operation_no
+        return True
 
     def mark_unknown(self, number: int) -> None:
         """Queue the news that a subscription's request is not here."""
@@ -107,6 +140,8 @@ class Reader:
         """
         if poll_no == self._poll_no and self._answer is not None:
             return self._answer
+        if poll_no < self._poll_no:
+            return NOTHING
         if not self.has_news:
             return None
         parts: list[Any] = [(number, UNKNOWN, None, 0, []) for number in self._unknown]

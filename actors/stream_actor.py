@@ -22,6 +22,7 @@ from actors import logs, measures, wire
 from actors.errors import LimitExceeded, StreamRouterError
 from actors.log import read_wire
 from actors.messages import LettaMessage, MessageFactory
+from actors.readers import NOTHING
 from actors.session import NEVER
 from actors.stream_host import StreamHost
 from actors.wire import Report
@@ -95,21 +96,21 @@ class StreamActor:
     # --- the readers' side ------------------------------------------------------------------
 
     async def poll(self, frame: bytes) -> bytes:
-        """Long poll of one reading process: (reader_id, poll_no, operations, wait_s); see `actors.readers`."""
-        reader_id, poll_no, operations, wait_s = wire.unpack_list(frame, 4)
+        """Long poll of one reading process: (reader_id, poll_no, settled, operations, wait_s); see `actors.readers`."""
+        reader_id, poll_no, settled, operations, wait_s = wire.unpack_list(frame, 5)
         now = time.monotonic()
-        self._host.operate(reader_id, operations, now)
+        self._host.operate(reader_id, settled, operations, now)
         self._after_event()
         answer = self._host.reader(reader_id, now).answer(poll_no)
         if answer is None:
             await self._wait(reader_id, min(float(wait_s), POLL_WAIT_S_MAX))
             answer = self._host.reader(reader_id, time.monotonic()).answer(poll_no)
-        return answer if answer is not None else wire.pack([])
+        return answer if answer is not None else NOTHING
 
     async def tell(self, frame: bytes) -> None:
-        """Operations of a reader whose poll is out: (reader_id, operations)."""
-        reader_id, operations = wire.unpack_list(frame, 2)
-        self._host.operate(reader_id, operations, time.monotonic())
+        """Operations of a reader whose poll is out: (reader_id, settled, operations)."""
+        reader_id, settled, operations = wire.unpack_list(frame, 3)
+        self._host.operate(reader_id, settled, operations, time.monotonic())
         self._after_event()
 
     async def _wait(self, reader_id: str, wait_s: float) -> None:

@@ -40,7 +40,8 @@ READER_TIMEOUT_S = 45.0
 _REPORTED_AGAIN = frozenset({wire.DATA, wire.OPEN, wire.END, wire.RESTORE})
 
 SUBSCRIBE, CONSUMED, DROP = range(3)
-"""Operations of a reader: (SUBSCRIBE, number, request_id, after, epoch), (CONSUMED, number, cursor), (DROP, number)."""
+"""Operations of a reader, each after its own number (0 for CONSUMED, which may come in any order):
+(SUBSCRIBE, number, request_id, after, epoch), (CONSUMED, number, cursor), (DROP, number)."""
 
 
 @lru_cache(maxsize=1024)
@@ -130,8 +131,10 @@ class StreamHost:
             self._scheduled.pop(request_id, None)
         self.sessions[request_id] = session
         for (reader_id, number), after in waiting.items():
-            if reader_id in self.readers:
-                self._attach(self.readers[reader_id], number, session, after, now)
+            reader = self.readers.get(reader_id)
+            if reader is not None:
+                reader.parked.pop(number, None)
+                self._attach(reader, number, session, after, now)
         self._window_bytes = max(WINDOW_BYTES_MIN, min(WINDOW_BYTES_MAX, IN_FLIGHT_BYTES_MAX // len(self.sessions)))
         self._schedule(session, now)
 
@@ -254,33 +257,47 @@ class StreamHost:
         found.last_seen = now
         return found
 
-    def operate(self, reader_id: str, operations: Iterable[Sequence[Any]], now: float) -> None:
-        """Apply a reader's operations; a wrong one raises ProtocolViolation and those before it hold."""
+    def operate(self, reader_id: str, settled: int, operations: Iterable[Sequence[Any]], now: float) -> None:
+        """Apply a reader's operations; see `Reader.settle` for `settled`.
+
+        A wrong one is counted in `refused` and raises ProtocolViolation; those before it hold.
+        """
         reader = self.reader(reader_id, now)
-        for operation in operations:
-            try:
-                kind, number = operation[0], operation[1]
-                if kind == CONSUMED:
-                    self._consumed(reader, number, operation[2], now)
-                elif kind == SUBSCRIBE:
-                    self._subscribe(reader, number, operation[2], operation[3], operation[4], now)
-                elif kind == DROP:
-                    self._drop(reader, number)
-                else:
-                    raise ProtocolViolation(f"a reader's operation of unknown kind {kind!r}")
-            except (LookupError, TypeError, AttributeError) as error:
-                raise ProtocolViolation(f"a reader's operation of unknown shape: {str(operation)[:80]!r}") from error
+        try:
+            reader.settle(settled)
+            for operation in operations:
+                self._operate(reader, operation, now)
+        except (LookupError, TypeError, AttributeError, ValueError, ProtocolViolation) as error:
+            self.refuse("operation", f"operations of reader {reader_id!r}: {error}")
+            raise ProtocolViolation(f"a reader's operations cannot be read: {str(operations)[:80]!r}") from error
+
+    def _operate(self, reader: Reader, operation: Sequence[Any], now: float) -> None:
+        operation_no, kind, number = operation[:3]
+        if kind == CONSUMED:
+            self._consumed(reader, number, operation[3], now)
+        elif kind not in (SUBSCRIBE, DROP):
+            raise ProtocolViolation(f"an operation of unknown kind {kind!r}")
+        elif reader.begin(operation_no, number):
+            self._drop(reader, number)
+            if kind == SUBSCRIBE:
+                request_id, after, epoch = operation[3:]
+                self._subscribe(reader, number, request_id, after, epoch, now)
 
     def _subscribe(self, reader: Reader, number: int, request_id: str, after: int, epoch: int, now: float) -> None:
         session = self.sessions.get(request_id)
-        old = reader.subscriptions.get(number)
-        if old is not None and old.session is session:
-            return  # the same word a second time
-        self._drop(reader, number)
         if session is None or session.epoch < epoch:
             self._parked.setdefault(request_id, {})[reader.reader_id, number] = after
+            reader.parked[number] = request_id
             return
         self._attach(reader, number, session, after, now)
+
+    def _unpark(self, reader: Reader, number: int) -> None:
+        request_id = reader.parked.pop(number, None)
+        if request_id is not None:
+            parked = self._parked[request_id]
+            del parked[reader.reader_id, number]
+            if not parked:
+                del self._parked[request_id]
 
     def _attach(self, reader: Reader, number: int, session: Session, after: int, now: float) -> None:
         # A lost request ends where its survivors believed it stood; whoever had more still sees the end.
@@ -309,6 +326,7 @@ class StreamHost:
             self._report(session)
 
     def _drop(self, reader: Reader, number: int) -> None:
+        self._unpark(reader, number)
         subscription = reader.subscriptions.get(number)
         if subscription is None:
             return
@@ -457,11 +475,8 @@ class StreamHost:
             return
         for number in list(reader.subscriptions):
             self._drop(reader, number)
-        for request_id in [rid for rid, parked in self._parked.items() if any(key[0] == reader_id for key in parked)]:
-            parked = {key: after for key, after in self._parked[request_id].items() if key[0] != reader_id}
-            self._parked[request_id] = parked
-            if not parked:
-                del self._parked[request_id]
+        for number in list(reader.parked):
+            self._unpark(reader, number)
         request_id, _, bare = reader_id.partition("\0")
         session = self.sessions.get(request_id) if bare else None
         if session is not None:

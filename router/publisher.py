@@ -147,17 +147,30 @@ class Publisher:
         """
         if self._claim is not None:
             await self._claim.hold(self._open_timeout_s)
+        opening = asyncio.ensure_future(self._link.open(self, self._registration()))
         try:
-            await self._link.open(self, self._registration())
-        except BaseException:
+            await asyncio.shield(opening)
+            while self._stream.phase == OPENING and not self._stream.is_over:
+                await self._wait_for_change()
+        except StreamRouterError:
             self._leave()
             raise
-        while self._stream.phase == OPENING and not self._stream.is_over:
-            await self._wait_for_change()
+        except BaseException:
+            # Whoever opens has given up, but the router may have opened it or may yet: then it must also end.
+            opening.add_done_callback(self._end_unwanted)
+            raise
         if self._stream.phase == FAILED:
             self._leave()
             raise self._failure()
         return self
+
+    def _end_unwanted(self, opening: asyncio.Future[None]) -> None:
+        if opening.cancelled() or opening.exception() is not None:
+            self._leave()
+            return
+        if not self._stream.is_over:
+            self._end("finish", {"stop_reason": "cancelled", "detail": "given up while it was being opened"})
+        self._leave_when_over()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -174,7 +187,7 @@ class Publisher:
         if self._interrupted and owner is not None and kind is asyncio.CancelledError:
             owner.uncancel()
             if owner.cancelling() <= self._owner_cancelling:
-                self._leave()
+                self._leave_when_over()
                 raise self._failure() from None
         if error is None:
             await self.finish()
@@ -189,7 +202,7 @@ class Publisher:
             await self._wait_for_seal()
         else:
             # Being cancelled: the end is on its way, but nothing more is awaited.
-            self._leave_when_sealed()
+            self._leave_when_over()
 
     # --- saying things ----------------------------------------------------------------------
 
@@ -340,7 +353,7 @@ class Publisher:
                 f"request {self.request_id!r} was finished, but its end was not confirmed within {SEAL_DEADLINE_S:g} s"
             ) from None
         finally:
-            self._leave()
+            self._leave_when_over()
         if stream.phase == FAILED:
             raise self._failure()
 
@@ -356,7 +369,9 @@ class Publisher:
         if self._recording is not None:
             self._recording.close()
 
-    def _leave_when_sealed(self) -> None:
+    def _leave_when_over(self) -> None:
+        # Until its end is safe a crash may yet lose what was sent, and nobody else can send it again.
+        self._finished = True
         if self._stream.is_over:
             self._leave()
 
@@ -378,6 +393,8 @@ class Publisher:
     def on_unreachable(self, error: RouterUnavailable) -> None:
         """See `StateListener`."""
         self._stream.fail(error)
+        if self._finished:
+            self._leave()
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
         self._interrupt_if_over()

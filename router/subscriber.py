@@ -270,6 +270,9 @@ class Poller:
         self._poll_no = 0
         self._subscriptions: dict[int, Subscription] = {}
         self._operations: list[tuple[Any, ...]] = []
+        self._operation_no = 0
+        # Numbers of operations that the actor may not have had yet; it ignores what comes late from before them.
+        self._unsettled: dict[int, None] = {}
         self._acks: dict[int, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
@@ -281,7 +284,7 @@ class Poller:
     def add(self, subscription: Subscription, after: int, epoch: int) -> None:
         """Begin to read for a subscription."""
         self._subscriptions[subscription.number] = subscription
-        self._operate((SUBSCRIBE, subscription.number, subscription.request_id, after, epoch))
+        self._operate(SUBSCRIBE, (subscription.number, subscription.request_id, after, epoch))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._poll())
 
@@ -298,10 +301,12 @@ class Poller:
         """Stop reading for a subscription."""
         if self._subscriptions.pop(subscription.number, None) is not None:
             self._acks.pop(subscription.number, None)
-            self._operate((DROP, subscription.number))
+            self._operate(DROP, (subscription.number,))
 
-    def _operate(self, operation: tuple[Any, ...]) -> None:
-        self._operations.append(operation)
+    def _operate(self, kind: int, operands: tuple[Any, ...]) -> None:
+        self._operation_no += 1
+        self._unsettled[self._operation_no] = None
+        self._operations.append((self._operation_no, kind, *operands))
         if self._polling:
             self._tell_soon()
 
@@ -309,13 +314,26 @@ class Poller:
 
     def _take_operations(self) -> list[tuple[Any, ...]]:
         operations = self._operations
-        operations.extend((CONSUMED, number, cursor) for number, cursor in self._acks.items())
+        operations.extend((0, CONSUMED, number, cursor) for number, cursor in self._acks.items())
         self._operations = []
         self._acks = {}
         if self._ack_timer is not None:
             self._ack_timer.cancel()
             self._ack_timer = None
         return operations
+
+    @property
+    def _settled(self) -> int:
+        """The first operation that the actor may not have had."""
+        return next(iter(self._unsettled), self._operation_no + 1)
+
+    def _settle(self, operations: list[tuple[Any, ...]]) -> None:
+        for operation in operations:
+            self._unsettled.pop(operation[0], None)
+
+    def _put_back(self, operations: list[tuple[Any, ...]]) -> None:
+        """Keep operations whose outcome is unknown, to send them again."""
+        self._operations = operations + self._operations
 
     def _tell_soon(self) -> None:
         self._ack_timer = None
@@ -327,19 +345,21 @@ class Poller:
         await asyncio.sleep(0)
         while self._polling and (operations := self._take_operations()):
             try:
-                frame = wire.pack([self._reader_id, operations])
+                frame = wire.pack([self._reader_id, self._settled, operations])
                 await asyncio.wait_for(self._handle.tell.remote(frame), POLL_SLACK_S)
             except (RayError, TimeoutError):
                 # The poll meets the same failure and deals with it; the operations are not lost.
-                self._operations = operations + self._operations
+                self._put_back(operations)
                 await asyncio.sleep(BACKOFF_S_MAX)
+            else:
+                self._settle(operations)
 
     async def _poll(self) -> None:
         failures = 0
         while self._subscriptions:
             operations = self._take_operations()
             wait_s = POLL_WAIT_S_MAX * random.uniform(0.5, 0.9)  # jitter, not a secret
-            frame = wire.pack([self._reader_id, self._poll_no + 1, operations, wait_s])
+            frame = wire.pack([self._reader_id, self._poll_no + 1, self._settled, operations, wait_s])
             self._polling = True
             try:
                 answer = await asyncio.wait_for(self._handle.poll.remote(frame), wait_s + POLL_SLACK_S)
@@ -347,7 +367,7 @@ class Poller:
                 await self._lost()
                 return
             except (RayError, TimeoutError) as error:
-                self._operations = operations + self._operations
+                self._put_back(operations)
                 cause = getattr(error, "cause", None)
                 if isinstance(cause, StreamRouterError):
                     self._refused(cause)
@@ -362,6 +382,7 @@ class Poller:
             finally:
                 self._polling = False
             failures = 0
+            self._settle(operations)
             parts = wire.unpack_list(answer)
             if parts:
                 self._poll_no += 1
@@ -372,11 +393,18 @@ class Poller:
             await self._say_goodbye()
 
     async def _say_goodbye(self) -> None:
+        operations = self._take_operations()
         try:
-            frame = wire.pack([self._reader_id, self._take_operations()])
+            frame = wire.pack([self._reader_id, self._settled, operations])
             await asyncio.wait_for(self._handle.tell.remote(frame), POLL_SLACK_S)
+        except ActorDiedError:
+            self._forget()
+            return
         except (RayError, TimeoutError):
-            return  # the actor forgets silent readers by itself
+            # The actor forgets silent readers by itself; should this one speak again, it says this first.
+            self._put_back(operations)
+        else:
+            self._settle(operations)
         if self._subscriptions:
             self._task = asyncio.get_running_loop().create_task(self._poll())
 

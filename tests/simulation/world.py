@@ -308,10 +308,15 @@ class World:
         registry = self.registry
         if registry is None:
             return ["no router"]
-        for name in ("entries", "_waiting", "_interests"):
+        for name in ("entries", "_waiting"):
             left = getattr(registry, name)
             if left:
                 found.append(f"registry.{name}: {list(left)[:3]}")
+        # A process that died while it published is remembered for a while.
+        living = {client.client_id for number, client in self.clients.items() if self.processes[number].alive}
+        for request_id, interested in registry._interests.items():
+            if living & set(interested):
+                found.append(f"interest in {request_id}")
         if registry._agents._claims:
             found.append(f"claims {list(registry._agents._claims)}")
         if registry._open_count or registry._sealed_bytes:
@@ -340,7 +345,7 @@ class World:
                 if link._feed.waits:
                     found.append(f"client-{number} has something to send")
                 for poller in client._pollers._pollers.values():
-                    if poller._subscriptions or poller._operations or poller._acks:
+                    if poller._subscriptions:
                         found.append(f"client-{number} polls on")
         return found
 

@@ -16,7 +16,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import ray
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 CALL_DEADLINE_S = 4.0
 ACTOR_DEADLINE_S = 9.0
 START_DEADLINE_S = 120.0
+# An answer of a starting actor may take long, but may also have been lost.
+START_TRY_S = 10.0
 BACKOFF_S = 0.02
 BACKOFF_S_MAX = 0.5
 HOUSEKEEPING_S = 3.0
@@ -335,8 +337,8 @@ class RouterActor:
 
     async def _adopt(self, actor_id: str, handle: Any) -> None:
         try:
-            who = await asyncio.wait_for(handle.start.remote(), RECOVERY_DEADLINE_S)
-            inventory = await asyncio.wait_for(handle.inventory.remote(), RECOVERY_DEADLINE_S)
+            who = await _insist(handle.start.remote, RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S)
+            inventory = await _insist(handle.inventory.remote, RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S)
         except (RayError, TimeoutError) as error:
             log.warning("stream actor %s cannot be adopted: %s", actor_id, type(error).__name__)
             ray.kill(handle)
@@ -404,7 +406,7 @@ class RouterActor:
 
     async def _await_start(self, actor_id: str, actor: _Actor) -> None:
         try:
-            who = await asyncio.wait_for(actor.handle.start.remote(), START_DEADLINE_S)
+            who = await _insist(actor.handle.start.remote, START_DEADLINE_S, START_TRY_S)
         except (RayError, TimeoutError) as error:
             log.error("stream actor %s did not start: %s", actor_id, str(error).splitlines()[0][:200])  # noqa: TRY400
             self._gone(actor_id, actor)
@@ -514,6 +516,22 @@ class RouterActor:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _insist(method: Callable[[], Any], deadline_s: float, try_s: float) -> Any:
+    """Call what may be called twice until it answers; raise its last error at the deadline, or when the actor died."""
+    deadline = time.monotonic() + deadline_s
+    backoff_s = BACKOFF_S
+    while True:
+        try:
+            return await asyncio.wait_for(method(), try_s)
+        except ActorDiedError:
+            raise
+        except (RayError, TimeoutError):
+            if time.monotonic() + backoff_s > deadline:
+                raise
+        await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # jitter, not a secret
+        backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -143,6 +143,10 @@ class Request:
         if reason == "lost":
             self._check_equal(reading, messages[:-2], truth.messages)
             return
+        if reason in ("cancelled", "publisher_lost") and messages[0]["id"] == f"end-{self.plan.request_id}":
+            if [m["seq_id"] for m in messages] != [1, 2]:
+                self._fail(reading, f"ended without a session, but with messages: {messages}")
+            return
         candidates = self._candidates(reason, messages[-1]["seq_id"], truth)
         wanted = [_without_words(m) for m in messages]
         best = None

@@ -357,7 +357,7 @@ class World:
                 continue
             self.fail(f"{context.get('message')}: {type(error).__name__}: {error}")
         for task in self.loop.tasks:
-            if task.done() and not task.cancelled():
+            if task.done() and not task.cancelled() and task._log_traceback:  # nobody has asked for it
                 error = task.exception()
                 if error is not None and not isinstance(error, Exited):
                     self.fail(f"a task ended with {type(error).__name__}: {error}")

@@ -51,7 +51,9 @@ def _time_of(arrival: Arrival, work: float) -> float:
     if arrival.kind == "rate":
         return work / arrival.rate_per_s
     if arrival.kind == "ramp":
-        return _ramp(max(arrival.from_per_s, RATE_MIN_PER_S), max(arrival.to_per_s, RATE_MIN_PER_S), arrival.over_s, work)
+        return _ramp(
+            max(arrival.from_per_s, RATE_MIN_PER_S), max(arrival.to_per_s, RATE_MIN_PER_S), arrival.over_s, work
+        )
     return _spikes(arrival, work)
 
 

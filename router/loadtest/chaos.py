@@ -51,11 +51,15 @@ def parse_faults(text: str) -> dict[str, float]:
 def _check_faults(value: Any) -> Any:
     faults = parse_faults(value) if isinstance(value, str) else value
     if not isinstance(faults, Mapping):
-        raise ValueError(f"expected kind:number,... or a mapping of kinds to numbers, got {value!r}")
+        raise ValueError(  # noqa: TRY004  # pydantic wants a ValueError
+            f"expected kind:number,... or a mapping of kinds to numbers, got {value!r}"
+        )
     for kind, number in faults.items():
         if kind not in KINDS:
             near = difflib.get_close_matches(str(kind), KINDS, n=1)
-            raise ValueError(f"{kind!r} is no fault; {f'did you mean {near[0]!r}?' if near else 'there are ' + ', '.join(KINDS)}")
+            raise ValueError(
+                f"{kind!r} is no fault; {f'did you mean {near[0]!r}?' if near else 'there are ' + ', '.join(KINDS)}"
+            )
         if not isinstance(number, (int, float)) or isinstance(number, bool) or number < 0:
             raise ValueError(f"{kind}: expected a number of at least 0, got {number!r}")
         if kind in STRIKES and number != int(number):
@@ -75,9 +79,11 @@ class Chaos(BaseModel):
 
     faults: Annotated[dict[str, float], BeforeValidator(_check_faults)] = Field(default_factory=dict)
     from_s: float = Field(5.0, ge=0, description="No strike before this, in seconds after the run's start.")
-    until_s: float | None = Field(None, gt=0, description="None after this; None: 80 % of the time the run should take.")
+    until_s: float | None = Field(
+        None, gt=0, description="None after this; None: 80 % of the time the run should take."
+    )
     stop_s: Number = Field(
-        default_factory=lambda: Distribution(uniform=(2.0, 14.0)),  # type: ignore[call-arg]  # the others have defaults
+        default_factory=lambda: Distribution(uniform=(2.0, 14.0)),
         description="How long stop-actor stops it. From about 9 s on, the router gives a silent actor up.",
     )
 

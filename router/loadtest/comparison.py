@@ -11,7 +11,13 @@ Results = Mapping[str, Any]
 # Within this share, two runs of one workload differ by chance.
 NOISE_SHARE = 0.05
 # Whether more is better; what is not here is neither.
-_MORE_IS_BETTER = {"messages_per_s": True, "chunks_per_s": True, "memory_mb": False, "cpu_cores": False, "credit_waits": False}
+_MORE_IS_BETTER = {
+    "messages_per_s": True,
+    "chunks_per_s": True,
+    "memory_mb": False,
+    "cpu_cores": False,
+    "credit_waits": False,
+}
 _NEUTRAL = ("streams", "streams_open_max", "messages", "chunks", "wall_s", "actors", "provider_errors")
 _TIMES = ("added_latency_ms", "time_to_first_message_ms", "inter_message_gap_ms", "credit_wait_ms")
 _PARTS = ("p50", "p90", "p99", "max")
@@ -41,7 +47,12 @@ def differences_in_workload(first: Results, second: Results) -> list[str]:
     ]
 
 
-def _row(name: str, before: float | None, after: float | None, more_is_better: bool | None) -> tuple[str, str, str, str, str]:  # noqa: FBT001
+def _row(
+    name: str,
+    before: float | None,
+    after: float | None,
+    more_is_better: bool | None,  # noqa: FBT001  # of three values
+) -> tuple[str, str, str, str, str]:
     shown = (name.replace("_", " "), _shown(before), _shown(after))
     if before is None or after is None:
         return (*shown, "", "")
@@ -63,7 +74,13 @@ def _shown(value: float | None) -> str:
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
     if isinstance(value, Mapping):
-        return {key: leaf for part, below in value.items() for key, leaf in _flat(below, f"{path}.{part}" if path else str(part)).items()}
+        return {
+            key: leaf
+            for part, below in value.items()
+            for key, leaf in _flat(below, f"{path}.{part}" if path else str(part)).items()
+        }
     if isinstance(value, list) and any(isinstance(below, Mapping) for below in value):
-        return {key: leaf for number, below in enumerate(value) for key, leaf in _flat(below, f"{path}.{number}").items()}
+        return {
+            key: leaf for number, below in enumerate(value) for key, leaf in _flat(below, f"{path}.{number}").items()
+        }
     return {path: value}

@@ -86,4 +86,4 @@ Number = Annotated[Distribution, BeforeValidator(_from_number)]
 
 def fixed(value: float) -> Distribution:
     """Return the distribution that always gives this."""
-    return Distribution(fixed=value)  # type: ignore[call-arg]  # the others have defaults
+    return Distribution(fixed=value)

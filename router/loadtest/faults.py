@@ -148,4 +148,4 @@ async def _signal(node_id: str | None, pid: int | None, sign: signal.Signals) ->
 def _is_here(node_id: str | None) -> bool:
     """Whether a node runs on this machine, so that its processes are in our reach."""
     here = socket.gethostname()
-    return any(node["NodeID"] == node_id and node["NodeManagerHostname"] == here for node in ray.nodes())
+    return any(node["NodeID"] == node_id and node["NodeManagerHostname"] == here for node in ray.nodes())  # type: ignore[no-untyped-call]

@@ -96,7 +96,9 @@ class Planner:
         workload = self.workload
         starts = planned_starts(workload)
         if starts is None:
-            sample = [self.stream(number).duration_s() for number in range(min(workload.streams or SAMPLE_MAX, SAMPLE_MAX))]
+            sample = [
+                self.stream(number).duration_s() for number in range(min(workload.streams or SAMPLE_MAX, SAMPLE_MAX))
+            ]
             mean_s = sum(sample) / len(sample)
             bound_s = workload.duration_s if workload.duration_s is not None else float("inf")
             streams_s = (workload.streams or float("inf")) * mean_s / workload.arrival.concurrency

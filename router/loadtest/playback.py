@@ -1,4 +1,4 @@
-"""A recording played from memory as the scripted provider would play it, without HTTP: the same script, the same plan."""
+"""A recording played from memory as the scripted provider would play it over HTTP: same script, same plan."""
 
 from __future__ import annotations
 

@@ -10,19 +10,23 @@ from router.loadtest.metrics import SHARES, TIMES
 Results = Mapping[str, Any]
 
 LATENCY_TEXT = (
-    "From the moment a chunk is handed to publish until a prompt reader has the message that it completes: what the router "
-    "adds. By the second, on a logarithmic scale."
+    "From the moment a chunk is handed to publish until a prompt reader has the message that it completes: what the "
+    "router adds. By the second, on a logarithmic scale."
 )
-FIRST_TEXT = "From the moment an agent turns to its provider until its reader has the first message. The provider's thinking is in it."
+FIRST_TEXT = "From an agent's question until its reader has the first message. The provider's thinking is in it."
 PERCENTILES_TEXT = "How long the slowest had to wait."
 THROUGHPUT_TEXT = "Chunks that came in and messages that went out, a second; behind them, the streams that were open."
 MEMORY_TEXT = "Of the processes on the driver's machine, pages shared with others left out."
 CPU_TEXT = "Of the same processes."
-QUEUES_TEXT = "What the stream actors hold: messages that a reader has not taken yet, and all that is kept for replay and late readers."
+QUEUES_TEXT = "What the stream actors hold: messages not read yet, and all that is kept for replay and late readers."
 
 _SHARE_COLOURS = {"p50": "#3b82f6", "p90": "#f59e0b", "p99": "#dc2626"}
 _TWO_COLOURS = ("#3b82f6", "#f59e0b")
-_TIME_COLOURS = {"added_latency_ms": "#3b82f6", "time_to_first_message_ms": "#8b5cf6", "inter_message_gap_ms": "#14b8a6"}
+_TIME_COLOURS = {
+    "added_latency_ms": "#3b82f6",
+    "time_to_first_message_ms": "#8b5cf6",
+    "inter_message_gap_ms": "#14b8a6",
+}
 _ROLE_COLOURS = {
     "driver": "#94a3b8",
     "provider": "#cbd5e1",
@@ -32,7 +36,12 @@ _ROLE_COLOURS = {
     "router": "#ef4444",
     "stream actor": "#3b82f6",
 }
-_FAULT_COLOURS = {"kill-stream-actor": "#dc2626", "kill-router": "#7c3aed", "kill-node": "#111827", "stop-actor": "#d97706"}
+_FAULT_COLOURS = {
+    "kill-stream-actor": "#dc2626",
+    "kill-router": "#7c3aed",
+    "kill-node": "#111827",
+    "stop-actor": "#d97706",
+}
 _GOOD_ENDS = {
     "end_turn": "#22a06b",
     "tool_call": "#3b82f6",
@@ -63,9 +72,14 @@ def latency(found: Results, name: str, *, name_faults: bool = True) -> str:
     figure = _figure("seconds after the start", "ms")
     for part, values in series[name].items():
         figure.add_scatter(
-            x=series["at_s"], y=values, name=part, mode="lines+markers", connectgaps=True,
+            x=series["at_s"],
+            y=values,
+            name=part,
+            mode="lines+markers",
+            connectgaps=True,
             line={"color": _SHARE_COLOURS[part], "width": 2},
-            marker={"size": 3}, hovertemplate="%{y:.1f} ms",
+            marker={"size": 3},
+            hovertemplate="%{y:.1f} ms",
         )
     figure.update_yaxes(type="log", dtick=1, minor={"showgrid": False})
     _mark_faults(figure, found, named=name_faults)
@@ -79,8 +93,13 @@ def latency_of_two(runs: Sequence[Results], names: Sequence[str]) -> str:
         series = found["series"]
         for part, width in (("p50", 1), ("p99", 2.5)):
             figure.add_scatter(
-                x=series["at_s"], y=series["added_latency_ms"][part], name=f"{name} {part}", mode="lines", connectgaps=True,
-                line={"color": colour, "width": width}, hovertemplate="%{y:.1f} ms",
+                x=series["at_s"],
+                y=series["added_latency_ms"][part],
+                name=f"{name} {part}",
+                mode="lines",
+                connectgaps=True,
+                line={"color": colour, "width": width},
+                hovertemplate="%{y:.1f} ms",
             )
     figure.update_yaxes(type="log", dtick=1)
     return _html(figure)
@@ -96,8 +115,12 @@ def percentiles(runs: Sequence[Results], names: Sequence[str] = ("",)) -> str:
             if not found[name]["count"]:
                 continue
             figure.add_scatter(
-                x=labels, y=[found[name][part] for part in SHARES], name=f"{run} {TIMES[name].lower()}".strip(),
-                mode="lines+markers", line={"color": colour, "width": 2, "dash": dash}, hovertemplate="%{y:,.1f} ms",
+                x=labels,
+                y=[found[name][part] for part in SHARES],
+                name=f"{run} {TIMES[name].lower()}".strip(),
+                mode="lines+markers",
+                line={"color": colour, "width": 2, "dash": dash},
+                hovertemplate="%{y:,.1f} ms",
             )
     figure.update_yaxes(type="log", dtick=1)
     return _html(figure)
@@ -108,14 +131,26 @@ def throughput(found: Results) -> str:
     series = found["series"]
     figure = _figure("seconds after the start", "a second")
     figure.add_scatter(
-        x=series["at_s"], y=series["streams_open"], name="open streams", yaxis="y2", mode="lines", fill="tozeroy",
-        line={"color": "#cbd5e1", "width": 1}, fillcolor="rgba(203,213,225,.35)",
+        x=series["at_s"],
+        y=series["streams_open"],
+        name="open streams",
+        yaxis="y2",
+        mode="lines",
+        fill="tozeroy",
+        line={"color": "#cbd5e1", "width": 1},
+        fillcolor="rgba(203,213,225,.35)",
     )
     for key, name, colour in (("chunks_per_s", "chunks in", "#8b5cf6"), ("messages_per_s", "messages out", "#14b8a6")):
         figure.add_scatter(x=series["at_s"], y=series[key], name=name, mode="lines", line={"color": colour, "width": 2})
     right = {
-        "title": "open streams", "overlaying": "y", "side": "right", "showgrid": False, "rangemode": "tozero",
-        "tickmode": "auto", "nticks": 5, "tickformat": ",d",
+        "title": "open streams",
+        "overlaying": "y",
+        "side": "right",
+        "showgrid": False,
+        "rangemode": "tozero",
+        "tickmode": "auto",
+        "nticks": 5,
+        "tickformat": ",d",
     }
     figure.update_layout(yaxis2=right, yaxis={"rangemode": "tozero"})
     _mark_faults(figure, found)
@@ -127,7 +162,9 @@ def throughput_of_two(runs: Sequence[Results], names: Sequence[str]) -> str:
     figure = _figure("seconds after the start", "messages a second")
     for found, name, colour in zip(runs, names, _TWO_COLOURS, strict=True):
         series = found["series"]
-        figure.add_scatter(x=series["at_s"], y=series["messages_per_s"], name=name, mode="lines", line={"color": colour})
+        figure.add_scatter(
+            x=series["at_s"], y=series["messages_per_s"], name=name, mode="lines", line={"color": colour}
+        )
     return _html(figure)
 
 
@@ -138,8 +175,13 @@ def by_role(found: Results, key: str, unit: str) -> str:
     roles = sorted(series[key], key=lambda role: list(_ROLE_COLOURS).index(role) if role in _ROLE_COLOURS else 0)
     for role in roles:
         figure.add_scatter(
-            x=series["at_s"], y=series[key][role], name=role, mode="lines", stackgroup="all",
-            line={"width": 0.5, "color": _ROLE_COLOURS.get(role, "#888")}, hovertemplate="%{y:,.1f} " + unit,
+            x=series["at_s"],
+            y=series[key][role],
+            name=role,
+            mode="lines",
+            stackgroup="all",
+            line={"width": 0.5, "color": _ROLE_COLOURS.get(role, "#888")},
+            hovertemplate="%{y:,.1f} " + unit,
         )
     figure.update_yaxes(rangemode="tozero")
     figure.update_xaxes(range=[0, _end_s(found)])
@@ -153,8 +195,13 @@ def queues(found: Results) -> str:
     for key, name, colour in (("held_bytes", "kept in all", "#94a3b8"), ("unread_bytes", "not read yet", "#dc2626")):
         values = [None if value is None else value / 1e6 for value in series[key]]
         figure.add_scatter(
-            x=series["at_s"], y=values, name=name, mode="lines", fill="tozeroy",
-            line={"color": colour, "width": 1.5}, hovertemplate="%{y:,.2f} MB",
+            x=series["at_s"],
+            y=values,
+            name=name,
+            mode="lines",
+            fill="tozeroy",
+            line={"color": colour, "width": 1.5},
+            hovertemplate="%{y:,.2f} MB",
         )
     figure.update_yaxes(rangemode="tozero")
     _mark_faults(figure, found)
@@ -167,11 +214,15 @@ def gantt(found: Results) -> str:
     figure = _figure("seconds after the start", "streams, by start")
     thinking = [(place, row) for place, row in enumerate(rows) if row[4] is not None]
     _bars(
-        figure, "provider thinks", _THINKING,
+        figure,
+        "provider thinks",
+        _THINKING,
         [(place, row[2], (row[3] if row[3] is not None else row[4]) - row[2], row) for place, row in thinking],
     )
     for reason in sorted({row[5] for _, row in thinking}, key=lambda reason: (reason not in _GOOD_ENDS, str(reason))):
-        spoke = [(place, row[3], row[4] - row[3], row) for place, row in thinking if row[5] == reason and row[3] is not None]
+        spoke = [
+            (place, row[3], row[4] - row[3], row) for place, row in thinking if row[5] == reason and row[3] is not None
+        ]
         _bars(figure, str(reason or "not opened"), {**_GOOD_ENDS, **_BAD_ENDS}.get(reason, _OTHER_END), spoke)
     height = min(max(len(rows) * _ROW_HEIGHT + 90, _GANTT_HEIGHTS[0]), _GANTT_HEIGHTS[1])
     _mark_faults(figure, found)
@@ -184,10 +235,15 @@ def _bars(figure: Any, name: str, colour: str, bars: Sequence[tuple[int, float, 
     if not bars:
         return
     figure.add_bar(
-        y=[bar[0] for bar in bars], base=[bar[1] for bar in bars], x=[bar[2] for bar in bars], orientation="h", name=name,
+        y=[bar[0] for bar in bars],
+        base=[bar[1] for bar in bars],
+        x=[bar[2] for bar in bars],
+        orientation="h",
+        name=name,
         marker={"color": colour, "line": {"width": 0}},
         customdata=[[bar[3][0], bar[3][1], bar[3][5]] for bar in bars],
-        hovertemplate="stream %{customdata[0]}: %{customdata[1]}<br>%{base:.1f} s + %{x:.1f} s, %{customdata[2]}<extra></extra>",
+        hovertemplate="stream %{customdata[0]}: %{customdata[1]}<br>"
+        "%{base:.1f} s + %{x:.1f} s, %{customdata[2]}<extra></extra>",
     )
 
 
@@ -204,8 +260,14 @@ def _mark_faults(figure: Any, found: Results, *, named: bool = True) -> None:
             continue
         figure.add_annotation(
             # Labels of neighbours must not lie on each other.
-            x=fault["at_s"], y=1.0 + 0.065 * (number % 3), yref="paper", text=fault["kind"], showarrow=False,
-            xanchor="center", yanchor="bottom", font={"size": 11, "color": colour},
+            x=fault["at_s"],
+            y=1.0 + 0.065 * (number % 3),
+            yref="paper",
+            text=fault["kind"],
+            showarrow=False,
+            xanchor="center",
+            yanchor="bottom",
+            font={"size": 11, "color": colour},
         )
 
 
@@ -235,6 +297,8 @@ def _figure(across: str, up: str) -> Any:
 
 def _html(figure: Any) -> str:
     piece: str = figure.to_html(
-        full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True, "displayModeBar": False}
+        full_html=False,
+        include_plotlyjs=False,
+        config={"displaylogo": False, "responsive": True, "displayModeBar": False},
     )
     return piece

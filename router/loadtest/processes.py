@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 
 import psutil
@@ -62,8 +62,8 @@ class ProcessSampler:
         now = time.monotonic()
         passed_s = None if self._last_at is None else max(now - self._last_at, 1e-3)
         self._last_at = now
-        cores: Counter[str] = Counter()
-        memory: Counter[str] = Counter()
+        cores: defaultdict[str, float] = defaultdict(float)
+        memory: defaultdict[str, float] = defaultdict(float)
         for pid, role in self._roles_now().items():
             figures = self._look(pid, role)
             if figures is None:

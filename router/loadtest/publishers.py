@@ -261,7 +261,9 @@ class Publishers:
         plan, measured = live.plan, self._measured
         settings = self._planner.settings(plan)
         api = plan.recording.api if plan.recording is not None else self._api()
-        is_whole = not end.provider_failed and plan.recording is not None and self._is_whole(plan.recording, live.payloads)
+        is_whole = (
+            not end.provider_failed and plan.recording is not None and self._is_whole(plan.recording, live.payloads)
+        )
         if not is_whole and end.stop_reason is not None and not end.interrupted:
             # The provider broke off (or is a real one): right is what it did send.
             end.right = expected(as_body(live.payloads), api, settings)
@@ -279,7 +281,9 @@ class Publishers:
         if measured.streams.wants(plan.number):
             first_s = live.handed_at[0] - self._zero if live.handed_at else None
             label = plan.recording.name if plan.recording is not None else api
-            times = [None if time_s is None else round(time_s, 3) for time_s in (live.asked_at - self._zero, first_s, now_s)]
+            times = [
+                None if time_s is None else round(time_s, 3) for time_s in (live.asked_at - self._zero, first_s, now_s)
+            ]
             measured.streams.put(plan.number, [label, *times, end.stop_reason])
 
     def _api(self) -> str:

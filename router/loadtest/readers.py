@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -196,17 +196,21 @@ class Readers:
             if len(batch):
                 measured.count("messages", at_s, len(batch))
                 measured.count("batches", at_s)
-            if is_prompt and len(batch):
-                if last_at:
-                    measured.time("inter_message_gap_ms", at_s, now - last_at)
-                else:
-                    measured.time("time_to_first_message_ms", at_s, now - stream.asked_at)
-                last_at = now
-                if len(stream.pending) < PENDING_MAX:
-                    stream.pending.extend((message["seq_id"], now) for message in batch)
-                self._match(stream)
+                if is_prompt:
+                    self._time(stream, batch, now, last_at)
+                    last_at = now
             if plan.messages_per_s is not None and not batch.end:
                 await asyncio.sleep(len(batch) / plan.messages_per_s)
+
+    def _time(self, stream: _Stream, batch: Sequence[Mapping[str, Any]], now: float, last_at: float) -> None:
+        """Time a batch that a prompt reader was given; `last_at` is when it had the one before, 0 for the first."""
+        if last_at:
+            self._measured.time("inter_message_gap_ms", now - self._zero, now - last_at)
+        else:
+            self._measured.time("time_to_first_message_ms", now - self._zero, now - stream.asked_at)
+        if len(stream.pending) < PENDING_MAX:
+            stream.pending.extend((message["seq_id"], now) for message in batch)
+        self._match(stream)
 
     def _match(self, stream: _Stream) -> None:
         """Measure the added latency of messages whose chunk's time is known by now."""

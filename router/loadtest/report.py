@@ -22,7 +22,9 @@ _EXAMPLE_CHARS_MAX = 600
 def need_plotly() -> None:
     """Raise ConfigError where the plotting library is not installed."""
     if find_spec("plotly") is None:
-        raise ConfigError("the report needs plotly: pip install 'agent-stream-router[loadtest]'; --json and --csv do without")
+        raise ConfigError(
+            "the report needs plotly: pip install 'agent-stream-router[loadtest]'; --json and --csv do without"
+        )
 
 
 def to_html(found: Results) -> str:
@@ -34,7 +36,11 @@ def to_html(found: Results) -> str:
         _tiles(found),
         _section("Added latency", plots.LATENCY_TEXT, plots.latency(found, "added_latency_ms")),
         _pair(
-            _section("Time to first message", plots.FIRST_TEXT, plots.latency(found, "time_to_first_message_ms", name_faults=False)),
+            _section(
+                "Time to first message",
+                plots.FIRST_TEXT,
+                plots.latency(found, "time_to_first_message_ms", name_faults=False),
+            ),
             _section("Percentiles", plots.PERCENTILES_TEXT, plots.percentiles([found])),
         ),
         _section("Throughput", plots.THROUGHPUT_TEXT, plots.throughput(found)),
@@ -56,16 +62,21 @@ def to_html(found: Results) -> str:
 def to_comparison(first: Results, second: Results, names: tuple[str, str], rows: Sequence[Sequence[str]]) -> str:
     """Return the report of two runs side by side; `rows` are those of `comparison.compare`."""
     need_plotly()
-    titles = [f"{name}: {found['name']}, {found['started_at']}" for name, found in zip(names, (first, second), strict=True)]
+    titles = [
+        f"{name}: {found['name']}, {found['started_at']}" for name, found in zip(names, (first, second), strict=True)
+    ]
     parts = [
         f"<h1>Two load tests</h1><p>{escape(titles[0])}<br>{escape(titles[1])}</p>",
         _section("Figures", "What is better is green, what is worse is red.", _comparison_table(names, rows)),
         _section(
-            "Added latency", "Median (thin) and 99th percentile (thick), second by second, from each run's start.",
+            "Added latency",
+            "Median (thin) and 99th percentile (thick), second by second, from each run's start.",
             plots.latency_of_two((first, second), names),
         ),
         _section("Percentiles", plots.PERCENTILES_TEXT, plots.percentiles([first, second], names)),
-        _section("Messages out", "Messages handed to readers, a second.", plots.throughput_of_two((first, second), names)),
+        _section(
+            "Messages out", "Messages handed to readers, a second.", plots.throughput_of_two((first, second), names)
+        ),
     ]
     return _page("Two load tests", parts)
 
@@ -80,15 +91,22 @@ def _page(title: str, parts: Iterable[str]) -> str:
 
 def _heading(found: Results) -> str:
     environment = found["environment"]
-    where = f"{environment['cpus']} CPUs, {environment['system']}, Python {environment['python']}, Ray {environment['ray']}"
+    where = (
+        f"{environment['cpus']} CPUs, {environment['system']}, Python {environment['python']}, Ray {environment['ray']}"
+    )
     described = f"{escape(found['description'])}<br>" if found["description"] else ""
-    return f"<h1>Load test {escape(found['name'])}</h1><p>{described}{escape(found['started_at'])} · seed {found['seed']} · {escape(where)}</p>"
+    text = f"{described}{escape(found['started_at'])} · seed {found['seed']} · {escape(where)}"
+    return f"<h1>Load test {escape(found['name'])}</h1><p>{text}</p>"
 
 
 def _verdict(found: Results) -> str:
     wrong = [f"{found['counts'][name]:,} {name}" for name in COUNTS if found["counts"][name]]
     breached = [limit["name"] for limit in found["thresholds"] if not limit["met"]]
-    text = f"Wrong: {', '.join(wrong)}." if wrong else f"Nothing lost, duplicated, reordered or unverified in {found['readings']:,} readings."
+    text = (
+        f"Wrong: {', '.join(wrong)}."
+        if wrong
+        else f"Nothing lost, duplicated, reordered or unverified in {found['readings']:,} readings."
+    )
     if breached:
         text += f" Thresholds breached: {', '.join(breached)}."
     elif found["thresholds"]:
@@ -113,7 +131,9 @@ def _tiles(found: Results) -> str:
         (f"{found['actors']:,}", "stream actors at most"),
         (f"{_number(found['memory_mb'])} MB", "memory at most, all processes"),
     ]
-    inner = "".join(f'<div class="tile"><b>{escape(value)}</b><span>{escape(label)}</span></div>' for value, label in tiles)
+    inner = "".join(
+        f'<div class="tile"><b>{escape(value)}</b><span>{escape(label)}</span></div>' for value, label in tiles
+    )
     return f'<div class="tiles">{inner}</div>'
 
 
@@ -128,7 +148,9 @@ def _pair(left: str, right: str) -> str:
 def _gantt_text(found: Results) -> str:
     every = found["timeline_streams"]["every"]
     which = "Every stream" if every == 1 else f"Every {every}th stream"
-    return f"{which}, a row each: pale while its provider thinks, then in the colour of how it ended. Vertical lines are faults."
+    return (
+        f"{which}, a row each: pale while its provider thinks, then in the colour of its end. Vertical lines: faults."
+    )
 
 
 def _thresholds(found: Results) -> str:
@@ -143,12 +165,20 @@ def _thresholds(found: Results) -> str:
         )
         for limit in found["thresholds"]
     ]
-    return _section("Thresholds", "Least and most allowed; a figure that was not measured meets none.", _table(("figure", "value", "allowed", ""), rows))
+    return _section(
+        "Thresholds",
+        "Least and most allowed; a figure that was not measured meets none.",
+        _table(("figure", "value", "allowed", ""), rows),
+    )
 
 
 def _counts(found: Results) -> str:
     rows = [
-        (f"<td class=\"n\">{escape(name)}</td>", _cell(f"{found['counts'][name]:,}", is_bad=bool(found["counts"][name])), f'<span class="soft">{escape(text)}</span>')
+        (
+            f'<td class="n">{escape(name)}</td>',
+            _cell(f"{found['counts'][name]:,}", is_bad=bool(found["counts"][name])),
+            f'<span class="soft">{escape(text)}</span>',
+        )
         for name, text in COUNTS.items()
     ]
     return _section("What went wrong", "Over all readers.", _table(("", "", "what it counts"), rows))
@@ -161,7 +191,12 @@ def _faults(found: Results) -> str:
     if found["rpc_failures"]:
         text += f" Besides, {found['rpc_failures']:.0%} of all calls between processes failed, all the time."
     rows = [
-        (_cell(f"{fault['at_s']:.1f} s"), escape(fault["kind"]), escape(fault["target"] or "hit nothing"), escape(fault["detail"]))
+        (
+            _cell(f"{fault['at_s']:.1f} s"),
+            escape(fault["kind"]),
+            escape(fault["target"] or "hit nothing"),
+            escape(fault["detail"]),
+        )
         for fault in found["faults"]
     ]
     return _section("Faults", text, _table(("at", "fault", "target", ""), rows))
@@ -174,12 +209,19 @@ def _times(found: Results) -> str:
         for name, title in TIMES.items()
         if found[name]["count"]
     ]
-    return _section("Times", "In milliseconds.", _table(("", *(share.replace("_", ".") for share in shares), "max"), rows))
+    return _section(
+        "Times", "In milliseconds.", _table(("", *(share.replace("_", ".") for share in shares), "max"), rows)
+    )
 
 
 def _processes(found: Results) -> str:
     rows = [
-        (escape(process["role"]), _cell(str(process["pid"])), _cell(f"{process['cpu_s']:,.1f} s"), _cell(f"{process['memory_mb_max']:,.0f} MB"))
+        (
+            escape(process["role"]),
+            _cell(str(process["pid"])),
+            _cell(f"{process['cpu_s']:,.1f} s"),
+            _cell(f"{process['memory_mb_max']:,.0f} MB"),
+        )
         for process in found["processes"]
         if process["role"] != "ray"
     ]
@@ -187,7 +229,11 @@ def _processes(found: Results) -> str:
     if own:
         cpu_s, memory_mb = (sum(process[key] for process in own) for key in ("cpu_s", "memory_mb_max"))
         rows.append((f"Ray's own ({len(own)})", "", _cell(f"{cpu_s:,.1f} s"), _cell(f"{memory_mb:,.0f} MB")))
-    return _section("Processes", "On the machine of the driver; memory without what is shared.", _table(("role", "pid", "CPU", "memory at most"), rows))
+    return _section(
+        "Processes",
+        "On the machine of the driver; memory without what is shared.",
+        _table(("role", "pid", "CPU", "memory at most"), rows),
+    )
 
 
 def _wrong(found: Results) -> str:
@@ -195,7 +241,11 @@ def _wrong(found: Results) -> str:
         return ""
     rows = [(_cell(f"{count:,}"), escape(kind)) for kind, count in found["errors"].items()]
     examples = "".join(f"<pre>{escape(text[:_EXAMPLE_CHARS_MAX])}</pre>" for text in found["examples"])
-    return _section("Errors", "By kind, then the first few in words. What a provider does by its script is an error here, too.", _table(("times", "kind"), rows) + examples)
+    return _section(
+        "Errors",
+        "By kind, then the first few in words. What a provider does by its script is an error here, too.",
+        _table(("times", "kind"), rows) + examples,
+    )
 
 
 def _workload(found: Results) -> str:
@@ -206,7 +256,12 @@ def _workload(found: Results) -> str:
 def _comparison_table(names: tuple[str, str], rows: Sequence[Sequence[str]]) -> str:
     colours = {"better": "good", "worse": "bad"}
     made = [
-        (escape(row[0]), _cell(row[1]), _cell(row[2]), f'<span class="{colours.get(row[4], "soft")}">{escape(row[3])}</span>')
+        (
+            escape(row[0]),
+            _cell(row[1]),
+            _cell(row[2]),
+            f'<span class="{colours.get(row[4], "soft")}">{escape(row[3])}</span>',
+        )
         for row in rows
     ]
     return _table(("", *names, "change"), made)

@@ -1,16 +1,16 @@
 """What a load test comes to: one dictionary of plain values, which is also its JSON file. Pure.
 
-    name, description, started_at, seed, interrupted, environment, workload
-    streams, messages, chunks, bytes, readings, wall_s, messages_per_s, chunks_per_s, streams_open_max, ...
-    counts              lost, duplicated, reordered, unverified, ...: see `metrics.COUNTS`
-    <times>_ms          p50, p90, p95, p99, p99_9, mean, max, count: see `metrics.TIMES`
-    errors, ends        by kind; by stop reason
-    examples            the first few things that went wrong, in words
-    faults              what was struck, when
-    actors, processes   stream actors at most; CPU and memory of each process
-    thresholds, met     each limit with its figure
-    series              by the second, for the plots
-    timeline_streams    a sample of the streams, for the gantt
+name, description, started_at, seed, interrupted, environment, workload
+streams, messages, chunks, bytes, readings, wall_s, messages_per_s, chunks_per_s, streams_open_max, ...
+counts              lost, duplicated, reordered, unverified, ...: see `metrics.COUNTS`
+<times>_ms          p50, p90, p95, p99, p99_9, mean, max, count: see `metrics.TIMES`
+errors, ends        by kind; by stop reason
+examples            the first few things that went wrong, in words
+faults              what was struck, when
+actors, processes   stream actors at most; CPU and memory of each process
+thresholds, met     each limit with its figure
+series              by the second, for the plots
+timeline_streams    a sample of the streams, for the gantt
 """
 
 from __future__ import annotations
@@ -70,7 +70,12 @@ def spread(histogram: Histogram | None) -> dict[str, float | int | None]:
     histogram = histogram or Histogram()
     parts: dict[str, float | int | None] = {name: _ms(histogram.percentile(share)) for name, share in SHARES.items()}
     is_empty = not histogram.total
-    return {**parts, "mean": _ms(histogram.mean_s), "max": None if is_empty else _ms(histogram.max_s), "count": histogram.total}
+    return {
+        **parts,
+        "mean": _ms(histogram.mean_s),
+        "max": None if is_empty else _ms(histogram.max_s),
+        "count": histogram.total,
+    }
 
 
 def check_thresholds(limits: Mapping[str, Limit], values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -80,7 +85,11 @@ def check_thresholds(limits: Mapping[str, Limit], values: Mapping[str, Any]) -> 
         value: Any = values
         for part in full_name(name).split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        met = value is not None and (limit.min is None or value >= limit.min) and (limit.max is None or value <= limit.max)
+        met = (
+            value is not None
+            and (limit.min is None or value >= limit.min)
+            and (limit.max is None or value <= limit.max)
+        )
         checked.append({"name": name, "min": limit.min, "max": limit.max, "value": value, "met": met})
     return checked
 
@@ -133,9 +142,7 @@ def build(
     }
 
 
-def _series(
-    measured: Measurements, samples: Sequence[Sample], queues: Sequence[Mapping[str, float]]
-) -> dict[str, Any]:
+def _series(measured: Measurements, samples: Sequence[Sample], queues: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     timeline = measured.timeline
     indexes = range(min(timeline.bins, default=0), max(timeline.bins, default=-1) + 1)
     bins = [timeline.bins.get(index) for index in indexes]
@@ -157,7 +164,9 @@ def _series(
         "cpu_cores": _by_role([sample.cpu_cores for sample in samples]),
         "memory_mb": _by_role([sample.memory_mb for sample in samples]),
     }
-    series["queues"] = {key: [row.get(key) for row in queues] for key in ("at_s", "unread_bytes", "held_bytes", "sessions")}
+    series["queues"] = {
+        key: [row.get(key) for row in queues] for key in ("at_s", "unread_bytes", "held_bytes", "sessions")
+    }
     return series
 
 
@@ -225,5 +234,7 @@ def load_results(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{file}: not JSON: {error}") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise ConfigError(f"{file}: not the results of a load test; `stream-router loadtest CONFIG --json FILE` writes them")
+        raise ConfigError(
+            f"{file}: not the results of a load test; `stream-router loadtest CONFIG --json FILE` writes them"
+        )
     return data

@@ -22,7 +22,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.errors import ConfigError, RouterUnavailable, StreamRouterError
 from router.client import StreamRouter
-from router.config import RouterConfig
 from router.demo import RECORDINGS
 from router.loadtest import processes, results
 from router.loadtest.chaos import rpc_failure_setting, schedule
@@ -202,9 +201,13 @@ async def _targets(stack: AsyncExitStack, workload: Workload, recordings: Sequen
     folder = target.recordings or str(RECORDINGS)
     if any(recording.name.startswith("synthetic-") for recording in recordings):
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stream-router-recordings-"))
-        for recording in recordings:
-            Path(folder, f"{recording.name}.sse").write_bytes(recording.body)
+        await asyncio.to_thread(_write_recordings, Path(folder), recordings)
     return [await stack.enter_async_context(provider_process(folder)) for _ in range(target.processes)]
+
+
+def _write_recordings(folder: Path, recordings: Sequence[Recording]) -> None:
+    for recording in recordings:
+        (folder / f"{recording.name}.sse").write_bytes(recording.body)
 
 
 class _Load:
@@ -264,7 +267,9 @@ async def _ask(call: Callable[[], Awaitable[Any]]) -> Any:
             if isinstance(cause, StreamRouterError):
                 raise cause from None
             if attempt == CALL_TRIES_MAX:
-                raise RouterUnavailable(f"a load generator does not answer: {str(error).splitlines()[0][:300]}") from error
+                raise RouterUnavailable(
+                    f"a load generator does not answer: {str(error).splitlines()[0][:300]}"
+                ) from error
         await asyncio.sleep(CALL_BACKOFF_S * attempt)
     return None
 

@@ -1,4 +1,7 @@
-"""Made-up OpenAI chat streams of chosen lengths. Pure; the text is numbered words, so that a lost or doubled piece shows."""
+"""Made-up OpenAI chat streams of chosen lengths. Pure.
+
+The text is numbered words, so that a lost or doubled piece shows.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ MODEL = "synthetic"
 
 def make_recordings(prefix: str, wanted: Synthetic, seed: int) -> list[Recording]:
     """Return `wanted.variants` recordings named `<prefix>-<number>`."""
-    return [_make(f"{prefix}-{number}", wanted, random.Random(f"{seed}/{prefix}/{number}")) for number in range(wanted.variants)]
+    return [
+        _make(f"{prefix}-{number}", wanted, random.Random(f"{seed}/{prefix}/{number}"))
+        for number in range(wanted.variants)
+    ]
 
 
 def _make(name: str, wanted: Synthetic, rng: random.Random) -> Recording:
@@ -34,7 +40,13 @@ def _make(name: str, wanted: Synthetic, rng: random.Random) -> Recording:
 
 
 def _event(name: str, choices: list[dict[str, object]], usage: dict[str, int] | None = None) -> bytes:
-    chunk = {"id": f"chatcmpl-{name}", "object": "chat.completion.chunk", "created": 0, "model": name, "choices": choices}
+    chunk = {
+        "id": f"chatcmpl-{name}",
+        "object": "chat.completion.chunk",
+        "created": 0,
+        "model": name,
+        "choices": choices,
+    }
     if usage is not None:
         chunk["usage"] = usage
     return b"data: " + json.dumps(chunk).encode() + b"\n\n"

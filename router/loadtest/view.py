@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -92,16 +92,17 @@ def line(state: State) -> str:
     total = f"/{state.workload.streams:,}" if state.workload.streams is not None else ""
     parts = [
         f"{state.phase}: {counts['ended']:,}{total} streams ended, {state.open:,} open",
-        f"{recent.counts['chunks'] / _recent_s(state):,.0f} chunks/s in, {recent.counts['messages'] / _recent_s(state):,.0f} messages/s out",
+        f"{recent.counts['chunks'] / _recent_s(state):,.0f} chunks/s in",
+        f"{recent.counts['messages'] / _recent_s(state):,.0f} messages/s out",
         f"added latency {_spread(recent.times.get('added_latency_ms'))}",
         f"wrong: {wrong(counts)}",
     ]
     return ", ".join(parts)
 
 
-def wrong(counts: Any) -> str:
+def wrong(counts: Mapping[str, int]) -> str:
     """Return what went wrong so far, in words."""
-    return ", ".join(f"{counts[name]:,} {name}" for name in COUNTS if counts[name]) or "nothing"
+    return ", ".join(f"{counts[name]:,} {name}" for name in COUNTS if counts.get(name)) or "nothing"
 
 
 def screen(state: State) -> Group:
@@ -135,12 +136,16 @@ def screen(state: State) -> Group:
     state_words = Text()
     state_words.append(f"wrong: {wrong(counts)}", style="green" if wrong(counts) == "nothing" else "bold red")
     provider = f"   {counts['provider_errors']:,} provider errors" if counts["provider_errors"] else ""
-    state_words.append(f"   {state.actors} stream actors   {counts['credit_waits']:,} waits for credit{provider}", style="dim")
+    state_words.append(
+        f"   {state.actors} stream actors   {counts['credit_waits']:,} waits for credit{provider}", style="dim"
+    )
     lines.append(state_words)
     if state.samples:
         lines.append(Text(_processes(state), style="dim", overflow="ellipsis", no_wrap=True))
-    for fault in state.faults[-FAULTS_SHOWN:]:
-        lines.append(Text(f"{fault.at_s:6.1f} s  {_fault(fault)}", style="yellow", overflow="ellipsis", no_wrap=True))
+    lines += [
+        Text(f"{fault.at_s:6.1f} s  {_fault(fault)}", style="yellow", overflow="ellipsis", no_wrap=True)
+        for fault in state.faults[-FAULTS_SHOWN:]
+    ]
     return Group(*lines)
 
 
@@ -151,7 +156,9 @@ def _fault(fault: Any) -> str:
 def _processes(state: State) -> str:
     sample = state.samples[-1]
     roles = sorted(sample.memory_mb, key=lambda role: -sample.cpu_cores.get(role, 0.0))
-    return "   ".join(f"{role} {sample.cpu_cores.get(role, 0.0):.2f} cores {sample.memory_mb[role]:,.0f} MB" for role in roles)
+    return "   ".join(
+        f"{role} {sample.cpu_cores.get(role, 0.0):.2f} cores {sample.memory_mb[role]:,.0f} MB" for role in roles
+    )
 
 
 def _last_bins(state: State, count: int) -> list[Bin | None]:

@@ -55,9 +55,13 @@ class Arrival(_Section):
         }[self.kind]
         strange = sorted(self.model_fields_set - mine - {"kind"})
         if strange:
-            raise ValueError(f"{', '.join(strange)} has no meaning for kind {self.kind}; its keys are {', '.join(sorted(mine))}")
+            raise ValueError(
+                f"{', '.join(strange)} has no meaning for kind {self.kind}; its keys are {', '.join(sorted(mine))}"
+            )
         if self.kind == "spikes" and self.spike_s >= self.every_s:
-            raise ValueError(f"spike_s is {self.spike_s:g} but every_s {self.every_s:g}: a spike must end before the next")
+            raise ValueError(
+                f"spike_s is {self.spike_s:g} but every_s {self.every_s:g}: a spike must end before the next"
+            )
         return self
 
 
@@ -101,9 +105,13 @@ class Kind(_Section):
     providers: tuple[str, ...] = ()
     apis: tuple[str, ...] = ()
     synthetic: Synthetic | None = None
-    events_per_s: Number = Field(default_factory=lambda: fixed(20), description="Pace of a stream; 0: as fast as it goes.")
+    events_per_s: Number = Field(
+        default_factory=lambda: fixed(20), description="Pace of a stream; 0: as fast as it goes."
+    )
     first_event_s: Number = Field(default_factory=lambda: fixed(0.3), description="The model's time to think.")
-    script: dict[str, Any] = Field(default_factory=dict, description="What else the provider does: jitter, stall_s, ...")
+    script: dict[str, Any] = Field(
+        default_factory=dict, description="What else the provider does: jitter, stall_s, ..."
+    )
     settings: StreamSettings = Field(
         default_factory=lambda: StreamSettings.load({"dialect": "chat"}), description="Of the streams; dialect chat."
     )
@@ -147,8 +155,8 @@ class ReadersConfig(_Section):
     """Who reads the streams."""
 
     per_stream: Number = Field(default_factory=lambda: fixed(1), description="Readers of each stream, at least 1.")
-    slow: Slow = Field(default_factory=lambda: Slow())
-    late: Late = Field(default_factory=lambda: Late())
+    slow: Slow = Field(default_factory=Slow)
+    late: Late = Field(default_factory=Late)
 
 
 class Generators(_Section):
@@ -197,13 +205,13 @@ class Workload(_Section):
     streams: int | None = Field(None, ge=1, description="So many streams in all.")
     duration_s: float | None = Field(None, gt=0, description="No stream starts later than this.")
     drain_s: float = Field(120.0, gt=0, description="How long streams and readers may take to end after that.")
-    target: Target = Field(default_factory=lambda: Target())
-    arrival: Arrival = Field(default_factory=lambda: Arrival())
+    target: Target = Field(default_factory=Target)
+    arrival: Arrival = Field(default_factory=Arrival)
     mix: tuple[Kind, ...] = Field(default_factory=lambda: (Kind(),))
-    readers: ReadersConfig = Field(default_factory=lambda: ReadersConfig())
-    generators: Generators = Field(default_factory=lambda: Generators())
-    router: RouterUnderTest = Field(default_factory=lambda: RouterUnderTest())
-    chaos: Chaos = Field(default_factory=lambda: Chaos())
+    readers: ReadersConfig = Field(default_factory=ReadersConfig)
+    generators: Generators = Field(default_factory=Generators)
+    router: RouterUnderTest = Field(default_factory=RouterUnderTest)
+    chaos: Chaos = Field(default_factory=Chaos)
     thresholds: dict[str, Annotated[Limit, BeforeValidator(_limit)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")

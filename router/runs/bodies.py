@@ -62,7 +62,8 @@ def _openai_responses(request: Request) -> dict[str, Any]:
         if turn.get("content"):
             items.append({"role": turn["role"], "content": _text(turn, request)})
         items += [
-            {"type": "function_call", "call_id": call.get("id"), **call["function"]} for call in turn.get("tool_calls") or ()
+            {"type": "function_call", "call_id": call.get("id"), **call["function"]}
+            for call in turn.get("tool_calls") or ()
         ]
     return {
         "input": items or None,
@@ -132,7 +133,9 @@ def _gemini(request: Request) -> dict[str, Any]:
         for call in turn.get("tool_calls") or ():
             function = call["function"]
             names[call.get("id")] = function["name"]
-            parts.append({"functionCall": {"name": function["name"], "args": json.loads(function.get("arguments") or "{}")}})
+            parts.append(
+                {"functionCall": {"name": function["name"], "args": json.loads(function.get("arguments") or "{}")}}
+            )
         contents.append({"role": "model" if turn["role"] == "assistant" else "user", "parts": parts})
     generation = {"maxOutputTokens": request.max_tokens, "temperature": request.temperature}
     generation = {key: value for key, value in generation.items() if value is not None}

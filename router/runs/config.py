@@ -22,11 +22,13 @@ class RunConfig(BaseModel):
 
     endpoint: Endpoint
     concurrency: int = Field(16, ge=1, le=100_000, description="So many requests are under way at a time.")
-    retries: Retries = Field(default_factory=lambda: Retries())
+    retries: Retries = Field(default_factory=Retries)
     sources: int = Field(
         1, ge=0, le=256, description="Processes on the cluster that do the asking; 0: this one does it by itself."
     )
-    router: str = Field("local", min_length=1, description="The router's configuration: a file, or a packaged one by name.")
+    router: str = Field(
+        "local", min_length=1, description="The router's configuration: a file, or a packaged one by name."
+    )
     streams: StreamSettings = Field(
         default_factory=lambda: StreamSettings.load({"dialect": "chat"}), description="For requests without settings."
     )
@@ -44,7 +46,9 @@ class RunConfig(BaseModel):
                 raise ConfigError(f"{source}: cannot be read: {error}") from None
         data = with_changes(data, changes, source)
         if "endpoint" not in data:
-            raise ConfigError(f"{source}: endpoint.base_url: where is the provider? Give --base-url, or a --config that says it")
+            raise ConfigError(
+                f"{source}: endpoint.base_url: where is the provider? Give --base-url, or a --config that says it"
+            )
         if isinstance(data.get("streams"), dict):
             data["streams"] = {"dialect": "chat", **data["streams"]}
         try:

@@ -42,14 +42,14 @@ class Endpoint(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base_url: str = Field(
-        description="As the provider's own SDK takes it: https://host, https://host/v1. Without a path, the API's usual "
+        description="As the provider's own SDK takes it: https://host, https://host/v1. Without a path, the API's own "
         "one is added."
     )
     api: Api = "openai-chat"
     model: str | None = Field(None, min_length=1, description="For requests that name none.")
     key_env: str | None = Field(None, min_length=1, description="Name of the environment variable with the key.")
     headers: dict[str, str] = Field(default_factory=dict, description="Further headers; no keys here.")
-    timeouts: Timeouts = Field(default_factory=lambda: Timeouts())
+    timeouts: Timeouts = Field(default_factory=Timeouts)
 
     @field_validator("base_url")
     @classmethod
@@ -58,7 +58,9 @@ class Endpoint(BaseModel):
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"expected http://host:port or https://host/path, got {url!r}")
         if parts.username or parts.password or parts.query:
-            raise ValueError("an address with a user, a password or a query; name the key's variable in key_env instead")
+            raise ValueError(
+                "an address with a user, a password or a query; name the key's variable in key_env instead"
+            )
         return url.rstrip("/")
 
     def key(self) -> str | None:
@@ -67,7 +69,9 @@ class Endpoint(BaseModel):
             return None
         key = os.environ.get(self.key_env, "").strip()
         if not key:
-            raise ConfigError(f"key_env names {self.key_env}, but no such variable is set (or it is empty); export it first")
+            raise ConfigError(
+                f"key_env names {self.key_env}, but no such variable is set (or it is empty); export it first"
+            )
         return key
 
     def auth_headers(self, key: str | None) -> dict[str, str]:

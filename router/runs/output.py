@@ -21,7 +21,8 @@ from actors.stop_reasons import StopReason
 _ASK_AGAIN = frozenset(
     reason
     for reason in StopReason
-    if reason in {StopReason.ERROR, StopReason.INCOMPLETE, StopReason.CANCELLED, StopReason.LOST, StopReason.PUBLISHER_LOST}
+    if reason
+    in {StopReason.ERROR, StopReason.INCOMPLETE, StopReason.CANCELLED, StopReason.LOST, StopReason.PUBLISHER_LOST}
     or reason.value.startswith("timeout_")
 )
 
@@ -70,7 +71,7 @@ def _complete_in(file: Path) -> dict[str, str]:
             if message is None:
                 if line.endswith("\n"):
                     raise ConfigError(
-                        f"{file}, line {number}: not a message of an earlier run; give --out another file, or move this one"
+                        f"{file}, line {number}: not a message of an earlier run; give --out another file"
                     )
                 continue  # the last line of a run that was killed while it wrote
             if message["message_type"] == "stop_reason":

@@ -45,11 +45,15 @@ class Request(BaseModel):
             raise ValueError("prompt and messages are both given; put the prompt into the messages")
         for number, message in enumerate(self.messages or ()):
             if not isinstance(message.get("role"), str):
-                raise ValueError(f"messages.{number}: expected a role, got {str(message)[:60]!r}")
+                raise ValueError(f"messages.{number}: expected a role, got {str(message)[:60]!r}")  # noqa: TRY004
         for number, tool in enumerate(self.tools):
             if not isinstance(tool.get("function"), dict) or not isinstance(tool["function"].get("name"), str):
-                raise ValueError(f'tools.{number}: expected {{"type": "function", "function": {{"name": ...}}}}')
-        if self.id is not None and (len(self.id.encode("utf-8", "replace")) > ID_BYTES_MAX or not self.id.isprintable()):
+                raise ValueError(  # noqa: TRY004
+                    f'tools.{number}: expected {{"type": "function", "function": {{"name": ...}}}}'
+                )
+        if self.id is not None and (
+            len(self.id.encode("utf-8", "replace")) > ID_BYTES_MAX or not self.id.isprintable()
+        ):
             raise ValueError(f"id: expected printable text of at most {ID_BYTES_MAX} bytes")
         try:
             StreamSettings.load(self.settings)
@@ -88,7 +92,9 @@ def parse_requests(text: str, source: str) -> list[Request]:
         requests.append(request)
     if problems:
         more = f"; and {len(problems) - SHOWN_MAX} more" if len(problems) > SHOWN_MAX else ""
-        raise ConfigError(f"{source}: {len(problems)} bad line{'s' * (len(problems) > 1)}: {'; '.join(problems[:SHOWN_MAX])}{more}")
+        raise ConfigError(
+            f"{source}: {len(problems)} bad line{'s' * (len(problems) > 1)}: {'; '.join(problems[:SHOWN_MAX])}{more}"
+        )
     if not requests:
         raise ConfigError(f'{source}: no request in it; one line is one request, as in {{"prompt": "Hello"}}')
     return requests

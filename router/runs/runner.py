@@ -24,7 +24,8 @@ from router.runs.requests import Request
 from router.runs.source import Outcome, Source
 
 CONNECT_TIMEOUT_S = 60.0
-READ_REST_S = 20.0
+READ_REST_S = 60.0
+CANCEL_DEADLINE_S = 10.0
 SHOW_EVERY_S = 0.2
 CONCURRENCY_MAX = 100_000
 
@@ -61,7 +62,9 @@ class Totals:
             "retries": self.retries,
             "tokens": {"prompt": self.prompt_tokens, "completion": self.completion_tokens},
             "stop_reasons": dict(self.stop_reasons),
-            "errors": {kind: {"count": count, "example": self.examples.get(kind)} for kind, count in self.errors.items()},
+            "errors": {
+                kind: {"count": count, "example": self.examples.get(kind)} for kind, count in self.errors.items()
+            },
             "wall_s": round(self.wall_s, 2),
             "interrupted": self.interrupted,
         }
@@ -75,9 +78,7 @@ class Asks(Protocol):
         ...
 
 
-async def run(
-    config: RunConfig, requests: Sequence[Request], output: Output, show: Callable[[Totals], None]
-) -> Totals:
+async def run(config: RunConfig, requests: Sequence[Request], output: Output, show: Callable[[Totals], None]) -> Totals:
     """Ask all requests that are not complete in the output; `show` is called several times a second.
 
     Ctrl-C breaks off what is under way: each request gets its terminal (`cancelled`), which is written
@@ -90,10 +91,9 @@ async def run(
         return totals
     started = time.perf_counter()
     router_config = load_config(config.router)
-    async with StreamRouter.start(router_config) as router:
-        async with _sources(config, router, key) as asks:
-            work = _Work(config, router, output, totals, asks)
-            await work.all(prepared, show)
+    async with StreamRouter.start(router_config) as router, _sources(config, router, key) as asks:
+        work = _Work(config, router, output, totals, asks)
+        await work.all(prepared, show)
     totals.wall_s = time.perf_counter() - started
     return totals
 
@@ -132,7 +132,9 @@ class _Work:
         try:
             under_way = set(workers)
             while under_way and not stop.is_set():
-                done, under_way = await asyncio.wait(under_way, timeout=SHOW_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+                done, under_way = await asyncio.wait(
+                    under_way, timeout=SHOW_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+                )
                 show(self._totals)
                 for worker in done:
                     worker.result()  # raises what ended it
@@ -140,7 +142,7 @@ class _Work:
         finally:
             for worker in workers:
                 worker.cancel()
-            await asyncio.wait(workers, timeout=2 * READ_REST_S)
+            await asyncio.wait(workers, timeout=READ_REST_S)
             for sign in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(sign)
             show(self._totals)
@@ -165,14 +167,20 @@ class _Work:
         except asyncio.CancelledError:
             # Interrupted: the router tells the source, and the reader gets its terminal.
             with suppress(StreamRouterError, TimeoutError):
-                await asyncio.wait_for(self._router.cancel(request_id, detail="the run was interrupted"), READ_REST_S)
-            await self._rest_of(reading)
+                await asyncio.wait_for(
+                    self._router.cancel(request_id, detail="the run was interrupted"), CANCEL_DEADLINE_S
+                )
+            await asyncio.wait([reading], timeout=CANCEL_DEADLINE_S)
+            reading.cancel()
             raise
         except RayError as error:
             outcome = Outcome(error=f"the source actor failed: {str(error).splitlines()[0]}", error_kind="source")
         if outcome.stop_reason is None:
             reading.cancel()  # it was never opened, so there is nothing to read
         await self._rest_of(reading)
+        if reading.cancelled() and outcome.error is None:
+            outcome.error = f"its messages did not come to their end within {READ_REST_S:g} s of the stream's"
+            outcome.error_kind = "unread"
         self._count(outcome, reading)
 
     async def _rest_of(self, reading: asyncio.Task[str | None]) -> None:
@@ -205,7 +213,9 @@ class _Work:
         if isinstance(failed_reading, OSError):
             raise failed_reading  # the disk is full, say: nothing that follows could be kept
         if failed_reading is not None and outcome.error is None:
-            code = failed_reading.code if isinstance(failed_reading, StreamRouterError) else type(failed_reading).__name__
+            code = (
+                failed_reading.code if isinstance(failed_reading, StreamRouterError) else type(failed_reading).__name__
+            )
             outcome.error, outcome.error_kind = str(failed_reading), code
         totals.chunks += outcome.chunks
         totals.retries += max(outcome.attempts - 1, 0)

@@ -24,12 +24,16 @@ def command(
     ] = None,
     streams: Annotated[int | None, typer.Option(min=1, help="So many streams, whatever the workload says.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all random choices.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="All figures, and the series.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="All figures, and the series.")
+    ] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="The series, a row a second.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="The report, one file.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="One key of the workload, dotted (arrival.rate_per_s=50); repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="One key of the workload, dotted (arrival.rate_per_s=50); repeatable."
+        ),
     ] = None,
 ) -> int:
     """Put a router, a provider or an agent fleet under load, and count what is lost, doubled, reordered or wrong.
@@ -92,45 +96,53 @@ def _workload(config: str, *, chaos: str | None, streams: int | None, seed: int 
 
 def _summarise(console: Console, found: dict[str, Any]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
-    from router.loadtest.metrics import COUNTS, TIMES
+    from router.loadtest.view import wrong
 
-    def shown(value: float | None) -> str:
-        if value is None:
-            return "-"
-        return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"
-
-    times = Table(header_style="bold", border_style="dim", pad_edge=False, title_justify="left")
-    times.add_column("ms", no_wrap=True)
-    parts = ("p50", "p90", "p99", "p99_9", "max", "count")
-    for part in parts:
-        times.add_column(part.replace("_", "."), justify="right", no_wrap=True)
-    for name, title in TIMES.items():
-        if found[name]["count"]:
-            times.add_row(title, *(shown(found[name][part]) for part in parts))
-    console.print(times)
+    console.print(_times(found))
     console.print(
         f"{found['streams']:,} streams, at most {found['streams_open_max']:,} at once, through {found['actors']} stream "
-        f"actors in {found['wall_s']:.0f} s; {found['chunks']:,} chunks in ({found['chunks_per_s']:,.0f}/s), "
-        f"{found['messages']:,} messages out ({found['messages_per_s']:,.0f}/s); {found['credit_waits']:,} waits for credit",
+        f"actors in {found['wall_s']:.0f} s\n"
+        f"{found['chunks']:,} chunks in ({found['chunks_per_s']:,.0f}/s), {found['messages']:,} messages out "
+        f"({found['messages_per_s']:,.0f}/s), {found['credit_waits']:,} waits for credit",
         highlight=False,
     )
     for fault in found["faults"]:
-        console.print(f"{fault['at_s']:6.1f} s  {fault['kind']}  {fault['target'] or 'hit nothing'}  {fault['detail']}", style="yellow")
+        text = f"{fault['at_s']:6.1f} s  {fault['kind']}  {fault['target'] or 'hit nothing'}  {fault['detail']}"
+        console.print(escape(text), style="yellow", highlight=False, soft_wrap=True)
     for kind, count in found["errors"].items():
         console.print(f"{count:,} x {escape(kind)}", style="yellow", highlight=False)
     for text in found["examples"]:
         console.print(escape(text), style="red", soft_wrap=True, highlight=False)
-    counts = found["counts"]
-    wrong = {name: counts[name] for name in COUNTS if counts[name]}
-    if wrong:
-        console.print("[bold red]" + ", ".join(f"{count:,} {name}" for name, count in wrong.items()) + "[/]", highlight=False)
+    if any(found["counts"].values()):
+        console.print(f"[bold red]{wrong(found['counts'])}[/]", highlight=False)
     else:
-        console.print(f"[bold green]nothing lost, duplicated, reordered or unverified in {found['readings']:,} readings[/]")
+        right = f"nothing lost, duplicated, reordered or unverified in {found['readings']:,} readings"
+        console.print(f"[bold green]{right}[/]", highlight=False)
     for limit in found["thresholds"]:
-        bounds = " and ".join(
-            f"{word} {limit[key]:g}" for key, word in (("min", "at least"), ("max", "at most")) if limit[key] is not None
-        )
+        sides = (("at least", limit["min"]), ("at most", limit["max"]))
+        bounds = " and ".join(f"{word} {bound:g}" for word, bound in sides if bound is not None)
         mark = "[green]met[/]     " if limit["met"] else "[bold red]breached[/]"
-        console.print(f"{mark}  {limit['name']}: {shown(limit['value'])} ({bounds})", highlight=False)
+        console.print(f"{mark}  {limit['name']}: {_shown(limit['value'])} ({bounds})", highlight=False)
+
+
+def _times(found: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    from router.loadtest.metrics import TIMES
+
+    table = Table(header_style="bold", border_style="dim", pad_edge=False)
+    table.add_column("milliseconds", no_wrap=True)
+    parts = ("p50", "p90", "p99", "p99_9", "max", "count")
+    for part in parts:
+        table.add_column(part.replace("_", "."), justify="right", no_wrap=True)
+    for name, title in TIMES.items():
+        if found[name]["count"]:
+            table.add_row(title, *(_shown(found[name][part]) for part in parts))
+    return table
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.{0 if value >= 100 or value == int(value) else 1}f}"  # noqa: PLR2004  # digits worth showing

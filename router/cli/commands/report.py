@@ -15,7 +15,9 @@ PANEL = "Load"
 
 def command(
     first: Annotated[Path, typer.Argument(metavar="A.json", help="What `loadtest --json` wrote.")],
-    second: Annotated[Path | None, typer.Argument(metavar="B.json", help="A second one, to compare the first with.")] = None,
+    second: Annotated[
+        Path | None, typer.Argument(metavar="B.json", help="A second one, to compare the first with.")
+    ] = None,
     html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the report there.")] = None,
 ) -> None:
     """Make the report of a load test from its figures, or compare two of them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import typer
 
@@ -18,21 +18,31 @@ PANEL = "Load"
 
 
 def command(
-    requests: Annotated[Path, typer.Argument(metavar="REQUESTS.jsonl", help="Each line a request: prompt or messages, model, tools.")],
-    config: Annotated[Path | None, typer.Option(metavar="FILE.yaml", help="Endpoint, concurrency, retries, stream settings.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="The messages; else REQUESTS.messages.jsonl.")] = None,
+    requests: Annotated[
+        Path, typer.Argument(metavar="REQUESTS.jsonl", help="Each line a request: prompt or messages, model, tools.")
+    ],
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Endpoint, concurrency, retries, stream settings.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.jsonl", help="The messages; else REQUESTS.messages.jsonl.")
+    ] = None,
     base_url: Annotated[str | None, typer.Option(help="Of the provider, as its own SDK takes it.")] = None,
     api: Annotated[
         Literal["openai-chat", "openai-responses", "anthropic-messages", "gemini"] | None,
         typer.Option(help="Which API it speaks; openai-chat if nothing says otherwise."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="For requests that name none.")] = None,
-    key_env: Annotated[str | None, typer.Option(metavar="NAME", help="The environment variable that holds the key.")] = None,
+    key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The environment variable that holds the key.")
+    ] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Requests under way at a time.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the totals there.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="One key of the configuration, dotted (retries.attempts=1); repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="One key of the configuration, dotted (retries.attempts=1); repeatable."
+        ),
     ] = None,
 ) -> int:
     """Ask a provider many things at once and keep every message of every answer.
@@ -102,11 +112,16 @@ class _Progress:
         self._bar: Progress | None = None
         self._task: Any = None
         if console.is_terminal:
-            columns = (BarColumn(bar_width=40), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+            columns = (
+                BarColumn(bar_width=40),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.description}"),
+            )
             self._bar = Progress(*columns, console=console, transient=True)
             self._task = self._bar.add_task("starting", total=count)
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
         return self
@@ -141,15 +156,19 @@ class _Progress:
 def _summarise(console: Console, totals: Totals, file: Path) -> None:
     from rich.markup import escape
 
-    skipped = f", {totals.skipped:,} were complete before" if totals.skipped else ""
+    before = f" ({totals.skipped:,} of them before)" if totals.skipped else ""
     console.print(
-        f"{totals.complete:,} of {totals.requests:,} requests complete{skipped}; {totals.messages:,} messages of "
-        f"{totals.chunks:,} chunks, {totals.prompt_tokens:,} tokens in and {totals.completion_tokens:,} out, "
+        f"{totals.complete + totals.skipped:,} of {totals.requests:,} requests complete{before}; "
+        f"{totals.messages:,} messages of {totals.chunks:,} chunks, {totals.prompt_tokens:,} tokens in and {totals.completion_tokens:,} out, "
         f"{totals.retries:,} retries, {totals.wall_s:.1f} s",
         highlight=False,
     )
     for kind, count in totals.errors.most_common():
-        console.print(f"[red]{count:,} x {escape(kind)}[/]: {escape(totals.examples.get(kind, ''))}", soft_wrap=True, highlight=False)
+        console.print(
+            f"[red]{count:,} x {escape(kind)}[/]: {escape(totals.examples.get(kind, ''))}",
+            soft_wrap=True,
+            highlight=False,
+        )
     console.print(f"messages: {escape(str(file))}", style="dim", highlight=False)
     if totals.interrupted:
         console.print("[yellow]interrupted; run the same command again to go on[/]")

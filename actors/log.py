@@ -356,8 +356,10 @@ class Log:
         return log
 
 
-def read_wire(segment: Sequence[Any]) -> tuple[int, Fields, list[Piece]]:
+def read_wire(segment: Sequence[Any]) -> tuple[int, Fields | None, list[Piece]]:
     """Take one segment of a `Reading` apart: seq_id of the first piece, head fields, pieces.
+
+    The fields are None where an answer has left them out (see `actors.readers`).
 
     Raises ProtocolViolation where the shape is wrong.
     """

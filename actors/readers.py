@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from actors.messages import Fields
 from actors.session import Session
 from actors.wire import pack
 
@@ -38,13 +39,15 @@ OPEN, ENDED, UNKNOWN = 0, 1, 2
 class Subscription:
     """One reader's place in one request."""
 
-    __slots__ = ("_sent_bytes", "_unconsumed", "ended", "number", "reader", "sent", "session")
+    __slots__ = ("_sent_bytes", "_unconsumed", "ended", "head_sent", "number", "reader", "sent", "session")
 
     def __init__(self, reader: Reader, number: int, session: Session, after: int) -> None:
         self.reader = reader
         self.number = number
         self.session = session
         self.sent = after
+        # The fields of the message that the last piece sent belongs to: the reader has them.
+        self.head_sent: Fields | None = None
         self.ended = False
         self._unconsumed: deque[tuple[int, int]] = deque()
         self._sent_bytes = 0
@@ -136,7 +139,8 @@ class Reader:
         """Return the answer to poll `poll_no`, packed; None when there is no news yet.
 
         The same number again gives the same answer again. An answer is a list of
-        (number, state, gap or None, epoch, segments).
+        (number, state, gap or None, epoch, segments). The first segment's fields are None where it goes
+        on with the message that the subscription's last answer ended in.
         """
         if poll_no == self._poll_no and self._answer is not None:
             return self._answer
@@ -159,7 +163,12 @@ class Reader:
             if session.complete and reading.last_seq >= session.log.last_seq:
                 state = ENDED
                 subscription.ended = True
-            parts.append((subscription.number, state, reading.gap, session.epoch, reading.segments))
+            segments = reading.segments
+            if segments:
+                head_sent, subscription.head_sent = subscription.head_sent, segments[-1][1]
+                if segments[0][1] is head_sent:
+                    segments[0][1] = None
+            parts.append((subscription.number, state, reading.gap, session.epoch, segments))
             if subscription.has_news:
                 ready[subscription] = None
         self._poll_no = poll_no

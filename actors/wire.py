@@ -111,7 +111,7 @@ def unpack(frame: bytes) -> Any:
 def unpack_list(frame: bytes, parts: int | None = None) -> list[Any]:
     """Unpack a frame that is a list (of `parts` parts, if given)."""
     value = unpack(frame)
-    if not isinstance(value, list) or (parts is not None and len(value) != parts):
+    if value.__class__ is not list or (parts is not None and len(value) != parts):
         wanted = "a list" if parts is None else f"a list of {parts} parts"
         raise ProtocolViolation(f"expected {wanted}, got {type(value).__name__} {str(value)[:60]!r}")
     return value

@@ -86,7 +86,9 @@ class PublishedStream:
 
     def has_items(self) -> bool:
         """Whether there are items to send (none while the request has no place)."""
-        return self.is_placed and self.sent_seq + 1 < self.replay.next_seq and not self.is_over
+        if not self.is_placed or self.is_over:
+            return False
+        return self.sent_seq + 1 < self.replay.next_seq
 
     def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[tuple[int, int, int, bytes]], int]:
         """Return at most one envelope part (epoch, first_seq, count, blob) and its size."""

@@ -23,12 +23,14 @@ Run = tuple[int, Fields, list[Piece]]
 class Cursor:
     """Where one reader of one request stands: `last_seq_id` is the last message it was given."""
 
-    __slots__ = ("ended", "last_seq_id", "stop_reason")
+    __slots__ = ("_fields", "ended", "last_seq_id", "stop_reason")
 
     def __init__(self, after: int) -> None:
         self.last_seq_id = after
         self.ended = False
         self.stop_reason: str | None = None
+        # Of the message that the last piece taken belongs to: an answer that goes on with it leaves them out.
+        self._fields: Fields | None = None
 
     def take(self, segments: Sequence[Sequence[Any]], gap: Sequence[int] | None) -> list[Run]:
         """Return what is new, in order, and move on. Raises ProtocolViolation for an unexplained hole."""
@@ -38,6 +40,8 @@ class Cursor:
         shift = 0
         for segment in segments:
             first, fields, pieces = read_wire(segment)
+            if fields is None:
+                fields = self._known_fields(first)
             is_terminal = fields.get("message_type") == TERMINAL_KIND
             if is_terminal and first <= self.last_seq_id and fields.get("stop_reason") == "lost":
                 # A request that was lost ends where its survivors believed it stood, which may be
@@ -52,11 +56,17 @@ class Cursor:
             if skip >= len(pieces):
                 continue
             new = pieces[skip:] if skip else pieces
+            self._fields = fields
             runs.append((first + skip, fields, new))
             self.last_seq_id = first + len(pieces) - 1
             if is_terminal:
                 self.stop_reason = fields.get("stop_reason")
         return runs
+
+    def _known_fields(self, first: int) -> Fields:
+        if self._fields is None:
+            raise ProtocolViolation(f"message {first} is said to go on with one that never came")
+        return self._fields
 
 
 def split(piece: Piece) -> tuple[str | None, Fields | None]:

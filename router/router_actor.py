@@ -27,7 +27,7 @@ from actors.errors import StreamRouterError
 from actors.wire import Envelope
 from router import overview, ray_actors
 from router.config import RouterConfig
-from router.lane import Fifo, Lane
+from router.lane import FRAME_BYTES_MAX, Fifo, Lane
 from router.observer import Observer
 from router.registry import WATCH_WAIT_S_MAX, Effects, Registry
 
@@ -49,7 +49,18 @@ RECOVERY_DEADLINE_S = 3.0
 class _Actor:
     """A stream actor as its router's shell sees it: handle, lane, when it was last heard."""
 
-    __slots__ = ("handle", "heard_at", "is_started", "lane", "queues", "settled", "waits_since")
+    __slots__ = (
+        "_lane",
+        "_next",
+        "_next_bytes",
+        "queues",
+        "busy",
+        "handle",
+        "heard_at",
+        "is_started",
+        "settled",
+        "waits_since",
+    )
 
     def __init__(self, handle: Any, now: float) -> None:
         self.handle = handle
@@ -57,30 +68,51 @@ class _Actor:
         self.is_started = False
         # Set when it has started, or has failed to.
         self.settled = asyncio.Event()
-        self.lane: Lane[str, Envelope] = Lane()
+        # What fits into the next frame whole waits in the order in which it came; only beyond that is
+        # there anything to share out, by the lane, and what waits there is younger.
+        self._next: list[Envelope] = []
+        self._next_bytes = 0
+        self._lane: Lane[str, Envelope] = Lane()
         self.queues: dict[str, Fifo[Envelope]] = {}
+        self.busy = False
         self.waits_since: float | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits to leave."""
+        return bool(self._next) or self._lane.waits
+
     def put(self, request_id: str, envelope: Envelope, size_bytes: int) -> None:
+        if self.waits_since is None:
+            self.waits_since = time.monotonic()
+        if not self._lane.waits and (self._next_bytes + size_bytes <= FRAME_BYTES_MAX or not self._next):
+            self._next.append(envelope)
+            self._next_bytes += size_bytes
+            return
         queue = self.queues.get(request_id)
         if queue is None:
             queue = self.queues[request_id] = Fifo()
         queue.put(envelope, size_bytes)
-        self.lane.offer(request_id, queue)
-        if self.waits_since is None:
-            self.waits_since = time.monotonic()
+        self._lane.offer(request_id, queue)
 
     def take(self) -> list[Envelope]:
-        taken = self.lane.take()
-        for request_id, _ in taken:
-            if not self.queues[request_id].has_items():
-                del self.queues[request_id]
-        return [envelope for _, envelopes in taken for envelope in envelopes]
+        """Return the envelopes of the next call, and be busy until that is over; none where nothing waits."""
+        if self._next:
+            envelopes, self._next, self._next_bytes = self._next, [], 0
+        else:
+            taken = self._lane.take()
+            self._lane.done()
+            for request_id, _ in taken:
+                if not self.queues[request_id].has_items():
+                    del self.queues[request_id]
+            envelopes = [envelope for _, found in taken for envelope in found]
+        self.busy = bool(envelopes)
+        return envelopes
 
     def waited_since(self) -> float:
         """Return when the first of the envelopes just taken came; what is left counts from now."""
         now = time.monotonic()
-        since, self.waits_since = self.waits_since, now if self.lane.waits else None
+        since, self.waits_since = self.waits_since, now if self.waits else None
         return now if since is None else since
 
 
@@ -422,7 +454,7 @@ class RouterActor:
 
     def _pump(self, actor_id: str) -> None:
         actor = self._actors[actor_id]
-        if actor.is_started and not actor.lane.busy and actor.lane.waits:
+        if actor.is_started and not actor.busy and actor.waits:
             self._spawn(self._feed(actor_id, actor))
 
     async def _feed(self, actor_id: str, actor: _Actor) -> None:
@@ -431,7 +463,7 @@ class RouterActor:
             try:
                 answer = await self._deliver(actor_id, actor, wire.frames(envelopes))
             finally:
-                actor.lane.done()
+                actor.busy = False
             if answer is None:
                 self._gone(actor_id, actor)
                 return

@@ -130,6 +130,9 @@ class Subscription(AsyncIterator["Batch[Any]"]):
             raise self._error
         self._changed = asyncio.get_running_loop().create_future()
         wait_s = self._ping_s if self._known else self._wait_s
+        if wait_s is None:
+            await self._changed
+            return True
         try:
             async with asyncio.timeout(wait_s):
                 await self._changed

@@ -322,7 +322,7 @@ class World:
         if registry._open_count or registry._sealed_bytes:
             found.append(f"registry counts {registry._open_count} open, {registry._sealed_bytes} bytes sealed")
         for actor_id, actor in self.router.instance._actors.items():
-            if actor.queues or actor.lane.waits:
+            if actor.waits or actor.queues:
                 found.append(f"queues of {actor_id}")
         for slot in registry.pool.slots.values():
             if slot.open_requests:

@@ -42,6 +42,9 @@ READ_BYTES_MAX = 64 * 1024
 
 NEVER = float("inf")
 
+# Stop reason and usage: no log ends with less.
+TERMINAL_PIECES = 2
+
 # An end from outside waits so long for items that were announced before it.
 END_WAIT_S = 20.0
 
@@ -143,6 +146,7 @@ class Session:
         session.translator = None
         session.log = log
         session.stop_reason = stop_reason
+        session._terminal_pieces = TERMINAL_PIECES
         session.forget_at = forget_at
         session.stored = True
         session.log_is_safe = True
@@ -227,9 +231,14 @@ class Session:
         log = self.log
         if settings.when_full == "drop_oldest" and log.unread_bytes > settings.buffer_bytes_max:
             surplus = log.unread_bytes - settings.buffer_bytes_max
-            log.drop(log.bytes_held - surplus, through=self.visible_through - 1)
+            log.drop(log.bytes_held - surplus, through=min(self.visible_through - 1, self._content_through))
         if log.bytes_held - log.unread_bytes > settings.retain_bytes_max:
-            log.drop(settings.retain_bytes_max + log.unread_bytes, through=log.released)
+            log.drop(settings.retain_bytes_max + log.unread_bytes, through=min(log.released, self._content_through))
+
+    @property
+    def _content_through(self) -> int:
+        """The last message that may be dropped: whatever retention says, a late reader gets the end."""
+        return self.log.last_seq - self._terminal_pieces
 
     # --- the end ----------------------------------------------------------------------------
 

@@ -414,6 +414,7 @@ class StreamHost:
                     "publisher_id": session.publisher_id,
                     "date": session.date,
                     "age_s": session.age_s(now),
+                    "ttl_s": session.forget_at - now if session.sealed else 0.0,
                     "start_seq": session.start_seq,
                     "replay_through": session.replay_through,
                     "ending": session.ending,

@@ -417,6 +417,7 @@ class Publisher:
             stream.epoch,
             stream.sent_seq,
             stream.replay.first_seq,
+            stream.cancel,
         ]
 
     def on_router_restart(self) -> None:

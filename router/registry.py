@@ -302,16 +302,19 @@ class Registry:
         epoch: int = 0,
         sent_seq: int = 0,
         start_seq: int = 1,
+        cancel: str | None = None,
     ) -> StreamRouterError | None:
         """Open a request, or take it up again; the outcome stands in the client's news.
 
-        `epoch` and `sent_seq` are a publisher's own knowledge when it registers again with a router
-        that has lost its memory. Returns the error where the open is refused.
+        `epoch`, `sent_seq`, `start_seq` and `cancel` are a publisher's own knowledge when it registers again
+        with a router that has lost its memory. Returns the error where the open is refused.
         """
         self.client(client_id, now)
         try:
             numbers = (epoch, sent_seq, start_seq)
             self._open(client_id, request_id, settings_packed, now, date, agent_id, take_over, numbers)
+            if epoch and cancel is not None:
+                self.cancel(request_id, now, after_step=cancel == "after_step")
         except StreamRouterError as error:
             self._count_refusal(request_id, error)
             return error
@@ -335,7 +338,7 @@ class Registry:
     ) -> None:
         epoch, sent_seq, start_seq = numbers
         known = self.entries.get(request_id)
-        if known is not None and (known.phase == SEALED) and take_over and known.client_id == client_id:
+        if known is not None and known.phase == SEALED and (take_over or epoch) and known.client_id == client_id:
             self._tell_publisher(known)  # it ended while its publisher was away
             return
         if known is not None:
@@ -730,7 +733,7 @@ class Registry:
                 entry.cancel = "now"
             self.entries[report.request_id] = entry
             if entry.phase == SEALED:
-                entry.forget_at = now + settings.sealed_ttl_s
+                entry.forget_at = now + max(0.0, more["ttl_s"])
                 self._timer(entry.forget_at, "sealed", entry.request_id)
                 continue
             slot = self.pool.slots[actor_id]

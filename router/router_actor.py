@@ -165,7 +165,7 @@ class RouterActor:
         client_id, seen, registrations = wire.unpack_list(frame, 3)
         now = time.monotonic()
         errors = []
-        for request_id, settings, date, agent_id, take_over, epoch, sent_seq, start_seq in registrations:
+        for request_id, settings, date, agent_id, take_over, epoch, sent_seq, start_seq, cancel in registrations:
             error = self._registry.open(
                 client_id,
                 request_id,
@@ -177,6 +177,7 @@ class RouterActor:
                 epoch=epoch,
                 sent_seq=sent_seq,
                 start_seq=start_seq,
+                cancel=cancel,
             )
             errors.append(None if error is None else error.to_wire())
         self._after_event()

@@ -210,7 +210,8 @@ class Request:
             if timer is None or timer > SHORT_TIMER_S:
                 return "that timer was long: somebody was stuck"
         elif reason == "publisher_lost":
-            if not self._publisher_trouble():
+            refusals = (PoolFull, LimitExceeded)  # and an open of it that came late
+            if not self._publisher_trouble() and not isinstance(self.publishers[0].error, refusals):
                 return "its publisher was well"
         elif reason == "lost":
             if not (self._publisher_trouble() or self.was_taken_over):
@@ -449,7 +450,7 @@ class ReadProgram(Program):
     async def _read(self, client: StreamRouter) -> None:
         plan, reading = self.reading.plan, self.reading
         subscription = client.subscribe(
-            self.request.plan.request_id, after=reading.cursor, format="dict", wait_s=5.0 if plan.is_late else 60.0
+            self.request.plan.request_id, after=reading.cursor, format="dict", wait_s=25.0 if plan.is_late else 60.0
         )
         batches = 0
         async for batch in subscription:

@@ -101,8 +101,8 @@ def _summarise(console: Console, found: dict[str, Any]) -> None:
 
     console.print(_times(found))
     console.print(
-        f"{found['streams']:,} streams, at most {found['streams_open_max']:,} at once, through {found['actors']} stream "
-        f"actors in {found['wall_s']:.0f} s\n"
+        f"{found['streams']:,} streams, at most {found['streams_open_max']:,} at once, through {found['actors']} "
+        f"stream actors in {found['wall_s']:.0f} s\n"
         f"{found['chunks']:,} chunks in ({found['chunks_per_s']:,.0f}/s), {found['messages']:,} messages out "
         f"({found['messages_per_s']:,.0f}/s), {found['credit_waits']:,} waits for credit",
         highlight=False,

@@ -159,7 +159,8 @@ def _summarise(console: Console, totals: Totals, file: Path) -> None:
     before = f" ({totals.skipped:,} of them before)" if totals.skipped else ""
     console.print(
         f"{totals.complete + totals.skipped:,} of {totals.requests:,} requests complete{before}; "
-        f"{totals.messages:,} messages of {totals.chunks:,} chunks, {totals.prompt_tokens:,} tokens in and {totals.completion_tokens:,} out, "
+        f"{totals.messages:,} messages of {totals.chunks:,} chunks, "
+        f"{totals.prompt_tokens:,} tokens in and {totals.completion_tokens:,} out, "
         f"{totals.retries:,} retries, {totals.wall_s:.1f} s",
         highlight=False,
     )

@@ -31,7 +31,7 @@ def per_second(times: list[float], first_s: float, last_s: float) -> float:
 
 
 @pytest.mark.parametrize("poisson", [True, False])
-def test_a_rate_is_kept_on_the_average(poisson: bool):
+def test_a_rate_is_kept_on_the_average(poisson):
     times = starts(5000, kind="rate", rate_per_s=50, poisson=poisson)
     assert per_second(times, 0, 90) == pytest.approx(50, rel=0.05)
 

@@ -27,7 +27,7 @@ from router.loadtest.workload import Workload
         (0, 0, True),
     ],
 )
-def test_a_threshold_is_met_up_to_and_with_its_bound(limit, value: float, met: bool):
+def test_a_threshold_is_met_up_to_and_with_its_bound(limit, value, met):
     limits = Workload.load({"streams": 1, "thresholds": {"lost": limit}}).thresholds
     checked = results.check_thresholds(limits, {"counts": {"lost": value}})
     assert [(one["name"], one["value"], one["met"]) for one in checked] == [("lost", value, met)]

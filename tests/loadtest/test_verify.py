@@ -101,7 +101,7 @@ def test_an_explicit_gap_is_dropped_not_lost(recordings: list[Recording]):
         ("end_turn", "end_turn", True, "the provider failed, but the stop reason is end_turn"),
     ],
 )
-def test_an_end_must_have_its_cause(stop_reason: str, told: str, provider_failed: bool, said: str | None):
+def test_an_end_must_have_its_cause(stop_reason, told, provider_failed, said):
     assembly = Assembly(terminals=1, stop_reason=stop_reason)
     faults = faults_of_end(assembly, told, provider_failed=provider_failed)
     assert faults == [] if said is None else said in "; ".join(faults)

@@ -71,11 +71,11 @@ def test_a_workload_without_an_end_is_refused():
 
 
 def test_a_file_that_is_not_there_or_no_yaml_is_a_clear_error(tmp_path: Path):
-    with pytest.raises(ConfigError, match="packaged workloads are .*chaos"):
+    with pytest.raises(ConfigError, match=r"packaged workloads are .*chaos"):
         Workload.load(tmp_path / "none.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("streams: [1\n")
-    with pytest.raises(ConfigError, match="line 2.*not valid YAML"):
+    with pytest.raises(ConfigError, match=r"line 2.*not valid YAML"):
         Workload.load(broken)
 
 

@@ -60,7 +60,8 @@ class Link:
         self._handle = handle
         self._name = name
         self._incarnation: str | None = None
-        self._past_incarnations: set[str] = set()
+        self._confirmed_by = 0
+        self._calls_made = 0
         self._seen = 0
         self._as_of: dict[tuple[str, str], int] = {}
         self._feed: Lane[str, tuple[int, int, int, bytes]] = Lane()
@@ -100,9 +101,10 @@ class Link:
         try:
             while self._opens:
                 batch, self._opens = self._opens[:512], self._opens[512:]
-                frame = wire.pack([self.client_id, self._seen, [registration for registration, _ in batch]])
+                frame = wire.pack([self.client_id, self._has_seen, [registration for registration, _ in batch]])
                 try:
-                    errors, news = wire.unpack_list(await self._call("open", frame), 2)
+                    made, answer = await self._numbered_call("open", frame)
+                    errors, news = wire.unpack_list(answer, 2)
                 except StreamRouterError as error:
                     for _, future in batch:
                         if not future.done():
@@ -115,7 +117,7 @@ class Link:
                         future.set_result(None)
                     else:
                         future.set_exception(from_wire(refusal[0], refusal[1]))
-                self._take_news(news)
+                self._take_news(news, made)
         finally:
             self._opening = False
 
@@ -134,12 +136,12 @@ class Link:
         while taken := feed.take():
             envelopes = [(request_id, *part) for request_id, parts in taken for part in parts]
             try:
-                answer = await self._call("feed", self.client_id, self._seen, *wire.frames(envelopes))
+                made, answer = await self._numbered_call("feed", self.client_id, self._has_seen, *wire.frames(envelopes))
             except StreamRouterError:
                 return  # every listener has been told
             finally:
                 feed.done()
-            self._take_news(wire.unpack_list(answer, 3))
+            self._take_news(wire.unpack_list(answer, 3), made)
 
     # --- readers ----------------------------------------------------------------------------
 
@@ -181,8 +183,9 @@ class Link:
                 losses = [request_id for request_id in self._losses if (READER, request_id) not in self._listeners]
                 self._losses = []
                 frame = wire.pack([self.client_id, asked, losses])
-                incarnation, version, states = wire.unpack_list(await self._call("locate", frame), 3)
-                if self._is_current(incarnation):
+                made, answer = await self._numbered_call("locate", frame)
+                incarnation, version, states = wire.unpack_list(answer, 3)
+                if self._is_current(incarnation, made):
                     self._take_states(states, version)
         except StreamRouterError:
             return  # every listener has been told
@@ -217,31 +220,40 @@ class Link:
     async def _keep_watching(self) -> None:
         while self._listeners and not self._closed:
             wait_s = WATCH_WAIT_S_MAX * random.uniform(0.7, 1.0)  # jitter, not a secret
-            frame = wire.pack([self.client_id, self._seen, wait_s])
+            frame = wire.pack([self.client_id, self._has_seen, wait_s])
             try:
-                answer = await self._call("watch", frame, wait_s + WATCH_SLACK_S)
+                made, answer = await self._numbered_call("watch", frame, wait_s + WATCH_SLACK_S)
             except StreamRouterError:
                 return  # every listener has been told
-            self._take_news(wire.unpack_list(answer, 3))
+            self._take_news(wire.unpack_list(answer, 3), made)
 
-    def _take_news(self, news: list[Any]) -> None:
+    def _take_news(self, news: list[Any], made: int) -> None:
         incarnation, version, states = news
-        if self._is_current(incarnation):
+        if self._is_current(incarnation, made):
             # Answers may overtake each other; the version must not go back.
             self._seen = max(self._seen, version)
             self._take_states(states, version)
 
-    def _is_current(self, incarnation: str) -> bool:
-        """Whether an answer is of the router as it is now; a new incarnation is told again what it should know."""
+    @property
+    def _has_seen(self) -> tuple[str | None, int]:
+        return self._incarnation, self._seen
+
+    def _is_current(self, incarnation: str, made: int) -> bool:
+        """Whether an answer is of the router as it is now; a new incarnation is told again what it should know.
+
+        `made` is the number of the call that it answers: which of two incarnations is the later one
+        only the order of the calls tells.
+        """
         if incarnation == self._incarnation:
+            self._confirmed_by = max(self._confirmed_by, made)
             return True
-        if incarnation in self._past_incarnations:
-            return False  # overtaken by an answer of a later one
+        if made < self._confirmed_by:
+            return False  # of an earlier one, overtaken
         was, self._incarnation = self._incarnation, incarnation
+        self._confirmed_by = made
         self._seen = 0
         self._as_of.clear()
         if was is not None:
-            self._past_incarnations.add(was)
             log.warning("router %s has restarted; registering %d requests again", self._name, len(self._listeners))
             self._register_again()
         return True
@@ -297,6 +309,9 @@ class Link:
         return await self._call(method, *arguments)
 
     async def _call(self, method: str, *arguments: Any) -> Any:
+        return (await self._numbered_call(method, *arguments))[1]
+
+    async def _numbered_call(self, method: str, *arguments: Any) -> tuple[int, Any]:
         """Make a call until it has an answer: all of the router's methods may be called twice."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ROUTER_DEADLINE_S
@@ -308,7 +323,8 @@ class Link:
             if self._error is not None:
                 raise self._error
             try:
-                return await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), limit_s)
+                self._calls_made = made = self._calls_made + 1
+                return made, await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), limit_s)
             except ActorDiedError as error:
                 raise self._unreachable(f"it has died: {str(error).splitlines()[0][:200]}") from None
             except StreamRouterError:

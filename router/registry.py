@@ -62,6 +62,8 @@ CLIENT_TIMEOUT_S = WATCH_WAIT_S_MAX + 8.0
 CLIENT_FORGET_S = 600.0
 
 PUBLISHER, READER, AGENT = "p", "r", "a"
+Seen = Sequence[Any]
+"""What a client has seen: (incarnation it knows or None, version). A version counts in its own incarnation only."""
 Key = tuple[str, str]
 """What a client is told about: (PUBLISHER, READER or AGENT, request_id)."""
 
@@ -233,8 +235,8 @@ class Registry:
         for client_id in self._interests.get(request_id, ()):
             self._tell(client_id, (READER, request_id))
 
-    def news(self, client_id: str, seen: int, now: float) -> list[Any]:
-        """Return [incarnation, version, states]: all that is newer than version `seen`.
+    def news(self, client_id: str, seen: Seen, now: float) -> list[Any]:
+        """Return [incarnation, version, states]: all that is newer than what the client has `seen`.
 
         A publisher's state: (PUBLISHER, request_id, epoch, phase, next_seq, credit_bytes, cancel,
         stop_reason, error); phase "unknown" where this router knows no such request of this client.
@@ -244,18 +246,20 @@ class Registry:
         if client.publishes:
             self._publisher_is_back(client)
         outbox = client.outbox
-        if seen <= client.version:
+        incarnation, version = seen
+        if incarnation == client.incarnation:
             # Keys stand in the order of their versions: what was seen stands in front.
-            for key in [*takewhile(lambda key: outbox[key] <= seen, outbox)]:
+            for key in [*takewhile(lambda key: outbox[key] <= version, outbox)]:
                 del outbox[key]
         return [client.incarnation, client.version, [self._state(client_id, key) for key in outbox]]
 
-    def has_news(self, client_id: str, seen: int) -> bool:
+    def has_news(self, client_id: str, seen: Seen) -> bool:
         """Whether `news` would have a state to tell."""
         client = self.clients.get(client_id)
-        if client is None or seen > client.version or not client.outbox:
-            return client is None or seen > client.version
-        return next(reversed(client.outbox.values())) > seen
+        incarnation, version = seen
+        if client is None or incarnation != client.incarnation:
+            return True  # it must hear that it is not known here as it believes
+        return bool(client.outbox) and next(reversed(client.outbox.values())) > version
 
     def _state(self, client_id: str, key: Key) -> tuple[Any, ...]:
         role, request_id = key
@@ -346,6 +350,11 @@ class Registry:
                 # It registers again: what a router that has lost its memory could not know.
                 known.start_seq, known.date, known.agent_id = start_seq, date, agent_id
                 known.gap = known.gap or sent_seq > known.sent_seq
+                if epoch > known.epoch:
+                    # What is known here came from an older word of the same publisher, which was late.
+                    known.epoch, known.high_seq = epoch, max(known.high_seq, sent_seq)
+                    if known.phase == OPEN:
+                        self._replace(known, now)
             return
         if take_over and not epoch:
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
@@ -560,12 +569,12 @@ class Registry:
             entry = self.entries.get(report.request_id)
             if entry is None:
                 if report.phase != Phase.UNKNOWN:
-                    # Nobody knows it any more: its time is over.
-                    self._effects.send.append(
-                        (actor_id, report.request_id, (wire.FORGET, report.request_id, report.epoch), 128)
-                    )
+                    self._forget_session(actor_id, report)  # nobody knows it any more: its time is over
                 continue
             if report.epoch != entry.epoch or entry.actor_id != actor_id:
+                if entry.actor_id != actor_id and report.phase != Phase.UNKNOWN:
+                    # It lives on elsewhere; a session of an older epoch must not stay behind here.
+                    self._forget_session(actor_id, report)
                 continue
             if report.phase == Phase.UNKNOWN:
                 if entry.phase == OPEN:
@@ -574,6 +583,10 @@ class Registry:
                     self._restore(entry, now)
                 continue
             self._report(entry, report, now)
+
+    def _forget_session(self, actor_id: str, report: Report) -> None:
+        envelope = (wire.FORGET, report.request_id, report.epoch)
+        self._effects.send.append((actor_id, report.request_id, envelope, 128))
 
     def _report(self, entry: Entry, report: Report, now: float) -> None:
         entry.last_seq_id = max(entry.last_seq_id, report.last_seq_id)
@@ -702,9 +715,13 @@ class Registry:
             report = Report(*parts)
             known = self.entries.get(report.request_id)
             if known is not None and known.epoch >= report.epoch:
+                self._forget_session(actor_id, report)
                 continue
             if known is not None:
                 self._open_count -= known.phase != SEALED
+                if known.actor_id is not None:
+                    self.pool.release(known.actor_id, known.request_id, now)
+                    self._send(known, (wire.FORGET, known.request_id, known.epoch))
             settings = StreamSettings()
             if more["settings"]:
                 settings = StreamSettings.model_validate(wire.unpack(more["settings"]))

@@ -29,7 +29,7 @@ from router import overview, ray_actors
 from router.config import RouterConfig
 from router.lane import FRAME_BYTES_MAX, Fifo, Lane
 from router.observer import Observer
-from router.registry import WATCH_WAIT_S_MAX, Effects, Registry
+from router.registry import WATCH_WAIT_S_MAX, Effects, Registry, Seen
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ class RouterActor:
         self._after_event()
         return wire.pack([errors, self._registry.news(client_id, seen, now)])
 
-    async def feed(self, client_id: str, seen: int, *frames: bytes) -> bytes:
+    async def feed(self, client_id: str, seen: Seen, *frames: bytes) -> bytes:
         """Take frames of a publisher's envelopes; return its news."""
         if self._begun is None or not self._begun.done():
             await self._ready()

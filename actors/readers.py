@@ -18,7 +18,7 @@ Pure: `answer` returns None where a real process would wait; the shell waits.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Any
 
 from actors.messages import Fields
@@ -93,7 +93,8 @@ class Reader:
         self.subscriptions: dict[int, Subscription] = {}
         # Subscriptions to requests that are not here yet, by number.
         self.parked: dict[int, str] = {}
-        self._ready: dict[Subscription, None] = {}
+        # A dict whose front is taken off again and again would be searched from its first place each time.
+        self._ready: OrderedDict[Subscription, None] = OrderedDict()
         self._unknown: list[int] = []
         self._poll_no = 0
         self._answer: bytes | None = None
@@ -153,8 +154,7 @@ class Reader:
         room = ANSWER_BYTES_MAX
         ready = self._ready
         while ready and room > 0:
-            subscription = next(iter(ready))
-            del ready[subscription]
+            subscription, _ = ready.popitem(last=False)
             session = subscription.session
             reading = session.read(subscription.sent, min(TURN_BYTES, room))
             subscription.note_sent(reading.last_seq, reading.cost_bytes)

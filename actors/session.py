@@ -168,30 +168,30 @@ class Session:
             self.gap = True
             return 0
         self.gap = False
-        before = self.log.last_seq
+        log = self.log
+        before = log.last_seq
+        # The hot path of the whole product: no call here that a chunk can do without.
         for item in items[skip:] if skip else items:
             self.next_seq += 1
             try:
-                if isinstance(item, bytes):
+                if item.__class__ is bytes:
                     self.received_bytes += len(item)
-                    self._chunk(translator, item, now)
+                    emissions = translator.chunk(item)  # type: ignore[arg-type]  # bytes, as just seen
+                    if emissions:
+                        log.append(emissions)
+                    if translator.last_had_content:
+                        self._last_content_at = now
                 else:
-                    self._record(translator, item, now)
+                    self._record(translator, item, now)  # type: ignore[arg-type]  # no bytes: a record
             except Exception as error:  # noqa: BLE001  # whatever one request's item sets off, others share this process
                 self.fail(error, now)
-            if self.sealed:
+            if self.stop_reason is not None:
                 break
-        self._end_if_due(now)
+        if self._end is not None:
+            self._end_if_due(now)
         self._release()
         self._bound()
-        return self.log.last_seq - before
-
-    def _chunk(self, translator: Translator, payload: bytes, now: float) -> None:
-        emissions = translator.chunk(payload)
-        if emissions:
-            self.log.append(emissions)
-        if translator.last_had_content:
-            self._last_content_at = now
+        return log.last_seq - before
 
     def _record(self, translator: Translator, item: Sequence[Any], now: float) -> None:
         kind, body = item
@@ -340,7 +340,9 @@ class Session:
 
     def _release(self) -> None:
         # A reader may be ahead of the log while that is replayed: what it has had is not unread again.
-        consumed = max(self._consumed_before, min(self.cursors.values(), default=0))
+        consumed = min(self.cursors.values()) if self.cursors else 0
+        if consumed < self._consumed_before:
+            consumed = self._consumed_before
         if consumed > self.log.released:
             self.log.release(min(consumed, self.visible_through))
 

@@ -124,6 +124,8 @@ class Client:
     outbox: dict[Key, int] = field(default_factory=dict)
     publishes: set[str] = field(default_factory=set)
     watching: int = 0
+    # It was silent for so long that what it publishes counts as left alone, until its next word.
+    was_gone: bool = False
 
 
 @dataclass(slots=True)
@@ -243,7 +245,7 @@ class Registry:
         A reader's: (READER, request_id, phase, actor_id, epoch). A claim's: (AGENT, request_id, phase).
         """
         client = self.client(client_id, now)
-        if client.publishes:
+        if client.was_gone:
             self._publisher_is_back(client)
         outbox = client.outbox
         incarnation, version = seen
@@ -286,6 +288,7 @@ class Registry:
         )
 
     def _publisher_is_back(self, client: Client) -> None:
+        client.was_gone = False
         for request_id in client.publishes:
             entry = self.entries.get(request_id)
             if entry is not None and entry.publisher_gone_at is not None:
@@ -883,6 +886,7 @@ class Registry:
             entry = self.entries.get(request_id)
             if entry is not None and entry.is_live and entry.publisher_gone_at is None:
                 entry.publisher_gone_at = now
+                client.was_gone = True
                 self._timer(now + entry.settings.publisher_grace_s, "grace", request_id)
         if client.last_seen + CLIENT_FORGET_S <= now or not client.publishes:
             self.lose_interest(client_id, [r for r, clients in self._interests.items() if client_id in clients])

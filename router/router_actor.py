@@ -24,6 +24,7 @@ from ray.exceptions import ActorDiedError, RayError
 
 from actors import logs, wire
 from actors.errors import StreamRouterError
+from actors.stream_actor import calm_garbage_collection
 from actors.wire import Envelope
 from router import overview, ray_actors
 from router.config import RouterConfig
@@ -125,6 +126,7 @@ class RouterActor:
 
     def __init__(self, config_json: str, shard: int, *, owns_process: bool = False) -> None:
         """`owns_process`: this process is ours alone, so its log and its metrics are for us to set up."""
+        calm_garbage_collection()
         self._config = RouterConfig.model_validate_json(config_json)
         self._shard = shard
         self._incarnation = uuid.uuid4().hex

@@ -90,6 +90,7 @@ class Lane(Generic[K, T]):
         if self.busy:
             return []
         room = self._frame_bytes_max
+        quantum = self._quantum_bytes
         taken: dict[K, list[T]] = {}
         sources = self._sources
         refused: dict[K, None] = {}
@@ -100,7 +101,7 @@ class Lane(Generic[K, T]):
                 if room <= 0:
                     break
                 key, source = next(iter(sources.items()))
-                items, size = source.give(min(self._quantum_bytes, room), at_least_one=not taken)
+                items, size = source.give(min(quantum, room), at_least_one=not taken)
                 if items:
                     taken.setdefault(key, []).extend(items)
                     room -= size
@@ -110,6 +111,8 @@ class Lane(Generic[K, T]):
                     sources.move_to_end(key)
                 else:
                     del sources[key]
+                if not items and room < quantum:
+                    room = 0  # nearly full: to ask thousands of others for something smaller costs more than it brings
             if room == room_before:
                 break
         # Whose next item was too large for what was left begins the next frame.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TIMES: dict[str, str] = {
     "time_to_first_message_ms": "Time to first message",
+    "open_ms": "Opening a request",
     "provider_first_event_ms": "Provider's first event",
     "added_latency_ms": "Added latency",
     "inter_message_gap_ms": "Gap between messages",

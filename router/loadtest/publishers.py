@@ -203,7 +203,9 @@ class Publishers:
         stream = self._router.publish(self._setup.request_id(number), self._planner.settings(plan))
         try:
             async with stream:
-                await self._publish(stream, live)
+                opened_at = time.time()
+                measured.time("open_ms", opened_at - self._zero, opened_at - live.asked_at)
+                await self._publish(stream, live, opened_at)
         except HttpProviderError as error:
             end.provider_failed = True
             measured.error(f"provider: {kind_of(error)}")
@@ -220,13 +222,13 @@ class Publishers:
             end.stop_reason = stream.stop_reason or ("cancelled" if end.interrupted else None)
             self._conclude(live, end)
 
-    async def _publish(self, stream: Publisher, live: _Live) -> None:
+    async def _publish(self, stream: Publisher, live: _Live, opened_at: float) -> None:
         measured = self._measured
         async for payload in self._source(live.plan):
             now = time.time()
             at_s = now - self._zero
             if not live.handed_at:
-                measured.time("provider_first_event_ms", at_s, now - live.asked_at)
+                measured.time("provider_first_event_ms", at_s, now - opened_at)
             live.handed_at.append(now)
             live.payloads.append(payload)
             if stream.has_credit:

@@ -148,9 +148,7 @@ def _pair(left: str, right: str) -> str:
 def _gantt_text(found: Results) -> str:
     every = found["timeline_streams"]["every"]
     which = "All streams" if every == 1 else f"Every {every}th stream"
-    return (
-        f"{which}, a row each: pale while the provider thinks, then in the colour of its end. Dashed: faults."
-    )
+    return f"{which}, a row each: pale while the provider thinks, then in the colour of its end. Dashed: faults."
 
 
 def _thresholds(found: Results) -> str:

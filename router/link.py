@@ -36,6 +36,9 @@ WATCH_SLACK_S = 1.5
 LOSSES_DELAY_S = 1.0
 
 
+_OPEN_PHASES = frozenset({"open", "gap", "waiting"})
+
+
 class StateListener(Protocol):
     """Who wants to hear the states of one request."""
 
@@ -262,8 +265,13 @@ class Link:
         for state in states:
             key = (state[0], state[1])
             listeners = self._listeners.get(key)
-            if listeners is None or self._as_of.get(key, 0) > version:
-                continue  # nobody's, or overtaken by a newer one
+            if listeners is None:
+                if state[0] == PUBLISHER and state[3] in _OPEN_PHASES:
+                    # Opened by a call that was given up and came late: nobody will ever publish to it.
+                    self.say("disown", self.client_id, state[1])
+                continue
+            if self._as_of.get(key, 0) > version:
+                continue  # overtaken by a newer one
             self._as_of[key] = version
             for listener in list(listeners):
                 listener.on_state(state)

@@ -185,6 +185,7 @@ class Registry:
         self._deadlines: list[tuple[float, int, str, str]] = []
         self._timers = 0
         self._generations = 0
+        self._recovering = False
         self._effects = Effects()
         self._opens_allowed = config.limits.opens_per_s_max or 0.0
         self._opens_counted_at = now
@@ -242,7 +243,8 @@ class Registry:
 
         A publisher's state: (PUBLISHER, request_id, epoch, phase, next_seq, credit_bytes, cancel,
         stop_reason, error); phase "unknown" where this router knows no such request of this client.
-        A reader's: (READER, request_id, phase, actor_id, epoch). A claim's: (AGENT, request_id, phase).
+        A reader's: (READER, request_id, phase, actor_id, epoch); phase "unknown" where there is no such request,
+        "recovering" where a restarted router cannot say that yet. A claim's: (AGENT, request_id, phase).
         """
         client = self.client(client_id, now)
         if client.was_gone:
@@ -270,7 +272,7 @@ class Registry:
         entry = self.entries.get(request_id)
         if role == READER:
             if entry is None:
-                return READER, request_id, "unknown", None, 0
+                return READER, request_id, "recovering" if self._recovering else "unknown", None, 0
             return READER, request_id, entry.phase, entry.actor_id, entry.epoch
         if entry is None or entry.client_id != client_id:
             return PUBLISHER, request_id, 0, "unknown", 1, 0, None, None, None
@@ -682,6 +684,8 @@ class Registry:
         log = Log()
         log.last_seq = log.released = log.dropped_through = entry.last_seq_id
         log.append(bare_terminal(entry.request_id, entry.date, "lost", text))
+        # Should a session of it live, it must not be taken for the request.
+        self._send(entry, (wire.FORGET, entry.request_id, entry.epoch))
         entry.epoch += 1
         self._seal(entry, "lost", log.pack(), now)
         self._restore(entry, now)
@@ -764,6 +768,16 @@ class Registry:
                 self._new_client(entry.client_id, now)
             self.clients[entry.client_id].publishes.add(report.request_id)
 
+    def wait_for_publishers(self, now: float) -> None:
+        """After a restart: do not say of a request that it is unknown while its publisher may yet register it again."""
+        self._recovering = True
+        self._timer(now + CLIENT_TIMEOUT_S, "recovered", "")
+
+    def _recovered(self) -> None:
+        self._recovering = False
+        for request_id in [request_id for request_id in self._interests if request_id not in self.entries]:
+            self._tell_readers(request_id)
+
     def stop_idle(self, now: float) -> None:
         """Stop actors that have retired or idled; their ended requests move to others first."""
         for slot in self.pool.to_stop(now):
@@ -821,6 +835,17 @@ class Registry:
             self._tell_publisher(entry)
         return True
 
+    def disown(self, client_id: str, request_id: str, now: float) -> None:
+        """End a request whose publisher's process does not know it."""
+        entry = self.entries.get(request_id)
+        if entry is None or not entry.is_live or entry.client_id != client_id:
+            return
+        entry.is_abandoned = True
+        if entry.is_whole:
+            self._end(entry, "publisher_lost", "the process of its publisher does not know it", now)
+        else:
+            self._lose(entry, now)
+
     def _end(self, entry: Entry, reason: str, detail: str | None, now: float) -> None:
         if entry.phase == WAITING and entry.epoch == 0:
             # It never had a session: end it here, and let an actor hold its log of one terminal.
@@ -862,6 +887,8 @@ class Registry:
             _, _, kind, what = heapq.heappop(self._deadlines)
             if kind == "client":
                 self._tick_client(what, now)
+            elif kind == "recovered":
+                self._recovered()
             elif kind == "open":
                 self._tick_open(what, now)
             elif kind == "grace":
@@ -892,7 +919,8 @@ class Registry:
             self.lose_interest(client_id, [r for r, clients in self._interests.items() if client_id in clients])
             del self.clients[client_id]
         else:
-            self._timer(now + CLIENT_FORGET_S, "client", client_id)
+            # It may come back, and go again.
+            self._timer(now + CLIENT_TIMEOUT_S, "client", client_id)
 
     def _tick_grace(self, request_id: str, now: float) -> None:
         entry = self.entries.get(request_id)

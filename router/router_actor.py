@@ -267,6 +267,12 @@ class RouterActor:
         self._after_event()
         return None, was_open
 
+    async def disown(self, client_id: str, request_id: str) -> None:
+        """A process does not know the request that it is the publisher of."""
+        await self._ready()
+        self._registry.disown(client_id, request_id, time.monotonic())
+        self._after_event()
+
     async def drain(self) -> int:
         """Take no new requests from now on; return how many are still open."""
         await self._ready()
@@ -356,6 +362,8 @@ class RouterActor:
     async def _begin(self) -> None:
         if ray.get_runtime_context().was_current_actor_reconstructed:
             await self._recover()
+            self._registry.wait_for_publishers(time.monotonic())
+            self._after_event()
         # The pool fills itself: `stop_idle` also asks for the actors that should stand ready.
         self._registry.stop_idle(time.monotonic())
         self._after_event()

@@ -104,6 +104,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
     def _next_batch(self) -> Batch[Any] | None:
         runs = []
         gaps = []
+        has_arrived = bool(self._arrived)
         while self._arrived:
             state, gap, segments = self._arrived.popleft()
             if gap is not None and gap[1] > self._cursor.last_seq_id:
@@ -112,6 +113,9 @@ class Subscription(AsyncIterator["Batch[Any]"]):
             if state == ENDED:
                 self._cursor.ended = True
         if not runs and not gaps and not self._cursor.ended:
+            if has_arrived and self._poller is not None:
+                # All of it was known already; whoever sent it again must hear that, or it counts as unread.
+                self._poller.consumed(self)
             return None
         batch = self._shaper.shape(runs, self._cursor.last_seq_id)
         if gaps:
@@ -181,7 +185,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
     def on_state(self, state: list[Any]) -> None:
         """See `StateListener`."""
         _, _, phase, actor_id, epoch = state
-        if self._cursor.ended:
+        if self._cursor.ended or phase == "recovering":
             return
         if phase == "unknown":
             if self._known:

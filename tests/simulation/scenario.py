@@ -63,6 +63,7 @@ class Scenario:
     requests: list[RequestPlan]
     incidents: list[Incident] = field(default_factory=list)
     watches_leaks: bool = False
+    is_calm: bool = False
 
 
 def _chunk(text: str, finish: str | None = None) -> bytes:
@@ -188,6 +189,7 @@ def draw(seed: int) -> Scenario:
                 random.choice((0.2, 1.0, 5.0, 14.0)),
             )
         )
+    scenario.is_calm = not rough and not scenario.incidents
     scenario.watches_leaks = random.random() < 0.15
     return scenario
 

@@ -382,6 +382,7 @@ class Session:
             self.credit_bytes,
             self.stop_reason,
             log,
+            self.received_bytes,
         )
 
     def age_s(self, now: float) -> float:

@@ -58,7 +58,8 @@ class Report(NamedTuple):
 
     `next_seq`: the item wanted next. `last_seq_id`: the newest message. `released`: consumed by
     every attached reader. `credit_bytes`: how many bytes of items the publisher may have sent in
-    all. `stop_reason` and `log` only when sealed; `log` until the router has said STORED.
+    all, `received_bytes` how many have come. `stop_reason` and `log` only when sealed; `log` until the
+    router has said STORED.
     """
 
     request_id: str
@@ -70,6 +71,7 @@ class Report(NamedTuple):
     credit_bytes: int = 0
     stop_reason: str | None = None
     log: bytes | None = None
+    received_bytes: int = 0
 
 
 def pack(value: Any) -> bytes:

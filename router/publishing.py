@@ -114,7 +114,7 @@ class PublishedStream:
 
     def update(self, state: list[Any]) -> bool:
         """Take a publisher's state as `Registry.news` gives it; True if the router must be told again who this is."""
-        _, _, epoch, phase, next_seq, credit_bytes, cancel, stop_reason, error = state
+        _, _, epoch, phase, next_seq, credit_bytes, cancel, stop_reason, error, *more = state
         if self.is_over:
             return False
         if phase == "unknown":
@@ -135,7 +135,7 @@ class PublishedStream:
             return False
         if epoch > self.epoch:
             self.epoch = epoch
-            self._rewind(next_seq)
+            self._rewind(next_seq, received_bytes=more[0] if more else 0)
         elif epoch == self.epoch and phase == "gap" and next_seq <= self.sent_seq:
             self._rewind(next_seq)
         self.is_placed = True
@@ -143,12 +143,12 @@ class PublishedStream:
             self.phase = OPEN
         return False
 
-    def _rewind(self, next_seq: int) -> None:
+    def _rewind(self, next_seq: int, received_bytes: int = 0) -> None:
         if next_seq > self.replay.next_seq and len(self.replay.tail(self.replay.first_seq, 1)) == 0:
             # Taken over from another publisher: our first item is the one that is wanted next.
             self.replay.first_seq = next_seq
-            # What the other one had sent counts in the credit too; how much that was only the session knows.
-            self.accepted_bytes = max(0, self.credit_bytes - INITIAL_CREDIT_BYTES)
+            # What the other one had sent counts in the credit too.
+            self.accepted_bytes = received_bytes
         self.sent_seq = max(next_seq, self.replay.first_seq) - 1
 
     def fail(self, error: StreamRouterError) -> None:

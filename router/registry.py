@@ -51,7 +51,7 @@ from actors.settings import StreamSettings
 from actors.wire import Envelope, Phase, Report
 from router.agents import Agents, Claim
 from router.config import RouterConfig
-from router.placement import Pool
+from router.placement import ActorState, Pool
 
 WAITING, OPEN, SEALED = "waiting", "open", "sealed"
 
@@ -92,7 +92,9 @@ class Entry:
     last_seq_id: int = 0
     released: int = 0
     credit_bytes: int = 0
+    received_bytes: int = 0
     gap: bool = False
+    is_being_taken: bool = False
     ending: tuple[str, str | None] | None = None
     cancel: str | None = None
     publisher_gone_at: float | None = None
@@ -242,7 +244,7 @@ class Registry:
         """Return [incarnation, version, states]: all that is newer than what the client has `seen`.
 
         A publisher's state: (PUBLISHER, request_id, epoch, phase, next_seq, credit_bytes, cancel,
-        stop_reason, error); phase "unknown" where this router knows no such request of this client.
+        stop_reason, error, received_bytes); phase "unknown" where this router knows no such request of this client.
         A reader's: (READER, request_id, phase, actor_id, epoch); phase "unknown" where there is no such request,
         "recovering" where a restarted router cannot say that yet. A claim's: (AGENT, request_id, phase).
         """
@@ -275,8 +277,10 @@ class Registry:
                 return READER, request_id, "recovering" if self._recovering else "unknown", None, 0
             return READER, request_id, entry.phase, entry.actor_id, entry.epoch
         if entry is None or entry.client_id != client_id:
-            return PUBLISHER, request_id, 0, "unknown", 1, 0, None, None, None
-        phase = "gap" if entry.gap and entry.phase == OPEN else entry.phase
+            return PUBLISHER, request_id, 0, "unknown", 1, 0, None, None, None, 0
+        phase: str = entry.phase
+        if phase == OPEN and (entry.gap or entry.is_being_taken):
+            phase = WAITING if entry.is_being_taken else "gap"
         return (
             PUBLISHER,
             request_id,
@@ -287,6 +291,7 @@ class Registry:
             entry.cancel,
             entry.stop_reason,
             entry.error,
+            entry.received_bytes,
         )
 
     def _publisher_is_back(self, client: Client) -> None:
@@ -384,6 +389,10 @@ class Registry:
         self._open_count += 1
         self.counts["opened"] += 1
         self._note(OPENED, entry)
+        if start_seq > 1:
+            # It was taken over, and its session is gone: what came before its publisher's first item nobody has.
+            self._lose(entry, now)
+            return
         if not self._place(entry, now):
             self._waiting.append(request_id)
             self._timer(now + self.config.stream_actors.open_timeout_s, "open", request_id)
@@ -422,6 +431,10 @@ class Registry:
         entry.client_id = client_id
         entry.publisher_gone_at = None
         entry.start_seq = entry.sent_seq + 1
+        if entry.phase == OPEN:
+            # How far the session has come in bytes only it can say: behind all that is on its way, it is asked.
+            entry.is_being_taken = True
+            self._send_open(entry, now)
         self.client(client_id, now).publishes.add(entry.request_id)
         self._tell_publisher(entry)
         return False
@@ -469,24 +482,10 @@ class Registry:
         entry.actor_id = slot.actor_id
         entry.epoch += 1
         entry.phase = OPEN
-        entry.gap = False
+        entry.gap = entry.is_being_taken = False
         entry.sent_seq = entry.start_seq - 1
         self._note(PLACED, entry, entry.actor_id)
-        self._send(
-            entry,
-            (
-                wire.OPEN,
-                entry.request_id,
-                entry.epoch,
-                entry.settings_packed,
-                entry.client_id,
-                entry.date,
-                now - entry.opened_at,
-                entry.released,
-                entry.start_seq,
-                entry.high_seq,
-            ),
-        )
+        self._send_open(entry, now)
         if entry.cancel == "after_step":
             self._send(entry, (wire.CANCEL_AFTER_STEP, entry.request_id, entry.epoch))
         if entry.ending is not None:
@@ -505,6 +504,21 @@ class Registry:
     def _send(self, entry: Entry, envelope: Envelope, size_bytes: int = 256) -> None:
         if entry.actor_id is not None:
             self._effects.send.append((entry.actor_id, entry.request_id, envelope, size_bytes))
+
+    def _send_open(self, entry: Entry, now: float) -> None:
+        envelope = (
+            wire.OPEN,
+            entry.request_id,
+            entry.epoch,
+            entry.settings_packed,
+            entry.client_id,
+            entry.date,
+            now - entry.opened_at,
+            entry.released,
+            entry.start_seq,
+            entry.high_seq,
+        )
+        self._send(entry, envelope)
 
     def _send_end(self, entry: Entry) -> None:
         if entry.ending is not None:
@@ -596,6 +610,7 @@ class Registry:
     def _report(self, entry: Entry, report: Report, now: float) -> None:
         entry.last_seq_id = max(entry.last_seq_id, report.last_seq_id)
         entry.released = max(entry.released, report.released)
+        entry.received_bytes = max(entry.received_bytes, report.received_bytes)
         if report.phase == Phase.SEALED:
             if entry.phase != SEALED:
                 self._seal(entry, report.stop_reason or "error", report.log, now)
@@ -604,6 +619,9 @@ class Registry:
             if entry.log is not None:
                 self._send(entry, (wire.STORED, entry.request_id, entry.epoch), 64)
             return
+        if entry.is_being_taken and report.next_seq > entry.sent_seq:
+            entry.is_being_taken = False
+            self._tell_publisher(entry)
         if report.phase == Phase.GAP:
             entry.gap = True
             entry.sent_seq = min(entry.sent_seq, report.next_seq - 1)
@@ -717,7 +735,7 @@ class Registry:
 
     def adopt(self, actor_id: str, inventory: Sequence[Sequence[Any]], now: float) -> None:
         """Take in an actor of an earlier incarnation, with all that it says it holds."""
-        self.pool.adopt(actor_id)
+        self.pool.adopt(actor_id).idle_since = now
         for parts, more in inventory:
             report = Report(*parts)
             known = self.entries.get(report.request_id)
@@ -780,9 +798,18 @@ class Registry:
 
     def stop_idle(self, now: float) -> None:
         """Stop actors that have retired or idled; their ended requests move to others first."""
+        actors = self.config.stream_actors
         for slot in self.pool.to_stop(now):
+            held = [entry for entry in self.entries.values() if entry.actor_id == slot.actor_id]
+            if any(entry.log is None for entry in held):
+                continue  # adopted, and not yet reported: it alone has that log
+            others = [other for other in self.pool.slots.values() if other.state is not ActorState.RETIRING]
+            if held and not others and slot.served < actors.recycle_after_requests:
+                # Merely idle; another would have to be started only to hold what this one holds.
+                slot.state, slot.idle_since = ActorState.READY, now
+                continue
             self.pool.remove(slot.actor_id)
-            for entry in [entry for entry in self.entries.values() if entry.actor_id == slot.actor_id]:
+            for entry in held:
                 self._restore(entry, now)
             self._effects.stop.append(slot.actor_id)
         self._effects.start.extend(slot.actor_id for slot in self.pool.wanted())

@@ -106,8 +106,12 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         gaps = []
         has_arrived = bool(self._arrived)
         while self._arrived:
+            gap = self._arrived[0][1]
+            is_gap = gap is not None and gap[1] > self._cursor.last_seq_id
+            if is_gap and (runs or gaps):
+                break  # a batch's gap lies before it
             state, gap, segments = self._arrived.popleft()
-            if gap is not None and gap[1] > self._cursor.last_seq_id:
+            if is_gap:
                 gaps.append((max(gap[0], self._cursor.last_seq_id + 1), gap[1]))
             runs.extend(self._cursor.take(segments, gap))
             if state == ENDED:

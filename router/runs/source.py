@@ -64,12 +64,11 @@ class Source:
 
     async def ask(self, request_id: str, settings: Mapping[str, Any], path: str, body: Mapping[str, Any]) -> Outcome:
         """Ask for one stream and publish it. Never raises for what goes wrong with this one request."""
+        if self._router is None or self._http is None:
+            raise RouterUnavailable("this source is not connected yet; call connect() first")
         task = asyncio.current_task()
         if task is not None:
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        if self._router is None or self._http is None:
-            raise RouterUnavailable("this source is not connected yet; call connect() first")
         outcome = Outcome()
         started = time.perf_counter()
         stream = self._router.publish(request_id, StreamSettings.load(settings))
@@ -82,6 +81,9 @@ class Source:
             outcome.error, outcome.error_kind = str(error), error.code
         except asyncio.CancelledError:
             outcome.error, outcome.error_kind = "the run was interrupted", "cancelled"
+        finally:
+            if task is not None:
+                self._tasks.discard(task)
         outcome.stop_reason = stream.stop_reason
         outcome.wall_s = time.perf_counter() - started
         return outcome

@@ -767,6 +767,7 @@ class Registry:
                 last_seq_id=report.last_seq_id,
                 released=report.released,
                 credit_bytes=report.credit_bytes,
+                received_bytes=report.received_bytes,
                 ending=tuple(ending) if ending else None,
                 cancel="after_step" if more["cancels_after_step"] else None,
                 stop_reason=report.stop_reason,

@@ -30,12 +30,13 @@ from router import overview, ray_actors
 from router.config import RouterConfig
 from router.lane import FRAME_BYTES_MAX, Fifo, Lane
 from router.observer import Observer
-from router.registry import WATCH_WAIT_S_MAX, Effects, Registry, Seen
+from router.registry import ENDED, WATCH_WAIT_S_MAX, Effects, Registry, Seen
 
 log = logging.getLogger(__name__)
 
 CALL_DEADLINE_S = 4.0
 ACTOR_DEADLINE_S = 9.0
+CANCEL_WAIT_S = 3.0
 START_DEADLINE_S = 120.0
 # An answer of a starting actor may take long, but may also have been lost.
 START_TRY_S = 10.0
@@ -134,6 +135,7 @@ class RouterActor:
         self._actors: dict[str, _Actor] = {}
         self._watchers: dict[str, asyncio.Future[None]] = {}
         self._begun: asyncio.Task[None] | None = None
+        self._ends_awaited: dict[str, list[asyncio.Future[None]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -258,14 +260,31 @@ class RouterActor:
         after_step: bool = False,  # noqa: FBT001, FBT002  # a Ray method
         detail: str | None = None,
     ) -> tuple[tuple[str, str] | None, bool]:
-        """Cancel a request: (error or None, whether it was still open)."""
+        """Cancel a request: (error or None, whether it was still open).
+
+        The answer waits for the end, shortly: should this router die now, a cancel that only it knows of
+        would be lost, and whoever asked for it would believe it done.
+        """
         await self._ready()
         try:
             was_open = self._registry.cancel(request_id, time.monotonic(), after_step=after_step, detail=detail)
         except StreamRouterError as error:
             return error.to_wire(), False
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if was_open and not after_step:
+            self._ends_awaited.setdefault(request_id, []).append(ended)
         self._after_event()
+        if was_open and not after_step:
+            await asyncio.wait([ended], timeout=CANCEL_WAIT_S)
+            self._end_is_awaited_no_more(request_id, ended)
         return None, was_open
+
+    def _end_is_awaited_no_more(self, request_id: str, ended: asyncio.Future[None]) -> None:
+        awaited = self._ends_awaited.get(request_id)
+        if awaited is not None:
+            awaited.remove(ended)
+            if not awaited:
+                del self._ends_awaited[request_id]
 
     async def disown(self, client_id: str, request_id: str) -> None:
         """A process does not know the request that it is the publisher of."""
@@ -410,14 +429,19 @@ class RouterActor:
 
     def _perform(self, effects: Effects) -> None:
         self._observer.take(effects.notes)
+        if self._ends_awaited:
+            for note in effects.notes:
+                for ended in self._ends_awaited.get(note.request_id, ()) if note.kind == ENDED else ():
+                    if not ended.done():
+                        ended.set_result(None)
         for actor_id in effects.start:
             self._start(actor_id)
-        touched = set()
+        touched: dict[str, None] = {}  # in order, so that a run can be repeated
         for actor_id, request_id, envelope, size_bytes in effects.send:
             actor = self._actors.get(actor_id)
             if actor is not None:
                 actor.put(request_id, envelope, size_bytes)
-                touched.add(actor_id)
+                touched[actor_id] = None
         for actor_id in touched:
             self._pump(actor_id)
         for client_id, urgent in effects.wake.items():

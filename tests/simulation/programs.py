@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .world import World
 
 OBSERVER = -1
+NATURAL_ENDS = ("end_turn", "tool_call", "incomplete")
 SHORT_TIMER_S = 10.0
 # A router, or a process that is stopped or cut off for so long, may be given up by the others.
 GIVEN_UP_S = 3.0
@@ -70,8 +71,9 @@ class Request:
         self.items = [op for op in plan.ops if op[0] != "sleep"]
         self.publishers: list[PublishProgram] = []
         self.readings: list[Reading] = []
-        self.cancelled_at: float | None = None
+        self.cancel_is_asked = False
         self.was_taken_over = False
+        self.must_be_cancelled = False
 
     def begin(self) -> None:
         world, plan = self.world, self.plan
@@ -197,8 +199,10 @@ class Request:
     def _why_not(self, reason: str) -> str | None:
         """Return what is wrong with this end; None where the scenario explains it."""
         plan, world = self.plan, self.world
+        if self.must_be_cancelled and reason in NATURAL_ENDS and not self._may_be_gone():
+            return "it was cancelled before its publisher had finished"
         if reason == "cancelled":
-            if self.cancelled_at is None and plan.agent_id is None:
+            if not self.cancel_is_asked and plan.agent_id is None:
                 return "nobody cancelled it"
         elif reason.startswith("timeout"):
             timer = {
@@ -355,12 +359,14 @@ class CancelProgram(Program):
         plan, world = self.request.plan, self.request.world
         await asyncio.sleep(plan.cancel_s or 0.0)
         while not self.request.is_published:
+            self.request.cancel_is_asked = True
             try:
                 was_open = await client.cancel(plan.request_id, after_step=plan.cancel_after_step)
             except UnknownRequest:
                 await asyncio.sleep(0.5)
                 continue
-            self.request.cancelled_at = world.loop.now
+            if was_open and not plan.cancel_after_step:
+                self.request.must_be_cancelled = not any(p.finished for p in self.request.publishers)
             world.tell(f"{plan.request_id} cancelled; it was {'open' if was_open else 'over'}")
             if was_open and not plan.cancel_after_step and world.scenario.is_calm:
                 await self._see_that_it_is_prompt()

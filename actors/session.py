@@ -176,13 +176,13 @@ class Session:
             try:
                 if item.__class__ is bytes:
                     self.received_bytes += len(item)
-                    emissions = translator.chunk(item)  # type: ignore[arg-type]  # bytes, as just seen
+                    emissions = translator.chunk(item)
                     if emissions:
                         log.append(emissions)
                     if translator.last_had_content:
                         self._last_content_at = now
                 else:
-                    self._record(translator, item, now)  # type: ignore[arg-type]  # no bytes: a record
+                    self._record(translator, item, now)
             except Exception as error:  # noqa: BLE001  # whatever one request's item sets off, others share this process
                 self.fail(error, now)
             if self.stop_reason is not None:
@@ -340,9 +340,7 @@ class Session:
 
     def _release(self) -> None:
         # A reader may be ahead of the log while that is replayed: what it has had is not unread again.
-        consumed = min(self.cursors.values()) if self.cursors else 0
-        if consumed < self._consumed_before:
-            consumed = self._consumed_before
+        consumed = max(min(self.cursors.values(), default=0), self._consumed_before)
         if consumed > self.log.released:
             self.log.release(min(consumed, self.visible_through))
 

@@ -161,8 +161,8 @@ class StreamActor:
             now = time.monotonic()
         messages = []
         for segment in reading.segments:
-            first, fields, pieces = read_wire(segment)
-            factory = MessageFactory(fields)
+            first, _, pieces = read_wire(segment)
+            factory = MessageFactory(segment[1])  # only answers to polls leave the fields out
             for seq_id, piece in enumerate(pieces, first):
                 text, extra = piece if isinstance(piece, tuple) else (piece, None)
                 messages.append(factory.make(text, extra, seq_id))

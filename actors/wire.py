@@ -37,6 +37,7 @@ ARGUMENT_BYTES_MAX = 96 * 1024
 # What an envelope adds to a frame beside its blob; those without one are settings and small words.
 ENVELOPE_BYTES = 128
 ENVELOPE_WITHOUT_BLOB_BYTES = 1536
+BLOB_AT = 4
 
 DATA, OPEN, END, CANCEL_AFTER_STEP, STORED, RESTORE, FORGET = range(7)
 
@@ -88,7 +89,7 @@ def frames(envelopes: Sequence[Envelope]) -> list[bytes]:
     found: list[bytes] = []
     begin = size = 0
     for at, envelope in enumerate(envelopes):
-        blob = envelope[4] if len(envelope) > 4 else None
+        blob = envelope[BLOB_AT] if len(envelope) > BLOB_AT else None
         more = ENVELOPE_BYTES + len(blob) if blob.__class__ is bytes else ENVELOPE_WITHOUT_BLOB_BYTES
         if size + more > ARGUMENT_BYTES_MAX and at > begin:
             found.append(pack(envelopes[begin:at]))

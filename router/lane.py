@@ -115,12 +115,15 @@ class Lane(Generic[K, T]):
                     room = 0  # nearly full: to ask thousands of others for something smaller costs more than it brings
             if room == room_before:
                 break
-        # Whose next item was too large for what was left begins the next frame.
-        for key in reversed(refused):
-            if key in sources:
-                sources.move_to_end(key, last=False)
+        self._put_first(refused)
         self.busy = bool(taken)
         return list(taken.items())
+
+    def _put_first(self, refused: dict[K, None]) -> None:
+        """Whose next item was too large for what was left begins the next frame."""
+        for key in reversed(refused):
+            if key in self._sources:
+                self._sources.move_to_end(key, last=False)
 
     def done(self) -> None:
         """Note that the call has returned (or has been given up)."""

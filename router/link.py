@@ -139,7 +139,9 @@ class Link:
         while taken := feed.take():
             envelopes = [(request_id, *part) for request_id, parts in taken for part in parts]
             try:
-                made, answer = await self._numbered_call("feed", self.client_id, self._has_seen, *wire.frames(envelopes))
+                made, answer = await self._numbered_call(
+                    "feed", self.client_id, self._has_seen, *wire.frames(envelopes)
+                )
             except StreamRouterError:
                 return  # every listener has been told
             finally:

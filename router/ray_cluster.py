@@ -50,8 +50,8 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
         if not config.is_embedded and isinstance(error, ConnectionError) and "Failed to connect" in str(error):
             # Somebody listens there (see _probe); Ray does not say that it was the token.
             raise RayUnavailable(
-                f"{str(error).splitlines()[0][:300]}, though its port answers: no Ray of this version, or one that wants "
-                "a token: set RAY_AUTH_MODE=token here and give the cluster's own token (RAY_AUTH_TOKEN, or "
+                f"{str(error).splitlines()[0][:300]}, though its port answers: no Ray of this version, or one that "
+                "wants a token: set RAY_AUTH_MODE=token here and give the cluster's own token (RAY_AUTH_TOKEN, or "
                 "~/.ray/auth_token)"
             ) from error
         where = "no Ray could be started" if config.is_embedded else f"no Ray can be reached at {address!r}"

@@ -358,13 +358,8 @@ class Registry:
         if known is not None:
             if self._open_again(known, client_id, settings_packed, now, take_over=take_over) and epoch:
                 # It registers again: what a router that has lost its memory could not know.
-                known.start_seq, known.date, known.agent_id = start_seq, date, agent_id
-                known.gap = known.gap or sent_seq > known.sent_seq
-                if epoch > known.epoch:
-                    # What is known here came from an older word of the same publisher, which was late.
-                    known.epoch, known.high_seq = epoch, max(known.high_seq, sent_seq)
-                    if known.phase == OPEN:
-                        self._replace(known, now)
+                known.date, known.agent_id = date, agent_id
+                self._learn(known, numbers, now)
             return
         if take_over and not epoch:
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
@@ -397,6 +392,15 @@ class Registry:
             self._waiting.append(request_id)
             self._timer(now + self.config.stream_actors.open_timeout_s, "open", request_id)
         self._tell_publisher(entry)
+
+    def _learn(self, entry: Entry, numbers: tuple[int, int, int], now: float) -> None:
+        epoch, sent_seq, entry.start_seq = numbers
+        entry.gap = entry.gap or sent_seq > entry.sent_seq
+        if epoch > entry.epoch:
+            # What is known here came from an older word of the same publisher, which was late.
+            entry.epoch, entry.high_seq = epoch, max(entry.high_seq, sent_seq)
+            if entry.phase == OPEN:
+                self._replace(entry, now)
 
     def _open_again(self, entry: Entry, client_id: str, settings_packed: bytes, now: float, *, take_over: bool) -> bool:
         """Let a publisher go on, or another take over; True if it is the same one."""

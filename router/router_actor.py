@@ -55,11 +55,11 @@ class _Actor:
         "_lane",
         "_next",
         "_next_bytes",
-        "queues",
         "busy",
         "handle",
         "heard_at",
         "is_started",
+        "queues",
         "settled",
         "waits_since",
     )
@@ -430,10 +430,7 @@ class RouterActor:
     def _perform(self, effects: Effects) -> None:
         self._observer.take(effects.notes)
         if self._ends_awaited:
-            for note in effects.notes:
-                for ended in self._ends_awaited.get(note.request_id, ()) if note.kind == ENDED else ():
-                    if not ended.done():
-                        ended.set_result(None)
+            self._tell_ends(effects)
         for actor_id in effects.start:
             self._start(actor_id)
         touched: dict[str, None] = {}  # in order, so that a run can be repeated
@@ -444,6 +441,16 @@ class RouterActor:
                 touched[actor_id] = None
         for actor_id in touched:
             self._pump(actor_id)
+        self._wake_watchers(effects)
+        for actor_id in effects.stop:
+            self._kill(actor_id)
+
+    def _tell_ends(self, effects: Effects) -> None:
+        for note in effects.notes:
+            for ended in self._ends_awaited.get(note.request_id, ()) if note.kind == ENDED else ():
+                _wake(ended)
+
+    def _wake_watchers(self, effects: Effects) -> None:
         for client_id, urgent in effects.wake.items():
             future = self._watchers.get(client_id)
             if future is None or future.done():
@@ -452,8 +459,6 @@ class RouterActor:
                 future.set_result(None)
             else:
                 asyncio.get_running_loop().call_later(LAZY_WAKE_S, _wake, future)
-        for actor_id in effects.stop:
-            self._kill(actor_id)
 
     def _tick(self) -> None:
         self._timer = None

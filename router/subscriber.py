@@ -26,7 +26,7 @@ from actors.readers import ENDED, UNKNOWN
 from actors.stream_actor import POLL_WAIT_S_MAX
 from actors.stream_host import CONSUMED, DROP, SUBSCRIBE
 from router.batch import Batch, Format, Shaper
-from router.reading import Cursor
+from router.reading import Cursor, Run
 from router.registry import READER
 
 if TYPE_CHECKING:
@@ -102,33 +102,31 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         return batch
 
     def _next_batch(self) -> Batch[Any] | None:
-        runs = []
-        gaps = []
+        runs: list[Run] = []
+        missing: tuple[int, int] | None = None
         has_arrived = bool(self._arrived)
         while self._arrived:
-            gap = self._arrived[0][1]
-            is_gap = gap is not None and gap[1] > self._cursor.last_seq_id
-            if is_gap and (runs or gaps):
-                break  # a batch's gap lies before it
-            state, gap, segments = self._arrived.popleft()
-            if is_gap:
-                gaps.append((max(gap[0], self._cursor.last_seq_id + 1), gap[1]))
+            state, gap, segments = self._arrived[0]
+            if gap is not None and gap[1] > self._cursor.last_seq_id:
+                if runs or missing:
+                    break  # a batch's gap lies before it
+                missing = (max(gap[0], self._cursor.last_seq_id + 1), gap[1])
+            self._arrived.popleft()
             runs.extend(self._cursor.take(segments, gap))
             if state == ENDED:
                 self._cursor.ended = True
-        if not runs and not gaps and not self._cursor.ended:
+        if not runs and missing is None and not self._cursor.ended:
             if has_arrived and self._poller is not None:
                 # All of it was known already; whoever sent it again must hear that, or it counts as unread.
                 self._poller.consumed(self)
             return None
         batch = self._shaper.shape(runs, self._cursor.last_seq_id)
-        if gaps:
-            batch.gap = (gaps[0][0], gaps[-1][1])
+        batch.gap = missing
         if self._cursor.ended:
             batch.end = True
             batch.stop_reason = self._cursor.stop_reason
             self._leave()
-            if not runs and not gaps:
+            if not runs and missing is None:
                 raise StopAsyncIteration
         return batch
 

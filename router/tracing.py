@@ -30,7 +30,7 @@ class Spans:
     def __init__(self, provider: TracerProvider, router: str, shard: int) -> None:
         self._provider = provider
         self._tracer = provider.get_tracer(TRACER)
-        self._attributes = {"router": router, "shard": shard}
+        self._attributes: dict[str, str | int] = {"router": router, "shard": shard}
         self._open: dict[str, Span] = {}
 
     @classmethod

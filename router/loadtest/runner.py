@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 import signal
@@ -166,6 +167,7 @@ async def _cluster(stack: AsyncExitStack, workload: Workload) -> Any:
 
     config = workload.router_config()
     os.environ.setdefault("RAY_worker_niceness", str(config.ray.worker_niceness))
+    logging.getLogger("ray").setLevel(logging.WARNING)
     cpus = config.ray.num_cpus if config.ray.num_cpus is not None else os.cpu_count() or 1
     head = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:

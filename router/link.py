@@ -77,6 +77,7 @@ class Link:
         self._watching: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._actors: dict[str, Any] = {}
+        self._asking: dict[str, asyncio.Future[Any]] = {}
         self._error: RouterUnavailable | None = None
         self._closed = False
 
@@ -197,13 +198,36 @@ class Link:
         finally:
             self._locating = False
 
+    def known_actor(self, actor_id: str) -> Any:
+        """Return the handle of a stream actor if it is known here; None otherwise."""
+        return self._actors.get(actor_id)
+
     async def actor(self, actor_id: str) -> Any:
-        """Return the handle of a stream actor (asked for once). Raises RouterUnavailable, UnknownRequest."""
+        """Return the handle of a stream actor; None where it is gone. Raises RouterUnavailable.
+
+        Thousands of subscriptions that begin at once ask once.
+        """
         handle = self._actors.get(actor_id)
-        if handle is None:
+        if handle is not None:
+            return handle
+        asking = self._asking.get(actor_id)
+        if asking is None:
+            asking = self._asking[actor_id] = asyncio.get_running_loop().create_future()
+            self.spawn(self._ask_for_actor(actor_id, asking))
+        return await asyncio.shield(asking)
+
+    async def _ask_for_actor(self, actor_id: str, asking: asyncio.Future[Any]) -> None:
+        try:
             handle = await self._call("stream_actor", actor_id)
-            self._actors[actor_id] = handle
-        return handle
+        except StreamRouterError as error:
+            asking.set_exception(error)
+            asking.exception()  # whoever asked may have gone away meanwhile
+        else:
+            if handle is not None:
+                self._actors[actor_id] = handle
+            asking.set_result(handle)
+        finally:
+            del self._asking[actor_id]
 
     async def suspect(self, actor_id: str) -> None:
         """Let the router look after a stream actor that does not answer."""

@@ -205,7 +205,12 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         self._place = (actor_id, epoch)
         if self._moving is not None:
             self._moving.cancel()
-        self._moving = asyncio.get_running_loop().create_task(self._move(actor_id, epoch))
+            self._moving = None
+        handle = self._link.known_actor(actor_id)
+        if handle is not None:
+            self._join(actor_id, epoch, handle)
+        else:
+            self._moving = asyncio.get_running_loop().create_task(self._move(actor_id, epoch))
 
     async def _move(self, actor_id: str, epoch: int) -> None:
         try:
@@ -220,6 +225,10 @@ class Subscription(AsyncIterator["Batch[Any]"]):
             await asyncio.sleep(BACKOFF_S)
             self._link.locate(self.request_id, self)
             return
+        self._join(actor_id, epoch, handle)
+        self._moving = None  # ten thousand finished tasks are many megabytes
+
+    def _join(self, actor_id: str, epoch: int, handle: Any) -> None:
         poller = self._pollers.of(self._link, actor_id, handle)
         if self._poller is not None and self._poller is not poller:
             self._poller.drop(self)

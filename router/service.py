@@ -26,7 +26,7 @@ from ray.util import list_named_actors
 from actors.errors import ConfigError, DeadlineExceeded, RouterNotFound, RouterUnavailable, StreamRouterError
 from actors.settings import explain
 from router.client import StreamRouter
-from router.config import RouterConfig
+from router.config import RouterConfig, with_changes
 
 log = logging.getLogger(__name__)
 
@@ -75,18 +75,10 @@ def as_service(config: RouterConfig, changes: dict[str, Any], address: str | Non
 
     Raises ConfigError.
     """
-    data: dict[str, Any] = config.model_dump(mode="json")
-    data["detached"] = True
+    wanted: dict[str, Any] = {"detached": True}
     if address is not None or config.ray.is_embedded:
-        data["ray"]["address"] = address or "auto"
-    for key, value in changes.items():
-        *sections, last = key.split(".")
-        section = data
-        for part in sections:
-            section = section.setdefault(part, {})
-            if not isinstance(section, dict):
-                raise ConfigError(f"{key}: {part!r} is a value, not a section of the configuration")
-        section[last] = value
+        wanted["ray.address"] = address or "auto"
+    data = with_changes(config.model_dump(mode="json"), {**wanted, **changes}, "--set")
     try:
         return RouterConfig.model_validate(data)
     except ValidationError as error:

@@ -156,6 +156,9 @@ class Reader:
         while ready and room > 0:
             subscription, _ = ready.popitem(last=False)
             session = subscription.session
+            if session.complete and subscription.sent > session.log.last_seq:
+                # It had more than survived; what it has not had is the end.
+                subscription.sent = session.content_through
             reading = session.read(subscription.sent, min(TURN_BYTES, room))
             subscription.note_sent(reading.last_seq, reading.cost_bytes)
             room -= reading.cost_bytes

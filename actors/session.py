@@ -231,13 +231,13 @@ class Session:
         log = self.log
         if settings.when_full == "drop_oldest" and log.unread_bytes > settings.buffer_bytes_max:
             surplus = log.unread_bytes - settings.buffer_bytes_max
-            log.drop(log.bytes_held - surplus, through=min(self.visible_through - 1, self._content_through))
+            log.drop(log.bytes_held - surplus, through=min(self.visible_through - 1, self.content_through))
         if log.bytes_held - log.unread_bytes > settings.retain_bytes_max:
-            log.drop(settings.retain_bytes_max + log.unread_bytes, through=min(log.released, self._content_through))
+            log.drop(settings.retain_bytes_max + log.unread_bytes, through=min(log.released, self.content_through))
 
     @property
-    def _content_through(self) -> int:
-        """The last message that may be dropped: whatever retention says, a late reader gets the end."""
+    def content_through(self) -> int:
+        """The last message before the end. What follows is never dropped: a late reader gets it, whatever retention says."""
         return self.log.last_seq - self._terminal_pieces
 
     # --- the end ----------------------------------------------------------------------------

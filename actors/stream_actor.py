@@ -77,22 +77,19 @@ class StreamActor:
 
     # --- the router's side ------------------------------------------------------------------
 
-    async def start(self) -> dict[str, Any]:
-        """Begin to report; return who this is (also after a restart of the router)."""
+    async def start(self, router: str) -> dict[str, Any]:
+        """Begin to work for this incarnation of the router; return who this is."""
+        self._host.begin(router)
         if self._pushing is None:
             self._pushing = asyncio.create_task(self._push_reports())
         context = ray.get_runtime_context()
         return {"actor_id": self._actor_id, "pid": os.getpid(), "node_id": context.get_node_id()}
 
-    async def feed(self, *frames: bytes) -> bytes:
-        """Take frames of envelopes; return the reports that they gave rise to."""
-        now = time.monotonic()
-        answerable: set[str] = set()
-        for frame in frames:
-            answerable |= self._host.handle(wire.unpack_list(frame), now)
-        reports = self._host.take_reports(answerable)
+    async def feed(self, router: str, frame_no: int, *frames: bytes) -> bytes:
+        """Take frames of envelopes; see `StreamHost.feed`."""
+        answer = self._host.feed(router, frame_no, frames, time.monotonic())
         self._after_event()
-        return wire.pack(reports)
+        return answer
 
     async def inventory(self) -> bytes:
         """Tell a router that has lost its memory what is here."""
@@ -197,6 +194,7 @@ class StreamActor:
             "pid": os.getpid(),
             "chunks": host.chunks,
             "requests_served": host.requests_served,
+            "refused": dict(host.refused),
             "readers": len(host.readers),
             "sessions": {
                 request_id: {

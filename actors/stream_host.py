@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,7 +21,7 @@ from actors import wire
 from actors.errors import ProtocolViolation, StreamRouterError, UnknownRequest
 from actors.log import Log, Reading
 from actors.measures import Measures
-from actors.readers import Reader, Subscription
+from actors.readers import NOTHING, Reader, Subscription
 from actors.session import NEVER, Session
 from actors.settings import StreamSettings
 from actors.wire import Envelope, Phase, Report
@@ -36,8 +36,8 @@ WINDOW_BYTES_MAX = 256 * 1024
 # A reading process that has not polled for so long is gone; its cursors no longer hold anything back.
 READER_TIMEOUT_S = 45.0
 
-# What is answered with a report however often it comes.
-_REPORTED_AGAIN = frozenset({wire.DATA, wire.OPEN, wire.END, wire.RESTORE})
+NOT_MY_ROUTER = wire.pack(None)
+"""The answer to a frame of a router that has not begun here, or that another one has followed."""
 
 SUBSCRIBE, CONSUMED, DROP = range(3)
 """Operations of a reader, each after its own number (0 for CONSUMED, which may come in any order):
@@ -60,6 +60,9 @@ class StreamHost:
         self.chunks = 0
         self.measures = Measures()
         self.refused: dict[str, int] = {}
+        self._router = ""
+        self._frame_no = 0
+        self._answer = NOT_MY_ROUTER
         self._subscriptions: dict[str, dict[Subscription, None]] = {}
         # Subscriptions to sessions that the router has promised but whose OPEN is still on its way.
         self._parked: dict[str, dict[tuple[str, int], int]] = {}
@@ -72,22 +75,47 @@ class StreamHost:
 
     # --- from the router --------------------------------------------------------------------
 
-    def handle(self, envelopes: Iterable[Envelope], now: float) -> set[str]:
-        """Take envelopes in order; return the requests that would report again if the same came again.
+    def begin(self, router: str) -> None:
+        """Take frames of this incarnation of the router from now on, and of no other."""
+        if router != self._router:
+            self._router = router
+            self._frame_no = 0
+            self._answer = NOT_MY_ROUTER
 
-        Only their reports may ride in an answer that can be lost. An envelope that cannot be read is
-        counted in `refused` and left out: it must not take those of other requests with it.
+    def feed(self, router: str, frame_no: int, frames: Iterable[bytes], now: float) -> bytes:
+        """Take frames of envelopes under their number; return the reports, packed.
+
+        The same number again gives the same answer again, so that reports can ride in an answer that
+        may be lost. A lower one is a call that was given up and comes late. `NOT_MY_ROUTER`: this
+        incarnation of the router has to `begin` first.
         """
-        answerable = set()
+        if router != self._router:
+            self.refuse("router", f"a frame of router {router[:40]!r}, which is not the one that began last")
+            return NOT_MY_ROUTER
+        if frame_no < self._frame_no:
+            return NOTHING
+        if frame_no > self._frame_no:
+            self._frame_no = frame_no
+            for frame in frames:
+                try:
+                    self.handle(wire.unpack_list(frame), now)
+                except ProtocolViolation as error:
+                    self.refuse("frame", str(error))
+            self._answer = wire.pack(self.take_reports())
+        return self._answer
+
+    def handle(self, envelopes: Iterable[Envelope], now: float) -> None:
+        """Take envelopes in order.
+
+        One that cannot be read is counted in `refused` and left out: it must not take those of other
+        requests with it.
+        """
         for envelope in envelopes:
             try:
                 kind, request_id, epoch = envelope[0], envelope[1], envelope[2]
                 self._HANDLERS[kind](self, request_id, epoch, envelope, now)
-                if kind in _REPORTED_AGAIN:
-                    answerable.add(request_id)
             except (LookupError, TypeError, ValueError, AttributeError, StreamRouterError) as error:
                 self.refuse("envelope", f"an envelope that cannot be read: {str(envelope)[:80]!r}: {error}")
-        return answerable
 
     def refuse(self, what: str, why: str) -> None:
         """Count what another process sent and the protocol does not allow."""
@@ -301,7 +329,7 @@ class StreamHost:
 
     def _attach(self, reader: Reader, number: int, session: Session, after: int, now: float) -> None:
         # A lost request ends where its survivors believed it stood; whoever had more still sees the end.
-        sent = min(after, session.log.dropped_through) if session.stop_reason == "lost" else after
+        sent = min(after, session.content_through) if session.stop_reason == "lost" else after
         subscription = Subscription(reader, number, session, max(sent, 0))
         reader.subscriptions[number] = subscription
         self._subscriptions.setdefault(session.request_id, {})[subscription] = None
@@ -380,16 +408,14 @@ class StreamHost:
         """Whether the router should hear something."""
         return bool(self._reports)
 
-    def take_reports(self, of: Collection[str] | None = None) -> list[Report]:
-        """Return what the router should hear (of these requests only, if given), and regard it as told."""
-        wanted = list(self._reports) if of is None else [request_id for request_id in self._reports if request_id in of]
-        taken = []
-        for request_id in wanted:
-            report = self._reports.pop(request_id)
-            if report is not None:
-                taken.append(report)
-            elif request_id in self.sessions:
-                taken.append(self.sessions[request_id].report())
+    def take_reports(self) -> list[Report]:
+        """Return what the router should hear, and regard it as told."""
+        taken = [
+            report or self.sessions[request_id].report()
+            for request_id, report in self._reports.items()
+            if report is not None or request_id in self.sessions
+        ]
+        self._reports.clear()
         return taken
 
     def untold(self, reports: Iterable[Report]) -> None:

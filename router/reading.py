@@ -43,9 +43,9 @@ class Cursor:
             if fields is None:
                 fields = self._known_fields(first)
             is_terminal = fields.get("message_type") == TERMINAL_KIND
-            if is_terminal and first <= self.last_seq_id and fields.get("stop_reason") == "lost":
-                # A request that was lost ends where its survivors believed it stood, which may be
-                # before what this reader has had; the terminal must still be the last it sees.
+            if is_terminal and first <= self.last_seq_id and self.stop_reason is None:
+                # After several deaths at once a request may end where its survivors believed it stood, before
+                # what this reader has had; the terminal must still be the last it sees.
                 shift = self.last_seq_id + 1 - first
             first += shift
             skip = self.last_seq_id + 1 - first

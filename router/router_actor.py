@@ -17,6 +17,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import ray
@@ -25,6 +26,7 @@ from ray.exceptions import ActorDiedError, RayError
 from actors import logs, wire
 from actors.errors import StreamRouterError
 from actors.stream_actor import calm_garbage_collection
+from actors.stream_host import NOT_MY_ROUTER
 from actors.wire import Envelope
 from router import overview, ray_actors
 from router.config import RouterConfig
@@ -56,6 +58,7 @@ class _Actor:
         "_next",
         "_next_bytes",
         "busy",
+        "frame_no",
         "handle",
         "heard_at",
         "is_started",
@@ -66,6 +69,7 @@ class _Actor:
 
     def __init__(self, handle: Any, now: float) -> None:
         self.handle = handle
+        self.frame_no = 0
         self.heard_at = now
         self.is_started = False
         # Set when it has started, or has failed to.
@@ -399,7 +403,7 @@ class RouterActor:
 
     async def _adopt(self, actor_id: str, handle: Any) -> None:
         try:
-            who = await _insist(handle.start.remote, RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S)
+            who = await _insist(partial(handle.start.remote, self._incarnation), RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S)
             inventory = await _insist(handle.inventory.remote, RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S)
         except (RayError, TimeoutError) as error:
             log.warning("stream actor %s cannot be adopted: %s", actor_id, type(error).__name__)
@@ -478,7 +482,7 @@ class RouterActor:
 
     async def _await_start(self, actor_id: str, actor: _Actor) -> None:
         try:
-            who = await _insist(actor.handle.start.remote, START_DEADLINE_S, START_TRY_S)
+            who = await _insist(partial(actor.handle.start.remote, self._incarnation), START_DEADLINE_S, START_TRY_S)
         except (RayError, TimeoutError) as error:
             log.error("stream actor %s did not start: %s", actor_id, str(error).splitlines()[0][:200])  # noqa: TRY400
             self._gone(actor_id, actor)
@@ -518,9 +522,15 @@ class RouterActor:
         """Call until there is an answer; None when the actor is dead or must be given up."""
         deadline = time.monotonic() + ACTOR_DEADLINE_S
         backoff_s = BACKOFF_S
+        actor.frame_no += 1
+        call = partial(actor.handle.feed.remote, self._incarnation, actor.frame_no, *frames)
         while True:
             try:
-                answer: bytes = await asyncio.wait_for(actor.handle.feed.remote(*frames), CALL_DEADLINE_S)
+                answer: bytes = await asyncio.wait_for(call(), CALL_DEADLINE_S)
+                if answer == NOT_MY_ROUTER:
+                    # A call of the incarnation before this one has come after ours.
+                    await asyncio.wait_for(actor.handle.start.remote(self._incarnation), CALL_DEADLINE_S)
+                    continue
             except ActorDiedError:
                 return None
             except (RayError, TimeoutError) as error:
@@ -554,7 +564,7 @@ class RouterActor:
         if not actor.is_started:
             return
         try:
-            await asyncio.wait_for(actor.handle.start.remote(), CALL_DEADLINE_S)
+            await asyncio.wait_for(actor.handle.start.remote(self._incarnation), CALL_DEADLINE_S)
             actor.heard_at = time.monotonic()
         except ActorDiedError:
             self._gone(actor_id, actor)

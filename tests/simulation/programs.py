@@ -366,7 +366,8 @@ class CancelProgram(Program):
                 await asyncio.sleep(0.5)
                 continue
             if was_open and not plan.cancel_after_step:
-                self.request.must_be_cancelled = not any(p.finished for p in self.request.publishers)
+                ends_itself = not plan.settings.multi_step or any(p.finished for p in self.request.publishers)
+                self.request.must_be_cancelled = not ends_itself
             world.tell(f"{plan.request_id} cancelled; it was {'open' if was_open else 'over'}")
             if was_open and not plan.cancel_after_step and world.scenario.is_calm:
                 await self._see_that_it_is_prompt()

@@ -53,7 +53,7 @@ _GOOD_ENDS = {
 _BAD_ENDS = {"error": "#dc2626", "cancelled": "#94a3b8", "incomplete": "#ea580c", "lost": "#111827"}
 _OTHER_END = "#be185d"
 _THINKING = "#dfe4ec"
-_HEIGHT = 320
+_HEIGHT = 340
 _ROW_HEIGHT = 5
 _GANTT_HEIGHTS = (260, 900)
 
@@ -261,8 +261,9 @@ def _mark_faults(figure: Any, found: Results, *, named: bool = True) -> None:
         figure.add_annotation(
             # Labels of neighbours must not lie on each other.
             x=fault["at_s"],
-            y=1.0 + 0.065 * (number % 3),
+            y=1.0,
             yref="paper",
+            yshift=15 * (number % 3),
             text=fault["kind"],
             showarrow=False,
             xanchor="center",

@@ -1,0 +1,102 @@
+"""The same job with one Ray call per chunk per hop and one actor per request.
+
+    publisher --chunk--> router actor --chunk--> stream actor <--next message-- reader
+
+Each publisher and each reader waits for its call before it makes the next, as a plain `await` in a
+plain loop does. The same translator reads the chunks, and the reader gets the same pydantic message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import ray
+
+from actors.messages import LettaMessage, MessageFactory
+from actors.translator import Translator
+from benchmarks.chunks import stream_of, text_of
+from benchmarks.processes import SETTINGS
+from benchmarks.spawn import spawn
+
+
+class NaiveStream:
+    """One request."""
+
+    def __init__(self, request_id: str) -> None:
+        self._translator = Translator(SETTINGS, run_id=request_id)
+        self._messages: list[LettaMessage] = []
+        self._arrived = asyncio.Event()
+
+    async def chunk(self, payload: bytes) -> None:
+        for head, text, extra in self._translator.chunk(payload):
+            self._messages.append(MessageFactory(head.fields).make(text, extra, len(self._messages) + 1))
+        self._arrived.set()
+
+    async def next(self, after: int) -> LettaMessage:
+        while len(self._messages) <= after:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._messages[after]
+
+
+class NaiveRouter:
+    """Passes each chunk on."""
+
+    def __init__(self, streams: dict[str, Any]) -> None:
+        self._streams = streams
+
+    async def chunk(self, request_id: str, payload: bytes) -> None:
+        await self._streams[request_id].chunk.remote(payload)
+
+
+class NaiveProducer:
+    async def run(self, router: Any, request_ids: list[str], chunks: int) -> float:
+        payloads = stream_of(chunks)
+
+        async def one(request_id: str) -> None:
+            for payload in payloads:
+                await router.chunk.remote(request_id, payload)
+
+        start = time.monotonic()
+        await asyncio.gather(*(one(request_id) for request_id in request_ids))
+        return start
+
+
+class NaiveConsumer:
+    async def read(self, streams: dict[str, Any], chunks: int) -> tuple[float, list[str]]:
+        async def one(stream: Any) -> str:
+            texts = []
+            for after in range(chunks):
+                message = await stream.next.remote(after)
+                texts.append(message.content)
+            return "".join(texts)
+
+        texts = await asyncio.gather(*(one(stream) for stream in streams.values()))
+        return time.monotonic(), texts
+
+
+async def chunks_per_s(streams: int, chunks: int, repeats: int) -> list[float]:
+    """Carry `streams` × `chunks` through, so many times; return the rates."""
+    ids = [f"naive-{n}" for n in range(streams)]
+    rates = []
+    producer, consumer = (spawn(kind) for kind in (NaiveProducer, NaiveConsumer))
+    for _ in range(repeats):
+        actors = {request_id: spawn(NaiveStream, request_id) for request_id in ids}
+        router = spawn(NaiveRouter, actors)
+        # Started and known to one another before the clock runs.
+        await asyncio.gather(
+            *(actor.__ray_ready__.remote() for actor in [*actors.values(), router, producer, consumer])
+        )
+        reading = consumer.read.remote(actors, chunks)
+        start = await producer.run.remote(router, ids, chunks)
+        end, texts = await reading
+        if any(text != text_of(chunks) for text in texts):
+            raise RuntimeError("the naive way did not carry every chunk")
+        rates.append(streams * chunks / (end - start))
+        for actor in [*actors.values(), router]:
+            ray.kill(actor)
+    ray.kill(producer)
+    ray.kill(consumer)
+    return rates

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from router.client import StreamRouter
 
 PLAIN_WIDTH = 160
-# Title, blank lines, three table heads with their rules, and one to spare for the prompt.
-_OTHER_LINES = 13
+# All that is no row: title, three tables' heads, rules and blank lines, their "... more", the prompt.
+_OTHER_LINES = 18
 _ROUTERS_SHOWN_MAX = 8
 _NODE_CHARACTERS = 8
 _STATE_STYLES = {
@@ -101,12 +101,13 @@ def top(overview: Overview, rates: Rates, height: int | None) -> RenderableType:
     routers = min(len(overview.routers), _ROUTERS_SHOWN_MAX)
     actors, streams = len(overview.stream_actors), len(overview.streams)
     if height is not None:
-        room = max(height - _OTHER_LINES - routers, 4)
-        actors = min(actors, max(room // 2, room - streams))
-        streams = min(streams, room - actors)
+        routers = min(routers, max((height - _OTHER_LINES) // 3, 1))
+        room = max(height - _OTHER_LINES - routers, 1)
+        actors = min(actors, max(room // 2, room - streams, 1))
+        streams = min(streams, max(room - actors, 0))
     parts: list[RenderableType] = [_title(overview, rates), _routers(overview, rates, routers)]
     parts.append(_actors(overview, rates, actors))
-    if overview.streams and streams:
+    if streams:
         parts.append(_streams(overview, rates, streams))
     return Group(*parts)
 

@@ -121,7 +121,7 @@ def wait_until_gone(found: list[int]) -> None:
     assert not [pid for pid in found if psutil.pid_exists(pid)]
 
 
-def test_a_service_from_start_to_stop(cluster, tmp_path):  # noqa: PLR0915  # one story
+def test_a_service_from_start_to_stop(cluster, tmp_path):
     records = tmp_path / "records"
     options = (f"record.folder={records}", "record.request_ids=[req-*]")
     started = cluster.start("whole", *options)
@@ -243,6 +243,21 @@ def test_what_hangs_or_has_lost_its_router_is_stopped_too(cluster):
         for pid in (hung, orphan):
             if psutil.pid_exists(pid):
                 os.kill(pid, SIGCONT)
+
+
+def test_a_start_is_whole_or_nothing(cluster):
+    assert cluster.start("half").status == 0
+    assert cluster.client("half", "kill-router").wait(LINE_DEADLINE_S) == 0
+    # Router 0 could be started with the new configuration; router 1 runs with the old one.
+    refused = cluster.start("half", "limits.open_requests_max=7")
+    assert "[router_exists]" in refused.error
+    assert not [name for name in cluster.names("half") if name == "half/router-0" or name.startswith("half/0/")]
+    healed = cluster.start("half")
+    assert healed.status == 0
+    assert "2 routers" in healed.out
+    with publishing(cluster, "half", "req-1"):
+        pass
+    assert cluster.cli("stop", "--name", "half").status == 0
 
 
 def test_a_service_that_hangs_is_said_to_hang(cluster):

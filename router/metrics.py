@@ -13,7 +13,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -236,9 +236,10 @@ class Exporter:
                 for _ in range(count):
                     instrument.observe(mean, tags)
 
-    def forget(self, source: str) -> None:
-        """A source is gone, and its totals with it."""
-        self._seen.pop(source, None)
+    def forget_all_but(self, sources: Container[str]) -> None:
+        """Sources that are gone have taken their totals with them."""
+        for gone in [source for source in self._seen if source and source not in sources]:
+            del self._seen[gone]
 
     def _instrument(self, metric: Metric) -> Instrument:
         found = self._instruments.get(metric.name)

@@ -64,10 +64,9 @@ class Observer:
         """Remember that an earlier incarnation has handed over this actor's totals so far."""
         self._adopted.add(actor_id)
 
-    def actor_lost(self, actor_id: str) -> None:
+    def actor_lost(self) -> None:
         """Count that a stream actor was lost."""
         self._restarts[metrics.STREAM_ACTOR] += 1
-        self._exporter.forget(actor_id)
 
     def export(self, registry: Registry, looks: Mapping[str, Mapping[str, Any]]) -> None:
         """Hand all metrics over; `looks`: what each stream actor's `measure` gave."""
@@ -79,6 +78,7 @@ class Observer:
         for actor_id, look in looks.items():
             exporter.take(metrics.of_stream_actor(look), actor_id, only_note=actor_id in self._adopted)
             self._adopted.discard(actor_id)
+        exporter.forget_all_but(registry.pool.slots)
 
     def close(self) -> None:
         """Send what was not sent yet."""

@@ -550,7 +550,7 @@ class RouterActor:
         if self._actors.get(actor_id) is not actor:
             return
         log.warning("stream actor %s is gone; its requests are placed anew", actor_id)
-        self._observer.actor_lost(actor_id)
+        self._observer.actor_lost()
         self._kill(actor_id)
         self._registry.actor_died(actor_id, time.monotonic())
         self._after_event()

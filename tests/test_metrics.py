@@ -88,7 +88,7 @@ def test_a_total_looked_at_twice_counts_once(book, exporter):
 def test_totals_of_several_sources_add_up_and_one_that_went_takes_nothing_away(book, exporter):
     exporter.take([Sample("credit_waits", 5)], "s1")
     exporter.take([Sample("credit_waits", 7)], "s2")
-    exporter.forget("s1")
+    exporter.forget_all_but({"s2"})
     exporter.take([Sample("credit_waits", 8)], "s2")
     exporter.take([Sample("credit_waits", 1)], "s3")
     assert book.values["stream_router_credit_waits",] == 14
@@ -130,12 +130,13 @@ def test_every_metric_is_fed_and_every_sample_has_its_tags():
     registry = Registry(RouterConfig(), "me", 0.0)
     registry.ended_by = {"end_turn": 1}
     registry.refused_by = {"draining": 1}
+    assert registry.pool.add().actor_id == "s1"
     look = {**NOTHING, "providers": {"gemini": [1, 2, 3, Histogram(FIRST_MESSAGE_BOUNDS_S).totals()]}}
     book = Book()
     observer = Observer(RouterConfig(), 0)
     observer._exporter.make = book.make
     observer.delivered(0.1)
-    observer.actor_lost("s0")
+    observer.actor_lost()
     samples = [*of_registry(registry), *of_stream_actor(look), *of_all_stream_actors([look])]
     assert {s.name for s in samples} | {"restarts", "delivery_seconds"} == set(METRICS)
     for sample in samples:

@@ -87,7 +87,6 @@ class Publishers:
         self._driving: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stopping = False
 
     # --- called by the runner ---------------------------------------------------------------
 
@@ -133,7 +132,6 @@ class Publishers:
 
     async def stop(self) -> None:
         """Start nothing more and break off what is under way: each stream ends as cancelled."""
-        self._stopping = True
         tasks = [task for task in (self._driving, *self._tasks) if task is not None]
         for task in tasks:
             task.cancel()
@@ -216,8 +214,7 @@ class Publishers:
             measured.example(f"{stream.request_id}: {error} [{error.code}]")
         except asyncio.CancelledError:
             end.interrupted = True
-            if not self._stopping:
-                raise
+            raise
         finally:
             end.stop_reason = stream.stop_reason or ("cancelled" if end.interrupted else None)
             self._conclude(live, end)

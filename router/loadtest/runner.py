@@ -43,6 +43,7 @@ CALL_DEADLINE_S = 20.0
 CALL_TRIES_MAX = 10
 CALL_BACKOFF_S = 0.1
 CONNECT_TIMEOUT_S = 90.0
+READ_REST_S = 15.0
 CONCURRENCY_MAX = 1_000_000
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 RPC_FAILURE_VARIABLE = "RAY_testing_rpc_failure"
@@ -312,6 +313,7 @@ class _Run:
             if interrupted:
                 self._state.phase = "stopping"
                 await self._all_of([publisher.stop.remote for publisher in self._load.publishers])
+                await self._until_read()
             await self._all_of([reader.give_up.remote for reader in self._load.readers])
             await self._look()
             self._state.phase = "done"
@@ -339,6 +341,16 @@ class _Run:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), TICK_S)
         return True
+
+    async def _until_read(self) -> None:
+        """Let the readers see the ends of streams that were broken off."""
+        deadline_s = self._now() + READ_REST_S
+        while self._now() < deadline_s:
+            await self._look()
+            self._view.show(self._state)
+            if self._state.reading == 0:
+                return
+            await asyncio.sleep(TICK_S / 4)
 
     async def _look(self) -> bool:
         """Take a snapshot of all that was measured; return whether all has ended, or time is up."""

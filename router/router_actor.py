@@ -102,7 +102,7 @@ class _Actor:
         self._lane.offer(request_id, queue)
 
     def take(self) -> list[Envelope]:
-        """Return the envelopes of the next call, and be busy until that is over; none where nothing waits."""
+        """Return the envelopes of the next call; none where nothing waits."""
         if self._next:
             envelopes, self._next, self._next_bytes = self._next, [], 0
         else:
@@ -112,7 +112,6 @@ class _Actor:
                 if not self.queues[request_id].has_items():
                     del self.queues[request_id]
             envelopes = [envelope for _, found in taken for envelope in found]
-        self.busy = bool(envelopes)
         return envelopes
 
     def waited_since(self) -> float:
@@ -499,24 +498,26 @@ class RouterActor:
     def _pump(self, actor_id: str) -> None:
         actor = self._actors[actor_id]
         if actor.is_started and not actor.busy and actor.waits:
+            # Busy from now on, until nothing waits any more: two calls out at once could overtake each other.
+            actor.busy = True
             self._spawn(self._feed(actor_id, actor))
 
     async def _feed(self, actor_id: str, actor: _Actor) -> None:
-        while self._actors.get(actor_id) is actor and (envelopes := actor.take()):
-            since = actor.waited_since()
-            try:
+        try:
+            while self._actors.get(actor_id) is actor and (envelopes := actor.take()):
+                since = actor.waited_since()
                 answer = await self._deliver(actor_id, actor, wire.frames(envelopes))
-            finally:
-                actor.busy = False
-            if answer is None:
-                self._gone(actor_id, actor)
-                return
-            actor.heard_at = time.monotonic()
-            self._observer.delivered(actor.heard_at - since)
-            reports = wire.unpack_list(answer)
-            if reports:
-                self._registry.reports(actor_id, reports, actor.heard_at)
-                self._after_event()
+                if answer is None:
+                    self._gone(actor_id, actor)
+                    return
+                actor.heard_at = time.monotonic()
+                self._observer.delivered(actor.heard_at - since)
+                reports = wire.unpack_list(answer)
+                if reports:
+                    self._registry.reports(actor_id, reports, actor.heard_at)
+                    self._after_event()
+        finally:
+            actor.busy = False
 
     async def _deliver(self, actor_id: str, actor: _Actor, frames: list[bytes]) -> bytes | None:
         """Call until there is an answer; None when the actor is dead or must be given up."""

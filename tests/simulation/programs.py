@@ -221,8 +221,9 @@ class Request:
         elif reason == "lost":
             if not (self._publisher_trouble() or self.was_taken_over):
                 return "its publisher could have replayed"
-            if not world.deaths:
-                return "no stream actor died"
+            # What only a router had, on its way to an actor, may be lost with it and the publisher.
+            if not world.deaths and not world.router_downs:
+                return "no stream actor and no router died"
         return None
 
     def _may_be_gone(self) -> bool:

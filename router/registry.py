@@ -900,7 +900,8 @@ class Registry:
             entry.log = None
         self.entries.pop(entry.request_id, None)
         self._tell_readers(entry.request_id)
-        self._interests.pop(entry.request_id, None)
+        if not self._recovering:  # otherwise they hear later that it is unknown
+            self._interests.pop(entry.request_id, None)
         if entry.actor_id is not None:
             self._send(entry, (wire.FORGET, entry.request_id, entry.epoch), 64)
 

@@ -309,6 +309,8 @@ _set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
 _set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
 _set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 _new = object.__new__
+# There are few of them, and a reader of ten thousand streams needs one for each: they are shared.
+_FIELDS_SETS: dict[frozenset[str], set[str]] = {}
 
 
 class MessageFactory:
@@ -324,7 +326,8 @@ class MessageFactory:
         self._model = _MODELS[kind]
         prototype = self._model.model_validate(as_dict(fields, "", None, None))
         self._values = dict(prototype.__dict__)
-        self._fields_set = {*prototype.model_fields_set, "seq_id"}
+        fields_set = frozenset({*prototype.model_fields_set, "seq_id"})
+        self._fields_set = _FIELDS_SETS.setdefault(fields_set, set(fields_set))
 
     def make(self, text: str | None, extra: Fields | None, seq_id: int | None) -> LettaMessage:
         """Return the message of one piece."""

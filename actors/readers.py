@@ -18,7 +18,7 @@ Pure: `answer` returns None where a real process would wait; the shell waits.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import Any
 
 from actors.messages import Fields
@@ -49,7 +49,8 @@ class Subscription:
         # The fields of the message that the last piece sent belongs to: the reader has them.
         self.head_sent: Fields | None = None
         self.ended = False
-        self._unconsumed: deque[tuple[int, int]] = deque()
+        # A list, since it is mostly empty: an empty deque has room for 64 and takes it.
+        self._unconsumed: list[tuple[int, int]] = []
         self._sent_bytes = 0
 
     @property
@@ -68,7 +69,7 @@ class Subscription:
     def consumed(self, cursor: int) -> None:
         """The user has consumed all up to `cursor`; an answer from the future is clipped."""
         while self._unconsumed and self._unconsumed[0][0] <= cursor:
-            self._sent_bytes -= self._unconsumed.popleft()[1]
+            self._sent_bytes -= self._unconsumed.pop(0)[1]
 
 
 class Reader:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from actors.errors import SettingsError
+from actors.wire import pack, unpack
 
 Provider = Literal["auto", "openai-chat", "openai-responses", "anthropic-messages", "gemini"]
 
@@ -105,6 +107,21 @@ class StreamSettings(BaseModel):
             return cls.model_validate(dict(data or {}))
         except ValidationError as error:
             raise SettingsError(explain(error, cls)) from None
+
+
+@lru_cache(maxsize=1024)
+def packed(settings: StreamSettings) -> bytes:
+    """Return settings as bytes for `unpacked`; requests with the same settings share them."""
+    return pack(settings.model_dump(mode="json"))
+
+
+@lru_cache(maxsize=1024)
+def unpacked(data: bytes) -> tuple[StreamSettings, bytes]:
+    """Return the settings that `packed` packed, and the bytes again, so that requests can share both.
+
+    Each distinct set is validated once. Raises ProtocolViolation, ValidationError.
+    """
+    return StreamSettings.model_validate(unpack(data)), data
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from actors import wire
@@ -23,7 +22,7 @@ from actors.log import Log, Reading
 from actors.measures import Measures
 from actors.readers import NOTHING, Reader, Subscription
 from actors.session import NEVER, Session
-from actors.settings import StreamSettings
+from actors.settings import unpacked
 from actors.wire import Envelope, Phase, Report
 
 logger = logging.getLogger(__name__)
@@ -42,12 +41,6 @@ NOT_MY_ROUTER = wire.pack(None)
 SUBSCRIBE, CONSUMED, DROP = range(3)
 """Operations of a reader, each after its own number (0 for CONSUMED, which may come in any order):
 (SUBSCRIBE, number, request_id, after, epoch), (CONSUMED, number, cursor), (DROP, number)."""
-
-
-@lru_cache(maxsize=1024)
-def _settings_from(packed: bytes) -> StreamSettings:
-    # Many requests share their settings; each distinct set is validated once.
-    return StreamSettings.model_validate(wire.unpack(packed))
 
 
 class StreamHost:
@@ -127,13 +120,14 @@ class StreamHost:
         if session is not None and session.epoch >= epoch:
             self._report(session)  # opened already: the answer to the first time was lost
             return
-        settings, publisher_id, date, age_s, released, start_seq, replay_through = envelope[3:]
+        packed, publisher_id, date, age_s, released, start_seq, replay_through = envelope[3:]
+        settings, packed = unpacked(packed)
         session = Session(
             request_id,
             epoch,
-            _settings_from(settings),
+            settings,
             now,
-            settings_packed=settings,
+            settings_packed=packed,
             publisher_id=publisher_id,
             date=date,
             age_s=age_s,

@@ -53,6 +53,14 @@ class Batch(Sequence[M], Generic[M]):
 class Shaper:
     """Makes batches of one subscription out of runs."""
 
+    __slots__ = (
+        "_coalesce",
+        "_factory",
+        "_fields",
+        "_format",
+        "_openai",
+    )
+
     def __init__(self, format: Format, *, coalesce: bool) -> None:  # noqa: A002  # the user's word
         self._format = format
         self._coalesce = coalesce

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
-from actors import wire
 from actors.errors import (
     BufferFull,
     ChunkTooLarge,
@@ -33,7 +32,7 @@ from actors.errors import (
     StreamRouterError,
 )
 from actors.records import check_record
-from actors.settings import StreamSettings
+from actors.settings import StreamSettings, packed
 from router.publishing import FAILED, OPENING, SEALED, PublishedStream
 from router.registry import PUBLISHER
 from router.replay import ReplayBudget
@@ -106,6 +105,25 @@ def clean(text: str) -> str:
 class Publisher:
     """One request's producing end. Made by `StreamRouter.publish`; use it as an async context manager."""
 
+    __slots__ = (
+        "_agent_id",
+        "_changed",
+        "_claim",
+        "_date",
+        "_finished",
+        "_interrupted",
+        "_link",
+        "_open_timeout_s",
+        "_owner",
+        "_owner_cancelling",
+        "_recording",
+        "_settings_packed",
+        "_stream",
+        "_take_over",
+        "request_id",
+        "settings",
+    )
+
     def __init__(
         self,
         link: Link,
@@ -123,7 +141,7 @@ class Publisher:
         self.request_id = request_id
         self.settings = settings
         self._link = link
-        self._settings_packed = wire.pack(settings.model_dump(mode="json"))
+        self._settings_packed = packed(settings)
         self._date = date
         self._agent_id = agent_id
         self._claim = claim

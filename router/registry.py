@@ -47,7 +47,7 @@ from actors.errors import (
 )
 from actors.log import Log
 from actors.session import bare_terminal
-from actors.settings import StreamSettings
+from actors.settings import StreamSettings, unpacked
 from actors.wire import Envelope, Phase, Report
 from router.agents import Agents, Claim
 from router.config import RouterConfig
@@ -365,10 +365,11 @@ class Registry:
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
         if not epoch:
             self._admit(request_id, now)
+        settings, settings_packed = unpacked(settings_packed)
         entry = Entry(
             request_id,
             settings_packed,
-            StreamSettings.model_validate(wire.unpack(settings_packed)),
+            settings,
             client_id,
             date,
             now,
@@ -753,7 +754,7 @@ class Registry:
                     self._send(known, (wire.FORGET, known.request_id, known.epoch))
             settings = StreamSettings()
             if more["settings"]:
-                settings = StreamSettings.model_validate(wire.unpack(more["settings"]))
+                settings, more["settings"] = unpacked(more["settings"])
             ending = more["ending"]
             entry = Entry(
                 report.request_id,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,6 +42,25 @@ BACKOFF_S_MAX = 0.5
 class Subscription(AsyncIterator["Batch[Any]"]):
     """One reader of one request; iterate over it for batches. Made by `StreamRouter.subscribe`."""
 
+    __slots__ = (
+        "_arrived",
+        "_changed",
+        "_cursor",
+        "_error",
+        "_known",
+        "_link",
+        "_moving",
+        "_ping_s",
+        "_place",
+        "_poller",
+        "_pollers",
+        "_shaper",
+        "_started",
+        "_wait_s",
+        "number",
+        "request_id",
+    )
+
     def __init__(
         self,
         request_id: str,
@@ -63,7 +81,8 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         self._cursor = Cursor(after)
         self._wait_s = wait_s
         self._ping_s = ping_s
-        self._arrived: deque[tuple[int, list[int] | None, list[Any]]] = deque()
+        # A list, since it is mostly empty: an empty deque has room for 64 and takes it.
+        self._arrived: list[tuple[int, list[int] | None, list[Any]]] = []
         self._changed: asyncio.Future[None] | None = None
         self._error: StreamRouterError | None = None
         self._poller: Poller | None = None
@@ -111,7 +130,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
                 if runs or missing:
                     break  # a batch's gap lies before it
                 missing = (max(gap[0], self._cursor.last_seq_id + 1), gap[1])
-            self._arrived.popleft()
+            self._arrived.pop(0)
             runs.extend(self._cursor.take(segments, gap))
             if state == ENDED:
                 self._cursor.ended = True

@@ -13,14 +13,14 @@ import os
 import socket
 import uuid
 import zlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, RayError
 
 from actors.errors import RouterExists, RouterNotFound, RouterUnavailable, StreamRouterError, UnknownRequest, from_wire
 from actors.messages import iso_seconds
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 START_DEADLINE_S = 120.0
+START_RETRY_S = 0.1
 STOP_DEADLINE_S = 10.0
 DEFAULT_WAIT_S = 30.0
 
@@ -119,7 +120,7 @@ class StreamRouter:
                 if is_new:
                     made.append(handle)
             # With the warm pool standing ready, the first request is as quick as any.
-            await asyncio.wait_for(asyncio.gather(*(handle.warm.remote() for handle in handles)), START_DEADLINE_S)
+            await asyncio.gather(*(_until_answered(handle.warm.remote) for handle in handles))
         except BaseException as error:
             # Never half: what was started before the failure goes again.
             for handle in made:
@@ -135,7 +136,7 @@ class StreamRouter:
     async def _connect(cls, name: str, namespace: str, *, stops_ray: bool) -> Self:
         try:
             first = await asyncio.to_thread(_find, name, namespace, 0)
-            hello = await asyncio.wait_for(first.hello.remote(), START_DEADLINE_S)
+            hello = await _until_answered(first.hello.remote)
             config = RouterConfig.model_validate_json(hello["config"])
             others = [await asyncio.to_thread(_find, name, namespace, shard) for shard in range(1, config.routers)]
         except (RayError, TimeoutError, StreamRouterError) as error:
@@ -374,6 +375,19 @@ def _make_or_find(config: RouterConfig, shard: int) -> tuple[Any, bool]:
                 f"StreamRouter.connect(name={config.name!r}), stop it first, or give this one another name"
             ) from None
         return handle, False
+
+
+async def _until_answered(method: Callable[[], Awaitable[Any]]) -> Any:
+    """Call a method that may be called twice until its outcome is known: a call can fail, a router be restarting.
+
+    Raises RayError, TimeoutError.
+    """
+    async with asyncio.timeout(START_DEADLINE_S):
+        while True:
+            try:
+                return await method()
+            except ActorUnavailableError:
+                await asyncio.sleep(START_RETRY_S)
 
 
 def _find(name: str, namespace: str, shard: int) -> Any:

@@ -25,9 +25,17 @@ class NaiveStream:
     """One request."""
 
     def __init__(self, request_id: str) -> None:
-        self._translator = Translator(SETTINGS, run_id=request_id)
-        self._messages: list[LettaMessage] = []
+        self._request_id = request_id
         self._arrived = asyncio.Event()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._translator = Translator(SETTINGS, run_id=self._request_id)
+        self._messages: list[LettaMessage] = []
+
+    async def begin(self) -> None:
+        """Be ready for another request; so that an actor need not be started for each repeat."""
+        self._begin()
 
     async def chunk(self, payload: bytes) -> None:
         for head, text, extra in self._translator.chunk(payload):
@@ -80,23 +88,20 @@ class NaiveConsumer:
 async def chunks_per_s(streams: int, chunks: int, repeats: int) -> list[float]:
     """Carry `streams` × `chunks` through, so many times; return the rates."""
     ids = [f"naive-{n}" for n in range(streams)]
+    actors = {request_id: spawn(NaiveStream, request_id) for request_id in ids}
+    router, producer, consumer = spawn(NaiveRouter, actors), spawn(NaiveProducer), spawn(NaiveConsumer)
+    everyone = [*actors.values(), router, producer, consumer]
+    # Started before the clock runs.
+    await asyncio.gather(*(actor.__ray_ready__.remote() for actor in everyone))
     rates = []
-    producer, consumer = (spawn(kind) for kind in (NaiveProducer, NaiveConsumer))
     for _ in range(repeats):
-        actors = {request_id: spawn(NaiveStream, request_id) for request_id in ids}
-        router = spawn(NaiveRouter, actors)
-        # Started and known to one another before the clock runs.
-        await asyncio.gather(
-            *(actor.__ray_ready__.remote() for actor in [*actors.values(), router, producer, consumer])
-        )
+        await asyncio.gather(*(actor.begin.remote() for actor in actors.values()))
         reading = consumer.read.remote(actors, chunks)
         start = await producer.run.remote(router, ids, chunks)
         end, texts = await reading
         if any(text != text_of(chunks) for text in texts):
             raise RuntimeError("the naive way did not carry every chunk")
         rates.append(streams * chunks / (end - start))
-        for actor in [*actors.values(), router]:
-            ray.kill(actor)
-    ray.kill(producer)
-    ray.kill(consumer)
+    for actor in everyone:
+        ray.kill(actor)
     return rates

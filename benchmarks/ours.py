@@ -360,7 +360,12 @@ async def silence(stage: Stage, streams: int, seconds: float) -> dict[str, dict[
             "cpu_percent_without_streams": measure.significant(idle_without["ours"], 3),
             "cpu_percent_of_ray_itself": measure.significant(idle_with["ray"], 3),
         },
-        "opens": {"streams": streams, "in_waves_of": WAVE, "seconds": measure.significant(took_s, 3), "per_s": round(streams / took_s)},
+        "opens": {
+            "streams": streams,
+            "in_waves_of": WAVE,
+            "seconds": measure.significant(took_s, 3),
+            "per_s": round(streams / took_s),
+        },
     }
 
 

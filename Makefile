@@ -36,7 +36,8 @@ format: $(STAMP)    ## let ruff put the code into its form
 
 bench: $(STAMP)     ## throughput and latency against the alternatives; figures into out/bench.json
 	@mkdir -p out
-	@$(BIN)/python -m benchmarks --json out/bench.json $(ARGS)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(BIN)/python -m benchmarks --json out/bench.json --plots out $(ARGS)
 
 simulate: $(STAMP)  ## the protocol under simulated faults (SEEDS=100000)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 CALL_DEADLINE_S = 4.0
 ACTOR_DEADLINE_S = 9.0
-CANCEL_WAIT_S = 3.0
+CANCEL_WAIT_S = 6.0
 START_DEADLINE_S = 120.0
 # An answer of a starting actor may take long, but may also have been lost.
 START_TRY_S = 10.0

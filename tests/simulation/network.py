@@ -201,12 +201,19 @@ class Network:
 
     # --- deaths ---------------------------------------------------------------------------------
 
-    def kill(self, actor: SimulatedActor, *, found_after_s: float | None = None) -> None:
-        """The actor's process is no more; what was called there fails once that is known."""
-        if not actor.process.alive:
+    def kill(self, actor: SimulatedActor, *, found_after_s: float | None = None, lingers_s: float = 0.0) -> None:
+        """The actor is no more; what was called there fails once that is known.
+
+        `lingers_s`: Ray counts it as dead, but its process (hanging, or on a node that is cut off) lives on for
+        so long, and what it says still arrives.
+        """
+        if not actor.process.alive or actor.gone:
             return
         found_after_s = self.random.uniform(0.01, 0.6) if found_after_s is None else found_after_s
-        self.loop.kill(actor.process)
+        if lingers_s:
+            self.loop.call_later(lingers_s, self.loop.kill, actor.process, context=self.loop.outside)
+        else:
+            self.loop.kill(actor.process)
         if not actor.restarts:
             actor.gone = True
             actor.gone_known_at = self.loop.now + found_after_s

@@ -1,8 +1,272 @@
-"""Bugs planted by name."""
+"""Bugs planted by name, to show that the simulation finds them.
+
+Each plant breaks one promise of the protocol in the running code; `planted(name)` puts it in and takes it out
+again. `SEEDS` says within how many seeds it must be found: a check that needs more than that is too weak.
+"""
+
 from __future__ import annotations
+
 import contextlib
-from collections.abc import Iterator
-PLANTS: dict[str, object] = {}
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import actors.readers
+from actors.readers import Reader
+from actors.session import Session
+from actors.stream_host import StreamHost
+from router.link import Link
+from router.publishing import PublishedStream
+from router.reading import Cursor
+from router.registry import Entry, Registry
+
+Patch = Any
+
+
+def _no_dedupe() -> list[Patch]:
+    """A session takes items again that it has had."""
+    feed = Session.feed
+
+    def broken(self: Session, epoch: int, first_seq: int, items: Any, now: float) -> int:
+        if epoch == self.epoch and first_seq < self.next_seq:
+            self.next_seq = first_seq
+        return feed(self, epoch, first_seq, items, now)
+
+    return [mock.patch.object(Session, "feed", broken)]
+
+
+def _gap_taken() -> list[Patch]:
+    """A session takes what is ahead as if nothing were missing, and so does the router."""
+    feed, forward = Session.feed, Registry.forward
+
+    def broken(self: Session, epoch: int, first_seq: int, items: Any, now: float) -> int:
+        if epoch == self.epoch and first_seq > self.next_seq:
+            self.next_seq = first_seq
+        return feed(self, epoch, first_seq, items, now)
+
+    def open_handed(self: Registry, client_id: str, envelopes: Any, now: float) -> None:
+        for request_id, _, first_seq, *_ in envelopes:
+            entry = self.entries.get(request_id)
+            if entry is not None:
+                entry.sent_seq = max(entry.sent_seq, first_seq - 1)
+        forward(self, client_id, envelopes, now)
+
+    return [mock.patch.object(Session, "feed", broken), mock.patch.object(Registry, "forward", open_handed)]
+
+
+def _end_before_stored() -> list[Patch]:
+    """Readers see a terminal that only one process knows."""
+    return [
+        mock.patch.object(Session, "visible_through", property(lambda self: self.log.last_seq)),
+        mock.patch.object(Session, "complete", property(lambda self: self.sealed)),
+    ]
+
+
+def _stored_without_log() -> list[Patch]:
+    """The router says that it keeps a log which it has thrown away."""
+    keep = Registry._keep
+
+    def broken(self: Registry, entry: Entry, log: bytes) -> None:
+        keep(self, entry, log)
+        actors.readers.pack(entry.request_id)
+        entry.log = log[:0] + actors.wire.pack([0, 0, 0, []])
+
+    return [mock.patch.object(Registry, "_keep", broken)]
+
+
+def _epoch_ignored() -> list[Patch]:
+    """Whatever the epoch of an envelope or a report, it is taken for the present one."""
+    handle, reports = StreamHost.handle, Registry.reports
+
+    def any_epoch(self: StreamHost, envelopes: Any, now: float) -> None:
+        def current(envelope: Any) -> Any:
+            session = self.sessions.get(envelope[1])
+            if session is None or envelope[0] in (1, 5):
+                return envelope
+            return [*envelope[:2], session.epoch, *envelope[3:]]
+
+        handle(self, [current(envelope) for envelope in envelopes], now)
+
+    def any_report(self: Registry, actor_id: str, parts: Any, now: float) -> None:
+        def current(report: Any) -> Any:
+            entry = self.entries.get(report[0])
+            return report if entry is None else [report[0], entry.epoch, *report[2:]]
+
+        for entry in self.entries.values():
+            if any(report[0] == entry.request_id for report in parts):
+                entry.actor_id = actor_id
+        reports(self, actor_id, [current(report) for report in parts], now)
+
+    return [mock.patch.object(StreamHost, "handle", any_epoch), mock.patch.object(Registry, "reports", any_report)]
+
+
+def _terminal_twice() -> list[Patch]:
+    """A session ends again when it is told so again."""
+    end = Session.end
+
+    def broken(self: Session, reason: str, detail: str | None, after_seq: int, now: float) -> None:
+        if self.sealed and not self.stored and self.stop_reason != "lost":
+            from actors.session import bare_terminal  # noqa: PLC0415  # only here
+
+            self.log.append(bare_terminal(self.request_id, self.date or "", reason, detail))
+            return
+        end(self, reason, detail, after_seq, now)
+
+    return [mock.patch.object(Session, "end", broken)]
+
+
+def _credit_leak() -> list[Patch]:
+    """What readers have consumed never becomes credit again."""
+    return [mock.patch.object(Session, "_release", lambda _self: None)]
+
+
+def _no_credit_limit() -> list[Patch]:
+    """A session grants its whole window, whatever is unread."""
+
+    def broken(self: Session, window_bytes: int) -> bool:
+        self.credit_bytes = self.received_bytes + window_bytes
+        return self.credit_bytes > self._reported_credit
+
+    return [mock.patch.object(Session, "grant", broken)]
+
+
+def _answer_lost_is_lost() -> list[Patch]:
+    """A poll sent again gets what is new instead of the answer that was lost."""
+    answer = Reader.answer
+
+    def broken(self: Reader, poll_no: int) -> bytes | None:
+        self._answer = None
+        return answer(self, poll_no)
+
+    return [mock.patch.object(Reader, "answer", broken)]
+
+
+def _late_poll_answered() -> list[Patch]:
+    """A poll that was given up and comes late takes what is new with it."""
+    answer = Reader.answer
+
+    def broken(self: Reader, poll_no: int) -> bytes | None:
+        if poll_no < self._poll_no:
+            self._poll_no = poll_no - 1
+        return answer(self, poll_no)
+
+    return [mock.patch.object(Reader, "answer", broken)]
+
+
+def _late_operation_done() -> list[Patch]:
+    """An operation of a reader is done whenever it comes."""
+    return [mock.patch.object(Reader, "begin", lambda _self, _operation_no, _number: True)]
+
+
+def _no_replay() -> list[Patch]:
+    """A publisher goes on where it was, whatever the router wants next."""
+
+    def broken(self: PublishedStream, next_seq: int, received_bytes: int = 0) -> None:  # noqa: ARG001  # as the real one
+        self.replay.first_seq = max(self.replay.first_seq, 1)
+
+    return [mock.patch.object(PublishedStream, "_rewind", broken)]
+
+
+def _replay_dropped_early() -> list[Patch]:
+    """A publisher forgets items when they have been sent, not when they are safe."""
+    give = PublishedStream.give
+
+    def broken(self: PublishedStream, bytes_max: int, *, at_least_one: bool) -> Any:
+        given = give(self, bytes_max, at_least_one=at_least_one)
+        items = self.replay._items
+        for index in range(max(0, len(items) - 2)):
+            if self.replay.first_seq + self.replay._spilled + index <= self.sent_seq:
+                items[index] = b"{}"
+        return given
+
+    return [mock.patch.object(PublishedStream, "give", broken)]
+
+
+def _ends_while_replaying() -> list[Patch]:
+    """A session that follows a dead one may end before it has what that one had."""
+    return [mock.patch.object(Session, "is_replaying", property(lambda _self: False))]
+
+
+def _duplicates_handed_out() -> list[Patch]:
+    """A reader is given again what it has had."""
+    take = Cursor.take
+
+    def broken(self: Cursor, segments: Any, gap: Any) -> Any:
+        if segments and self.stop_reason is None:
+            self.last_seq_id = min(self.last_seq_id, segments[0][0] - 1)
+        return take(self, segments, gap)
+
+    return [mock.patch.object(Cursor, "take", broken)]
+
+
+def _router_restart_unnoticed() -> list[Patch]:
+    """A process does not say again what a restarted router should know."""
+    return [mock.patch.object(Link, "_register_again", lambda _self: None)]
+
+
+def _overtaken_state_believed() -> list[Patch]:
+    """An old answer that comes late is taken for the newest."""
+    take = Link._take_states
+
+    def broken(self: Link, states: Any, version: int) -> None:
+        self._as_of.clear()
+        take(self, states, version)
+
+    return [mock.patch.object(Link, "_take_states", broken)]
+
+
+def _late_frame_taken() -> list[Patch]:
+    """A frame of a router that was given up is taken whenever it comes, under whatever number."""
+    feed = StreamHost.feed
+
+    def broken(self: StreamHost, router: str, frame_no: int, frames: Any, now: float) -> bytes:
+        if router == self._router:
+            self._frame_no = frame_no - 1
+        return feed(self, router, frame_no, frames, now)
+
+    return [mock.patch.object(StreamHost, "feed", broken)]
+
+
+def _actor_forgets_reports() -> list[Patch]:
+    """A report that could not be delivered is not made again."""
+    return [mock.patch.object(StreamHost, "untold", lambda _self, _reports: None)]
+
+
+def _silence_is_an_end() -> list[Patch]:
+    """A lost publisher's request is left open."""
+    return [mock.patch.object(Registry, "_tick_grace", lambda _self, _request_id, _now: None)]
+
+
+PLANTS: dict[str, tuple[Callable[[], list[Patch]], int]] = {
+    "no-dedupe": (_no_dedupe, 100),
+    "gap-taken": (_gap_taken, 400),
+    "end-before-stored": (_end_before_stored, 2_000),
+    "stored-without-log": (_stored_without_log, 400),
+    "epoch-ignored": (_epoch_ignored, 2_000),
+    "terminal-twice": (_terminal_twice, 2_000),
+    "credit-leak": (_credit_leak, 100),
+    "no-credit-limit": (_no_credit_limit, 100),
+    "answer-lost-is-lost": (_answer_lost_is_lost, 100),
+    "late-poll-answered": (_late_poll_answered, 2_000),
+    "late-operation-done": (_late_operation_done, 2_000),
+    "no-replay": (_no_replay, 100),
+    "replay-dropped-early": (_replay_dropped_early, 100),
+    "ends-while-replaying": (_ends_while_replaying, 2_000),
+    "duplicates-handed-out": (_duplicates_handed_out, 400),
+    "router-restart-unnoticed": (_router_restart_unnoticed, 100),
+    "overtaken-state-believed": (_overtaken_state_believed, 2_000),
+    "late-frame-taken": (_late_frame_taken, 2_000),
+    "actor-forgets-reports": (_actor_forgets_reports, 2_000),
+    "silence-is-an-end": (_silence_is_an_end, 400),
+}
+"""Name to (how it is planted, within how many seeds it must be found)."""
+
+
 @contextlib.contextmanager
 def planted(name: str | None) -> Iterator[None]:
-    yield
+    """Plant a bug for as long as this lasts; None: no bug."""
+    with contextlib.ExitStack() as stack:
+        if name is not None:
+            for patch in PLANTS[name][0]():
+                stack.enter_context(patch)
+        yield

@@ -192,14 +192,14 @@ class Request:
 
     def _publisher_trouble(self) -> bool:
         troubles = self.world.process_troubles
-        return any(
+        return self.world.scenario.is_harsh or any(
             seconds >= GIVEN_UP_S for program in self.publishers for _, _, seconds in troubles.get(program.number, ())
         )
 
     def _why_not(self, reason: str) -> str | None:
         """Return what is wrong with this end; None where the scenario explains it."""
         plan, world = self.plan, self.world
-        if self.must_be_cancelled and reason in NATURAL_ENDS and not self._may_be_gone():
+        if self.must_be_cancelled and not world.scenario.is_harsh and reason in NATURAL_ENDS and not self._may_be_gone():
             return "it was cancelled before its publisher had finished"
         if reason == "cancelled":
             if not self.cancel_is_asked and plan.agent_id is None:
@@ -339,7 +339,8 @@ class PublishProgram(Program):
             RequestCancelled: plan.cancel_s is not None or plan.agent_id is not None,
             RequestEnded: True,  # by its timers, by its first step's end, or lost: the readers' end is judged
             AgentBusy: plan.agent_id is not None,
-            PoolFull: stream_actors.when_pool_full == "refuse" or stream_actors.open_timeout_s < SHORT_TIMER_S,
+            PoolFull: stream_actors.when_pool_full == "refuse" or stream_actors.open_timeout_s < SHORT_TIMER_S
+            or world.scenario.is_harsh,
             LimitExceeded: world.scenario.config.limits.open_requests_max < len(world.requests),
             BufferFull: plan.settings.when_full == "fail",
             DuplicateRequest: self.takes_over or len(request.publishers) > 1,
@@ -444,7 +445,7 @@ class ReadProgram(Program):
         plan, reading, request = self.reading.plan, self.reading, self.request
         if plan.is_late:
             # Where nobody reads, a publisher without credit waits for this reader.
-            while not request.is_published and request.world.loop.now < request.world.scenario.calm_at_s + 10.0:
+            while not request.is_published and request.world.loop.now < request.world.scenario.quiet_at_s + 10.0:
                 await asyncio.sleep(0.2)
         await asyncio.sleep(plan.starts_s)
         while not reading.ended and reading.error is None:

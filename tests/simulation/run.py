@@ -26,12 +26,12 @@ class Outcome:
         return hashlib.sha256("\n".join([*self.lines, str(self.calls), str(self.steps)]).encode()).hexdigest()
 
 
-def run_seed(seed: int, *, tells: bool = False) -> Outcome:
+def run_seed(seed: int, *, tells: bool = False, roughness: float | None = None) -> Outcome:
     """Run the scenario of a seed; never raises for what goes wrong in it."""
     was_enabled = gc.isenabled()
     # Collected at odd moments, a dead coroutine would unwind at odd moments.
     gc.disable()
-    world = World(seed, draw(seed), tells=tells)
+    world = World(seed, draw(seed, roughness=roughness), tells=tells)
     try:
         world.run()
     except Exception as error:

@@ -64,6 +64,8 @@ class Scenario:
     incidents: list[Incident] = field(default_factory=list)
     watches_leaks: bool = False
     is_calm: bool = False
+    quiet_at_s: float = 0.0
+    is_harsh: bool = False  # so many calls fail that a living process may be taken for gone
 
 
 def _chunk(text: str, finish: str | None = None) -> bytes:
@@ -144,11 +146,12 @@ INCIDENTS = (
     ("stop_router", 2),
     ("stop_process", 2),
     ("cut", 3),
+    ("cut_actor", 3),
 )
 
 
-def draw(seed: int) -> Scenario:
-    """Return the scenario of a seed."""
+def draw(seed: int, *, roughness: float | None = None) -> Scenario:
+    """Return the scenario of a seed; `roughness` is the share of calls that fail, if it is not to be drawn."""
     random = Random(f"scenario {seed}")
     max_actors = random.choice((1, 2, 2, 3))
     config = RouterConfig.model_validate(
@@ -167,6 +170,7 @@ def draw(seed: int) -> Scenario:
         }
     )
     rough = random.choice((0.0, 0.0, 0.02, 0.08))
+    rough = rough if roughness is None else roughness
     weather = Weather(
         latency_s=random.choice(((0.0005, 0.004), (0.0005, 0.004), (0.001, 0.3))),
         drop=rough,
@@ -189,6 +193,10 @@ def draw(seed: int) -> Scenario:
                 random.choice((0.2, 1.0, 5.0, 14.0)),
             )
         )
+    scenario.quiet_at_s = max(
+        [calm_at_s, *(i.at_s + i.seconds for i in scenario.incidents if i.kind.startswith(("cut", "stop")))]
+    )
+    scenario.is_harsh = rough > 0.1
     scenario.is_calm = not rough and not scenario.incidents
     scenario.watches_leaks = random.random() < 0.15
     return scenario

@@ -125,7 +125,7 @@ class World:
                 self._later(incident.at_s, self._strike, incident)
             self._later(scenario.calm_at_s, self._calm)
             self._monitor()
-            limit_s = scenario.calm_at_s + self.patience_s
+            limit_s = scenario.quiet_at_s + self.patience_s
             self.loop.run(limit_s, self._is_over)
             if not self._is_over():
                 self._say_who_is_stuck(limit_s)
@@ -154,23 +154,21 @@ class World:
 
     def _say_who_is_stuck(self, limit_s: float) -> None:
         stuck = [program.describe() for program in self.programs if not program.is_done]
-        self.fail(f"stuck {limit_s - self.scenario.calm_at_s:.0f} s after the last fault: {'; '.join(stuck)}")
+        self.fail(f"stuck {limit_s - self.scenario.quiet_at_s:.0f} s after the last fault: {'; '.join(stuck)}")
 
     def _calm(self) -> None:
         self.tell("calm")
         self.scenario.weather.calm()
-        self.network.cuts.clear()
 
     # --- faults ---------------------------------------------------------------------------------
 
     def _strike(self, incident: Incident) -> None:
-        living = [actor for actor in self.stream_actors.values() if actor.process.alive]
+        living = [actor for actor in self.stream_actors.values() if actor.process.alive and not actor.gone]
         kind = incident.kind
         if kind.endswith("_actor") and not living:
             return
         number = incident.what % self.scenario.processes
-        until_calm_s = max(0.2, self.scenario.calm_at_s - self.loop.now)
-        seconds = min(incident.seconds, until_calm_s + 10.0)
+        seconds = incident.seconds
         if kind == "kill_actor":
             self.kill_stream_actor(living[incident.what % len(living)])
         elif kind == "kill_router":
@@ -189,6 +187,11 @@ class World:
         elif kind == "stop_process":
             self._trouble(number, kind, seconds)
             self._pause(self.processes[number], seconds)
+        elif kind == "cut_actor":
+            victim = living[incident.what % len(living)]
+            self.tell(f"cut between {victim.name} and the router for {seconds:g} s")
+            self.deaths.append((self.loop.now, victim.name))
+            self.network.cut("router", victim.process.name, seconds)
         elif kind == "cut":
             names = ["router", f"client-{number}", *(actor.name for actor in living)]
             one = self.random.choice(names)
@@ -376,7 +379,8 @@ class World:
         def kill(handle: Handle) -> None:
             self.tell(f"ray.kill({handle._actor.name})")
             self.deaths.append((self.loop.now, handle._actor.name))
-            self.network.kill(handle._actor)
+            lingers_s = self.random.uniform(0.5, 10.0) if self.random.random() < 0.3 else 0.0
+            self.network.kill(handle._actor, lingers_s=lingers_s)
 
         return SimpleNamespace(get_runtime_context=context, kill=kill)
 

@@ -237,7 +237,7 @@ class Session:
 
     @property
     def content_through(self) -> int:
-        """The last message before the end. What follows is never dropped: a late reader gets it, whatever retention says."""
+        """The last message before the end; what follows is never dropped, whatever retention says."""
         return self.log.last_seq - self._terminal_pieces
 
     # --- the end ----------------------------------------------------------------------------

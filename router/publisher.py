@@ -168,6 +168,7 @@ class Publisher:
         opening = asyncio.ensure_future(self._link.open(self, self._registration()))
         try:
             await asyncio.shield(opening)
+            self._stream.is_accepted = True
             while self._stream.phase == OPENING and not self._stream.is_over:
                 await self._wait_for_change()
         except StreamRouterError:

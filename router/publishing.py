@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors import wire
-from actors.errors import StreamRouterError, from_wire
+from actors.errors import RequestEnded, StreamRouterError, from_wire
 from actors.session import item_size
 from actors.wire import Item
 from router.replay import ReplayBudget, ReplayStore
@@ -38,6 +38,7 @@ class PublishedStream:
         "credit_bytes",
         "epoch",
         "error",
+        "is_accepted",
         "is_placed",
         "phase",
         "replay",
@@ -50,6 +51,8 @@ class PublishedStream:
         self.request_id = request_id
         self.replay = ReplayStore(budget)
         self.phase = OPENING
+        # The router has said yes; where the request is placed it says later.
+        self.is_accepted = False
         self.is_placed = False
         self.epoch = 0
         self.sent_seq = 0
@@ -119,7 +122,10 @@ class PublishedStream:
             return False
         if phase == "unknown":
             self.is_placed = False
-            return self.phase != OPENING
+            if self.phase == OPENING and self.is_accepted:
+                text = f"request {self.request_id!r} ended and was forgotten before this process heard that it was open"
+                self.fail(RequestEnded(f"{text}; its router could not be reached for a while. Publish under a new ID"))
+            return self.phase == OPEN
         if error is not None:
             self.fail(from_wire(error[0], error[1]))
             return False

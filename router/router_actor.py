@@ -402,7 +402,9 @@ class RouterActor:
 
     async def _adopt(self, actor_id: str, handle: Any) -> None:
         try:
-            who = await _insist(partial(handle.start.remote, self._incarnation), RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S)
+            who = await _insist(
+                partial(handle.start.remote, self._incarnation), RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S
+            )
             inventory = await _insist(handle.inventory.remote, RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S)
         except (RayError, TimeoutError) as error:
             log.warning("stream actor %s cannot be adopted: %s", actor_id, type(error).__name__)

@@ -112,7 +112,7 @@ class Joined:
         }
 
 
-def join(deltas: Iterable[Delta], choice: int = 0) -> Joined:  # noqa: C901, PLR0912  # a case for each delta
+def join(deltas: Iterable[Delta], choice: int = 0) -> Joined:  # a case for each delta
     joined = Joined()
     for delta in deltas:
         if getattr(delta, "choice", choice) != choice:

@@ -20,9 +20,9 @@ BATCH = 200
 def _batch(first: int, count: int, plant: str | None) -> tuple[list[Outcome], int, int]:
     failed = []
     calls = failed_calls = 0
-    with planted(plant):
+    with planted(plant) as harder:
         for seed in range(first, first + count):
-            outcome = run_seed(seed)
+            outcome = run_seed(seed, harder=harder)
             calls += outcome.calls
             failed_calls += outcome.failed_calls
             if outcome.failures:
@@ -79,11 +79,13 @@ def main() -> int:
 
 
 def _replay(seed: int, plant: str | None) -> int:
-    with planted(plant):
-        outcome = run_seed(seed, tells=True)
+    with planted(plant) as harder:
+        outcome = run_seed(seed, tells=True, harder=harder)
     print("\n".join(outcome.lines))
-    print(f"seed {seed}: {'FAILED' if outcome.failures else 'passed'}; {outcome.seconds:.3f} s simulated, "
-          f"{outcome.calls} calls, digest {outcome.digest[:16]}")
+    print(
+        f"seed {seed}: {'FAILED' if outcome.failures else 'passed'}; {outcome.seconds:.3f} s simulated, "
+        f"{outcome.calls} calls, digest {outcome.digest[:16]}"
+    )
     for failure in outcome.failures:
         print(f"  {failure}")
     return 1 if outcome.failures else 0

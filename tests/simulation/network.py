@@ -154,9 +154,7 @@ class Network:
                 self._fail_later(future, actor, self.random.uniform(0.0005, 0.1))
             return
         if self.loop.now < actor.up_at:  # its process is still starting; calls wait for it
-            self.loop.call_at(
-                actor.up_at, self._arrive, actor, method, arguments, future, context=self.loop.outside
-            )
+            self.loop.call_at(actor.up_at, self._arrive, actor, method, arguments, future, context=self.loop.outside)
             return
         if future is not None:
             actor.pending[future] = None

@@ -1,24 +1,28 @@
 """Bugs planted by name, to show that the simulation finds them.
 
 Each plant breaks one promise of the protocol in the running code; `planted(name)` puts it in and takes it out
-again. `SEEDS` says within how many seeds it must be found: a check that needs more than that is too weak.
+again. `Plant.seeds` says within how many seeds it must be found: a check that needs more than that is too weak.
+Some bugs show only where several things go wrong together; those bring the weather that they need.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-import actors.readers
+from actors import wire
 from actors.readers import Reader
-from actors.session import Session
+from actors.session import Session, bare_terminal
 from actors.stream_host import StreamHost
 from router.link import Link
 from router.publishing import PublishedStream
 from router.reading import Cursor
 from router.registry import Entry, Registry
+
+from .run import Harder
 
 Patch = Any
 
@@ -68,8 +72,7 @@ def _stored_without_log() -> list[Patch]:
 
     def broken(self: Registry, entry: Entry, log: bytes) -> None:
         keep(self, entry, log)
-        actors.readers.pack(entry.request_id)
-        entry.log = log[:0] + actors.wire.pack([0, 0, 0, []])
+        entry.log = wire.pack([0, 0, 0, []])
 
     return [mock.patch.object(Registry, "_keep", broken)]
 
@@ -81,7 +84,7 @@ def _epoch_ignored() -> list[Patch]:
     def any_epoch(self: StreamHost, envelopes: Any, now: float) -> None:
         def current(envelope: Any) -> Any:
             session = self.sessions.get(envelope[1])
-            if session is None or envelope[0] in (1, 5):
+            if session is None or envelope[0] in (wire.OPEN, wire.RESTORE):
                 return envelope
             return [*envelope[:2], session.epoch, *envelope[3:]]
 
@@ -106,8 +109,6 @@ def _terminal_twice() -> list[Patch]:
 
     def broken(self: Session, reason: str, detail: str | None, after_seq: int, now: float) -> None:
         if self.sealed and not self.stored and self.stop_reason != "lost":
-            from actors.session import bare_terminal  # noqa: PLC0415  # only here
-
             self.log.append(bare_terminal(self.request_id, self.date or "", reason, detail))
             return
         end(self, reason, detail, after_seq, now)
@@ -141,18 +142,6 @@ def _answer_lost_is_lost() -> list[Patch]:
     return [mock.patch.object(Reader, "answer", broken)]
 
 
-def _late_poll_answered() -> list[Patch]:
-    """A poll that was given up and comes late takes what is new with it."""
-    answer = Reader.answer
-
-    def broken(self: Reader, poll_no: int) -> bytes | None:
-        if poll_no < self._poll_no:
-            self._poll_no = poll_no - 1
-        return answer(self, poll_no)
-
-    return [mock.patch.object(Reader, "answer", broken)]
-
-
 def _late_operation_done() -> list[Patch]:
     """An operation of a reader is done whenever it comes."""
     return [mock.patch.object(Reader, "begin", lambda _self, _operation_no, _number: True)]
@@ -161,7 +150,7 @@ def _late_operation_done() -> list[Patch]:
 def _no_replay() -> list[Patch]:
     """A publisher goes on where it was, whatever the router wants next."""
 
-    def broken(self: PublishedStream, next_seq: int, received_bytes: int = 0) -> None:  # noqa: ARG001  # as the real one
+    def broken(self: PublishedStream, next_seq: int, received_bytes: int = 0) -> None:  # as the real one
         self.replay.first_seq = max(self.replay.first_seq, 1)
 
     return [mock.patch.object(PublishedStream, "_rewind", broken)]
@@ -215,18 +204,6 @@ def _overtaken_state_believed() -> list[Patch]:
     return [mock.patch.object(Link, "_take_states", broken)]
 
 
-def _late_frame_taken() -> list[Patch]:
-    """A frame of a router that was given up is taken whenever it comes, under whatever number."""
-    feed = StreamHost.feed
-
-    def broken(self: StreamHost, router: str, frame_no: int, frames: Any, now: float) -> bytes:
-        if router == self._router:
-            self._frame_no = frame_no - 1
-        return feed(self, router, frame_no, frames, now)
-
-    return [mock.patch.object(StreamHost, "feed", broken)]
-
-
 def _actor_forgets_reports() -> list[Patch]:
     """A report that could not be delivered is not made again."""
     return [mock.patch.object(StreamHost, "untold", lambda _self, _reports: None)]
@@ -237,36 +214,47 @@ def _silence_is_an_end() -> list[Patch]:
     return [mock.patch.object(Registry, "_tick_grace", lambda _self, _request_id, _now: None)]
 
 
-PLANTS: dict[str, tuple[Callable[[], list[Patch]], int]] = {
-    "no-dedupe": (_no_dedupe, 100),
-    "gap-taken": (_gap_taken, 400),
-    "end-before-stored": (_end_before_stored, 2_000),
-    "stored-without-log": (_stored_without_log, 400),
-    "epoch-ignored": (_epoch_ignored, 2_000),
-    "terminal-twice": (_terminal_twice, 2_000),
-    "credit-leak": (_credit_leak, 100),
-    "no-credit-limit": (_no_credit_limit, 100),
-    "answer-lost-is-lost": (_answer_lost_is_lost, 100),
-    "late-poll-answered": (_late_poll_answered, 2_000),
-    "late-operation-done": (_late_operation_done, 2_000),
-    "no-replay": (_no_replay, 100),
-    "replay-dropped-early": (_replay_dropped_early, 100),
-    "ends-while-replaying": (_ends_while_replaying, 2_000),
-    "duplicates-handed-out": (_duplicates_handed_out, 400),
-    "router-restart-unnoticed": (_router_restart_unnoticed, 100),
-    "overtaken-state-believed": (_overtaken_state_believed, 2_000),
-    "late-frame-taken": (_late_frame_taken, 2_000),
-    "actor-forgets-reports": (_actor_forgets_reports, 2_000),
-    "silence-is-an-end": (_silence_is_an_end, 400),
+@dataclass(frozen=True)
+class Plant:
+    """How a bug is planted, within how many seeds it must be found, and in which harder scenarios if need be."""
+
+    plant: Callable[[], list[Patch]]
+    seeds: int
+    harder: Harder = field(default_factory=Harder)
+
+
+ROUGH = Harder(roughness=0.15)
+CUT_OFF = Harder(incident="cut_actor", lingers=True)
+
+PLANTS = {
+    "no-dedupe": Plant(_no_dedupe, 50),
+    "gap-taken": Plant(_gap_taken, 400),
+    "end-before-stored": Plant(_end_before_stored, 800, CUT_OFF),
+    "stored-without-log": Plant(_stored_without_log, 100),
+    "epoch-ignored": Plant(_epoch_ignored, 200, CUT_OFF),
+    "terminal-twice": Plant(_terminal_twice, 400),
+    "credit-leak": Plant(_credit_leak, 50),
+    "no-credit-limit": Plant(_no_credit_limit, 100),
+    "answer-lost-is-lost": Plant(_answer_lost_is_lost, 50),
+    "late-operation-done": Plant(_late_operation_done, 2_000, ROUGH),
+    "no-replay": Plant(_no_replay, 50),
+    "replay-dropped-early": Plant(_replay_dropped_early, 50),
+    "ends-while-replaying": Plant(_ends_while_replaying, 1_000, ROUGH),
+    "duplicates-handed-out": Plant(_duplicates_handed_out, 300),
+    "router-restart-unnoticed": Plant(_router_restart_unnoticed, 100),
+    "overtaken-state-believed": Plant(_overtaken_state_believed, 200),
+    "actor-forgets-reports": Plant(_actor_forgets_reports, 1_000, ROUGH),
+    "silence-is-an-end": Plant(_silence_is_an_end, 50),
 }
-"""Name to (how it is planted, within how many seeds it must be found)."""
 
 
 @contextlib.contextmanager
-def planted(name: str | None) -> Iterator[None]:
-    """Plant a bug for as long as this lasts; None: no bug."""
+def planted(name: str | None) -> Iterator[Harder]:
+    """Plant a bug for as long as this lasts, and say how to make it show; None: no bug."""
     with contextlib.ExitStack() as stack:
-        if name is not None:
-            for patch in PLANTS[name][0]():
-                stack.enter_context(patch)
-        yield
+        if name is None:
+            yield Harder()
+            return
+        for patch in PLANTS[name].plant():
+            stack.enter_context(patch)
+        yield PLANTS[name].harder

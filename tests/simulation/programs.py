@@ -165,9 +165,7 @@ class Request:
         if not outside:
             found = [truth.whole(count, None) for count in truth.last_items()]
             if reason == "error" and self.plan.settings.when_full == "fail":
-                found += [
-                    truth.whole(count, "error", ("buffer_full", "")) for count in range(len(truth.items) + 1)
-                ]
+                found += [truth.whole(count, "error", ("buffer_full", "")) for count in range(len(truth.items) + 1)]
             return found
         # Between the last visible item and the terminal's two there may be what was held back.
         counts = [n for n, length in enumerate(truth.after_item) if length + 2 <= last_seq <= length + 12]
@@ -199,7 +197,12 @@ class Request:
     def _why_not(self, reason: str) -> str | None:
         """Return what is wrong with this end; None where the scenario explains it."""
         plan, world = self.plan, self.world
-        if self.must_be_cancelled and not world.scenario.is_harsh and reason in NATURAL_ENDS and not self._may_be_gone():
+        if (
+            self.must_be_cancelled
+            and not world.scenario.is_harsh
+            and reason in NATURAL_ENDS
+            and not self._may_be_gone()
+        ):
             return "it was cancelled before its publisher had finished"
         if reason == "cancelled":
             if not self.cancel_is_asked and plan.agent_id is None:
@@ -339,7 +342,9 @@ class PublishProgram(Program):
             RequestCancelled: plan.cancel_s is not None or plan.agent_id is not None,
             RequestEnded: True,  # by its timers, by its first step's end, or lost: the readers' end is judged
             AgentBusy: plan.agent_id is not None,
-            PoolFull: stream_actors.when_pool_full == "refuse" or stream_actors.open_timeout_s < SHORT_TIMER_S
+            PoolFull: stream_actors.when_pool_full == "refuse"
+            or stream_actors.open_timeout_s < SHORT_TIMER_S
+            or stream_actors.recycle_after_requests < 10  # a retiring actor takes nothing, and keeps its place
             or world.scenario.is_harsh,
             LimitExceeded: world.scenario.config.limits.open_requests_max < len(world.requests),
             BufferFull: plan.settings.when_full == "fail",

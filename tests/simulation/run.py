@@ -10,6 +10,15 @@ from .scenario import draw
 from .world import World
 
 
+@dataclass(frozen=True)
+class Harder:
+    """What makes a seed's scenario harder; see `scenario.draw`."""
+
+    roughness: float | None = None
+    incident: str | None = None
+    lingers: bool = False
+
+
 @dataclass
 class Outcome:
     seed: int
@@ -26,12 +35,13 @@ class Outcome:
         return hashlib.sha256("\n".join([*self.lines, str(self.calls), str(self.steps)]).encode()).hexdigest()
 
 
-def run_seed(seed: int, *, tells: bool = False, roughness: float | None = None) -> Outcome:
-    """Run the scenario of a seed; never raises for what goes wrong in it."""
+def run_seed(seed: int, *, tells: bool = False, harder: Harder | None = None) -> Outcome:
+    """Run the scenario of a seed, made harder if so asked; never raises for what goes wrong in it."""
+    harder = harder or Harder()
     was_enabled = gc.isenabled()
     # Collected at odd moments, a dead coroutine would unwind at odd moments.
     gc.disable()
-    world = World(seed, draw(seed, roughness=roughness), tells=tells)
+    world = World(seed, draw(seed, **vars(harder)), tells=tells)
     try:
         world.run()
     except Exception as error:
@@ -43,6 +53,4 @@ def run_seed(seed: int, *, tells: bool = False, roughness: float | None = None) 
         if was_enabled:
             gc.enable()
     loop, network = world.loop, world.network
-    return Outcome(
-        seed, world.failures, world.lines or [], loop.now, network.calls, network.failed, loop.steps
-    )
+    return Outcome(seed, world.failures, world.lines or [], loop.now, network.calls, network.failed, loop.steps)

@@ -65,6 +65,7 @@ class Scenario:
     watches_leaks: bool = False
     is_calm: bool = False
     quiet_at_s: float = 0.0
+    lingers: bool = False
     is_harsh: bool = False  # so many calls fail that a living process may be taken for gone
 
 
@@ -150,8 +151,12 @@ INCIDENTS = (
 )
 
 
-def draw(seed: int, *, roughness: float | None = None) -> Scenario:
-    """Return the scenario of a seed; `roughness` is the share of calls that fail, if it is not to be drawn."""
+def draw(seed: int, *, roughness: float | None = None, incident: str | None = None, lingers: bool = False) -> Scenario:
+    """Return the scenario of a seed.
+
+    `roughness`: the share of calls that fail, if it is not to be drawn. `incident`: one that happens
+    besides, early and for long. `lingers`: every stream actor that is given up lives on for a while, and speaks.
+    """
     random = Random(f"scenario {seed}")
     max_actors = random.choice((1, 2, 2, 3))
     config = RouterConfig.model_validate(
@@ -193,9 +198,12 @@ def draw(seed: int, *, roughness: float | None = None) -> Scenario:
                 random.choice((0.2, 1.0, 5.0, 14.0)),
             )
         )
+    if incident is not None:
+        scenario.incidents.append(Incident(random.uniform(0.2, 1.5), incident, random.randrange(1000), 14.0))
     scenario.quiet_at_s = max(
         [calm_at_s, *(i.at_s + i.seconds for i in scenario.incidents if i.kind.startswith(("cut", "stop")))]
     )
+    scenario.lingers = lingers
     scenario.is_harsh = rough > 0.1
     scenario.is_calm = not rough and not scenario.incidents
     scenario.watches_leaks = random.random() < 0.15
@@ -220,8 +228,12 @@ def _request(random: Random, number: int, processes: int, calm_at_s: float) -> R
         )
     readers.append(ReaderPlan(-1, random.choice((0.0, 1.0, 6.0)), is_late=True))
     plan = RequestPlan(
-        f"request-{number}", StreamSettings.model_validate(settings), ops, random.randrange(processes),
-        random.choice((0.0, 0.0, 0.5, 2.0)), readers,
+        f"request-{number}",
+        StreamSettings.model_validate(settings),
+        ops,
+        random.randrange(processes),
+        random.choice((0.0, 0.0, 0.5, 2.0)),
+        readers,
     )
     if random.random() < 0.5:
         plan.successor = random.randrange(processes)

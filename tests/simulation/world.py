@@ -380,6 +380,7 @@ class World:
             self.tell(f"ray.kill({handle._actor.name})")
             self.deaths.append((self.loop.now, handle._actor.name))
             lingers_s = self.random.uniform(0.5, 10.0) if self.random.random() < 0.3 else 0.0
+            lingers_s = 20.0 if self.scenario.lingers else lingers_s
             self.network.kill(handle._actor, lingers_s=lingers_s)
 
         return SimpleNamespace(get_runtime_context=context, kill=kill)
@@ -433,4 +434,3 @@ class World:
                 yield
         finally:
             logging.disable(logging.NOTSET)
-

@@ -1,0 +1,81 @@
+"""Nothing is lost, doubled or reordered under any of two thousand drawn sequences of faults."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .plants import PLANTS, planted
+from .run import run_seed
+
+ROOT = Path(__file__).parents[2]
+SEEDS = 2_000
+BATCH = 250
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
+def test_no_seed_breaks_a_promise(first):
+    broken = {}
+    for seed in range(first, first + BATCH):
+        outcome = run_seed(seed)
+        if outcome.failures:
+            broken[seed] = outcome.failures
+    assert not broken, f"replay with: python -m tests.simulation --seed {next(iter(broken))}\n{broken}"
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_bug_is_found(name):
+    with planted(name) as harder:
+        for seed in range(PLANTS[name].seeds):
+            if run_seed(seed, harder=harder).failures:
+                return
+    pytest.fail(f"{PLANTS[name].seeds} seeds do not find the planted bug {name!r}: the checks are too weak")
+
+
+@pytest.mark.parametrize("harder", sorted({plant.harder for plant in PLANTS.values()}, key=str), ids=str)
+def test_without_a_planted_bug_the_harder_scenarios_pass(harder):
+    for seed in range(100):
+        assert not run_seed(seed, harder=harder).failures, seed
+
+
+def test_a_seed_gives_the_same_run_each_time_whatever_the_hashes():
+    program = (
+        "from tests.simulation.run import run_seed\n"
+        "print([run_seed(seed, tells=True).digest for seed in (7, 59, 126, 493, 975)])"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("0", "1")
+    }
+    assert len(said) == 1, said
+
+
+def test_the_command_prints_a_failing_seed_and_replays_it():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--seeds", "50", "--plant", "no-dedupe"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    failed = next(line for line in done.stdout.splitlines() if " FAILED: " in line)
+    seed = failed.split()[1]
+    again = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--seed", seed, "--plant", "no-dedupe"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 1
+    assert failed.split("FAILED: ")[1][:100] in again.stdout

@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 READ_BYTES_MAX = 64 * 1024
 
 NEVER = float("inf")
+_NONE: dict[str, int] = {}
 
 # Stop reason and usage: no log ends with less.
 TERMINAL_PIECES = 2
@@ -72,6 +73,7 @@ class Session:
         "_reported_credit",
         "_terminal_pieces",
         "_tools_running",
+        "_unknown_events",
         "cancels_after_step",
         "credit_bytes",
         "cursors",
@@ -134,6 +136,7 @@ class Session:
         self._last_read_at = now
         self._tools_running = 0
         self._terminal_pieces = 0
+        self._unknown_events: dict[str, int] = _NONE
         self.stop_reason: str | None = None
         self.stored = False
         self.log_is_safe = False
@@ -304,6 +307,8 @@ class Session:
         self._terminal_pieces = len(emissions)
         self.forget_at = now + self.settings.sealed_ttl_s
         # The parser's buffers are of no more use.
+        if self.translator is not None:
+            self._unknown_events = self.translator.interface.unknown
         self.translator = None
 
     def confirm_stored(self) -> None:
@@ -382,6 +387,11 @@ class Session:
             log,
             self.received_bytes,
         )
+
+    @property
+    def unknown_events(self) -> dict[str, int]:
+        """What the provider sent that no adapter knows, by name, counted."""
+        return self._unknown_events if self.translator is None else self.translator.interface.unknown
 
     def age_s(self, now: float) -> float:
         """Return the seconds since the request was opened, in whatever epoch."""

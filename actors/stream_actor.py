@@ -210,6 +210,10 @@ class StreamActor:
             },
         }
 
+    async def unknown_events(self) -> dict[str, int]:
+        """Return what providers sent that no adapter knows, by name, counted."""
+        return self._host.unknown_events()
+
     # --- instructions of the host -----------------------------------------------------------
 
     def _after_event(self) -> None:

@@ -32,6 +32,9 @@ IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024
 WINDOW_BYTES_MIN = 4 * 1024
 WINDOW_BYTES_MAX = 256 * 1024
 
+# Names of unknown events that are counted apart.
+UNKNOWN_EVENTS_MAX = 256
+
 # A reading process that has not polled for so long is gone; its cursors no longer hold anything back.
 READER_TIMEOUT_S = 45.0
 
@@ -51,6 +54,7 @@ class StreamHost:
         self.readers: dict[str, Reader] = {}
         self.requests_served = 0
         self.chunks = 0
+        self._unknown_of_gone: dict[str, int] = {}
         self.measures = Measures()
         self.refused: dict[str, int] = {}
         self._router = ""
@@ -259,6 +263,7 @@ class StreamHost:
 
     def _forget(self, session: Session) -> None:
         """Drop a session; its subscriptions are told that it is not here."""
+        self._count_unknown(session, self._unknown_of_gone)
         self.sessions.pop(session.request_id, None)
         self._scheduled.pop(session.request_id, None)
         for subscription in list(self._subscriptions.pop(session.request_id, ())):
@@ -267,6 +272,19 @@ class StreamHost:
             if not subscription.ended:
                 reader.mark_unknown(subscription.number)
                 self._wakes[reader.reader_id] = None
+
+    @staticmethod
+    def _count_unknown(session: Session, counts: dict[str, int]) -> None:
+        for name, count in session.unknown_events.items():
+            if name in counts or len(counts) < UNKNOWN_EVENTS_MAX:
+                counts[name] = counts.get(name, 0) + count
+
+    def unknown_events(self) -> dict[str, int]:
+        """What providers sent that no adapter knows, all requests so far together, by name."""
+        counts = dict(self._unknown_of_gone)
+        for session in self.sessions.values():
+            self._count_unknown(session, counts)
+        return counts
 
     # --- from readers -----------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ class RouterDescription(BaseModel):
 
 
 class StreamActorDescription(BaseModel):
-    """One stream actor as its router sees it."""
+    """One stream actor as its router sees it. `unknown_events`: what providers sent that no adapter knows, counted."""
 
     actor_id: str
     pid: int
@@ -29,6 +29,7 @@ class StreamActorDescription(BaseModel):
     state: Literal["starting", "ready", "retiring"]
     open_requests: int
     served: int
+    unknown_events: dict[str, int] = {}
 
 
 class RequestDescription(BaseModel):

@@ -45,6 +45,7 @@ START_TRY_S = 10.0
 BACKOFF_S = 0.02
 BACKOFF_S_MAX = 0.5
 HOUSEKEEPING_S = 3.0
+DESCRIBE_DEADLINE_S = 2.0
 # States that can wait (credit for a publisher who still has some) ride with others for so long.
 LAZY_WAKE_S = 0.005
 RECOVERY_DEADLINE_S = 3.0
@@ -310,6 +311,8 @@ class RouterActor:
         await self._ready()
         registry = self._registry
         node_id = ray.get_runtime_context().get_node_id()
+        started = {actor_id: actor for actor_id, actor in self._actors.items() if actor.is_started}
+        unknown = dict(zip(started, await asyncio.gather(*map(_unknown_events, started.values())), strict=True))
         return {
             "router": {
                 "actor_id": ray_actors.router_name(self._config.name, self._shard),
@@ -329,6 +332,7 @@ class RouterActor:
                     "state": slot.state.value,
                     "open_requests": slot.load,
                     "served": slot.served,
+                    "unknown_events": unknown.get(slot.actor_id, {}),
                 }
                 for slot in registry.pool.slots.values()
             ],
@@ -622,3 +626,11 @@ async def _insist(method: Callable[[], Any], deadline_s: float, try_s: float) ->
 def _wake(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+async def _unknown_events(actor: _Actor) -> dict[str, int]:
+    try:
+        counts: dict[str, int] = await asyncio.wait_for(actor.handle.unknown_events.remote(), DESCRIBE_DEADLINE_S)
+    except (RayError, TimeoutError):
+        return {}  # a description does not wait for an actor that hangs
+    return counts

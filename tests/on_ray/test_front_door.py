@@ -183,6 +183,17 @@ async def test_describe_names_who_runs_and_what_they_hold(router, request_id):
     assert (mine.state, mine.stop_reason) == ("sealed", "end_turn")
 
 
+async def test_events_that_no_adapter_knows_are_counted_and_end_nothing(router, request_id):
+    async with router.publish(request_id, {"dialect": "chat", "provider": "anthropic-messages"}) as stream:
+        await stream.chunk({"type": "message_start", "message": {"id": "m", "model": "x", "usage": {}}})
+        await stream.chunk({"type": "never_heard_of"})
+        await stream.chunk({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hi"}})
+        await stream.finish("end_turn")
+    assert said(await read(router, request_id)) == "Hi"
+    counted = [actor.unknown_events for actor in (await router.describe()).stream_actors]
+    assert any("never_heard_of" in name for counts in counted for name in counts)
+
+
 async def test_a_silent_request_pings_who_asked_for_it(router, request_id):
     async with router.publish(request_id, CHAT) as stream:
         async for batch in router.subscribe(request_id, ping_s=0.05):

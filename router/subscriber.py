@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ray.exceptions import ActorDiedError, RayError
 
 from actors import wire
-from actors.errors import RouterUnavailable, StreamRouterError, UnknownRequest
+from actors.errors import RequestLost, RouterUnavailable, StreamRouterError, UnknownRequest
 from actors.readers import ENDED, UNKNOWN
 from actors.stream_actor import POLL_WAIT_S_MAX
 from actors.stream_host import CONSUMED, DROP, SUBSCRIBE
@@ -46,6 +46,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         "_arrived",
         "_changed",
         "_cursor",
+        "_epochs_read",
         "_error",
         "_known",
         "_link",
@@ -90,6 +91,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         self._moving: asyncio.Task[None] | None = None
         self._started = False
         self._known = False
+        self._epochs_read = 0
 
     @property
     def last_seq_id(self) -> int:
@@ -102,7 +104,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         return self
 
     async def __anext__(self) -> Batch[Any]:
-        """Return the next batch. Raises UnknownRequest, RouterUnavailable; StopAsyncIteration after the end."""
+        """Return the next batch. Raises UnknownRequest, RouterUnavailable, RequestLost; StopAsyncIteration after the end."""
         if self._cursor.ended:
             raise StopAsyncIteration
         if not self._started:
@@ -146,6 +148,11 @@ class Subscription(AsyncIterator["Batch[Any]"]):
             batch.stop_reason = self._cursor.stop_reason
             self._leave()
             if not runs and missing is None:
+                if self._epochs_read > 1 and self._cursor.stop_reason is None:
+                    raise RequestLost(
+                        f"request {self.request_id!r} was ended anew after several crashes at once, at or before "
+                        f"message {self.last_seq_id}, the last one read here; read it from the beginning to see its end"
+                    )
                 raise StopAsyncIteration
         return batch
 
@@ -253,6 +260,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
             self._poller.drop(self)
         self._poller = poller
         # What has arrived from the old place stays: the same messages have the same numbers in the new.
+        self._epochs_read += 1
         poller.add(self, self._cursor.last_seq_id, epoch)
 
     def on_unreachable(self, error: RouterUnavailable) -> None:

@@ -13,6 +13,7 @@ from actors.errors import (
     PoolFull,
     RequestCancelled,
     RequestEnded,
+    RequestLost,
     StreamRouterError,
     UnknownRequest,
 )
@@ -112,16 +113,16 @@ class Request:
                 continue
             for message in reading.messages:
                 seq_id = message["seq_id"]
-                if known.setdefault(seq_id, message) != message and not self._may_be_gone():
+                if known.setdefault(seq_id, message) != message and not self.may_be_gone():
                     self._fail(reading, f"message {seq_id} is {message}, another reader has {known[seq_id]}")
-        if len(ends) > 1 and not self._may_be_gone():
+        if len(ends) > 1 and not self.may_be_gone():
             self.world.fail(f"{self.plan.request_id} ended in different ways: {ends}")
         for program in self.publishers:
-            if program.stop_reason is not None and ends and program.stop_reason not in ends and not self._may_be_gone():
+            if program.stop_reason is not None and ends and program.stop_reason not in ends and not self.may_be_gone():
                 self.world.fail(f"{program.name} saw the end {program.stop_reason}, readers {ends}")
             if program.stop_reason is not None and program.error is None and program.finished:
                 for reading in self.readings:
-                    if not reading.ended and reading.error is not None and not self._may_be_gone():
+                    if not reading.ended and reading.error is not None and not self.may_be_gone():
                         self._fail(reading, f"its publisher has finished it, but: {reading.error!r}")
         for reason in ends:
             excuse = self._why_not(reason)
@@ -134,6 +135,8 @@ class Request:
     def _check_whole(self, reading: Reading, truth: Truth) -> None:
         messages = reading.messages
         terminals = [m for m in messages if m["message_type"] == "stop_reason"]
+        if not terminals and reading.reopened and self.may_be_gone():
+            return  # resumed at the very place where, after several deaths at once, the request has ended anew
         if len(terminals) != 1:
             self._fail(reading, f"{len(terminals)} terminals")
             return
@@ -201,7 +204,7 @@ class Request:
             self.must_be_cancelled
             and not world.scenario.is_harsh
             and reason in NATURAL_ENDS
-            and not self._may_be_gone()
+            and not self.may_be_gone()
         ):
             return "it was cancelled before its publisher had finished"
         if reason == "cancelled":
@@ -218,7 +221,7 @@ class Request:
                 return "that timer was long: somebody was stuck"
         elif reason == "publisher_lost":
             # After a refusal, or when all is over and forgotten, an open that was late may come to nobody.
-            late_open = isinstance(self.publishers[0].error, (PoolFull, LimitExceeded)) or self._may_be_gone()
+            late_open = isinstance(self.publishers[0].error, (PoolFull, LimitExceeded)) or self.may_be_gone()
             if not self._publisher_trouble() and not late_open:
                 return "its publisher was well"
         elif reason == "lost":
@@ -229,7 +232,7 @@ class Request:
                 return "no stream actor and no router died"
         return None
 
-    def _may_be_gone(self) -> bool:
+    def may_be_gone(self) -> bool:
         """Whether nobody need know the request any more: time-to-live, or router and actor dead at once."""
         world = self.world
         sealed_at = world.sealed_seen_at.get(self.plan.request_id)
@@ -407,6 +410,7 @@ class Reading:
         self.error: StreamRouterError | None = None
         self.problems: list[str] = []
         self.has_moved = False
+        self.reopened = False
 
     def take(self, batch: Any, request: Request) -> None:
         if self.ended:
@@ -458,7 +462,7 @@ class ReadProgram(Program):
                 await self._read(client)
             except StreamRouterError as error:
                 reading.error = error
-                if not isinstance(error, UnknownRequest):
+                if not isinstance(error, UnknownRequest) and not (isinstance(error, RequestLost) and request.may_be_gone()):
                     reading.problems.append(f"{type(error).__name__}: {error}")
         request.world.tell(f"{self.name} ended at {reading.cursor} ({reading.stop_reason}, {reading.error!r})")
 
@@ -474,13 +478,12 @@ class ReadProgram(Program):
             if batch.end:
                 return
             if plan.reopens_every and batches >= plan.reopens_every:
+                reading.reopened = True
                 await subscription.aclose()
                 return
             if plan.pause_s:
                 await asyncio.sleep(plan.pause_s)
-        reading.ended = True
-        if reading.stop_reason is None:
-            reading.problems.append("its stream is over without a terminal")
+        reading.ended = True  # its check says whether with one terminal
 
     def process_died(self, process: Process) -> None:
         reading, world = self.reading, self.request.world
@@ -488,5 +491,5 @@ class ReadProgram(Program):
         if process is not self.process or self.ended or moves_to is None or reading.has_moved:
             return
         if world.processes[moves_to].alive:
-            reading.has_moved = True
+            reading.has_moved = reading.reopened = True
             world.start(ReadProgram(self.request, reading), moves_to)

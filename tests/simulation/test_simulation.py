@@ -28,15 +28,15 @@ def test_no_seed_breaks_a_promise(first):
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_bug_is_found(name):
     with planted(name) as harder:
-        for seed in range(PLANTS[name].seeds):
+        for seed in PLANTS[name].seeds:
             if run_seed(seed, harder=harder).failures:
                 return
-    pytest.fail(f"{PLANTS[name].seeds} seeds do not find the planted bug {name!r}: the checks are too weak")
+    pytest.fail(f"{len(PLANTS[name].seeds)} seeds do not find the planted bug {name!r}: the checks are too weak")
 
 
 @pytest.mark.parametrize("harder", sorted({plant.harder for plant in PLANTS.values()}, key=str), ids=str)
 def test_without_a_planted_bug_the_harder_scenarios_pass(harder):
-    for seed in range(100):
+    for seed in range(60):
         assert not run_seed(seed, harder=harder).failures, seed
 
 

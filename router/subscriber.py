@@ -104,7 +104,10 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         return self
 
     async def __anext__(self) -> Batch[Any]:
-        """Return the next batch. Raises UnknownRequest, RouterUnavailable, RequestLost; StopAsyncIteration after the end."""
+        """Return the next batch.
+
+        Raises UnknownRequest, RouterUnavailable, RequestLost; StopAsyncIteration after the end.
+        """
         if self._cursor.ended:
             raise StopAsyncIteration
         if not self._started:

@@ -200,12 +200,7 @@ class Request:
     def _why_not(self, reason: str) -> str | None:
         """Return what is wrong with this end; None where the scenario explains it."""
         plan, world = self.plan, self.world
-        if (
-            self.must_be_cancelled
-            and not world.scenario.is_harsh
-            and reason in NATURAL_ENDS
-            and not self.may_be_gone()
-        ):
+        if self.must_be_cancelled and not world.scenario.is_harsh and reason in NATURAL_ENDS and not self.may_be_gone():
             return "it was cancelled before its publisher had finished"
         if reason == "cancelled":
             if not self.cancel_is_asked and plan.agent_id is None:
@@ -462,7 +457,9 @@ class ReadProgram(Program):
                 await self._read(client)
             except StreamRouterError as error:
                 reading.error = error
-                if not isinstance(error, UnknownRequest) and not (isinstance(error, RequestLost) and request.may_be_gone()):
+                if not isinstance(error, UnknownRequest) and not (
+                    isinstance(error, RequestLost) and request.may_be_gone()
+                ):
                     reading.problems.append(f"{type(error).__name__}: {error}")
         request.world.tell(f"{self.name} ended at {reading.cursor} ({reading.stop_reason}, {reading.error!r})")
 

@@ -237,19 +237,22 @@ OFF_STAGE: dict[str, Callable[[Plan, Found], Awaitable[None]]] = {
 }
 
 
-async def run(plan: Plan, only: list[str], found: Found) -> None:
-    """Measure what is asked for."""
+async def run(plan: Plan, only: list[str], found: Found, write: Callable[[], None]) -> None:
+    """Measure what is asked for; `write` after each section, so that a run cut short has not been for nothing."""
     for name, section in OFF_STAGE.items():
         if name == "memory" and (not only or name in only):
             await section(plan, found)
+            write()
     wanted = [section for name, section in ON_STAGE.items() if not only or name in only]
     if wanted:
         async with ours.stage(actors=STREAM_ACTORS) as stage:
             for on_stage in wanted:
                 await on_stage(plan, found, stage)
+                write()
     for name, section in OFF_STAGE.items():
         if name != "memory" and (not only or name in only):
             await section(plan, found)
+            write()
 
 
 def machine() -> Found:
@@ -287,17 +290,20 @@ def main() -> int:
     plan = QUICK if arguments.quick else FULL
     started = time.monotonic()
     found: Found = {"machine": machine(), "quick": arguments.quick}
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+
+    def write() -> None:
+        found["machine"]["load_average_after"] = os.getloadavg()
+        found["seconds"] = round(time.monotonic() - started)
+        targets.add_ratios(found)
+        found["targets"] = targets.check(found)
+        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+
     ensure_ray(RayConfig(), "benchmarks")
     try:
-        asyncio.run(run(plan, arguments.only, found))
+        asyncio.run(run(plan, arguments.only, found, write))
     finally:
         ray.shutdown()
-    found["machine"]["load_average_after"] = os.getloadavg()
-    found["seconds"] = round(time.monotonic() - started)
-    targets.add_ratios(found)
-    found["targets"] = targets.check(found)
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(found, indent=2) + "\n")
     if arguments.plots is not None:
         from benchmarks import plots  # noqa: PLC0415  # matplotlib is an extra
 

@@ -6,7 +6,8 @@ what their `msg_obj` must carry (`letta/schemas/message.py`). They are thin: wha
 `actors.interface`. Either runs in one process, where it makes messages itself, or publishes into the
 router: then `publish` is an open publisher, and what is called here is sent there.
 
-    interface = StreamingServerInterface(use_assistant_message=True, publish=router.publish("req-1"))
+    with router.publish("req-1", {"use_assistant_message": True}) as stream:
+        interface = StreamingServerInterface(use_assistant_message=True, publish=stream)
 
 What differs from the reference, on purpose: pieces may be pushed from any thread, and wake the reader at
 once; what was not read when the stream ended is still read; where the reference asserts, there are named

@@ -545,6 +545,7 @@ class RouterActor:
                 if isinstance(getattr(error, "cause", None), StreamRouterError):
                     log.error("stream actor %s refused a frame: %s", actor_id, error)  # noqa: TRY400
                     return wire.pack([])
+                log.info("stream actor %s: a call failed (%s); trying again", actor_id, type(error).__name__)
                 if time.monotonic() > deadline:
                     log.warning("stream actor %s has not answered for %g s; giving it up", actor_id, ACTOR_DEADLINE_S)
                     return None

@@ -72,16 +72,16 @@ class StreamActor:
         self._pulls_waiting = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
-        self._pushing: asyncio.Task[None] | None = None
         self._has_reports = asyncio.Event()
+        # From the beginning (Ray makes its async actors inside their event loop): a router that dies before it has
+        # said `start` would otherwise leave an actor behind that waits for it for ever.
+        self._pushing = asyncio.get_running_loop().create_task(self._push_reports())
 
     # --- the router's side ------------------------------------------------------------------
 
     async def start(self, router: str) -> dict[str, Any]:
         """Begin to work for this incarnation of the router; return who this is."""
         self._host.begin(router)
-        if self._pushing is None:
-            self._pushing = asyncio.create_task(self._push_reports())
         context = ray.get_runtime_context()
         return {"actor_id": self._actor_id, "pid": os.getpid(), "node_id": context.get_node_id()}
 

@@ -277,11 +277,10 @@ async def read_child(address: str, request_id: str, file: str) -> None:
 async def driver_child(address: str) -> None:
     """Start routers on a running cluster, publish, and wait to be killed."""
     chosen = RouterConfig.model_validate({**config().model_dump(), "ray": {"address": address}})
-    async with StreamRouter.start(chosen) as router:
-        async with router.publish("forever", SETTINGS) as publisher:
-            await publisher.chunk(recordings(1)[0].chunks[0])
-            print("running", flush=True)
-            await asyncio.sleep(600)
+    async with StreamRouter.start(chosen) as router, router.publish("forever", SETTINGS) as publisher:
+        await publisher.chunk(recordings(1)[0].chunks[0])
+        print("running", flush=True)
+        await asyncio.sleep(600)
 
 
 async def kill_driver() -> dict[str, Any]:
@@ -345,7 +344,7 @@ def _names() -> list[str]:
 
 
 def _leftovers(_address: str) -> list[str]:
-    return [str(path) for path in Path(os.environ.get("TMPDIR", "/tmp")).glob("stream-router-*")]
+    return [str(path) for path in Path(os.environ.get("TMPDIR", "/tmp")).glob("stream-router-replay-*")]
 
 
 KINDS: dict[str, Callable[[], Awaitable[dict[str, Any]]]] = {

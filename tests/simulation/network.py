@@ -166,8 +166,7 @@ class Network:
         error: Exception | None = None
         result = None
         try:
-            if actor.instance is None:
-                actor.instance = actor.make()
+            self.begin(actor)
             result = await getattr(actor.instance, method)(*arguments)
         except Exception as raised:  # whatever a method raises goes to its caller, as with Ray
             error = as_ray_raises(raised)
@@ -175,6 +174,12 @@ class Network:
         if future is not None:
             delay = self.random.uniform(*self.weather.latency_s)
             self.loop.call_later(delay, self._answer, actor, future, result, error, context=self.loop.outside)
+
+    @staticmethod
+    def begin(actor: SimulatedActor) -> None:
+        """Run the actor's constructor, inside of its process."""
+        if actor.instance is None:
+            actor.instance = actor.make()
 
     def _answer(self, actor: SimulatedActor, future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
         actor.pending.pop(future, None)

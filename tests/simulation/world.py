@@ -85,6 +85,7 @@ class World:
         node = NODES[self._made % 2]
         actor = self._new_actor(f"{actor_id}#{self._made}", lambda: StreamActor(actor_id, router), node)
         actor.up_at = self.loop.now + self.random.uniform(0.1, 0.8)
+        self.loop.call_at(actor.up_at, self.network.begin, actor, context=actor.process.context.copy())
         self.stream_actors[actor_id] = actor
         self.tell(f"stream actor {actor.name} starts on {node}")
         return Handle(self.network, actor)

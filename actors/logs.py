@@ -43,3 +43,11 @@ def set_up(level: str, form: str) -> None:
         logger.handlers = [handler]
         logger.setLevel(level.upper())
         logger.propagate = False
+
+
+def is_telling(count: int) -> bool:
+    """Whether the `count`-th time that something happened deserves a line: the first, the second, the fourth, ...
+
+    Whoever sends nonsense ten thousand times a second must not fill a disk with it.
+    """
+    return count & (count - 1) == 0

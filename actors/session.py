@@ -29,7 +29,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from actors.errors import StreamRouterError
+from actors.errors import ProtocolViolation, StreamRouterError
 from actors.log import Log, Reading
 from actors.messages import Emission, Head
 from actors.settings import StreamSettings
@@ -42,6 +42,8 @@ READ_BYTES_MAX = 64 * 1024
 
 NEVER = float("inf")
 _NONE: dict[str, int] = {}
+
+RECORD_PARTS = 2
 
 # Stop reason and usage: no log ends with less.
 TERMINAL_PIECES = 2
@@ -197,6 +199,8 @@ class Session:
         return log.last_seq - before
 
     def _record(self, translator: Translator, item: Sequence[Any], now: float) -> None:
+        if item.__class__ is not list or len(item) != RECORD_PARTS or item[1].__class__ is not dict:
+            raise ProtocolViolation(f"an item is the bytes of a chunk or [kind, body], not {str(item)[:80]!r}")
         kind, body = item
         self._last_content_at = now
         if kind == "finish":

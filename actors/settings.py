@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from actors.errors import SettingsError
+from actors.errors import ProtocolViolation, SettingsError
 from actors.wire import pack, unpack
 
 Provider = Literal["auto", "openai-chat", "openai-responses", "anthropic-messages", "gemini"]
@@ -119,9 +119,14 @@ def packed(settings: StreamSettings) -> bytes:
 def unpacked(data: bytes) -> tuple[StreamSettings, bytes]:
     """Return the settings that `packed` packed, and the bytes again, so that requests can share both.
 
-    Each distinct set is validated once. Raises ProtocolViolation, ValidationError.
+    Each distinct set is validated once. Raises ProtocolViolation.
     """
-    return StreamSettings.model_validate(unpack(data)), data
+    try:
+        return StreamSettings.model_validate(unpack(data)), data
+    except ValidationError as error:
+        raise ProtocolViolation(
+            f"settings that no publisher of this version packs: {explain(error, StreamSettings)}"
+        ) from None
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

@@ -195,6 +195,7 @@ class StreamActor:
             "chunks": host.chunks,
             "requests_served": host.requests_served,
             "refused": dict(host.refused),
+            "ignored": dict(host.ignored),
             "readers": len(host.readers),
             "sessions": {
                 request_id: {

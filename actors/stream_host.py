@@ -19,6 +19,7 @@ from typing import Any
 from actors import wire
 from actors.errors import ProtocolViolation, StreamRouterError, UnknownRequest
 from actors.log import Log, Reading
+from actors.logs import is_telling
 from actors.measures import Measures
 from actors.readers import NOTHING, Reader, Subscription
 from actors.session import NEVER, Session
@@ -41,6 +42,10 @@ READER_TIMEOUT_S = 45.0
 NOT_MY_ROUTER = wire.pack(None)
 """The answer to a frame of a router that has not begun here, or that another one has followed."""
 
+NOT_HERE, OTHER_EPOCH, AHEAD, CONSUMED_AHEAD = "not_here", "other_epoch", "ahead", "consumed_ahead"
+"""Why something was ignored: no such session here, an epoch that is over, a hole before it, an acknowledgement of
+what was never sent."""
+
 SUBSCRIBE, CONSUMED, DROP = range(3)
 """Operations of a reader, each after its own number (0 for CONSUMED, which may come in any order):
 (SUBSCRIBE, number, request_id, after, epoch), (CONSUMED, number, cursor), (DROP, number)."""
@@ -57,6 +62,7 @@ class StreamHost:
         self._unknown_of_gone: dict[str, int] = {}
         self.measures = Measures()
         self.refused: dict[str, int] = {}
+        self.ignored: dict[str, int] = {}
         self._router = ""
         self._frame_no = 0
         self._answer = NOT_MY_ROUTER
@@ -116,8 +122,13 @@ class StreamHost:
 
     def refuse(self, what: str, why: str) -> None:
         """Count what another process sent and the protocol does not allow."""
-        logger.warning("refused: %s", why[:300])
-        self.refused[what] = self.refused.get(what, 0) + 1
+        count = self.refused[what] = self.refused.get(what, 0) + 1
+        if is_telling(count):
+            logger.warning("refused (%s, the %d. time): %s", what, count, why[:300])
+
+    def _ignore(self, why: str) -> None:
+        """Count what came at the wrong time, as it may after a crash: its sender hears how things stand."""
+        self.ignored[why] = self.ignored.get(why, 0) + 1
 
     def _open(self, request_id: str, epoch: int, envelope: Envelope, now: float) -> None:
         session = self.sessions.get(request_id)
@@ -167,9 +178,11 @@ class StreamHost:
     def _data(self, request_id: str, epoch: int, envelope: Envelope, now: float) -> None:
         session = self.sessions.get(request_id)
         if session is None or session.epoch < epoch:
+            self._ignore(NOT_HERE)
             self._reports[request_id] = Report(request_id, epoch, Phase.UNKNOWN)
             return
         if session.epoch > epoch:
+            self._ignore(OTHER_EPOCH)
             self._report(session)  # of an incarnation that is over
             return
         _, _, _, first_seq, blob = envelope
@@ -184,6 +197,8 @@ class StreamHost:
         was_sealed = session.sealed
         had_before = first_seq < session.next_seq
         gained = self._take(session, first_seq, items, now)
+        if session.gap:
+            self._ignore(AHEAD)
         if session.sealed:
             self._report(session)
             if not was_sealed:
@@ -354,7 +369,9 @@ class StreamHost:
         if subscription is None:
             return
         # Nobody can have consumed what was not sent: such an acknowledgement is clipped, not believed.
-        cursor = min(cursor, subscription.sent)
+        if cursor > subscription.sent:
+            self._ignore(CONSUMED_AHEAD)
+            cursor = subscription.sent
         subscription.consumed(cursor)
         self._note_consumed(subscription.session, subscription, cursor, now)
         if reader.mark_ready(subscription):

@@ -22,7 +22,7 @@ Envelopes go from router to stream actor, reports come back:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgpack
 
@@ -74,6 +74,46 @@ class Report(NamedTuple):
     log: bytes | None = None
     received_bytes: int = 0
 
+    @classmethod
+    def checked(cls, parts: Any) -> Report:
+        """Return the report that came as these parts. Raises ProtocolViolation for what is not one."""
+        return cls(*_checked("a report", parts, _REPORT))
+
+
+class Registration(NamedTuple):
+    """What a publisher says to open a request, or to take it up again with a router that may not know it.
+
+    `epoch`, `sent_seq`, `start_seq` and `cancel` are its own knowledge then; an `epoch` of 0 means it is new.
+    """
+
+    request_id: str
+    settings_packed: bytes
+    date: str
+    agent_id: str | None
+    take_over: bool
+    epoch: int
+    sent_seq: int
+    start_seq: int
+    cancel: str | None
+
+    @classmethod
+    def checked(cls, parts: Any) -> Registration:
+        """Return the registration that came as these parts. Raises ProtocolViolation for what is not one."""
+        return cls(*_checked("a registration", parts, _REGISTRATION))
+
+
+_REPORT = (str, int, int, int, int, int, int, str | None, bytes | None, int)
+_REGISTRATION = (str, bytes, str, str | None, bool, int, int, int, str | None)
+
+
+def _checked(what: str, parts: Any, kinds: Sequence[Any]) -> Sequence[Any]:
+    if parts.__class__ not in (list, tuple, Report) or len(parts) != len(kinds):
+        raise ProtocolViolation(f"{what} has {len(kinds)} parts; this is {str(parts)[:80]!r}")
+    for part, kind in zip(parts, kinds, strict=True):
+        if not isinstance(part, kind):
+            raise ProtocolViolation(f"{what} with {str(part)[:40]!r} where {kind} belongs: {str(parts)[:80]!r}")
+    return cast("Sequence[Any]", parts)
+
 
 def pack(value: Any) -> bytes:
     """Pack a value of plain types."""
@@ -107,7 +147,7 @@ def unpack(frame: bytes) -> Any:
         raise ProtocolViolation(f"a frame of {len(frame)} bytes; the most allowed is {FRAME_BYTES_MAX}")
     try:
         return msgpack.unpackb(frame, strict_map_key=False, use_list=True)
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+    except (ValueError, TypeError, ArithmeticError, msgpack.UnpackException, RecursionError) as error:
         raise ProtocolViolation(f"a frame of {len(frame)} bytes cannot be read: {error}") from error
 
 

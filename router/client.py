@@ -13,7 +13,7 @@ import os
 import socket
 import uuid
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -123,8 +123,7 @@ class StreamRouter:
             await asyncio.gather(*(_until_answered(handle.warm.remote) for handle in handles))
         except BaseException as error:
             # Never half: what was started before the failure goes again.
-            for handle in made:
-                ray.kill(handle)
+            await _stop_routers(config.name, made)
             if stops_ray:
                 ray.shutdown()
             if isinstance(error, (RayError, TimeoutError)):
@@ -161,12 +160,7 @@ class StreamRouter:
 
     async def stop(self) -> None:
         """Stop the routers and their stream actors, for everybody; open requests are lost."""
-        try:
-            await asyncio.wait_for(asyncio.gather(*(handle.stop.remote() for handle in self._handles)), STOP_DEADLINE_S)
-        except (RayError, TimeoutError) as error:
-            log.warning("router %s did not stop by itself: %s", self.config.name, type(error).__name__)
-        for handle in self._handles:
-            ray.kill(handle)
+        await _stop_routers(self.config.name, self._handles)
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -375,6 +369,16 @@ def _make_or_find(config: RouterConfig, shard: int) -> tuple[Any, bool]:
                 f"StreamRouter.connect(name={config.name!r}), stop it first, or give this one another name"
             ) from None
         return handle, False
+
+
+async def _stop_routers(name: str, handles: Sequence[Any]) -> None:
+    """Let routers end their stream actors, then end them."""
+    try:
+        await asyncio.wait_for(asyncio.gather(*(handle.stop.remote() for handle in handles)), STOP_DEADLINE_S)
+    except (RayError, TimeoutError) as error:
+        log.warning("router %s did not stop by itself: %s", name, type(error).__name__)
+    for handle in handles:
+        ray.kill(handle)
 
 
 async def _until_answered(method: Callable[[], Awaitable[Any]]) -> Any:

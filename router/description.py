@@ -8,7 +8,11 @@ from pydantic import BaseModel
 
 
 class RouterDescription(BaseModel):
-    """One router actor. `counts` are totals since its start; `ended_by` requests by stop reason."""
+    """One router actor. `counts` are totals since its start; `ended_by` requests by stop reason.
+
+    `refused_by`: opens and malformed frames refused, by the code of the error. `ignored_by`: items that came at the
+    wrong time or from another publisher, as they may after a crash.
+    """
 
     actor_id: str
     pid: int
@@ -17,6 +21,8 @@ class RouterDescription(BaseModel):
     open_requests: int
     counts: dict[str, int]
     ended_by: dict[str, int]
+    refused_by: dict[str, int]
+    ignored_by: dict[str, int]
     clients: int
 
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import heapq
 import hmac
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,17 +42,21 @@ from actors.errors import (
     InvalidRequestId,
     LimitExceeded,
     PoolFull,
+    ProtocolViolation,
     RequestEnded,
     StreamRouterError,
     UnknownRequest,
 )
 from actors.log import Log
+from actors.logs import is_telling
 from actors.session import bare_terminal
 from actors.settings import StreamSettings, unpacked
 from actors.wire import Envelope, Phase, Report
 from router.agents import Agents, Claim
 from router.config import RouterConfig
 from router.placement import ActorState, Pool
+
+logger = logging.getLogger(__name__)
 
 WAITING, OPEN, SEALED = "waiting", "open", "sealed"
 
@@ -130,6 +135,10 @@ class Client:
     was_gone: bool = False
 
 
+NOT_ITS_PUBLISHER, OTHER_EPOCH, AHEAD = "not_its_publisher", "other_epoch", "ahead"
+"""Why items were ignored: from another client than the request's own, for another epoch, or with a hole before them."""
+
+
 @dataclass(slots=True)
 class Note:
     """Something that happened to a request, for logs and spans; what `detail` holds stands beside the kinds."""
@@ -179,6 +188,7 @@ class Registry:
         self.counts = {"opened": 0, "refused": 0, "restarted": 0, "lost": 0, "sealed": 0, "chunks": 0, "chunk_bytes": 0}
         self.ended_by: dict[str, int] = {}
         self.refused_by: dict[str, int] = {}
+        self.ignored_by: dict[str, int] = {}
         self._waiting: deque[str] = deque()
         self._agents = Agents()
         self._interests: dict[str, dict[str, None]] = {}
@@ -333,6 +343,16 @@ class Registry:
             self._count_refusal(request_id, error)
             return error
         return None
+
+    def refuse(self, error: ProtocolViolation) -> None:
+        """Count what another process sent and the protocol does not allow."""
+        count = self.refused_by[error.code] = self.refused_by.get(error.code, 0) + 1
+        if is_telling(count):
+            logger.warning("refused (the %d. time): %s", count, str(error)[:300])
+
+    def _ignore(self, why: str) -> None:
+        """Count what came too late or too early, as it may after a crash; its sender is told how things stand."""
+        self.ignored_by[why] = self.ignored_by.get(why, 0) + 1
 
     def _count_refusal(self, request_id: str, error: StreamRouterError) -> None:
         self._effects.notes.append(Note(REFUSED, request_id, 0, error.code))
@@ -560,53 +580,71 @@ class Registry:
     def forward(self, client_id: str, envelopes: Sequence[Sequence[Any]], now: float) -> None:
         """Take a publisher's envelopes (request_id, epoch, first_seq, count, blob) to their actors' lanes."""
         self.client(client_id, now)
-        entries = self.entries
-        send = self._effects.send
-        for request_id, epoch, first_seq, count, blob in envelopes:
-            entry = entries.get(request_id)
-            if entry is None or entry.client_id != client_id:
-                self._tell(client_id, (PUBLISHER, request_id))
-                continue
-            if entry.phase != OPEN or entry.epoch != epoch or entry.actor_id is None:
-                self._tell_publisher(entry)
-                continue
-            if first_seq > entry.sent_seq + 1:
-                # A hole: what lies between was on its way through a router that has died, or never came.
-                entry.gap = True
-                self._tell_publisher(entry)
-                continue
-            last_seq = first_seq + count - 1
-            if last_seq > entry.sent_seq:
-                entry.sent_seq = last_seq
-                entry.high_seq = max(entry.high_seq, last_seq)
-                entry.gap = False
-            self.counts["chunks"] += count
-            self.counts["chunk_bytes"] += len(blob)
-            send.append((entry.actor_id, request_id, (wire.DATA, request_id, epoch, first_seq, blob), len(blob) + 64))
+        for envelope in envelopes:
+            try:
+                self._forward(client_id, *envelope)
+            except (TypeError, ValueError) as error:
+                # It must not take those of other requests with it.
+                self.refuse(ProtocolViolation(f"an envelope of client {client_id!r}: {error}: {str(envelope)[:80]!r}"))
+
+    def _forward(self, client_id: str, request_id: str, epoch: int, first_seq: int, count: int, blob: bytes) -> None:
+        entry = self.entries.get(request_id)
+        if entry is None or entry.client_id != client_id:
+            self._ignore(NOT_ITS_PUBLISHER)
+            self._tell(client_id, (PUBLISHER, request_id))
+            return
+        if entry.phase != OPEN or entry.epoch != epoch or entry.actor_id is None:
+            self._ignore(OTHER_EPOCH)
+            self._tell_publisher(entry)
+            return
+        last_seq = first_seq + count - 1
+        if not 1 <= first_seq <= last_seq or blob.__class__ is not bytes:
+            raise ValueError("items are numbered from 1, at least one of them in packed bytes")
+        if first_seq > entry.sent_seq + 1:
+            # A hole: what lies between was on its way through a router that has died, or never came.
+            self._ignore(AHEAD)
+            entry.gap = True
+            self._tell_publisher(entry)
+            return
+        if last_seq > entry.sent_seq:
+            entry.sent_seq = last_seq
+            entry.high_seq = max(entry.high_seq, last_seq)
+            entry.gap = False
+        self.counts["chunks"] += count
+        self.counts["chunk_bytes"] += len(blob)
+        envelope = (wire.DATA, request_id, epoch, first_seq, blob)
+        self._effects.send.append((entry.actor_id, request_id, envelope, len(blob) + 64))
 
     # --- stream actors ----------------------------------------------------------------------
 
     def reports(self, actor_id: str, reports: Sequence[Sequence[Any]], now: float) -> None:
         """Take what a stream actor says of its sessions."""
         for parts in reports:
-            report = Report(*parts)
-            entry = self.entries.get(report.request_id)
-            if entry is None:
-                if report.phase != Phase.UNKNOWN:
-                    self._forget_session(actor_id, report)  # nobody knows it any more: its time is over
-                continue
-            if report.epoch != entry.epoch or entry.actor_id != actor_id:
-                if entry.actor_id != actor_id and report.phase != Phase.UNKNOWN:
-                    # It lives on elsewhere; a session of an older epoch must not stay behind here.
-                    self._forget_session(actor_id, report)
-                continue
-            if report.phase == Phase.UNKNOWN:
-                if entry.phase == OPEN:
-                    self._replace(entry, now)
-                elif entry.log is not None:
-                    self._restore(entry, now)
-                continue
-            self._report(entry, report, now)
+            try:
+                report = Report.checked(parts)
+            except ProtocolViolation as error:
+                self.refuse(error)
+            else:
+                self._reported(actor_id, report, now)
+
+    def _reported(self, actor_id: str, report: Report, now: float) -> None:
+        entry = self.entries.get(report.request_id)
+        if entry is None:
+            if report.phase != Phase.UNKNOWN:
+                self._forget_session(actor_id, report)  # nobody knows it any more: its time is over
+            return
+        if report.epoch != entry.epoch or entry.actor_id != actor_id:
+            if entry.actor_id != actor_id and report.phase != Phase.UNKNOWN:
+                # It lives on elsewhere; a session of an older epoch must not stay behind here.
+                self._forget_session(actor_id, report)
+            return
+        if report.phase == Phase.UNKNOWN:
+            if entry.phase == OPEN:
+                self._replace(entry, now)
+            elif entry.log is not None:
+                self._restore(entry, now)
+            return
+        self._report(entry, report, now)
 
     def _forget_session(self, actor_id: str, report: Report) -> None:
         envelope = (wire.FORGET, report.request_id, report.epoch)

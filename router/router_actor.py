@@ -24,7 +24,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayError
 
 from actors import logs, wire
-from actors.errors import StreamRouterError
+from actors.errors import ProtocolViolation, RouterUnavailable, StreamRouterError
 from actors.stream_actor import calm_garbage_collection
 from actors.stream_host import NOT_MY_ROUTER
 from actors.wire import Envelope
@@ -49,6 +49,7 @@ DESCRIBE_DEADLINE_S = 2.0
 # States that can wait (credit for a publisher who still has some) ride with others for so long.
 LAZY_WAKE_S = 0.005
 RECOVERY_DEADLINE_S = 3.0
+CLEAR_DEADLINE_S = 15.0
 
 
 class _Actor:
@@ -170,23 +171,16 @@ class RouterActor:
     async def open(self, frame: bytes) -> bytes:
         """Open requests: (client_id, seen, registrations) to (errors, news)."""
         await self._ready()
-        client_id, seen, registrations = wire.unpack_list(frame, 3)
+        client_id, seen, registrations = self._read(frame, 3)
         now = time.monotonic()
         errors = []
-        for request_id, settings, date, agent_id, take_over, epoch, sent_seq, start_seq, cancel in registrations:
-            error = self._registry.open(
-                client_id,
-                request_id,
-                settings,
-                now,
-                date=date,
-                agent_id=agent_id,
-                take_over=take_over,
-                epoch=epoch,
-                sent_seq=sent_seq,
-                start_seq=start_seq,
-                cancel=cancel,
-            )
+        for parts in registrations:
+            error: StreamRouterError | None
+            try:
+                error = self._registry.open(client_id, now=now, **wire.Registration.checked(parts)._asdict())
+            except ProtocolViolation as violation:
+                self._registry.refuse(violation)
+                error = violation
             errors.append(None if error is None else error.to_wire())
         self._after_event()
         return wire.pack([errors, self._registry.news(client_id, seen, now)])
@@ -197,14 +191,22 @@ class RouterActor:
             await self._ready()
         now = time.monotonic()
         for frame in frames:
-            self._registry.forward(client_id, wire.unpack_list(frame), now)
+            self._registry.forward(client_id, self._read(frame), now)
         self._after_event()
         return wire.pack(self._registry.news(client_id, seen, now))
+
+    def _read(self, frame: bytes, parts: int | None = None) -> list[Any]:
+        """Unpack a caller's frame, and count it where that cannot be done. Raises ProtocolViolation."""
+        try:
+            return wire.unpack_list(frame, parts)
+        except ProtocolViolation as error:
+            self._registry.refuse(error)
+            raise
 
     async def watch(self, frame: bytes) -> bytes:
         """Wait for news: (client_id, seen, wait_s) to news."""
         await self._ready()
-        client_id, seen, wait_s = wire.unpack_list(frame, 3)
+        client_id, seen, wait_s = self._read(frame, 3)
         registry = self._registry
         client = registry.client(client_id, time.monotonic())
         if not registry.has_news(client_id, seen):
@@ -227,14 +229,14 @@ class RouterActor:
     async def locate(self, frame: bytes) -> bytes:
         """Say where requests are: (client_id, request_ids, no longer of interest) to news about these."""
         await self._ready()
-        client_id, request_ids, losses = wire.unpack_list(frame, 3)
+        client_id, request_ids, losses = self._read(frame, 3)
         self._registry.lose_interest(client_id, losses)
         return wire.pack(self._registry.locate(client_id, request_ids, time.monotonic()))
 
     async def claim(self, frame: bytes) -> bytes:
         """Claim an agent: (client_id, request_id, agent_id, when_busy, is_held) to (error, state)."""
         await self._ready()
-        client_id, request_id, agent_id, when_busy, is_held = wire.unpack_list(frame, 5)
+        client_id, request_id, agent_id, when_busy, is_held = self._read(frame, 5)
         now = time.monotonic()
         error, state = self._registry.claim(client_id, request_id, agent_id, when_busy, now, is_held=is_held)
         self._after_event()
@@ -322,6 +324,8 @@ class RouterActor:
                 "open_requests": sum(1 for entry in registry.entries.values() if entry.is_live),
                 "counts": dict(registry.counts),
                 "ended_by": dict(registry.ended_by),
+                "refused_by": dict(registry.refused_by),
+                "ignored_by": dict(registry.ignored_by),
                 "clients": len(registry.clients),
             },
             "stream_actors": [
@@ -390,12 +394,27 @@ class RouterActor:
             await self._recover()
             self._registry.wait_for_publishers(time.monotonic())
             self._after_event()
+        else:
+            await self._clear_away()
         # The pool fills itself: `stop_idle` also asks for the actors that should stand ready.
         self._registry.stop_idle(time.monotonic())
         self._after_event()
         self._spawn(self._keep_house())
         if self._exports_metrics:
             self._spawn(self._export_metrics())
+
+    async def _clear_away(self) -> None:
+        """End what a router of this name that was killed has left behind; else the names would be taken."""
+        deadline = time.monotonic() + CLEAR_DEADLINE_S
+        while found := await asyncio.to_thread(ray_actors.find_stream_actors, self._config, self._shard):
+            for handle in found.values():
+                ray.kill(handle)
+            if time.monotonic() > deadline:
+                raise RouterUnavailable(
+                    f"stream actors of an earlier router {self._config.name!r} are still there {CLEAR_DEADLINE_S:g} s "
+                    f"after they were killed: {', '.join(found)}; see `ray list actors`, then start it again"
+                )
+            await asyncio.sleep(BACKOFF_S)
 
     async def _recover(self) -> None:
         """Learn from the stream actors of the incarnation before what they hold."""

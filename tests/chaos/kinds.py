@@ -68,7 +68,7 @@ async def _under_load(
         tally = await load.stop()
         by_id = {stream.request_id: stream for stream in load.streams}
         for at, hit in hits:
-            found = [by_id[request_id].recovery_s(at) for request_id in hit if request_id in by_id]
+            found = [by_id[request_id].silence_s(at) for request_id in hit if request_id in by_id]
             recovery_s += [seconds for seconds in found if seconds is not None]
     return _report(kind, tally, kills, recovery_s)
 
@@ -126,7 +126,7 @@ async def remove_node() -> dict[str, Any]:
             await asyncio.to_thread(cluster.remove_node, victim, allow_graceful=False)
             await asyncio.sleep(14.0)
             tally = await load.stop()
-            found = [stream.recovery_s(killed_at) for stream in load.streams if stream.request_id in hit]
+            found = [stream.silence_s(killed_at) for stream in load.streams if stream.request_id in hit]
             return _report("node removed", tally, 1, [seconds for seconds in found if seconds is not None])
     finally:
         ray.shutdown()

@@ -62,14 +62,15 @@ class Stream:
     ended: bool = False
     errors: list[str] = field(default_factory=list)
 
-    def recovery_s(self, kill_at: float) -> float | None:
-        """How long after a kill the first message came whose chunk was sent after the kill; None if that tells nothing."""
-        _, after = right_messages(self.request_id, self.chunks)
-        for number, sent_at in enumerate(self.sent_at):
-            new = after[number] > (after[number - 1] if number else 0)
-            if sent_at >= kill_at and new and len(self.read_at) >= after[number]:
-                return self.read_at[after[number] - 1] - kill_at
-        return None
+    def silence_s(self, kill_at: float) -> float | None:
+        """Return the longest time after a kill in which no message came, though the publisher went on sending.
+
+        None where the stream had ended, or had not begun, and so tells nothing.
+        """
+        after = [at for at in self.read_at if at > kill_at]
+        if not after or not self.sent_at or self.sent_at[0] > kill_at:
+            return None
+        return max(second - first for first, second in itertools.pairwise([kill_at, *after]))
 
 
 @dataclass

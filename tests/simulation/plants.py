@@ -164,7 +164,7 @@ def _replay_dropped_early() -> list[Patch]:
         given = give(self, bytes_max, at_least_one=at_least_one)
         items = self.replay._items
         for index in range(max(0, len(items) - 2)):
-            if self.replay.first_seq + self.replay._spilled + index <= self.sent_seq:
+            if self.replay.first_seq + self.replay.in_memory_from + index <= self.sent_seq:
                 items[index] = b"{}"
         return given
 

@@ -68,16 +68,29 @@ def command(
     # Ray tells standard output of every death, and here they are wanted; they are in its logs, too.
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), make_view(console) as view:
         found = asyncio.run(run_loadtest(workload, view))
-    for file, make in ((json_file, results.to_json), (csv_file, results.to_csv), (html_file, report.to_html)):
-        if file is not None:
-            results.write_whole(file, make(found))
     _summarise(console, found)
-    for file in (json_file, csv_file, html_file):
-        if file is not None:
-            console.print(f"written: {file}", style="dim", highlight=False)
+    _write(console, found, ((json_file, results.to_json), (csv_file, results.to_csv), (html_file, report.to_html)))
     if found["interrupted"]:
         return exit_codes.INTERRUPTED
     return exit_codes.OK if found["met"] else exit_codes.THRESHOLD
+
+
+def _write(console: Console, found: dict[str, Any], files: tuple[tuple[Path | None, Any], ...]) -> None:
+    """Write what was asked for. Raises OSError once all was tried: where the disk is full, a smaller file may fit."""
+    from router.loadtest import results
+
+    failed: OSError | None = None
+    for file, make in files:
+        if file is None:
+            continue
+        try:
+            results.write_whole(file, make(found))
+        except OSError as error:
+            failed = failed or error
+        else:
+            console.print(f"written: {file}", style="dim", highlight=False)
+    if failed is not None:
+        raise failed
 
 
 def _workload(config: str, *, chaos: str | None, streams: int | None, seed: int | None, sets: list[str]) -> Any:
@@ -127,11 +140,12 @@ def _summarise(console: Console, found: dict[str, Any]) -> None:
 
 
 def _times(found: dict[str, Any]) -> Any:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from router.loadtest.metrics import TIMES
 
-    table = Table(header_style="bold", border_style="dim", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("milliseconds", no_wrap=True)
     parts = ("p50", "p90", "p99", "p99_9", "max", "count")
     for part in parts:

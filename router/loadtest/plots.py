@@ -278,7 +278,7 @@ def _mark_faults(figure: Any, found: Results, *, named: bool = True) -> None:
 
 
 def _log_scale(figure: Any) -> None:
-    """Make the scale of times logarithmic, with marks that can be read: 2 and 5 as well, where few powers of ten fit."""
+    """Make the scale of times logarithmic, with marks that can be read: 2 and 5 too, where few powers of ten fit."""
     values = [value for trace in figure.data for value in trace.y if value]
     if not values:
         return

@@ -18,7 +18,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -191,19 +190,6 @@ def _ms(value_s: float | None) -> float | None:
 
 
 # --- files ----------------------------------------------------------------------------------------
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file all at once or not at all. Raises OSError (a full disk, say); nothing half is left behind."""
-    part = file.with_name(f".{file.name}.part")
-    try:
-        with part.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def to_json(results: Mapping[str, Any]) -> str:

@@ -194,7 +194,8 @@ async def _router(workload: Workload) -> AsyncIterator[StreamRouter]:
     if under_test.connect is not None:
         entrance = StreamRouter.connect(under_test.connect, namespace=under_test.namespace, address=under_test.address)
     else:
-        config = workload.router_config()
+        # A router that this test starts goes with it, also where its configuration is that of a service.
+        config = workload.router_config().model_copy(update={"detached": False})
         if workload.chaos.kills_nodes:
             # Without this, all stream actors may come to stand where the router and the driver are.
             actors = config.stream_actors

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from actors.errors import ConfigError
+from router import whole_file
 from router.loadtest import plots, report, results
 from router.loadtest.comparison import compare, differences_in_workload
 from router.loadtest.workload import Workload
+from router.whole_file import write_whole
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_every_figure_that_a_threshold_may_name_is_in_the_results(make_results):
 def test_results_survive_their_file(tmp_path: Path, make_results):
     found = make_results()
     file = tmp_path / "a.json"
-    results.write_whole(file, results.to_json(found))
+    write_whole(file, results.to_json(found))
     assert results.load_results(file) == json.loads(json.dumps(found))
     assert results.load_results(file)["counts"]["lost"] == 0
 
@@ -68,14 +70,14 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path):
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = tmp_path / "a.json"
-    results.write_whole(file, "old")
+    write_whole(file, "old")
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        results.write_whole(file, "new")
+    monkeypatch.setattr(whole_file.os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.json'"):
+        write_whole(file, "new")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
 

@@ -77,14 +77,14 @@ def command(
 
 def _write(console: Console, found: dict[str, Any], files: tuple[tuple[Path | None, Any], ...]) -> None:
     """Write what was asked for. Raises OSError once all was tried: where the disk is full, a smaller file may fit."""
-    from router.loadtest import results
+    from router.whole_file import write_whole
 
     failed: OSError | None = None
     for file, make in files:
         if file is None:
             continue
         try:
-            results.write_whole(file, make(found))
+            write_whole(file, make(found))
         except OSError as error:
             failed = failed or error
         else:

@@ -29,12 +29,13 @@ def command(
 
     from router.loadtest import report, results
     from router.loadtest.comparison import compare, differences_in_workload
+    from router.whole_file import write_whole
 
     found = results.load_results(first)
     console = Console()
     if second is None:
         html_file = html_file or first.with_suffix(".html")
-        results.write_whole(html_file, report.to_html(found))
+        write_whole(html_file, report.to_html(found))
         console.print(f"written: {html_file}", highlight=False)
         return
     other = results.load_results(second)
@@ -43,7 +44,7 @@ def command(
     differences = differences_in_workload(found, other)
     _show(console, names, rows, differences)
     if html_file is not None:
-        results.write_whole(html_file, report.to_comparison(found, other, names, rows, differences))
+        write_whole(html_file, report.to_comparison(found, other, names, rows, differences))
         console.print(f"written: {html_file}", highlight=False)
 
 

@@ -37,6 +37,12 @@ def command(
         str | None, typer.Option(metavar="NAME", help="The environment variable that holds the key.")
     ] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Requests under way at a time.")] = None,
+    connect: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Use this running service instead of a router of its own.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="With --connect: the Ray cluster where it runs.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the totals there.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -66,6 +72,7 @@ def command(
     from router.runs.output import Output
     from router.runs.requests import parse_requests
     from router.runs.runner import run
+    from router.whole_file import write_whole
 
     changes: dict[str, Any] = dict(parse_sets(set_ or []))
     given = {
@@ -74,6 +81,8 @@ def command(
         "endpoint.model": model,
         "endpoint.key_env": key_env,
         "concurrency": concurrency,
+        "connect": connect,
+        "address": address,
     }
     changes |= {key: value for key, value in given.items() if value is not None}
     loaded = RunConfig.load(config, changes)
@@ -90,9 +99,9 @@ def command(
     file = out or requests.with_name(f"{requests.stem}.messages.jsonl")
     with Output(file) as output, _Progress(console, len(parsed)) as progress:
         totals = asyncio.run(run(loaded, parsed, output, progress.show))
-    if json_file is not None:
-        json_file.write_text(json.dumps(totals.as_dict(), indent=1) + "\n", encoding="utf-8")
     _summarise(console, totals, file)
+    if json_file is not None:
+        write_whole(json_file, json.dumps(totals.as_dict(), indent=1) + "\n")
     if totals.interrupted:
         return exit_codes.INTERRUPTED
     return exit_codes.MISMATCH if totals.failed else exit_codes.OK
@@ -164,6 +173,8 @@ def _summarise(console: Console, totals: Totals, file: Path) -> None:
         f"{totals.retries:,} retries, {totals.wall_s:.1f} s",
         highlight=False,
     )
+    if any(kind in totals.errors for kind in ("status 401", "status 403")):
+        console.print("[yellow]the provider refuses the key: check --key-env (endpoint.key_env), and the model[/]")
     for kind, count in totals.errors.most_common():
         console.print(
             f"[red]{count:,} x {escape(kind)}[/]: {escape(totals.examples.get(kind, ''))}",

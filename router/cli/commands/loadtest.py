@@ -44,13 +44,12 @@ def command(
     results so far are written).
     """
     import asyncio
-    import os
     import sys
-    from contextlib import redirect_stdout
 
     from rich.console import Console
 
     from router.cli import exit_codes
+    from router.cli.terminal import ray_kept_quiet
     from router.loadtest import report, results
     from router.loadtest.runner import run_loadtest
     from router.loadtest.view import make_view
@@ -65,8 +64,7 @@ def command(
     console = Console(file=sys.stdout)
     if not console.is_terminal:
         console = Console(file=sys.stdout, width=140)
-    # Ray tells standard output of every death, and here they are wanted; they are in its logs, too.
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), make_view(console) as view:
+    with ray_kept_quiet(), make_view(console) as view:
         found = asyncio.run(run_loadtest(workload, view))
     _summarise(console, found)
     _write(console, found, ((json_file, results.to_json), (csv_file, results.to_csv), (html_file, report.to_html)))
@@ -110,12 +108,13 @@ def _workload(config: str, *, chaos: str | None, streams: int | None, seed: int 
 def _summarise(console: Console, found: dict[str, Any]) -> None:
     from rich.markup import escape
 
+    from router.cli.terminal import some
     from router.loadtest.view import wrong
 
     console.print(_times(found))
     console.print(
-        f"{found['streams']:,} streams, at most {found['streams_open_max']:,} at once, through {found['actors']} "
-        f"stream actors in {found['wall_s']:.0f} s\n"
+        f"{some(found['streams'], 'stream')}, at most {found['streams_open_max']:,} at once, through "
+        f"{some(found['actors'], 'stream actor')} in {found['wall_s']:.0f} s\n"
         f"{found['chunks']:,} chunks in ({found['chunks_per_s']:,.0f}/s), {found['messages']:,} messages out "
         f"({found['messages_per_s']:,.0f}/s), {found['credit_waits']:,} waits for credit",
         highlight=False,
@@ -130,7 +129,7 @@ def _summarise(console: Console, found: dict[str, Any]) -> None:
     if any(found["counts"].values()):
         console.print(f"[bold red]{wrong(found['counts'])}[/]", highlight=False)
     else:
-        right = f"nothing lost, duplicated, reordered or unverified in {found['readings']:,} readings"
+        right = f"nothing lost, duplicated, reordered or unverified in {some(found['readings'], 'reading')}"
         console.print(f"[bold green]{right}[/]", highlight=False)
     for limit in found["thresholds"]:
         sides = (("at least", limit["min"]), ("at most", limit["max"]))

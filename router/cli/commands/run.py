@@ -68,6 +68,7 @@ def command(
     from actors.errors import ConfigError
     from router.cli import exit_codes
     from router.cli.options import parse_sets
+    from router.cli.terminal import ray_kept_quiet
     from router.runs.config import RunConfig
     from router.runs.output import Output
     from router.runs.requests import parse_requests
@@ -97,7 +98,7 @@ def command(
     if not console.is_terminal:
         console = Console(file=sys.stdout, width=120)
     file = out or requests.with_name(f"{requests.stem}.messages.jsonl")
-    with Output(file) as output, _Progress(console, len(parsed)) as progress:
+    with Output(file) as output, ray_kept_quiet(), _Progress(console, len(parsed)) as progress:
         totals = asyncio.run(run(loaded, parsed, output, progress.show))
     _summarise(console, totals, file)
     if json_file is not None:
@@ -127,7 +128,7 @@ class _Progress:
                 TimeElapsedColumn(),
                 TextColumn("{task.description}"),
             )
-            self._bar = Progress(*columns, console=console, transient=True)
+            self._bar = Progress(*columns, console=console, transient=True, redirect_stdout=False)
             self._task = self._bar.add_task("starting", total=count)
 
     def __enter__(self) -> Self:

@@ -6,10 +6,12 @@ No command ever shows a traceback. To see one, set STREAM_ROUTER_DEBUG=1.
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import pkgutil
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
@@ -23,11 +25,16 @@ from router.signals import end_in_order_on_termination
 DEBUG_VARIABLE = "STREAM_ROUTER_DEBUG"
 
 
+_PANELS = ("See it work", "Load", "Providers", "Service")
+"""The groups of commands in the help, in the order in which a newcomer wants them."""
+
+
 def make_app() -> typer.Typer:
     """Return the application with every command in `commands/`."""
     app = typer.Typer(
         name="stream-router",
-        help="Route the output streams of many concurrent LLM agents through Ray actors to live readers.",
+        help="Route the output streams of many concurrent LLM agents through Ray actors to live readers.\n\n"
+        "A first look: stream-router demo. Each command says more, with examples: stream-router COMMAND --help.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -43,11 +50,21 @@ def make_app() -> typer.Typer:
     ) -> None:
         pass
 
-    for found in pkgutil.iter_modules(commands.__path__):
-        module = importlib.import_module(f"{commands.__name__}.{found.name}")
-        if hasattr(module, "command"):
-            app.command(found.name.replace("_", "-"), rich_help_panel=module.PANEL)(module.command)
+    modules = [
+        importlib.import_module(f"{commands.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(commands.__path__)
+    ]
+    for module in sorted(modules, key=lambda module: _PANELS.index(module.PANEL)):
+        text = help_text(module.command.__doc__ or "", module.EXAMPLES)
+        name = module.__name__.rpartition(".")[2].replace("_", "-")
+        app.command(name, rich_help_panel=module.PANEL, help=text)(module.command)
     return app
+
+
+def help_text(doc: str, examples: Sequence[str]) -> str:
+    """Return a command's help: its paragraphs, each as one line for the terminal to break, and its examples."""
+    paragraphs = [" ".join(paragraph.split()) for paragraph in inspect.cleandoc(doc).split("\n\n")]
+    return "\n\n".join([*paragraphs, "Examples:", "\n".join(f"$ {example}" for example in examples)])
 
 
 def main() -> None:

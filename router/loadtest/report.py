@@ -120,6 +120,8 @@ def _verdict(found: Results) -> str:
         text += f" Thresholds breached: {', '.join(breached)}."
     elif found["thresholds"]:
         text += f" All {len(found['thresholds'])} thresholds met."
+    if found["provider_errors"]:
+        text += f" The provider failed {found['provider_errors']:,} of {found['streams']:,} streams (see Errors)."
     if found["interrupted"]:
         text += " The run was interrupted; these are its figures until then."
     bad = " bad" if wrong or breached else ""

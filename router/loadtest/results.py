@@ -209,11 +209,31 @@ def to_csv(results: Mapping[str, Any]) -> str:
     }
     for name in ("added_latency_ms", "time_to_first_message_ms"):
         columns |= {f"{name}_{part}": values for part, values in series[name].items()}
+    # Processes and queues are looked at every other second: the last look stands until the next.
+    processes, queues = series["processes"], series["queues"]
+    columns["cpu_cores"] = _last_known(series, processes["at_s"], _sums(processes["cpu_cores"]))
+    columns["memory_mb"] = _last_known(series, processes["at_s"], _sums(processes["memory_mb"]))
+    columns |= {name: _last_known(series, queues["at_s"], queues[name]) for name in ("unread_bytes", "held_bytes")}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return text.getvalue()
+
+
+def _sums(by_role: Mapping[str, Sequence[float]]) -> list[float]:
+    return [round(sum(values), 3) for values in zip(*by_role.values(), strict=True)]
+
+
+def _last_known(series: Mapping[str, Any], seen_at_s: Sequence[float], values: Sequence[float]) -> list[float | None]:
+    """Return for each bin what was seen last before its end; None before the first look."""
+    found: list[float | None] = []
+    place = 0
+    for start_s in series["at_s"]:
+        while place < len(seen_at_s) and seen_at_s[place] < start_s + series["bin_s"]:
+            place += 1
+        found.append(values[place - 1] if place else None)
+    return found
 
 
 def load_results(file: Path) -> dict[str, Any]:

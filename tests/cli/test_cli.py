@@ -29,10 +29,12 @@ def test_help_lists_every_command(run: Any):
 
 
 def test_every_command_has_help_with_a_sentence_for_each_option(run: Any):
-    for command in ("demo", "translate", "provider"):
-        done = run(command, "--help")
+    for command in pkgutil.iter_modules(commands_path):
+        name = command.name.replace("_", "-")
+        done = run(name, "--help")
         assert done.returncode == 0
         assert "Usage" in done.stdout
+        assert f"$ stream-router {name}" in done.stdout, "there are examples"
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,8 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_half(tmp_path: Path, monkey
 def test_the_csv_has_a_row_a_second(make_results):
     rows = list(csv.DictReader(io.StringIO(results.to_csv(make_results()))))
     assert [float(row["at_s"]) for row in rows] == list(range(len(rows)))
+    assert [row["memory_mb"] for row in rows[:3]] == ["390.0"] * 3
+    assert [row["unread_bytes"] for row in rows[:4]] == ["", "", "1000.0", "1000.0"]
     assert sum(float(row["chunks_per_s"]) for row in rows) == 60 * 40
     assert float(rows[3]["added_latency_ms_p50"]) > 0
 

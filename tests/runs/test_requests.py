@@ -302,3 +302,10 @@ def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"line 1: not a message of an earlier run"), Output(file):
         pass
     assert file.read_text() == "dear diary\n"
+
+
+def test_an_address_needs_the_name_of_a_service():
+    with pytest.raises(ConfigError, match="address has no meaning without connect"):
+        RunConfig.load(None, {"endpoint.base_url": "http://h", "address": "head:6379"})
+    given = {"endpoint.base_url": "http://h", "address": "head:6379", "connect": "agents"}
+    assert RunConfig.load(None, given).connect == "agents"

@@ -93,6 +93,40 @@ def test_a_key_that_is_not_set_is_named_and_a_key_is_never_written(tmp_path: Pat
     assert "NO_SUCH_KEY_HERE" in ended.stderr
 
 
+async def test_what_a_stream_itself_says_is_wrong_is_in_the_totals(tmp_path: Path, provider):
+    file = requests(tmp_path, {"id": "a", "prompt": "x"})
+    totals = tmp_path / "totals.json"
+    async with provider(error_after=4) as url:
+        ended = await run_beside(file, "--base-url", url, "--model", "azure-text-3", "--json", totals)
+    assert ended.returncode == 1
+    errors = json.loads(totals.read_text())["errors"]
+    assert list(errors) == ["ended: error"]
+    assert "The server had an error" in errors["ended: error"]["example"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+async def test_a_full_disk_ends_the_run_in_one_line_that_names_the_file(tmp_path: Path, provider):
+    file = requests(tmp_path, *({"id": name, "prompt": "x"} for name in "abc"))
+    out = tmp_path / "out.jsonl"
+    out.symlink_to("/dev/full")
+    async with provider(events_per_s=200) as url:
+        ended = await run_beside(file, "--base-url", url, "--model", "azure-text-3", "--out", out)
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert ended.stderr == f"stream-router: {out}: No space left on device\n"
+
+
+@pytest.mark.parametrize("after_s", [0.3, 1.5, 2.2])
+def test_an_interrupt_while_it_starts_is_status_130_without_a_traceback(tmp_path: Path, after_s: float):
+    file = requests(tmp_path, {"prompt": "x"})
+    command = [*PROGRAM, str(file), "--base-url", "http://127.0.0.1:9", "--model", "m"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(after_s)  # wherever that is in its start: nowhere may it do harm
+        process.send_signal(signal.SIGINT)
+        said, complained = process.communicate(timeout=60)
+    assert process.returncode == 130, said + complained
+    assert "Traceback" not in complained
+
+
 async def test_ctrl_c_keeps_what_came_and_ends_every_request(tmp_path: Path, provider):
     file = requests(
         tmp_path,

@@ -1,7 +1,7 @@
 """The commands, one file each.
 
-A module here is a command when it has a function `command` (its parameters are the arguments and
-options, its docstring the help) and a `PANEL`, the heading under which `--help` lists it. The
+Each module here is a command: a function `command` (its parameters are the arguments and options,
+its docstring the help), a `PANEL`, the heading under which `--help` lists it, and `EXAMPLES`. The
 command bears the module's name. What a command needs beyond the standard library is imported in the
 function, so that `--help` and the other commands stay quick.
 """

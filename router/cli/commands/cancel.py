@@ -19,6 +19,8 @@ from router.cli.service import (
 
 __all__ = ["PANEL", "command"]
 
+EXAMPLES = ("stream-router cancel req-17 req-18 --detail 'the user left'",)
+
 
 def command(
     request_ids: Annotated[list[str], typer.Argument(metavar="REQUEST_ID...", help="The requests.")],

@@ -8,6 +8,10 @@ from typing import Annotated
 import typer
 
 PANEL = "See it work"
+EXAMPLES = (
+    "stream-router demo",
+    "stream-router demo --agents 200 --speed 4",
+)
 PLAIN_WIDTH = 120
 
 

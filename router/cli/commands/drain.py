@@ -19,6 +19,11 @@ from router.cli.service import (
 
 __all__ = ["PANEL", "command"]
 
+EXAMPLES = (
+    "stream-router drain --deadline-s 600",
+    "stream-router drain --resume",
+)
+
 
 def command(
     address: Address = None,

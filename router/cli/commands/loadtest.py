@@ -11,15 +11,26 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PANEL = "Load"
+EXAMPLES_SHOWN_MAX = 5
+EXAMPLES = (
+    "stream-router loadtest quick",
+    "stream-router loadtest my.yaml --json a.json --csv a.csv --html a.html",
+    "stream-router loadtest chaos --streams 100 --chaos kill-router:1,kill-stream-actor:2 --html chaos.html",
+    "stream-router loadtest quick --connect agents --address head:6379 --set arrival.rate_per_s=20",
+)
 
 
 def command(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A workload in YAML, or a packaged one by name.")],
+    config: Annotated[
+        str,
+        typer.Argument(metavar="CONFIG", help="A workload in YAML, or a packaged one by name: quick, steady, chaos."),
+    ],
     chaos: Annotated[
         str | None,
         typer.Option(
             metavar="KIND:N,...",
-            help="Faults: kill-stream-actor:2,kill-router:1,kill-node:1,stop-actor:1,rpc-failures:0.05; 'none': none.",
+            help="Faults at random times: kill-stream-actor:2, kill-router:1, kill-node:1, stop-actor:1, "
+            "rpc-failures:0.05, joined by commas; 'none': none.",
         ),
     ] = None,
     streams: Annotated[int | None, typer.Option(min=1, help="So many streams, whatever the workload says.")] = None,
@@ -45,6 +56,7 @@ def command(
     """Put a router, a provider or an agent fleet under load, and count what is lost, doubled, reordered or wrong.
 
     Each reader's order, text, reasoning and tool calls are checked against an independent reading of the recording.
+    What a workload can say: docs/loadtest.md.
 
     Exit status: 0 all thresholds of the workload met, 3 one breached, 2 it could not be run, 130 interrupted (the
     results so far are written).
@@ -128,8 +140,10 @@ def _summarise(console: Console, found: dict[str, Any]) -> None:
         console.print(escape(text), style="yellow", highlight=False, soft_wrap=True)
     for kind, count in found["errors"].items():
         console.print(f"{count:,} x {escape(kind)}", style="yellow", highlight=False)
-    for text in found["examples"]:
+    for text in found["examples"][:EXAMPLES_SHOWN_MAX]:
         console.print(escape(text), style="red", soft_wrap=True, highlight=False)
+    if len(found["examples"]) > EXAMPLES_SHOWN_MAX:
+        console.print("... and more of that kind; --json and --html have them", style="red", highlight=False)
     if any(found["counts"].values()):
         console.print(f"[bold red]{wrong(found['counts'])}[/]", highlight=False)
     else:

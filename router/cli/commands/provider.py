@@ -8,6 +8,11 @@ from typing import Annotated
 import typer
 
 PANEL = "Providers"
+EXAMPLES = (
+    "stream-router provider --port 8080 --events-per-s 30 --jitter 0.5",
+    "stream-router provider --recordings my-recordings --set cut_after=20 --set fault_rate=0.1",
+    'curl -N \'http://127.0.0.1:8080/v1/chat/completions?stall_s=3\' -d \'{"model": "openai-tool-2", "stream": true}\'',
+)
 
 
 def command(
@@ -23,7 +28,7 @@ def command(
     speed: Annotated[float, typer.Option(help="All waits are divided by this.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of all random choices.")] = 0,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of a script (see below).")
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of a script (see above).")
     ] = None,
 ) -> None:
     """Serve recorded streams like a model provider: OpenAI chat and Responses, Anthropic, Gemini.

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PANEL = "Load"
+EXAMPLES = (
+    "stream-router report a.json",
+    "stream-router report a.json b.json --html ab.html",
+)
 
 
 def command(

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from router.runs.runner import Totals
 
 PANEL = "Load"
+EXAMPLES = (
+    "stream-router run requests.jsonl --base-url https://api.example.com/v1 --model some-model --key-env MY_KEY",
+    "stream-router run requests.jsonl --config run.yaml --out answers.jsonl --concurrency 64",
+    "stream-router run requests.jsonl --config run.yaml --connect agents --address head:6379",
+)
 
 
 def command(
@@ -52,6 +57,9 @@ def command(
     ] = None,
 ) -> int:
     """Ask a provider many things at once and keep every message of every answer.
+
+    A line of the file: {"id": "r-1", "prompt": "Hello", "model": "m"}, or messages and tools as in OpenAI's chat API,
+    whatever the provider's own API is; all keys: docs/loadtest.md.
 
     A second run goes on where the first stopped: requests that are complete in the output are not asked again.
     Failed requests are asked again before their first chunk only, with growing pauses, and as Retry-After says.

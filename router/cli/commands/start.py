@@ -10,6 +10,12 @@ from router.cli.service import PANEL, Address
 
 __all__ = ["PANEL", "command"]
 
+EXAMPLES = (
+    "stream-router start",
+    "stream-router start cluster --address head:6379 --set routers=2",
+    "stream-router start my.yaml --name agents-2 --ship-code",
+)
+
 
 def command(
     config: Annotated[str, typer.Argument(help="A configuration file, or a packaged one by name.")] = "cluster",

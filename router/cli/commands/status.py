@@ -19,6 +19,12 @@ from router.cli.service import (
 
 __all__ = ["PANEL", "command"]
 
+EXAMPLES = (
+    "stream-router status",
+    "stream-router status --all --address head:6379",
+    "stream-router status --requests --json",
+)
+
 
 def command(
     address: Address = None,

@@ -17,6 +17,11 @@ from router.cli.service import (
 
 __all__ = ["PANEL", "command"]
 
+EXAMPLES = (
+    "stream-router stop",
+    "stream-router drain && stream-router stop",
+)
+
 
 def command(
     address: Address = None,

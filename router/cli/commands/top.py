@@ -19,6 +19,11 @@ from router.cli.service import (
 
 __all__ = ["PANEL", "command"]
 
+EXAMPLES = (
+    "stream-router top",
+    "stream-router top --address head:6379 --streams 50",
+)
+
 
 def command(
     address: Address = None,

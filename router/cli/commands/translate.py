@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from actors.translator import Translator
 
 PANEL = "See it work"
+EXAMPLES = (
+    "stream-router translate router/demo/recordings/openai-tool-2.sse --set dialect=chat --coalesce",
+    "curl -sN https://.../chat/completions ... | stream-router translate - --set dialect=chat",
+)
 
 
 def command(

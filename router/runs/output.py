@@ -37,7 +37,7 @@ class Output:
 
     def __enter__(self) -> Self:
         """Open the file; `complete` has the requests that are complete in it. Raises ConfigError, OSError."""
-        if self._file.exists():
+        if self._file.is_file():  # and no pipe, /dev/stdout say
             self.complete = _complete_in(self._file)
             _keep_only(self._file, self.complete)
         self._stream = self._file.open("a", encoding="utf-8")

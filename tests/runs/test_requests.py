@@ -309,3 +309,11 @@ def test_an_address_needs_the_name_of_a_service():
         RunConfig.load(None, {"endpoint.base_url": "http://h", "address": "head:6379"})
     given = {"endpoint.base_url": "http://h", "address": "head:6379", "connect": "agents"}
     assert RunConfig.load(None, given).connect == "agents"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_said_once_and_with_the_name_of_the_file():
+    file = Path("/dev/full")
+    message = {"message_type": "reasoning_message", "run_id": "a", "reasoning": "x"}
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"), Output(file) as output:
+        output.write([message])

@@ -552,7 +552,9 @@ class RouterActor:
         call = partial(actor.handle.feed.remote, self._incarnation, actor.frame_no, *frames)
         while True:
             try:
-                answer: bytes = await asyncio.wait_for(call(), CALL_DEADLINE_S)
+                # The last try has what is left: whole tries would wait for a hanging actor well beyond its deadline.
+                left_s = max(0.0, deadline - time.monotonic())
+                answer: bytes = await asyncio.wait_for(call(), min(CALL_DEADLINE_S, left_s))
                 if answer == NOT_MY_ROUTER:
                     # A call of the incarnation before this one has come after ours.
                     await asyncio.wait_for(actor.handle.start.remote(self._incarnation), CALL_DEADLINE_S)

@@ -40,7 +40,9 @@ class Blow:
 
     def recoveries_s(self, load: Load) -> list[float]:
         """Return how long each hit stream had to wait, where that can be told."""
-        found = [stream.recovery_s(self.struck_at, self.dead_at) for stream in load.streams if stream.request_id in self.hit]
+        found = [
+            stream.recovery_s(self.struck_at, self.dead_at) for stream in load.streams if stream.request_id in self.hit
+        ]
         return [seconds for seconds in found if seconds is not None]
 
     def is_over(self, load: Load) -> bool:
@@ -150,20 +152,26 @@ async def remove_node() -> dict[str, Any]:
     async def strike(router: StreamRouter, _: Load) -> Blow:
         nonlocal routers_hit
         described = await router.describe()
-        actors = [actor for actor in described.stream_actors if actor.open_requests]
 
-        def worth(node: Any) -> tuple[int, int]:
-            return (
-                sum(1 for actor in described.routers if actor.node_id == node.node_id),
-                sum(actor.open_requests for actor in actors if actor.node_id == node.node_id),
-            )
+        def of(node: Any) -> tuple[list[Any], list[Any]]:
+            routers = [actor for actor in described.routers if actor.node_id == node.node_id]
+            return routers, [actor for actor in described.stream_actors if actor.node_id == node.node_id]
 
-        victim = max(workers, key=worth)
-        routers_hit = worth(victim)[0]
-        gone = {actor.actor_id for actor in actors if actor.node_id == victim.node_id}
-        hit = [r.request_id for r in described.requests if r.actor_id in gone and r.state == "open"]
+        victim = max(workers, key=lambda node: (len(of(node)[0]), sum(actor.open_requests for actor in of(node)[1])))
+        routers, actors = of(victim)
+        routers_hit = len(routers)
+        shards = {router.actor_id.rpartition("-")[2] for router in routers}
+        gone = {actor.actor_id for actor in actors}
+        hit = [
+            request.request_id
+            for request in described.requests
+            if request.state == "open" and request.actor_id
+            if request.actor_id in gone or request.actor_id.split("/")[1] in shards
+        ]
         struck_at = time.monotonic()
-        await asyncio.to_thread(cluster.remove_node, victim, allow_graceful=False)
+        await asyncio.to_thread(victim.kill_all_processes, check_alive=False, allow_graceful=False, wait=True)
+        pids = [actor.pid for actor in [*routers, *actors]]
+        await until(lambda: all(map(is_gone, pids)), "the processes of the node are dead")
         return Blow(struck_at, time.monotonic(), hit)
 
     try:
@@ -200,7 +208,9 @@ async def fail_calls() -> dict[str, Any]:
         )
         tally = await load.stop()
         of_actors = _retries_in(logs)
-    return figures("calls failed", tally, ours.count + of_actors, [], failed_of_clients=ours.count, failed_of_routers=of_actors)
+    return figures(
+        "calls failed", tally, ours.count + of_actors, [], failed_of_clients=ours.count, failed_of_routers=of_actors
+    )
 
 
 class _Retries(logging.Handler):

@@ -23,6 +23,8 @@ from router import StreamRouter
 
 RECORDED = Path(__file__).parents[1] / "traces" / "recorded"
 DATE = "2026-01-02T03:04:05+00:00"
+# A stream counts as under way while so many of its chunks are still to be sent.
+TO_COME = 5
 SETTINGS = StreamSettings.model_validate({"dialect": "chat", "publisher_grace_s": 2.0})
 
 
@@ -163,7 +165,7 @@ class Load:
         self._pace_s = pace_s
         self._settings = settings
         self._numbers = itertools.count()
-        self._recordings = recordings(12) if chosen is None else chosen
+        self._recordings = recordings(12, chunks_min=30) if chosen is None else chosen
         self._stopping = False
         self._cut_short = False
         self.streams: list[Stream] = []
@@ -185,13 +187,15 @@ class Load:
 
     @property
     def under_way(self) -> list[Stream]:
-        """The streams of which messages have been read, and more will be."""
-        return [stream for stream in self.streams if stream.messages and not stream.ended]
+        """The streams of which messages have been read while several chunks are still to be sent."""
+        return [
+            stream for stream in self.streams if stream.messages and len(stream.sent_at) + TO_COME <= len(stream.chunks)
+        ]
 
     @property
     def is_steady(self) -> bool:
-        """Whether most places have a stream under way."""
-        return 3 * len(self.under_way) >= 2 * self._width
+        """Whether at least half of the places have a stream under way."""
+        return 2 * len(self.under_way) >= self._width
 
     async def _keep_going(self) -> None:
         while not self._stopping:

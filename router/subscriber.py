@@ -25,8 +25,8 @@ from actors.readers import ENDED, UNKNOWN
 from actors.stream_actor import POLL_WAIT_S_MAX
 from actors.stream_host import CONSUMED, DROP, SUBSCRIBE
 from router.batch import Batch, Format, Shaper
+from router.clients import READER
 from router.reading import Cursor, Run
-from router.registry import READER
 
 if TYPE_CHECKING:
     from router.link import Link

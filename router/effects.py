@@ -26,7 +26,7 @@ class Note:
 
 @dataclass(slots=True)
 class Effects:
-    """Actors to start and stop; envelopes to send, as (actor_id, request_id, envelope, bytes); clients to wake; notes."""
+    """What is to be done. `send`: (actor_id, request_id, envelope, bytes); `wake`: client IDs, and whether urgently."""
 
     start: list[str] = field(default_factory=list)
     stop: list[str] = field(default_factory=list)

@@ -19,8 +19,10 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 # A call costs both ends about a millisecond, however little it carries (and more than one argument's
-# worth crosses in several, see `wire.frames`); beyond half a megabyte the callee would be deaf for too long instead.
-FRAME_BYTES_MAX = 512 * 1024
+# worth crosses in several, see `wire.frames`); beyond these the callee would be deaf for too long instead. A
+# router only moves what it gets, and to many actors at once; a stream actor reads every chunk.
+FRAME_BYTES_MAX = 1024 * 1024
+ROUTER_FRAME_BYTES_MAX = 2 * FRAME_BYTES_MAX
 # What one source may put into a frame before the next has its turn, and in all.
 QUANTUM_BYTES = 16 * 1024
 TURNS_MAX = 4

@@ -21,8 +21,8 @@ from ray.exceptions import ActorDiedError, RayError
 
 from actors import wire
 from actors.errors import RouterUnavailable, StreamRouterError, from_wire
-from router.lane import Lane, Source
-from router.registry import PUBLISHER, READER, WATCH_WAIT_S_MAX
+from router.clients import PUBLISHER, READER, WATCH_WAIT_S_MAX
+from router.lane import ROUTER_FRAME_BYTES_MAX, Lane, Source
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Link:
         self._calls_made = 0
         self._seen = 0
         self._as_of: dict[tuple[str, str], int] = {}
-        self._feed: Lane[str, tuple[int, int, int, bytes]] = Lane()
+        self._feed: Lane[str, tuple[int, int, int, bytes]] = Lane(ROUTER_FRAME_BYTES_MAX)
         self._listeners: dict[tuple[str, str], dict[StateListener, None]] = {}
         self._opens: list[tuple[list[Any], asyncio.Future[None]]] = []
         self._opening = False

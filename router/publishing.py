@@ -77,13 +77,11 @@ class PublishedStream:
         """Whether nothing more can be published."""
         return self.phase in (SEALED, FAILED)
 
-    def accept(self, item: Item) -> int:
-        """Take an item; return its number. The caller has looked at `has_credit`."""
+    def accept(self, item: Item) -> None:
+        """Take an item. The caller has looked at `has_credit`. Raises LimitExceeded; then it was not taken."""
         size = item_size(item)
-        self.accepted_bytes += size
-        seq = self.replay.next_seq
         self.replay.append(item, size)
-        return seq
+        self.accepted_bytes += size
 
     # --- as a source of the lane --------------------------------------------------------------
 

@@ -29,10 +29,12 @@ from actors.stream_actor import calm_garbage_collection
 from actors.stream_host import NOT_MY_ROUTER
 from actors.wire import Envelope
 from router import overview, ray_actors
+from router.clients import WATCH_WAIT_S_MAX, Seen
 from router.config import RouterConfig
+from router.effects import ENDED, Effects
 from router.lane import FRAME_BYTES_MAX, Fifo, Lane
 from router.observer import Observer
-from router.registry import ENDED, WATCH_WAIT_S_MAX, Effects, Registry, Seen
+from router.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -208,8 +210,8 @@ class RouterActor:
         await self._ready()
         client_id, seen, wait_s = self._read(frame, 3)
         registry = self._registry
-        client = registry.client(client_id, time.monotonic())
-        if not registry.has_news(client_id, seen):
+        client = registry.clients.heard(client_id, time.monotonic())
+        if not registry.clients.has_unseen(client_id, seen):
             older = self._watchers.get(client_id)
             if older is not None and not older.done():
                 older.set_result(None)
@@ -230,7 +232,7 @@ class RouterActor:
         """Say where requests are: (client_id, request_ids, no longer of interest) to news about these."""
         await self._ready()
         client_id, request_ids, losses = self._read(frame, 3)
-        self._registry.lose_interest(client_id, losses)
+        self._registry.clients.lose_interest(client_id, losses)
         return wire.pack(self._registry.locate(client_id, request_ids, time.monotonic()))
 
     async def claim(self, frame: bytes) -> bytes:
@@ -301,12 +303,12 @@ class RouterActor:
     async def drain(self) -> int:
         """Take no new requests from now on; return how many are still open."""
         await self._ready()
-        self._registry.draining = True
+        self._registry.admission.draining = True
         return sum(1 for entry in self._registry.entries.values() if entry.is_live)
 
     async def resume(self) -> None:
         """Take new requests again."""
-        self._registry.draining = False
+        self._registry.admission.draining = False
 
     async def describe(self) -> dict[str, Any]:
         """Return actors, requests and counters as plain data."""
@@ -320,7 +322,7 @@ class RouterActor:
                 "actor_id": ray_actors.router_name(self._config.name, self._shard),
                 "pid": os.getpid(),
                 "node_id": node_id,
-                "state": "draining" if registry.draining else "ready",
+                "state": "draining" if registry.admission.draining else "ready",
                 "open_requests": sum(1 for entry in registry.entries.values() if entry.is_live),
                 "counts": dict(registry.counts),
                 "ended_by": dict(registry.ended_by),

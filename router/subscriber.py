@@ -25,8 +25,8 @@ from actors.readers import ENDED, UNKNOWN
 from actors.stream_actor import POLL_WAIT_S_MAX
 from actors.stream_host import CONSUMED, DROP, SUBSCRIBE
 from router.batch import Batch, Format, Shaper
+from router.clients import READER
 from router.reading import Cursor, Run
-from router.registry import READER
 
 if TYPE_CHECKING:
     from router.link import Link
@@ -50,6 +50,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         "_error",
         "_known",
         "_link",
+        "_loop",
         "_moving",
         "_ping_s",
         "_place",
@@ -90,6 +91,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         self._place: tuple[str, int] | None = None
         self._moving: asyncio.Task[None] | None = None
         self._started = False
+        self._loop: asyncio.AbstractEventLoop
         self._known = False
         self._epochs_read = 0
 
@@ -112,6 +114,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
             raise StopAsyncIteration
         if not self._started:
             self._started = True
+            self._loop = asyncio.get_running_loop()
             self._link.locate(self.request_id, self)
         elif self._poller is not None:
             # Coming for more means that what was handed out has been consumed.
@@ -163,7 +166,8 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         """Wait for something to happen; False when it is time for a ping instead."""
         if self._error is not None:
             raise self._error
-        self._changed = asyncio.get_running_loop().create_future()
+        # (To ask for the running loop is a system call in Python 3.11, and this is paid for every batch.)
+        self._changed = self._loop.create_future()
         wait_s = self._ping_s if self._known else self._wait_s
         if wait_s is None:
             await self._changed
@@ -284,6 +288,7 @@ class Pollers:
         self._client_id = client_id
         self._pollers: dict[str, Poller] = {}
         self._numbers = 0
+        self._pollers_made = 0
 
     def next_number(self) -> int:
         """Return a number for a subscription, unique in this process."""
@@ -295,7 +300,8 @@ class Pollers:
         key = handle._actor_id.hex()  # noqa: SLF001  # Ray has no public way to tell two handles apart
         found = self._pollers.get(key)
         if found is None:
-            reader_id = f"{self._client_id}/{len(self._pollers)}"
+            self._pollers_made += 1  # a reader_id is used once, whatever was forgotten meanwhile
+            reader_id = f"{self._client_id}/{self._pollers_made}"
             found = self._pollers[key] = Poller(reader_id, handle, link, actor_id, lambda: self._pollers.pop(key, None))
         return found
 

@@ -17,10 +17,11 @@ from actors import wire
 from actors.readers import Reader
 from actors.session import Session, bare_terminal
 from actors.stream_host import StreamHost
+from router.entry import Entry
 from router.link import Link
 from router.publishing import PublishedStream
 from router.reading import Cursor
-from router.registry import Entry, Registry
+from router.registry import Registry
 
 from .run import Harder
 
@@ -164,7 +165,7 @@ def _replay_dropped_early() -> list[Patch]:
         given = give(self, bytes_max, at_least_one=at_least_one)
         items = self.replay._items
         for index in range(max(0, len(items) - 2)):
-            if self.replay.first_seq + self.replay._spilled + index <= self.sent_seq:
+            if self.replay.first_seq + self.replay.in_memory_from + index <= self.sent_seq:
                 items[index] = b"{}"
         return given
 

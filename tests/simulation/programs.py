@@ -145,7 +145,8 @@ class Request:
         if terminals[0]["stop_reason"] != reading.stop_reason:
             self._fail(reading, f"batch said {reading.stop_reason}, message {terminals[0]['stop_reason']}")
         reason = reading.stop_reason
-        if reason == "lost":
+        if reason == "lost" or (reason == "cancelled" and self.may_be_gone()):
+            # Ended where its survivors believed that it stood; what was read is right all the same.
             self._check_equal(reading, messages[:-2], truth.messages)
             return
         if reason in ("cancelled", "publisher_lost") and messages[0]["id"] == f"end-{self.plan.request_id}":
@@ -220,7 +221,8 @@ class Request:
             if not self._publisher_trouble() and not late_open:
                 return "its publisher was well"
         elif reason == "lost":
-            if not (self._publisher_trouble() or self.was_taken_over):
+            has_finished = any(program.finished for program in self.publishers)
+            if not (self._publisher_trouble() or self.was_taken_over or (has_finished and self.may_be_gone())):
                 return "its publisher could have replayed"
             # What only a router had, on its way to an actor, may be lost with it and the publisher.
             if not world.deaths and not world.router_downs:
@@ -233,7 +235,7 @@ class Request:
         sealed_at = world.sealed_seen_at.get(self.plan.request_id)
         if sealed_at is not None and world.loop.now >= sealed_at + self.plan.settings.sealed_ttl_s - 1.0:
             return True
-        return any(abs(down - died) < 25.0 for down in world.router_downs for died, _ in world.deaths)
+        return world.have_died_together()
 
 
 def _without_words(message: Message) -> Message:

@@ -39,9 +39,9 @@ OPEN, ENDED, UNKNOWN = 0, 1, 2
 class Subscription:
     """One reader's place in one request."""
 
-    __slots__ = ("_sent_bytes", "_unconsumed", "ended", "head_sent", "number", "reader", "sent", "session")
+    __slots__ = ("_sent_bytes", "_unconsumed", "ended", "head_sent", "is_moving", "number", "reader", "sent", "session")
 
-    def __init__(self, reader: Reader, number: int, session: Session, after: int) -> None:
+    def __init__(self, reader: Reader, number: int, session: Session, after: int, *, is_moving: bool = False) -> None:
         self.reader = reader
         self.number = number
         self.session = session
@@ -49,6 +49,8 @@ class Subscription:
         # The fields of the message that the last piece sent belongs to: the reader has them.
         self.head_sent: Fields | None = None
         self.ended = False
+        # It read an earlier session of this request, of which this one may have less, and has not seen an end.
+        self.is_moving = is_moving
         # A list, since it is mostly empty: an empty deque has room for 64 and takes it.
         self._unconsumed: list[tuple[int, int]] = []
         self._sent_bytes = 0
@@ -59,6 +61,12 @@ class Subscription:
         if self._sent_bytes >= SUBSCRIPTION_BYTES_MAX:
             return False
         return self.session.visible_through > self.sent or (self.session.complete and not self.ended)
+
+    @property
+    def has_more_than_survived(self) -> bool:
+        """True when a reader of an ended request stands behind all that there is, or in the middle of its end."""
+        session = self.session
+        return self.sent > session.log.last_seq or (self.is_moving and self.sent > session.content_through)
 
     def note_sent(self, through: int, size_bytes: int) -> None:
         """Note what an answer took."""
@@ -157,9 +165,10 @@ class Reader:
         while ready and room > 0:
             subscription, _ = ready.popitem(last=False)
             session = subscription.session
-            if session.complete and subscription.sent > session.log.last_seq:
-                # It had more than survived; what it has not had is the end.
+            if session.complete and subscription.has_more_than_survived:
+                # What it has not had is the end, and that whole.
                 subscription.sent = session.content_through
+                subscription.is_moving = False
             reading = session.read(subscription.sent, min(TURN_BYTES, room))
             subscription.note_sent(reading.last_seq, reading.cost_bytes)
             room -= reading.cost_bytes

@@ -427,11 +427,9 @@ class RouterActor:
 
     async def _adopt(self, actor_id: str, handle: Any) -> None:
         try:
-            who = await _insist(
-                partial(handle.start.remote, self._incarnation), RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S
-            )
+            who = await self._begin_with(handle, RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S)
             inventory = await _insist(handle.inventory.remote, RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S)
-        except (RayError, TimeoutError) as error:
+        except (RayError, TimeoutError, RouterUnavailable) as error:
             log.warning("stream actor %s cannot be adopted: %s", actor_id, type(error).__name__)
             ray.kill(handle)
             return
@@ -506,10 +504,20 @@ class RouterActor:
         self._actors[actor_id] = _Actor(handle, time.monotonic())
         self._spawn(self._await_start(actor_id, self._actors[actor_id]))
 
+    async def _begin_with(self, handle: Any, deadline_s: float, try_s: float) -> dict[str, Any]:
+        """Say to a stream actor that this incarnation is its router; return who it is.
+
+        Raises RayError, TimeoutError, RouterUnavailable (it has come to know another incarnation as the later one).
+        """
+        who: dict[str, Any] | None = await _insist(partial(handle.start.remote, self._incarnation), deadline_s, try_s)
+        if who is None:
+            raise RouterUnavailable("the stream actor takes another incarnation of this router for the later one")
+        return who
+
     async def _await_start(self, actor_id: str, actor: _Actor) -> None:
         try:
-            who = await _insist(partial(actor.handle.start.remote, self._incarnation), START_DEADLINE_S, START_TRY_S)
-        except (RayError, TimeoutError) as error:
+            who = await self._begin_with(actor.handle, START_DEADLINE_S, START_TRY_S)
+        except (RayError, TimeoutError, RouterUnavailable) as error:
             log.error("stream actor %s did not start: %s", actor_id, str(error).splitlines()[0][:200])  # noqa: TRY400
             self._gone(actor_id, actor)
             actor.settled.set()
@@ -558,10 +566,10 @@ class RouterActor:
                 left_s = max(0.0, deadline - time.monotonic())
                 answer: bytes = await asyncio.wait_for(call(), min(CALL_DEADLINE_S, left_s))
                 if answer == NOT_MY_ROUTER:
-                    # A call of the incarnation before this one has come after ours.
-                    await asyncio.wait_for(actor.handle.start.remote(self._incarnation), CALL_DEADLINE_S)
+                    # A call of an incarnation that never came to speak here has come after ours.
+                    await self._begin_with(actor.handle, CALL_DEADLINE_S, CALL_DEADLINE_S)
                     continue
-            except ActorDiedError:
+            except (ActorDiedError, RouterUnavailable):
                 return None
             except (RayError, TimeoutError) as error:
                 # Outcome unknown; the same frame again does no harm.
@@ -595,9 +603,9 @@ class RouterActor:
         if not actor.is_started:
             return
         try:
-            await asyncio.wait_for(actor.handle.start.remote(self._incarnation), CALL_DEADLINE_S)
+            await self._begin_with(actor.handle, CALL_DEADLINE_S, CALL_DEADLINE_S)
             actor.heard_at = time.monotonic()
-        except ActorDiedError:
+        except (ActorDiedError, RouterUnavailable):
             self._gone(actor_id, actor)
         except (RayError, TimeoutError):
             if time.monotonic() - actor.heard_at > ACTOR_DEADLINE_S:

@@ -268,7 +268,8 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         self._poller = poller
         # What has arrived from the old place stays: the same messages have the same numbers in the new.
         self._epochs_read += 1
-        poller.add(self, self._cursor.last_seq_id, epoch)
+        is_moving = self._epochs_read > 1 and self._cursor.stop_reason is None
+        poller.add(self, self._cursor.last_seq_id, epoch, is_moving=is_moving)
 
     def on_unreachable(self, error: RouterUnavailable) -> None:
         """See `StateListener`: what the stream actor still gives is read; without it, this is the end."""
@@ -335,10 +336,10 @@ class Poller:
 
     # --- from subscriptions -----------------------------------------------------------------
 
-    def add(self, subscription: Subscription, after: int, epoch: int) -> None:
-        """Begin to read for a subscription."""
+    def add(self, subscription: Subscription, after: int, epoch: int, *, is_moving: bool) -> None:
+        """Begin to read for a subscription; `is_moving`: it has read elsewhere, and seen no end."""
         self._subscriptions[subscription.number] = subscription
-        self._operate(SUBSCRIBE, (subscription.number, subscription.request_id, after, epoch))
+        self._operate(SUBSCRIBE, (subscription.number, subscription.request_id, after, epoch, is_moving))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._poll())
 

@@ -122,7 +122,8 @@ class Request:
                 self.world.fail(f"{program.name} saw the end {program.stop_reason}, readers {ends}")
             if program.stop_reason is not None and program.error is None and program.finished:
                 for reading in self.readings:
-                    if not reading.ended and reading.error is not None and not self.may_be_gone():
+                    is_excused = self.may_be_gone() or (self.world.router_downs and self._publisher_trouble())
+                    if not reading.ended and reading.error is not None and not is_excused:
                         self._fail(reading, f"its publisher has finished it, but: {reading.error!r}")
         for reason in ends:
             excuse = self._why_not(reason)
@@ -345,6 +346,7 @@ class PublishProgram(Program):
             PoolFull: stream_actors.when_pool_full == "refuse"
             or stream_actors.open_timeout_s < SHORT_TIMER_S
             or stream_actors.recycle_after_requests < 10  # a retiring actor takes nothing, and keeps its place
+            or world.process_troubles  # who has died or hangs may hold the last place for as long as he is waited for
             or world.scenario.is_harsh,
             LimitExceeded: world.scenario.config.limits.open_requests_max < len(world.requests),
             BufferFull: plan.settings.when_full == "fail",

@@ -166,7 +166,7 @@ def draw(seed: int, *, roughness: float | None = None, incident: str | None = No
                 "warm_actors": random.randint(0, max_actors),
                 "max_streams_per_actor": random.choice((1, 2, 50, 50)),
                 "when_pool_full": random.choice(("wait", "wait", "refuse")),
-                "open_timeout_s": random.choice((4.0, 90.0)),
+                "open_timeout_s": random.choice((4.0, 30.0)),
                 "idle_ttl_s": random.choice((2.0, 300.0)),
                 "recycle_after_requests": random.choice((2, 10_000)),
             },

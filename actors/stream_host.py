@@ -481,7 +481,7 @@ class StreamHost:
                 self._report(session)
         return [
             (
-                session.report(with_log=False),
+                session.state(with_log=False),
                 {
                     "settings": session.settings_packed,
                     "publisher_id": session.publisher_id,

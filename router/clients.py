@@ -52,8 +52,8 @@ class Clients:
         self._on_new = on_new
         self._clients: dict[str, Client] = {}
         self._generations = 0
-        # Who reads a request, wants to read it, or has asked where it is.
-        self._interests: dict[str, dict[str, None]] = {}
+        # Who reads a request, wants to, or has asked where it is, and the number of the client's call that said so.
+        self._interests: dict[str, dict[str, int]] = {}
         self._wakes: dict[str, bool] = {}
 
     def __len__(self) -> int:
@@ -84,7 +84,8 @@ class Clients:
 
     def forget(self, client_id: str) -> None:
         """Forget a client and what it was interested in."""
-        self.lose_interest(client_id, [r for r, clients in self._interests.items() if client_id in clients])
+        for request_id in [request_id for request_id, clients in self._interests.items() if client_id in clients]:
+            self.lose_interest(client_id, [request_id], self._interests[request_id][client_id])
         del self._clients[client_id]
 
     # --- what they are told -----------------------------------------------------------------
@@ -134,17 +135,23 @@ class Clients:
         for client_id in self._interests.get(request_id, ()):
             self.tell(client_id, (READER, request_id))
 
-    def take_interest(self, client_id: str, request_ids: Iterable[str]) -> None:
-        """Tell the client of these requests from now on."""
+    def take_interest(self, client_id: str, request_ids: Iterable[str], call_no: int) -> None:
+        """Tell the client of these requests from now on. The client's calls about its interests are numbered."""
         for request_id in request_ids:
-            self._interests.setdefault(request_id, {})[client_id] = None
+            interested = self._interests.setdefault(request_id, {})
+            interested[client_id] = max(call_no, interested.get(client_id, 0))
 
-    def lose_interest(self, client_id: str, request_ids: Iterable[str]) -> None:
-        """Tell the client no more about these requests."""
+    def lose_interest(self, client_id: str, request_ids: Iterable[str], call_no: int) -> None:
+        """Tell the client no more about these requests, but for those that a later call of its was interested in.
+
+        Of two calls, the one made first may come last: a reader that went and came back must not be forgotten.
+        """
         client = self._clients.get(client_id)
         for request_id in request_ids:
             interested = self._interests.get(request_id)
             if interested is not None:
+                if interested.get(client_id, 0) > call_no:
+                    continue
                 interested.pop(client_id, None)
                 if not interested:
                     del self._interests[request_id]

@@ -685,10 +685,16 @@ class Registry:
 
     # --- readers ----------------------------------------------------------------------------
 
-    def locate(self, client_id: str, request_ids: Sequence[str], now: float) -> list[Any]:
-        """Say where requests are, and keep the client told from now on; see `news` for the form."""
+    def locate(
+        self, client_id: str, call_no: int, request_ids: Sequence[str], losses: Sequence[str], now: float
+    ) -> list[Any]:
+        """Say where requests are, and keep the client told from now on; see `news` for the form.
+
+        `losses`: requests that it is not interested in any more. `call_no`: the calls of a client are numbered.
+        """
         client = self.clients.heard(client_id, now)
-        self.clients.take_interest(client_id, request_ids)
+        self.clients.lose_interest(client_id, losses, call_no)
+        self.clients.take_interest(client_id, request_ids, call_no)
         states = [self._state(client_id, (READER, request_id)) for request_id in request_ids]
         return [client.incarnation, client.version, states]
 

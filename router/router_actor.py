@@ -229,11 +229,10 @@ class RouterActor:
         return wire.pack(registry.news(client_id, seen, time.monotonic()))
 
     async def locate(self, frame: bytes) -> bytes:
-        """Say where requests are: (client_id, request_ids, no longer of interest) to news about these."""
+        """Say where requests are: (client_id, call_no, request_ids, no longer of interest) to news about these."""
         await self._ready()
-        client_id, request_ids, losses = self._read(frame, 3)
-        self._registry.clients.lose_interest(client_id, losses)
-        return wire.pack(self._registry.locate(client_id, request_ids, time.monotonic()))
+        client_id, call_no, request_ids, losses = self._read(frame, 4)
+        return wire.pack(self._registry.locate(client_id, call_no, request_ids, losses, time.monotonic()))
 
     async def claim(self, frame: bytes) -> bytes:
         """Claim an agent: (client_id, request_id, agent_id, when_busy, is_held) to (error, state)."""

@@ -146,7 +146,7 @@ def test_random_words_of_a_stranger_set_off_nothing_unnamed(seed):
         envelope = [random_.choice(words) for _ in range(random_.choice([5, 5, 5, 4, 6]))]
         registry.forward("stranger", [envelope], 0.0)
         registry.reports("impostor", [[random_.choice(words) for _ in range(10)]], 0.0)
-        registry.clients.lose_interest("stranger", ["mine", "other"])
+        registry.locate("stranger", 1, ["other"], ["mine"], 0.0)
         registry.news("stranger", (random_.choice(["", "incarnation"]), random_.randint(-5, 5)), 0.0)
     registry.take_effects()
     check_unharmed(registry)

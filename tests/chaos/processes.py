@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import subprocess
 import sys
@@ -28,14 +29,16 @@ SMALL_BUFFER = StreamSettings.model_validate({**SETTINGS.model_dump(), "buffer_b
 
 
 def child(role: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start a process of `children.py`."""
-    return subprocess.Popen(
+    """Start a process of `children.py`; it does not outlive this one."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.chaos.children", role, *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+    atexit.register(process.kill)
+    return process
 
 
 async def said(process: subprocess.Popen[str], word: str) -> str:

@@ -141,8 +141,10 @@ async def kill_router() -> dict[str, Any]:
 async def remove_node() -> dict[str, Any]:
     """A node that holds stream actors, and a router where one was placed there, goes without a word.
 
-    Ray learns of it by health checks of its own: at its defaults that alone takes up to 15 s.
+    Ray learns of it by health checks of its own. At its defaults that alone takes up to 15 s, so their period is
+    what our cluster files set.
     """
+    os.environ["RAY_health_check_period_ms"] = "1000"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     workers = [cluster.add_node(num_cpus=1, resources={"streams": 4}) for _ in range(2)]
     cluster.wait_for_nodes()

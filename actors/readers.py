@@ -13,6 +13,9 @@ late, gets nothing. Operations are numbered too, since a call given up may still
 ones: what a reader has settled, or a later operation on the same subscription has followed, is
 not done again.
 
+A reader that is silent for too long is forgotten with all its subscriptions. Should it come back (its process
+was stopped, or busy with other things), what it says gives it away, it is told so, and begins anew.
+
 Pure: `answer` returns None where a real process would wait; the shell waits.
 """
 
@@ -31,6 +34,8 @@ TURN_BYTES = 16 * 1024
 SUBSCRIPTION_BYTES_MAX = 256 * 1024
 
 NOTHING = pack([])
+FORGOTTEN = pack(None)
+"""The answer to a reader that was silent for so long that its subscriptions here were dropped: it must begin anew."""
 
 OPEN, ENDED, UNKNOWN = 0, 1, 2
 """States of a subscription in an answer: more may come; that was all; no such request here."""
@@ -90,6 +95,7 @@ class Reader:
         "_ready",
         "_settled",
         "_unknown",
+        "is_forgotten",
         "last_seen",
         "parked",
         "reader_id",
@@ -99,6 +105,8 @@ class Reader:
     def __init__(self, reader_id: str, now: float) -> None:
         self.reader_id = reader_id
         self.last_seen = now
+        # It speaks of operations that nobody here remembers.
+        self.is_forgotten = False
         self.subscriptions: dict[int, Subscription] = {}
         # Subscriptions to requests that are not here yet, by number.
         self.parked: dict[int, str] = {}
@@ -125,6 +133,8 @@ class Reader:
 
     def settle(self, settled: int) -> None:
         """Note that no operation before this number will be sent again; what still comes of them is late."""
+        if settled > 1 and not self._settled:
+            self.is_forgotten = True
         if settled > self._settled:
             self._settled = settled
             self._done = {number: done for number, done in self._done.items() if done >= settled}
@@ -150,14 +160,21 @@ class Reader:
 
         The same number again gives the same answer again. An answer is a list of
         (number, state, gap or None, epoch, segments). The first segment's fields are None where it goes
-        on with the message that the subscription's last answer ended in.
+        on with the message that the subscription's last answer ended in. Or it is `FORGOTTEN`.
         """
+        if self.is_forgotten:
+            return FORGOTTEN
         if poll_no == self._poll_no and self._answer is not None:
             return self._answer
         if poll_no < self._poll_no:
             return NOTHING
         if not self.has_news:
             return None
+        self._poll_no = poll_no
+        self._answer = pack(self._take_news())
+        return self._answer
+
+    def _take_news(self) -> list[Any]:
         parts: list[Any] = [(number, UNKNOWN, None, 0, []) for number in self._unknown]
         self._unknown.clear()
         room = ANSWER_BYTES_MAX
@@ -184,6 +201,4 @@ class Reader:
             parts.append((subscription.number, state, reading.gap, session.epoch, segments))
             if subscription.has_news:
                 ready[subscription] = None
-        self._poll_no = poll_no
-        self._answer = pack(parts)
-        return self._answer
+        return parts

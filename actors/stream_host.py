@@ -41,7 +41,7 @@ FORMER_ROUTERS_MAX = 64
 UNKNOWN_EVENTS_MAX = 256
 
 # A reading process that has not polled for so long is gone; its cursors no longer hold anything back.
-READER_TIMEOUT_S = 45.0
+READER_TIMEOUT_S = 25.0
 
 NOT_MY_ROUTER = wire.pack(None)
 """The answer to a frame of a router that has not begun here, or that another one has followed."""
@@ -336,6 +336,8 @@ class StreamHost:
         reader = self.reader(reader_id, now)
         try:
             reader.settle(settled)
+            if reader.is_forgotten:
+                return
             for operation in operations:
                 self._operate(reader, operation, now)
         except (LookupError, TypeError, AttributeError, ValueError, ProtocolViolation) as error:

@@ -21,7 +21,7 @@ from ray.exceptions import ActorDiedError, RayError
 
 from actors import wire
 from actors.errors import RequestLost, RouterUnavailable, StreamRouterError, UnknownRequest
-from actors.readers import ENDED, UNKNOWN
+from actors.readers import ENDED, FORGOTTEN, UNKNOWN
 from actors.stream_actor import POLL_WAIT_S_MAX
 from actors.stream_host import CONSUMED, DROP, SUBSCRIBE
 from router.batch import Batch, Format, Shaper
@@ -437,6 +437,9 @@ class Poller:
             finally:
                 self._polling = False
             failures = 0
+            if answer == FORGOTTEN:
+                self._begin_anew()
+                return
             self._settle(operations)
             parts = wire.unpack_list(answer)
             if parts:
@@ -473,6 +476,14 @@ class Poller:
                 subscription.moved(self)
             else:
                 subscription.arrive(state, gap, segments)
+
+    def _begin_anew(self) -> None:
+        """The actor has forgotten this reader, which was silent for too long: ask again where all is."""
+        log.info("stream actor %s had given this reader up; %d begin anew", self._actor_id, len(self._subscriptions))
+        self._forget()
+        subscriptions, self._subscriptions = list(self._subscriptions.values()), {}
+        for subscription in subscriptions:
+            subscription.moved(self)
 
     async def _lost(self) -> None:
         """The actor is dead: let the router look after it, then ask again where all is."""

@@ -17,12 +17,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
-from actors.errors import RouterExists, RouterNotFound, RouterUnavailable, StreamRouterError, UnknownRequest, from_wire
+from actors.errors import RouterExists, RouterNotFound, RouterUnavailable, UnknownRequest, from_wire
 from actors.messages import iso_seconds
 from actors.settings import StreamSettings
 from router import ray_actors
@@ -111,39 +111,37 @@ class StreamRouter:
 
     @classmethod
     async def _start(cls, config: RouterConfig, *, stops_ray: bool) -> Self:
-        handles = []
-        made = []
+        made: list[tuple[Any, bool]] = []
         try:
             for shard in range(config.routers):
-                handle, is_new = await asyncio.to_thread(_make_or_find, config, shard)
-                handles.append(handle)
-                if is_new:
-                    made.append(handle)
+                await _in_thread(_make_or_find, config, shard, made)
             # With the warm pool standing ready, the first request is as quick as any.
-            await asyncio.gather(*(_until_answered(handle.warm.remote) for handle in handles))
+            await asyncio.gather(*(_until_answered(handle.warm.remote) for handle, _ in made))
         except BaseException as error:
             # Never half: what was started before the failure goes again.
-            await _stop_routers(config.name, made)
+            if not (stops_ray and config.ray.is_embedded):  # else they go with their Ray
+                await _stop_routers(config.name, [handle for handle, is_new in made if is_new])
             if stops_ray:
                 ray.shutdown()
             if isinstance(error, (RayError, TimeoutError)):
                 raise RouterUnavailable(f"router {config.name!r} did not start: {why(error)}") from error
             raise
-        return cls(config, handles, is_owner=len(made) == config.routers, stops_ray=stops_ray)
+        is_owner = all(is_new for _, is_new in made)
+        return cls(config, [handle for handle, _ in made], is_owner=is_owner, stops_ray=stops_ray)
 
     @classmethod
     async def _connect(cls, name: str, namespace: str, *, stops_ray: bool) -> Self:
         try:
-            first = await asyncio.to_thread(_find, name, namespace, 0)
+            first = await _in_thread(_find, name, namespace, 0)
             hello = await _until_answered(first.hello.remote)
             config = RouterConfig.model_validate_json(hello["config"])
-            others = [await asyncio.to_thread(_find, name, namespace, shard) for shard in range(1, config.routers)]
-        except (RayError, TimeoutError, StreamRouterError) as error:
+            others = [await _in_thread(_find, name, namespace, shard) for shard in range(1, config.routers)]
+        except BaseException as error:
             if stops_ray:
                 ray.shutdown()
-            if isinstance(error, StreamRouterError):
-                raise
-            raise RouterUnavailable(f"router {name!r} was found but does not answer: {why(error)}") from error
+            if isinstance(error, (RayError, TimeoutError)):
+                raise RouterUnavailable(f"router {name!r} was found but does not answer: {why(error)}") from error
+            raise
         return cls(config, [first, *others], is_owner=False, stops_ray=stops_ray)
 
     async def close(self) -> None:
@@ -356,10 +354,23 @@ class Entrance:
             self._sync.close()
 
 
-def _make_or_find(config: RouterConfig, shard: int) -> tuple[Any, bool]:
-    """Return a router actor's handle and whether it was started now. Raises RouterExists."""
+_T = TypeVar("_T")
+
+
+async def _in_thread(function: Callable[..., _T], *arguments: Any) -> _T:
+    """Call what blocks in a thread. A cancel waits for its end: a process whose Ray ends under a thread dies of it."""
+    calling = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:
-        return ray_actors.make_router_actor(RouterActor, config, shard), True
+        return await asyncio.shield(calling)
+    except asyncio.CancelledError:
+        await asyncio.wait([calling])
+        raise
+
+
+def _make_or_find(config: RouterConfig, shard: int, made: list[tuple[Any, bool]]) -> None:
+    """Append a router actor's handle to `made`, and whether it was started now. Raises RouterExists."""
+    try:
+        made.append((ray_actors.make_router_actor(RouterActor, config, shard), True))
     except ValueError:
         handle = _find(config.name, config.namespace, shard)
         running = RouterConfig.model_validate_json(ray.get(handle.hello.remote(), timeout=START_DEADLINE_S)["config"])
@@ -368,7 +379,7 @@ def _make_or_find(config: RouterConfig, shard: int) -> tuple[Any, bool]:
                 f"router {config.name!r} runs already with another configuration; connect to it with "
                 f"StreamRouter.connect(name={config.name!r}), stop it first, or give this one another name"
             ) from None
-        return handle, False
+        made.append((handle, False))
 
 
 async def _stop_routers(name: str, handles: Sequence[Any]) -> None:

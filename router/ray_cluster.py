@@ -39,6 +39,8 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
     if config.runtime_env:
         options["runtime_env"] = dict(config.runtime_env)
     if config.is_embedded:
+        # That a Ray for this process alone has a token is nothing that its user must know.
+        logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
         # Ray's own value, 15, lets a busy driver starve the actors on a small machine.
         os.environ.setdefault("RAY_worker_niceness", str(config.worker_niceness))
         options |= {"num_cpus": config.num_cpus, "include_dashboard": config.include_dashboard}

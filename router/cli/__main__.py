@@ -1,5 +1,5 @@
 """`python -m router.cli` is `stream-router`."""
 
-from router.cli.app import main
+from router.cli import main
 
 main()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from router.cli.terminal import some
 from router.description import RequestDescription
 from router.overview import Overview, StreamActorOverview
 from router.service import within
@@ -41,8 +44,8 @@ _MINUTE_S, _HOUR_S = 60, 3600
 
 def make_console() -> Console:
     """Return a console for stdout; wide enough for the tables where it is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+    console = Console(file=sys.stdout)
+    return console if console.is_terminal else Console(file=sys.stdout, width=PLAIN_WIDTH)
 
 
 class Rates:
@@ -114,20 +117,19 @@ def top(overview: Overview, rates: Rates, height: int | None) -> RenderableType:
 
 def requests(listed: Sequence[RequestDescription]) -> RenderableType:
     """Return a table of requests."""
-    return _table(
+    rows: list[list[Column]] = [
         [
-            [
-                ("request", request.request_id),
-                ("state", _state(request.state)),
-                ("stream actor", request.actor_id or "-"),
-                (">epoch", str(request.epoch)),
-                (">messages", f"{request.last_seq_id:,}"),
-                ("end", request.stop_reason or ""),
-                ("agent", request.agent_id or ""),
-            ]
-            for request in listed
+            ("request", request.request_id),
+            ("state", _state(request.state)),
+            ("stream actor", request.actor_id or "-"),
+            (">epoch", str(request.epoch)),
+            (">messages", f"{request.last_seq_id:,}"),
+            ("end", request.stop_reason or ""),
+            ("agent", request.agent_id or ""),
         ]
-    )
+        for request in listed
+    ]
+    return _Rows(_without_empty(rows, "agent"), 0, ("epoch", "stream actor", "agent"))
 
 
 async def show_once(console: Console, door: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:
@@ -143,7 +145,7 @@ async def show_live(console: Console, door: StreamRouter, every_s: float, wait_s
     """Look again and again until interrupted; the last picture stays on the screen."""
     loop = asyncio.get_running_loop()
     before, looked_at = None, loop.time()
-    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop", redirect_stdout=False) as live:
         while True:
             began = loop.time()
             now = await within(wait_s, door.overview(streams))
@@ -194,7 +196,8 @@ def _title(overview: Overview, rates: Rates | None) -> Text:
     text = Text(overview.name, style="bold")
     text.append(f"  {overview.namespace}", style="dim")
     text.append(
-        f"  {len(overview.routers)} routers, {len(overview.stream_actors)} stream actors on {len(nodes)} nodes; "
+        f"  {some(len(overview.routers), 'router')}, {some(len(overview.stream_actors), 'stream actor')} on "
+        f"{some(len(nodes), 'node')}; "
         f"{opened:,} open, {waiting:,} waiting, {sealed:,} ended and readable",
         style="not bold",
     )
@@ -211,22 +214,45 @@ Column = tuple[str, Cell]
 """A heading (`>` before it: numbers) and what a row has there."""
 
 
-def _table(rows: list[list[Column]], left_out: int = 0) -> Table:
-    """Return a table; all rows have the same columns."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
-    for heading, _ in rows[0] if rows else [("nothing yet", "")]:
-        right = heading.startswith(">")
-        table.add_column(
-            heading.removeprefix(">"), justify="right" if right else "left", no_wrap=True, overflow="ellipsis"
-        )
-    for row in rows:
-        table.add_row(*(cell for _, cell in row))
-    if left_out:
-        table.add_row(Text(f"... and {left_out} more", style="dim"))
-    return table
+class _Rows:
+    """A table; all rows have the same columns. Where the terminal is narrow it goes without some.
+
+    `dispensable`: headings in the order in which they are left out.
+    """
+
+    def __init__(self, rows: list[list[Column]], left_out: int = 0, dispensable: Sequence[str] = ()) -> None:
+        self._rows, self._left_out, self._dispensable = rows, left_out, dispensable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        rows = self._rows
+        for heading in self._dispensable:
+            if _width(rows) <= options.max_width:
+                break
+            rows = [[column for column in row if column[0].removeprefix(">") != heading] for row in rows]
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
+        for heading, _ in rows[0] if rows else [("nothing yet", "")]:
+            right = heading.startswith(">")
+            table.add_column(
+                heading.removeprefix(">"), justify="right" if right else "left", no_wrap=True, overflow="ellipsis"
+            )
+        for row in rows:
+            table.add_row(*(cell for _, cell in row))
+        yield table
+        if self._left_out:
+            yield Text(f" ... and {self._left_out} more", style="dim")
 
 
-def _routers(overview: Overview, rates: Rates | None, shown: int) -> Table:
+def _width(rows: list[list[Column]]) -> int:
+    """Return the cells that a table of these rows takes, with what is between its columns and at its edges."""
+    columns = zip(*rows, strict=True)
+    widths = [
+        max(cell_len(str(text)) for heading, cell in column for text in (heading.removeprefix(">"), cell))
+        for column in columns
+    ]
+    return sum(widths) + 3 * (len(widths) - 1) + 2
+
+
+def _routers(overview: Overview, rates: Rates | None, shown: int) -> _Rows:
     rows = []
     for router in overview.routers[:shown]:
         counts = router.counts
@@ -249,10 +275,12 @@ def _routers(overview: Overview, rates: Rates | None, shown: int) -> Table:
             (">clients", f"{router.clients:,}"),
         ]
         rows.append(row)
-    return _table(rows, len(overview.routers) - shown)
+    return _Rows(
+        rows, len(overview.routers) - shown, ("pid", "clients", "node", "ended", "opened", "replays", "refused")
+    )
 
 
-def _actors(overview: Overview, rates: Rates | None, shown: int) -> Table:
+def _actors(overview: Overview, rates: Rates | None, shown: int) -> _Rows:
     rows = []
     for actor in sorted(overview.stream_actors, key=lambda actor: (-actor.open, actor.actor_id))[:shown]:
         is_silent = not actor.answered and actor.state != "starting"
@@ -277,27 +305,35 @@ def _actors(overview: Overview, rates: Rates | None, shown: int) -> Table:
             (">readers", f"{actor.readers:,}"),
         ]
         rows.append(row)
-    return _table(rows, len(overview.stream_actors) - shown)
-
-
-def _streams(overview: Overview, rates: Rates, shown: int) -> Table:
-    return _table(
-        [
-            [
-                ("request", stream.request_id),
-                ("provider", stream.provider),
-                ("stream actor", stream.actor_id),
-                (">messages", f"{stream.messages:,}"),
-                (">/s", _rate(rates.of_stream(stream.request_id, stream.messages))),
-                (">lag", f"{stream.lag:,}"),
-                (">unread", _size(stream.unread_bytes)),
-                (">age", _age(stream.age_s)),
-                (">epoch", str(stream.epoch)),
-                ("agent", stream.agent_id or ""),
-            ]
-            for stream in overview.streams[:shown]
-        ]
+    return _Rows(
+        rows, len(overview.stream_actors) - shown, ("pid", "readers", "node", "held", "served", "waits/s", "state")
     )
+
+
+def _streams(overview: Overview, rates: Rates, shown: int) -> _Rows:
+    rows: list[list[Column]] = [
+        [
+            ("request", stream.request_id),
+            ("provider", stream.provider),
+            ("stream actor", stream.actor_id),
+            (">messages", f"{stream.messages:,}"),
+            (">/s", _rate(rates.of_stream(stream.request_id, stream.messages))),
+            (">lag", f"{stream.lag:,}"),
+            (">unread", _size(stream.unread_bytes)),
+            (">age", _age(stream.age_s)),
+            (">epoch", str(stream.epoch)),
+            ("agent", stream.agent_id or ""),
+        ]
+        for stream in overview.streams[:shown]
+    ]
+    return _Rows(_without_empty(rows, "agent"), 0, ("epoch", "unread", "provider", "stream actor", "age", "agent"))
+
+
+def _without_empty(rows: list[list[Column]], heading: str) -> list[list[Column]]:
+    """Leave out a column that has nothing in any row."""
+    if any(cell for row in rows for name, cell in row if name == heading):
+        return rows
+    return [[column for column in row if column[0] != heading] for row in rows]
 
 
 def _state(state: str) -> Text:

@@ -10,6 +10,8 @@ from router.loadtest.metrics import COUNTS, TIMES
 Results = Mapping[str, Any]
 # Within this share, two runs of one workload differ by chance.
 NOISE_SHARE = 0.05
+# From here on "so many times" says more than a percentage.
+TIMES_FROM = 10
 # Whether more is better; what is not here is neither.
 _MORE_IS_BETTER = {
     "messages_per_s": True,
@@ -19,6 +21,7 @@ _MORE_IS_BETTER = {
     "credit_waits": False,
 }
 _NEUTRAL = ("streams", "streams_open_max", "messages", "chunks", "wall_s", "actors", "provider_errors")
+_UNITS = {"wall_s": "wall time, s", "memory_mb": "memory, MB", "cpu_cores": "CPU, cores"}
 _TIMES = ("added_latency_ms", "time_to_first_message_ms", "inter_message_gap_ms", "credit_wait_ms")
 _PARTS = ("p50", "p90", "p99", "max")
 
@@ -53,12 +56,18 @@ def _row(
     after: float | None,
     more_is_better: bool | None,  # noqa: FBT001  # of three values
 ) -> tuple[str, str, str, str, str]:
-    shown = (name.replace("_", " "), _shown(before), _shown(after))
+    title = _UNITS.get(name) or name.replace("_per_s", "/s").replace("_", " ")
+    shown = (title, _shown(before), _shown(after))
     if before is None or after is None:
         return (*shown, "", "")
     if before == after:
         return (*shown, "=", "same" if more_is_better is not None else "")
-    change = f"{(after - before) / before:+.0%}" if before else f"{after - before:+,.0f}"
+    if not before:
+        change = f"{after - before:+,.0f}"
+    elif after / before >= TIMES_FROM:
+        change = f"x {after / before:,.0f}"
+    else:
+        change = f"{(after - before) / before:+.0%}"
     if more_is_better is None:
         return (*shown, change, "")
     if before and abs(after - before) / before <= NOISE_SHARE:

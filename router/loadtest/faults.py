@@ -53,9 +53,12 @@ class FaultInjector:
 
     async def run(self) -> None:
         """Do all strikes, each when it is due."""
+        late_s = 0.0
         for strike in self.strikes:
-            await asyncio.sleep(max(0.0, strike.at_s - self.now()))
+            await asyncio.sleep(max(0.0, strike.at_s + late_s - self.now()))
             self.done.append(await self._strike(strike))
+            # Where a strike had to wait for something to hit, those after it wait as long: never two at once.
+            late_s = max(late_s, self.done[-1].at_s - strike.at_s)
         if self._waking:
             await asyncio.wait(self._waking)
 
@@ -122,7 +125,7 @@ class FaultInjector:
         node = _pick(sorted(nodes, key=lambda node: str(node.node_id)), strike.pick)
         detail = f"{load[node.node_id]} open requests"
         await asyncio.to_thread(self.cluster.remove_node, node, allow_graceful=False)
-        return Struck(at_s, strike.kind, str(node.node_id), detail)
+        return Struck(at_s, strike.kind, f"node {str(node.node_id)[:8]}", detail)
 
 
 def _pick(choices: Sequence[_T], share: float) -> _T:

@@ -35,6 +35,7 @@ PLAIN = (
     "messages_per_s",
     "chunks_per_s",
     "streams_open_max",
+    "faults_missed",
     "wall_s",
     "memory_mb",
     "cpu_cores",

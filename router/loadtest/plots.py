@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,10 @@ PERCENTILES_TEXT = "How long the slowest had to wait."
 THROUGHPUT_TEXT = "Chunks that came in and messages that went out, a second; behind them, the streams that were open."
 MEMORY_TEXT = "Of the processes on the driver's machine, pages shared with others left out."
 CPU_TEXT = "Of the same processes."
-QUEUES_TEXT = "What the stream actors hold: messages not read yet, and all that is kept for replay and late readers."
+QUEUES_TEXT = (
+    "What the stream actors hold: messages of open streams that were not read yet, and all that is kept for replay and "
+    "late readers."
+)
 
 _SHARE_COLOURS = {"p50": "#3b82f6", "p90": "#f59e0b", "p99": "#dc2626"}
 _TWO_COLOURS = ("#3b82f6", "#f59e0b")
@@ -56,6 +60,7 @@ _THINKING = "#dfe4ec"
 _HEIGHT = 340
 _ROW_HEIGHT = 5
 _GANTT_HEIGHTS = (260, 900)
+_DECADES_WITH_STEPS_MAX = 3
 
 
 def library() -> str:
@@ -81,7 +86,7 @@ def latency(found: Results, name: str, *, name_faults: bool = True) -> str:
             marker={"size": 3},
             hovertemplate="%{y:.1f} ms",
         )
-    figure.update_yaxes(type="log", dtick=1, minor={"showgrid": False})
+    _log_scale(figure)
     _mark_faults(figure, found, named=name_faults)
     return _html(figure)
 
@@ -101,7 +106,7 @@ def latency_of_two(runs: Sequence[Results], names: Sequence[str]) -> str:
                 line={"color": colour, "width": width},
                 hovertemplate="%{y:.1f} ms",
             )
-    figure.update_yaxes(type="log", dtick=1)
+    _log_scale(figure)
     return _html(figure)
 
 
@@ -122,7 +127,7 @@ def percentiles(runs: Sequence[Results], names: Sequence[str] = ("",)) -> str:
                 line={"color": colour, "width": 2, "dash": dash},
                 hovertemplate="%{y:,.1f} ms",
             )
-    figure.update_yaxes(type="log", dtick=1)
+    _log_scale(figure)
     return _html(figure)
 
 
@@ -270,6 +275,17 @@ def _mark_faults(figure: Any, found: Results, *, named: bool = True) -> None:
             yanchor="bottom",
             font={"size": 11, "color": colour},
         )
+
+
+def _log_scale(figure: Any) -> None:
+    """Make the scale of times logarithmic, with marks that can be read: 2 and 5 too, where few powers of ten fit."""
+    values = [value for trace in figure.data for value in trace.y if value]
+    if not values:
+        return
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    steps = (1, 2, 5) if high - low <= _DECADES_WITH_STEPS_MAX else (1,)
+    marks = [step * 10.0**power for power in range(low, high + 1) for step in steps]
+    figure.update_yaxes(type="log", tickvals=marks, ticktext=[f"{mark:,.10g}" for mark in marks])
 
 
 def _end_s(found: Results) -> float:

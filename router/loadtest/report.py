@@ -59,8 +59,14 @@ def to_html(found: Results) -> str:
     return _page(f"Load test {found['name']}", parts)
 
 
-def to_comparison(first: Results, second: Results, names: tuple[str, str], rows: Sequence[Sequence[str]]) -> str:
-    """Return the report of two runs side by side; `rows` are those of `comparison.compare`."""
+def to_comparison(
+    first: Results,
+    second: Results,
+    names: tuple[str, str],
+    rows: Sequence[Sequence[str]],
+    differences: Sequence[str] = (),
+) -> str:
+    """Return the report of two runs side by side; `rows` and `differences` are those of `comparison`."""
     need_plotly()
     titles = [
         f"{name}: {found['name']}, {found['started_at']}" for name, found in zip(names, (first, second), strict=True)
@@ -77,6 +83,9 @@ def to_comparison(first: Results, second: Results, names: tuple[str, str], rows:
         _section(
             "Messages out", "Messages handed to readers, a second.", plots.throughput_of_two((first, second), names)
         ),
+        _section("The workloads differ", "So not all of the change is the router's doing.", _lines(differences))
+        if differences
+        else "",
     ]
     return _page("Two load tests", parts)
 
@@ -249,6 +258,10 @@ def _wrong(found: Results) -> str:
 def _workload(found: Results) -> str:
     text = yaml.safe_dump(found["workload"], sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
     return f"<section><details><summary>The workload</summary><pre>{escape(text)}</pre></details></section>"
+
+
+def _lines(texts: Sequence[str]) -> str:
+    return f"<pre>{escape(chr(10).join(texts))}</pre>"
 
 
 def _comparison_table(names: tuple[str, str], rows: Sequence[Sequence[str]]) -> str:

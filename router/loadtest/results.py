@@ -6,7 +6,7 @@ counts              lost, duplicated, reordered, unverified, ...: see `metrics.C
 <times>_ms          p50, p90, p95, p99, p99_9, mean, max, count: see `metrics.TIMES`
 errors, ends        by kind; by stop reason
 examples            the first few things that went wrong, in words
-faults              what was struck, when
+faults              what was struck, when; faults_missed: strikes that hit nothing, or for which the run was over
 actors, processes   stream actors at most; CPU and memory of each process
 thresholds, met     each limit with its figure
 series              by the second, for the plots
@@ -18,7 +18,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,9 @@ MS = 1000.0
 _SERIES_SHARES = ("p50", "p90", "p99")
 
 
-def figures(measured: Measurements, wall_s: float, streams_open_max: int, samples: Sequence[Sample]) -> dict[str, Any]:
+def figures(
+    measured: Measurements, wall_s: float, streams_open_max: int, samples: Sequence[Sample], faults_missed: int = 0
+) -> dict[str, Any]:
     """Return the figures that thresholds may name (and others)."""
     counts = measured.counts
     active_s = _active_s(measured) or 1.0
@@ -56,6 +57,7 @@ def figures(measured: Measurements, wall_s: float, streams_open_max: int, sample
         "messages_per_s": round(counts["messages"] / active_s, 1),
         "chunks_per_s": round(counts["chunks"] / active_s, 1),
         "streams_open_max": streams_open_max,
+        "faults_missed": faults_missed,
         "memory_mb": round(memory_mb, 1) if by_role else None,
         "cpu_cores": round(sum(cores) / len(cores), 2) if cores else None,
         "counts": {name: counts[name] for name in COUNTS},
@@ -104,10 +106,12 @@ def build(
     queues: Sequence[Mapping[str, float]],
     processes: Sequence[ProcessFigures],
     faults: Sequence[Struck],
+    faults_planned: int,
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the results of a run. `about`: when and where it ran, its actors, whether it was interrupted."""
-    values = figures(measured, wall_s, streams_open_max, samples)
+    missed = faults_planned - sum(fault.target is not None for fault in faults)
+    values = figures(measured, wall_s, streams_open_max, samples, missed)
     checked = check_thresholds(workload.thresholds, values)
     return {
         "format": FORMAT,
@@ -186,19 +190,6 @@ def _ms(value_s: float | None) -> float | None:
 
 
 # --- files ----------------------------------------------------------------------------------------
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file all at once or not at all. Raises OSError (a full disk, say); nothing half is left behind."""
-    part = file.with_name(f".{file.name}.part")
-    try:
-        with part.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def to_json(results: Mapping[str, Any]) -> str:

@@ -47,6 +47,9 @@ READ_REST_S = 15.0
 CONCURRENCY_MAX = 1_000_000
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 RPC_FAILURE_VARIABLE = "RAY_testing_rpc_failure"
+# Of the cluster that is started for kill-node: its worker nodes have this, and all stream actors want a little of it.
+STREAM_NODE = "stream_node"
+STREAM_NODE_SHARE = 0.001
 
 
 @dataclass
@@ -110,6 +113,7 @@ async def run_loadtest(workload: Workload, view: View) -> dict[str, Any]:
         queues=state.queues,
         processes=list(run.sampler.figures.values()),
         faults=state.faults,
+        faults_planned=run.faults_planned,
         about=about,
     )
 
@@ -177,7 +181,8 @@ async def _cluster(stack: AsyncExitStack, workload: Workload) -> Any:
         raise RouterUnavailable(f"a cluster on this machine did not start: {str(error)[:300]}") from error
     stack.callback(cluster.shutdown)
     for _ in range(workload.chaos.kills_nodes + 1):
-        cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
+        cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES, resources={STREAM_NODE: 1})
+    cluster.wait_for_nodes()
     ensure_ray(config.ray.model_copy(update={"address": cluster.address}), config.namespace)
     stack.callback(ray.shutdown)
     return cluster
@@ -189,7 +194,14 @@ async def _router(workload: Workload) -> AsyncIterator[StreamRouter]:
     if under_test.connect is not None:
         entrance = StreamRouter.connect(under_test.connect, namespace=under_test.namespace, address=under_test.address)
     else:
-        entrance = StreamRouter.start(workload.router_config())
+        # A router that this test starts goes with it, also where its configuration is that of a service.
+        config = workload.router_config().model_copy(update={"detached": False})
+        if workload.chaos.kills_nodes:
+            # Without this, all stream actors may come to stand where the router and the driver are.
+            actors = config.stream_actors
+            placed = {"resources": {STREAM_NODE: STREAM_NODE_SHARE, **actors.resources}, "spread": True}
+            config = config.model_copy(update={"stream_actors": actors.model_copy(update=placed)})
+        entrance = StreamRouter.start(config)
     async with entrance as router:
         yield router
 
@@ -287,6 +299,7 @@ class _Run:
         self._workload, self._router, self._load, self._state, self._view = workload, router, load, state, view
         self._zero = time.time()
         strikes = schedule(workload.chaos, workload.seed, state.expected_s)
+        self.faults_planned = len(strikes)
         self._faults = FaultInjector(router, strikes, self._now, cluster)
         self._stop = asyncio.Event()
         self._handles: dict[str, Any] = {}
@@ -404,12 +417,13 @@ class _Run:
         state.samples.append(await asyncio.to_thread(self.sampler.sample, self._now()))
 
     async def _queues(self, actor_ids: Sequence[str]) -> dict[str, float]:
-        """Return what the stream actors hold: unread, in all, and in how many sessions."""
+        """Return what the stream actors hold: unread of open streams, in all, and in how many sessions."""
         row = {"at_s": round(self._now(), 2), "unread_bytes": 0.0, "held_bytes": 0.0, "sessions": 0.0}
         described = await asyncio.gather(*(self._describe(actor_id) for actor_id in actor_ids))
         for sessions in described:
             for session in sessions:
-                row["unread_bytes"] += session["unread_bytes"]
+                if session["stop_reason"] is None:  # a reader that has the end acknowledges nothing more
+                    row["unread_bytes"] += session["unread_bytes"]
                 row["held_bytes"] += session["bytes_held"]
                 row["sessions"] += 1
         return row

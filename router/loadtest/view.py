@@ -94,7 +94,7 @@ def line(state: State) -> str:
         f"{state.phase}: {counts['ended']:,}{total} streams ended, {state.open:,} open",
         f"{recent.counts['chunks'] / _recent_s(state):,.0f} chunks/s in",
         f"{recent.counts['messages'] / _recent_s(state):,.0f} messages/s out",
-        f"added latency {_spread(recent.times.get('added_latency_ms'))}",
+        f"added latency p50/p99 {_spread(recent.times.get('added_latency_ms'))}",
         f"wrong: {wrong(counts)}",
     ]
     return ", ".join(parts)
@@ -124,12 +124,13 @@ def screen(state: State) -> Group:
     figures = Table(box=SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1), header_style="dim")
     for title, justify in (("", "left"), ("now", "right"), ("all", "right")):
         figures.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a literal
-    figures.add_column("the last minute", ratio=1, no_wrap=True)
+    figures.add_column("each second of the last minute", ratio=1, no_wrap=True)
     bins = _last_bins(state, SPARK_BINS)
     for title, name in (("chunks in /s", "chunks"), ("messages out /s", "messages")):
         rates = [one.counts[name] / measured.timeline.bin_s if one else 0.0 for one in bins]
         figures.add_row(title, f"{recent.counts[name] / _recent_s(state):,.0f}", f"{counts[name]:,}", _spark(rates))
-    for title, name in (("first message", "time_to_first_message_ms"), ("added latency", "added_latency_ms")):
+    times = (("first message, p50/p99", "time_to_first_message_ms"), ("added latency, p50/p99", "added_latency_ms"))
+    for title, name in times:
         slow = [((one.times[name].percentile(0.99) or 0.0) if one and name in one.times else 0.0) for one in bins]
         figures.add_row(title, _spread(recent.times.get(name)), _spread(measured.times.get(name)), _spark(slow))
     lines: list[Any] = [head, figures]
@@ -137,11 +138,12 @@ def screen(state: State) -> Group:
     state_words.append(f"wrong: {wrong(counts)}", style="green" if wrong(counts) == "nothing" else "bold red")
     provider = f"   {counts['provider_errors']:,} provider errors" if counts["provider_errors"] else ""
     state_words.append(
-        f"   {state.actors} stream actors   {counts['credit_waits']:,} waits for credit{provider}", style="dim"
+        f"   {state.actors} stream actors   {counts['credit_waits']:,} waits for credit{_unread(state)}{provider}",
+        style="dim",
     )
     lines.append(state_words)
-    if state.samples:
-        lines.append(Text(_processes(state), style="dim", overflow="ellipsis", no_wrap=True))
+    if state.samples and state.samples[-1].memory_mb:
+        lines.append(_processes(state))
     lines += [
         Text(f"{fault.at_s:6.1f} s  {_fault(fault)}", style="yellow", overflow="ellipsis", no_wrap=True)
         for fault in state.faults[-FAULTS_SHOWN:]
@@ -153,12 +155,20 @@ def _fault(fault: Any) -> str:
     return f"{fault.kind} {fault.target or 'hit nothing'}" + (f" ({fault.detail})" if fault.detail else "")
 
 
-def _processes(state: State) -> str:
+def _unread(state: State) -> str:
+    return f"   {state.queues[-1]['unread_bytes'] / 1e6:,.1f} MB unread" if state.queues else ""
+
+
+def _processes(state: State) -> Table:
+    """Return CPU and memory by role; the roles stay where they are, so that the eye finds them."""
     sample = state.samples[-1]
-    roles = sorted(sample.memory_mb, key=lambda role: -sample.cpu_cores.get(role, 0.0))
-    return "   ".join(
-        f"{role} {sample.cpu_cores.get(role, 0.0):.2f} cores {sample.memory_mb[role]:,.0f} MB" for role in roles
-    )
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim", style="dim")
+    table.add_column("", no_wrap=True)
+    for role in sorted(sample.memory_mb):
+        table.add_column(role, justify="right", no_wrap=True)
+    table.add_row("CPU, cores", *(f"{sample.cpu_cores.get(role, 0.0):.2f}" for role in sorted(sample.memory_mb)))
+    table.add_row("memory, MB", *(f"{sample.memory_mb[role]:,.0f}" for role in sorted(sample.memory_mb)))
+    return table
 
 
 def _last_bins(state: State, count: int) -> list[Bin | None]:

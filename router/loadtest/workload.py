@@ -225,8 +225,13 @@ class Workload(_Section):
                 near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.4)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(f"thresholds.{name}: there is no such figure{hint}")
-        if self.chaos.kills_nodes and self.router.connect is not None:
-            raise ValueError("chaos: kill-node needs a cluster of our own; without router.connect one is started")
+        if self.router.connect is not None:
+            if self.chaos.kills_nodes:
+                raise ValueError("chaos: kill-node needs a cluster of our own; without router.connect one is started")
+            if self.chaos.rpc_failures:
+                raise ValueError(
+                    "chaos: rpc-failures must be set before Ray starts; without router.connect one is started with them"
+                )
         return self
 
     @classmethod

@@ -29,6 +29,9 @@ class RunConfig(BaseModel):
     router: str = Field(
         "local", min_length=1, description="The router's configuration: a file, or a packaged one by name."
     )
+    connect: str | None = Field(None, min_length=1, description="Name of a running service to use instead.")
+    namespace: str = Field("agent-stream-router", description="connect: its Ray namespace.")
+    address: str = Field("auto", description="connect: the Ray cluster where it runs.")
     streams: StreamSettings = Field(
         default_factory=lambda: StreamSettings.load({"dialect": "chat"}), description="For requests without settings."
     )

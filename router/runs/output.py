@@ -46,15 +46,24 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._stream is not None:
+        if self._stream is None:
+            return
+        try:
             self._stream.close()
+        except OSError as failure:
+            # Where writing has failed already, closing fails for the same reason.
+            if error is None:
+                raise OSError(failure.errno, failure.strerror, str(self._file)) from failure
 
     def write(self, messages: Iterable[Mapping[str, Any]]) -> None:
         """Append messages and hand them to the system, so that a killed run loses nothing. Raises OSError."""
         if self._stream is None:
             raise ConfigError(f"{self._file} is not open; use Output as a context manager")
-        self._stream.writelines(json.dumps(message, ensure_ascii=False) + "\n" for message in messages)
-        self._stream.flush()
+        try:
+            self._stream.writelines(json.dumps(message, ensure_ascii=False) + "\n" for message in messages)
+            self._stream.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._file)) from error
 
 
 def is_complete(stop_reason: str | None) -> bool:

@@ -15,7 +15,8 @@ import ray
 from ray.exceptions import RayError
 
 from actors.errors import StreamRouterError
-from router.client import StreamRouter
+from actors.stop_reasons import StopReason
+from router.client import Entrance, StreamRouter
 from router.config import load_config
 from router.runs.bodies import build_body, model_of
 from router.runs.config import RunConfig
@@ -90,8 +91,7 @@ async def run(config: RunConfig, requests: Sequence[Request], output: Output, sh
     if not prepared:
         return totals
     started = time.perf_counter()
-    router_config = load_config(config.router)
-    async with StreamRouter.start(router_config) as router, _sources(config, router, key) as asks:
+    async with _entrance(config) as router, _sources(config, router, key) as asks:
         work = _Work(config, router, output, totals, asks)
         await work.all(prepared, show)
     totals.wall_s = time.perf_counter() - started
@@ -172,6 +172,7 @@ class _Work:
                 )
             await asyncio.wait([reading], timeout=CANCEL_DEADLINE_S)
             reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
             raise
         except RayError as error:
             outcome = Outcome(error=f"the source actor failed: {str(error).splitlines()[0]}", error_kind="source")
@@ -190,8 +191,8 @@ class _Work:
             await asyncio.wait([reading])
 
     async def _read(self, request_id: str, name: str) -> str | None:
-        """Write a request's messages as they come; return its stop reason."""
-        stop_reason = None
+        """Write a request's messages as they come; return what its stream itself said was wrong."""
+        wrong = None
         subscription = self._router.subscribe(
             request_id, format="dict", coalesce=self._config.coalesce, wait_s=CONNECT_TIMEOUT_S
         )
@@ -202,10 +203,10 @@ class _Work:
                 if message["message_type"] == "usage_statistics":
                     self._totals.prompt_tokens += message.get("prompt_tokens") or 0
                     self._totals.completion_tokens += message.get("completion_tokens") or 0
-                elif message["message_type"] == "stop_reason":
-                    stop_reason = message["stop_reason"]
+                elif message["message_type"] == "error_message":
+                    wrong = message["message"]
             self._output.write(batch.messages)
-        return stop_reason
+        return wrong
 
     def _count(self, outcome: Outcome, reading: asyncio.Task[str | None]) -> None:
         totals = self._totals
@@ -226,7 +227,22 @@ class _Work:
         totals.failed += 1
         kind = outcome.error_kind or f"ended: {outcome.stop_reason}"
         totals.errors[kind] += 1
-        totals.examples.setdefault(kind, outcome.error or f"the stream ended with {outcome.stop_reason}")
+        totals.examples.setdefault(kind, outcome.error or _ended_badly(outcome.stop_reason, reading))
+
+
+def _ended_badly(stop_reason: str | None, reading: asyncio.Task[str | None]) -> str:
+    """Return why a request is not complete whose publisher saw nothing wrong."""
+    if stop_reason == StopReason.INCOMPLETE:
+        return "the provider's stream ended without saying why: no finish reason came"
+    wrong = None if reading.cancelled() else reading.result()
+    return wrong or f"the stream ended with {stop_reason}"
+
+
+def _entrance(config: RunConfig) -> Entrance:
+    if config.connect is not None:
+        return StreamRouter.connect(config.connect, namespace=config.namespace, address=config.address)
+    # A router of a run's own goes with it, also where its configuration is that of a service.
+    return StreamRouter.start(load_config(config.router).model_copy(update={"detached": False}))
 
 
 @asynccontextmanager
@@ -242,7 +258,9 @@ async def _sources(config: RunConfig, router: StreamRouter, key: str | None) -> 
         return
     make: Any = ray.remote(Source)  # Ray's types do not know `options` of a class that is given so
     actors = [
-        make.options(num_cpus=0, max_concurrency=CONCURRENCY_MAX).remote(config.endpoint, config.retries)
+        make.options(num_cpus=0, max_concurrency=CONCURRENCY_MAX, scheduling_strategy="SPREAD").remote(
+            config.endpoint, config.retries
+        )
         for _ in range(config.sources)
     ]
     try:

@@ -56,6 +56,7 @@ def _make_results(name: str = "made", latency_s: float = 0.005, **changes: Any) 
             queues=[{"at_s": 2.0, "unread_bytes": 1000.0, "held_bytes": 5000.0, "sessions": 3.0}],
             processes=[ProcessFigures("router", 7, cpu_s=3.0, memory_mb_max=90.0)],
             faults=[Struck(5.0, "kill-router", "agents/router-0", "3 open requests"), Struck(9.0, "kill-node", None)],
+            faults_planned=3,
             about={
                 "started_at": "2025-05-01T12:00:00+00:00",
                 "interrupted": False,

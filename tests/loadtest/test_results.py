@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from actors.errors import ConfigError
-from router.loadtest import report, results
+from router import whole_file
+from router.loadtest import plots, report, results
 from router.loadtest.comparison import compare, differences_in_workload
 from router.loadtest.workload import Workload
+from router.whole_file import write_whole
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_every_figure_that_a_threshold_may_name_is_in_the_results(make_results):
 def test_results_survive_their_file(tmp_path: Path, make_results):
     found = make_results()
     file = tmp_path / "a.json"
-    results.write_whole(file, results.to_json(found))
+    write_whole(file, results.to_json(found))
     assert results.load_results(file) == json.loads(json.dumps(found))
     assert results.load_results(file)["counts"]["lost"] == 0
 
@@ -68,14 +70,14 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path):
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = tmp_path / "a.json"
-    results.write_whole(file, "old")
+    write_whole(file, "old")
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        results.write_whole(file, "new")
+    monkeypatch.setattr(whole_file.os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.json'"):
+        write_whole(file, "new")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
 
@@ -127,10 +129,25 @@ def test_a_run_in_which_nothing_happened_still_has_a_report(make_results):
         queues=[],
         processes=[],
         faults=[],
+        faults_planned=0,
         about={"started_at": "now", "interrupted": True, "actors": 0, "environment": make_results()["environment"]},
     )
     assert "interrupted" in report.to_html(found)
     assert results.to_csv(found).startswith("at_s,")
+
+
+def test_a_fault_that_hit_nothing_or_never_came_is_missed(make_results):
+    assert make_results()["faults_missed"] == 2, "of three planned, one struck"
+
+
+def test_marks_of_a_logarithmic_scale_can_be_read():
+    narrow, wide = ({"added_latency_ms": {"p50": [low], "p99": [high]}} for low, high in ((20.0, 40.0), (0.3, 90000.0)))
+    pages = [
+        plots.latency({"series": {**series, "at_s": [0], "messages_per_s": [1], "bin_s": 1}, "faults": []}, name)
+        for series, name in ((narrow, "added_latency_ms"), (wide, "added_latency_ms"))
+    ]
+    assert '"ticktext":["10","20","50","100"' in pages[0]
+    assert '"ticktext":["0.1","1","10","100","1,000","10,000","100,000"]' in pages[1]
 
 
 def test_a_comparison_says_what_became_better_and_worse(make_results):
@@ -138,10 +155,13 @@ def test_a_comparison_says_what_became_better_and_worse(make_results):
     rows = {row[0]: row for row in compare(slow, quick)}
     assert rows["Added latency p99 (ms)"][4] == "better"
     assert rows["Added latency p99 (ms)"][3] == "-90%"
-    assert rows["messages per s"][4] == "same"
+    assert rows["messages/s"][4] == "same"
     assert rows["counts: lost"][3:] == ("=", "same")
     back = {row[0]: row for row in compare(quick, slow)}
     assert back["Added latency p99 (ms)"][4] == "worse"
+    far = {row[0]: row for row in compare(make_results(latency_s=0.0005), slow)}
+    assert far["Added latency p99 (ms)"][3].startswith("x "), "so many times, where percentages say little"
     assert differences_in_workload(slow, quick) == ["name: slow and quick"]
-    page = report.to_comparison(slow, quick, ("slow", "quick"), compare(slow, quick))
+    page = report.to_comparison(slow, quick, ("slow", "quick"), compare(slow, quick), ["streams: 60 and 30"])
+    assert "streams: 60 and 30" in page
     assert "-90%" in page

@@ -118,6 +118,17 @@ def test_the_live_view_fits_the_screen(height):
     assert "more" in text
 
 
+def test_a_narrow_terminal_has_fewer_columns_and_no_cut_ones():
+    now = overview(chunks=5, actors=3, streams=3)
+    rates = service_view.Rates(now, now, 1.0)
+    wide, narrow = (shown(service_view.top(now, rates, None), width=width) for width in (160, 80))
+    assert "\u2026" not in wide + narrow
+    assert "pid" in wide
+    assert "pid" not in narrow
+    for kept in ("opens/s", "lost", "chunks/s", "messages/s", "unread", "lag", "agents/0/s2"):
+        assert kept in narrow
+
+
 def test_a_view_of_a_service_without_anything_is_still_a_view():
     empty = Overview(name="agents", namespace="ns", routers=[], stream_actors=[], streams=[])
     assert "0 routers" in shown(service_view.top(empty, service_view.Rates(empty, empty, 1.0), None))

@@ -44,13 +44,12 @@ def command(
     results so far are written).
     """
     import asyncio
-    import os
     import sys
-    from contextlib import redirect_stdout
 
     from rich.console import Console
 
     from router.cli import exit_codes
+    from router.cli.terminal import ray_kept_quiet
     from router.loadtest import report, results
     from router.loadtest.runner import run_loadtest
     from router.loadtest.view import make_view
@@ -65,19 +64,31 @@ def command(
     console = Console(file=sys.stdout)
     if not console.is_terminal:
         console = Console(file=sys.stdout, width=140)
-    # Ray tells standard output of every death, and here they are wanted; they are in its logs, too.
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), make_view(console) as view:
+    with ray_kept_quiet(), make_view(console) as view:
         found = asyncio.run(run_loadtest(workload, view))
-    for file, make in ((json_file, results.to_json), (csv_file, results.to_csv), (html_file, report.to_html)):
-        if file is not None:
-            results.write_whole(file, make(found))
     _summarise(console, found)
-    for file in (json_file, csv_file, html_file):
-        if file is not None:
-            console.print(f"written: {file}", style="dim", highlight=False)
+    _write(console, found, ((json_file, results.to_json), (csv_file, results.to_csv), (html_file, report.to_html)))
     if found["interrupted"]:
         return exit_codes.INTERRUPTED
     return exit_codes.OK if found["met"] else exit_codes.THRESHOLD
+
+
+def _write(console: Console, found: dict[str, Any], files: tuple[tuple[Path | None, Any], ...]) -> None:
+    """Write what was asked for. Raises OSError once all was tried: where the disk is full, a smaller file may fit."""
+    from router.whole_file import write_whole
+
+    failed: OSError | None = None
+    for file, make in files:
+        if file is None:
+            continue
+        try:
+            write_whole(file, make(found))
+        except OSError as error:
+            failed = failed or error
+        else:
+            console.print(f"written: {file}", style="dim", highlight=False)
+    if failed is not None:
+        raise failed
 
 
 def _workload(config: str, *, chaos: str | None, streams: int | None, seed: int | None, sets: list[str]) -> Any:
@@ -97,12 +108,13 @@ def _workload(config: str, *, chaos: str | None, streams: int | None, seed: int 
 def _summarise(console: Console, found: dict[str, Any]) -> None:
     from rich.markup import escape
 
+    from router.cli.terminal import some
     from router.loadtest.view import wrong
 
     console.print(_times(found))
     console.print(
-        f"{found['streams']:,} streams, at most {found['streams_open_max']:,} at once, through {found['actors']} "
-        f"stream actors in {found['wall_s']:.0f} s\n"
+        f"{some(found['streams'], 'stream')}, at most {found['streams_open_max']:,} at once, through "
+        f"{some(found['actors'], 'stream actor')} in {found['wall_s']:.0f} s\n"
         f"{found['chunks']:,} chunks in ({found['chunks_per_s']:,.0f}/s), {found['messages']:,} messages out "
         f"({found['messages_per_s']:,.0f}/s), {found['credit_waits']:,} waits for credit",
         highlight=False,
@@ -117,7 +129,7 @@ def _summarise(console: Console, found: dict[str, Any]) -> None:
     if any(found["counts"].values()):
         console.print(f"[bold red]{wrong(found['counts'])}[/]", highlight=False)
     else:
-        right = f"nothing lost, duplicated, reordered or unverified in {found['readings']:,} readings"
+        right = f"nothing lost, duplicated, reordered or unverified in {some(found['readings'], 'reading')}"
         console.print(f"[bold green]{right}[/]", highlight=False)
     for limit in found["thresholds"]:
         sides = (("at least", limit["min"]), ("at most", limit["max"]))
@@ -127,11 +139,12 @@ def _summarise(console: Console, found: dict[str, Any]) -> None:
 
 
 def _times(found: dict[str, Any]) -> Any:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from router.loadtest.metrics import TIMES
 
-    table = Table(header_style="bold", border_style="dim", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("milliseconds", no_wrap=True)
     parts = ("p50", "p90", "p99", "p99_9", "max", "count")
     for part in parts:

@@ -29,28 +29,31 @@ def command(
 
     from router.loadtest import report, results
     from router.loadtest.comparison import compare, differences_in_workload
+    from router.whole_file import write_whole
 
     found = results.load_results(first)
     console = Console()
     if second is None:
         html_file = html_file or first.with_suffix(".html")
-        results.write_whole(html_file, report.to_html(found))
+        write_whole(html_file, report.to_html(found))
         console.print(f"written: {html_file}", highlight=False)
         return
     other = results.load_results(second)
     names = (first.stem, second.stem) if first.stem != second.stem else (str(first), str(second))
     rows = compare(found, other)
-    _show(console, names, rows, differences_in_workload(found, other))
+    differences = differences_in_workload(found, other)
+    _show(console, names, rows, differences)
     if html_file is not None:
-        results.write_whole(html_file, report.to_comparison(found, other, names, rows))
+        write_whole(html_file, report.to_comparison(found, other, names, rows, differences))
         console.print(f"written: {html_file}", highlight=False)
 
 
 def _show(console: Console, names: tuple[str, str], rows: list[tuple[Any, ...]], differences: list[str]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(header_style="bold", border_style="dim", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("figure", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right")

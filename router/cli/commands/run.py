@@ -37,6 +37,12 @@ def command(
         str | None, typer.Option(metavar="NAME", help="The environment variable that holds the key.")
     ] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Requests under way at a time.")] = None,
+    connect: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Use this running service instead of a router of its own.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="With --connect: the Ray cluster where it runs.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the totals there.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -62,10 +68,12 @@ def command(
     from actors.errors import ConfigError
     from router.cli import exit_codes
     from router.cli.options import parse_sets
+    from router.cli.terminal import ray_kept_quiet
     from router.runs.config import RunConfig
     from router.runs.output import Output
     from router.runs.requests import parse_requests
     from router.runs.runner import run
+    from router.whole_file import write_whole
 
     changes: dict[str, Any] = dict(parse_sets(set_ or []))
     given = {
@@ -74,6 +82,8 @@ def command(
         "endpoint.model": model,
         "endpoint.key_env": key_env,
         "concurrency": concurrency,
+        "connect": connect,
+        "address": address,
     }
     changes |= {key: value for key, value in given.items() if value is not None}
     loaded = RunConfig.load(config, changes)
@@ -88,11 +98,11 @@ def command(
     if not console.is_terminal:
         console = Console(file=sys.stdout, width=120)
     file = out or requests.with_name(f"{requests.stem}.messages.jsonl")
-    with Output(file) as output, _Progress(console, len(parsed)) as progress:
+    with Output(file) as output, ray_kept_quiet(), _Progress(console, len(parsed)) as progress:
         totals = asyncio.run(run(loaded, parsed, output, progress.show))
-    if json_file is not None:
-        json_file.write_text(json.dumps(totals.as_dict(), indent=1) + "\n", encoding="utf-8")
     _summarise(console, totals, file)
+    if json_file is not None:
+        write_whole(json_file, json.dumps(totals.as_dict(), indent=1) + "\n")
     if totals.interrupted:
         return exit_codes.INTERRUPTED
     return exit_codes.MISMATCH if totals.failed else exit_codes.OK
@@ -118,7 +128,7 @@ class _Progress:
                 TimeElapsedColumn(),
                 TextColumn("{task.description}"),
             )
-            self._bar = Progress(*columns, console=console, transient=True)
+            self._bar = Progress(*columns, console=console, transient=True, redirect_stdout=False)
             self._task = self._bar.add_task("starting", total=count)
 
     def __enter__(self) -> Self:
@@ -164,6 +174,8 @@ def _summarise(console: Console, totals: Totals, file: Path) -> None:
         f"{totals.retries:,} retries, {totals.wall_s:.1f} s",
         highlight=False,
     )
+    if any(kind in totals.errors for kind in ("status 401", "status 403")):
+        console.print("[yellow]the provider refuses the key: check --key-env (endpoint.key_env), and the model[/]")
     for kind, count in totals.errors.most_common():
         console.print(
             f"[red]{count:,} x {escape(kind)}[/]: {escape(totals.examples.get(kind, ''))}",

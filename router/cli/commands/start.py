@@ -34,6 +34,7 @@ def command(
     from rich.console import Console
 
     from router.cli.options import parse_sets
+    from router.cli.terminal import some
     from router.client import StreamRouter
     from router.config import load_config
     from router.service import as_service
@@ -50,9 +51,10 @@ def command(
         async with StreamRouter.start(service) as door:
             overview = await door.overview(0)
         nodes = {router.node_id for router in overview.routers}
+        routers, actors = len(overview.routers), len(overview.stream_actors)
         Console().print(
-            f"service {service.name!r} in namespace {service.namespace!r} runs: {len(overview.routers)} routers on "
-            f"{len(nodes)} nodes, {len(overview.stream_actors)} stream actors",
+            f"service {service.name!r} in namespace {service.namespace!r} runs: {some(routers, 'router')} on "
+            f"{some(len(nodes), 'node')}, {some(actors, 'stream actor')}",
             highlight=False,
             soft_wrap=True,
         )

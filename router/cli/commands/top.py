@@ -36,6 +36,7 @@ def command(
     import asyncio
 
     from router.cli import service_view
+    from router.cli.terminal import ray_kept_quiet
     from router.service import connected
 
     console = service_view.make_console()
@@ -48,7 +49,8 @@ def command(
                 await service_view.show_live(console, door, every_s, wait_s, streams)
 
     try:
-        asyncio.run(run())
+        with ray_kept_quiet():
+            asyncio.run(run())
     except KeyboardInterrupt:
         if once or not console.is_terminal:
             raise  # there, it is an interruption; in the live view it is the way out

@@ -13,12 +13,19 @@ from router.demo.run import Outcome
 ROWS_MAX = 40
 
 
+# Below it, the models' names would have no room beside all counts.
+WIDE_CELLS = 110
+_COUNTS = ("chunks", "msgs", "text", "reasoning", "calls")
+_NOT_IN_NARROW = ("chunks", "calls")
+
+
 def print_summary(console: Console, figures: Figures, outcomes: list[Outcome]) -> None:
     """Print the summary. Of many agents, only those whose stream differs get a row."""
     wrong = [outcome for outcome in outcomes if outcome.mismatches]
     shown = outcomes if len(outcomes) <= ROWS_MAX else wrong[:ROWS_MAX]
     if shown:
-        console.print(_table(shown))
+        table = _table(shown, is_narrow=console.width < WIDE_CELLS)
+        console.print(table)
     for outcome in wrong[:ROWS_MAX]:
         console.print(
             f"[red]{outcome.row.agent.request_id}[/]: {escape('; '.join(outcome.mismatches))}", soft_wrap=True
@@ -36,26 +43,30 @@ def print_summary(console: Console, figures: Figures, outcomes: list[Outcome]) -
         console.print(f"[bold green]all {figures.streams:,} streams verified against their recordings[/]")
 
 
-def _table(outcomes: list[Outcome]) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+def _table(outcomes: list[Outcome], *, is_narrow: bool) -> Table:
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, expand=is_narrow)
     table.add_column("request", no_wrap=True)
     table.add_column("provider/model", no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column("end", no_wrap=True)
-    for heading in ("chunks", "msgs", "text", "reasoning", "calls"):
+    counts = [heading for heading in _COUNTS if not (is_narrow and heading in _NOT_IN_NARROW)]
+    for heading in counts:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verified", no_wrap=True)
     for outcome in outcomes:
         got = outcome.received
         said = got.content if got else None
+        values = {
+            "chunks": f"{len(outcome.row.published.handed_at):,}",
+            "msgs": f"{outcome.row.messages:,}",
+            "text": f"{len(said.text):,}" if said else "-",
+            "reasoning": f"{len(said.reasoning):,}" if said else "-",
+            "calls": f"{len(said.calls):,}" if said else "-",
+        }
         table.add_row(
             outcome.row.agent.request_id,
             outcome.row.agent.model,
             (got.stop_reason if got else None) or "-",
-            f"{len(outcome.row.published.handed_at):,}",
-            f"{outcome.row.messages:,}",
-            f"{len(said.text):,}" if said else "-",
-            f"{len(said.reasoning):,}" if said else "-",
-            f"{len(said.calls):,}" if said else "-",
+            *(values[heading] for heading in counts),
             "[bold red]no[/]" if outcome.mismatches else "[green]yes[/]",
         )
     return table

@@ -178,6 +178,15 @@ class RouterUnderTest(_Section):
     namespace: str = "agent-stream-router"
     address: str = Field("auto", description="Of the Ray cluster where the running router is.")
 
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        of_running, of_own = {"namespace", "address"}, {"config", "overrides"}
+        strange = sorted(self.model_fields_set & (of_running if self.connect is None else of_own))
+        if strange:
+            why = "without connect" if self.connect is None else "with connect: a running router keeps its own"
+            raise ValueError(f"{', '.join(strange)} has no meaning {why}")
+        return self
+
 
 class Limit(_Section):
     """What a figure must keep within; a bare number is `max`."""

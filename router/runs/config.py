@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from actors.errors import ConfigError
 from actors.settings import StreamSettings, explain
@@ -36,6 +36,13 @@ class RunConfig(BaseModel):
         default_factory=lambda: StreamSettings.load({"dialect": "chat"}), description="For requests without settings."
     )
     coalesce: bool = Field(default=False, description="Join neighbouring pieces of a message into one line.")
+
+    @model_validator(mode="after")
+    def _address_is_of_a_service(self) -> Self:
+        strange = sorted(self.model_fields_set & {"namespace", "address"})
+        if strange and self.connect is None:
+            raise ValueError(f"{', '.join(strange)} has no meaning without connect, the name of a running service")
+        return self
 
     @classmethod
     def load(cls, file: str | Path | None, changes: Mapping[str, Any]) -> RunConfig:

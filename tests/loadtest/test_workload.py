@@ -55,6 +55,8 @@ def test_a_packaged_workload_is_found_by_its_name():
         ({"chaos": {"faults": {"rpc-failures": 3}}}, "a share of all calls"),
         ({"chaos": {"from_s": 10, "until_s": 5}}, "until_s must be later"),
         ({"chaos": {"faults": "kill-node:1"}, "router": {"connect": "agents"}}, "kill-node needs a cluster of our own"),
+        ({"router": {"connect": "agents", "overrides": {"routers": 2}}}, "overrides has no meaning with connect"),
+        ({"router": {"address": "head:6379"}}, "address has no meaning without connect"),
         ({"chaos": {"faults": "rpc-failures:0.05"}, "router": {"connect": "agents"}}, "must be set before Ray starts"),
         ({"target": {"kind": "endpoint"}}, "needs `endpoint`"),
         ({"target": {"requests": "x.jsonl"}}, "no meaning for kind scripted"),

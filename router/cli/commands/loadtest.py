@@ -24,6 +24,12 @@ def command(
     ] = None,
     streams: Annotated[int | None, typer.Option(min=1, help="So many streams, whatever the workload says.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all random choices.")] = None,
+    connect: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Put this running service under load, not a router of its own.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="With --connect: the Ray cluster where it runs.")
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="All figures, and the series.")
     ] = None,
@@ -49,12 +55,24 @@ def command(
     from rich.console import Console
 
     from router.cli import exit_codes
+    from router.cli.options import parse_sets
     from router.cli.terminal import ray_kept_quiet
     from router.loadtest import report, results
     from router.loadtest.runner import run_loadtest
     from router.loadtest.view import make_view
+    from router.loadtest.workload import Workload
 
-    workload = _workload(config, chaos=chaos, streams=streams, seed=seed, sets=set_ or [])
+    changes: dict[str, Any] = {}
+    if connect is not None:
+        changes["router"] = {"connect": connect}
+    given: dict[str, Any] = {
+        "chaos.faults": {} if chaos == "none" else chaos,
+        "streams": streams,
+        "seed": seed,
+        "router.address": address,
+    }
+    changes |= {key: value for key, value in given.items() if value is not None}
+    workload = Workload.load(config, {**changes, **parse_sets(set_ or [])})
     if html_file is not None:
         report.need_plotly()
     for file in (json_file, csv_file, html_file):
@@ -89,20 +107,6 @@ def _write(console: Console, found: dict[str, Any], files: tuple[tuple[Path | No
             console.print(f"written: {file}", style="dim", highlight=False)
     if failed is not None:
         raise failed
-
-
-def _workload(config: str, *, chaos: str | None, streams: int | None, seed: int | None, sets: list[str]) -> Any:
-    from router.cli.options import parse_sets
-    from router.loadtest.workload import Workload
-
-    changes: dict[str, Any] = dict(parse_sets(sets))
-    if chaos is not None:
-        changes["chaos.faults"] = {} if chaos == "none" else chaos
-    if streams is not None:
-        changes["streams"] = streams
-    if seed is not None:
-        changes["seed"] = seed
-    return Workload.load(config, changes)
 
 
 def _summarise(console: Console, found: dict[str, Any]) -> None:

@@ -217,18 +217,21 @@ class Request:
             if timer is None or timer > SHORT_TIMER_S:
                 return "that timer was long: somebody was stuck"
         elif reason == "publisher_lost":
-            # After a refusal, or when all is over and forgotten, an open that was late may come to nobody.
-            late_open = isinstance(self.publishers[0].error, (PoolFull, LimitExceeded)) or self.may_be_gone()
-            if not self._publisher_trouble() and not late_open:
+            if not self._publisher_trouble() and not self._may_open_late() and not self.may_be_gone():
                 return "its publisher was well"
         elif reason == "lost":
-            has_finished = any(program.finished for program in self.publishers)
-            if not (self._publisher_trouble() or self.was_taken_over or (has_finished and self.may_be_gone())):
+            if not (self._publisher_trouble() or self.was_taken_over or self._may_open_late()):
                 return "its publisher could have replayed"
             # What only a router had, on its way to an actor, may be lost with it and the publisher.
             if not world.deaths and not world.router_downs:
                 return "no stream actor and no router died"
         return None
+
+    def _may_open_late(self) -> bool:
+        """Whether an open that was late may come to nobody: after a refusal, or when all is over and forgotten."""
+        return isinstance(self.publishers[0].error, (PoolFull, LimitExceeded)) or (
+            self.may_be_gone() and any(program.is_done for program in self.publishers)
+        )
 
     def may_be_gone(self) -> bool:
         """Whether nobody need know the request any more: time-to-live, or router and actor dead at once."""

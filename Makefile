@@ -14,7 +14,7 @@ SEEDS  ?= 100000
 # The stamp bears the sum of pyproject.toml: new dependencies mean a new installation, nothing else does.
 STAMP := $(VENV)/.installed-$(shell cksum < pyproject.toml | cut -d ' ' -f 1)
 
-.PHONY: help demo test lint format bench simulate loadtest chaos clean
+.PHONY: help demo test lint format bench simulate kills loadtest chaos clean
 
 help:
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -41,6 +41,10 @@ bench: $(STAMP)     ## throughput and latency against the alternatives; figures 
 
 simulate: $(STAMP)  ## the protocol under simulated faults (SEEDS=100000)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+kills: $(STAMP)     ## real processes killed under load, every kind 3 times; figures into out/kills.json
+	@mkdir -p out
+	@$(BIN)/python -m tests.chaos --all --json out/kills.json $(ARGS)
 
 loadtest: $(STAMP)  ## 1,000 streams without faults; report in out/loadtest.html
 	@mkdir -p out

@@ -13,6 +13,9 @@ late, gets nothing. Operations are numbered too, since a call given up may still
 ones: what a reader has settled, or a later operation on the same subscription has followed, is
 not done again.
 
+A reader that is silent for too long is forgotten with all its subscriptions. Should it come back (its process
+was stopped, or busy with other things), what it says gives it away, it is told so, and begins anew.
+
 Pure: `answer` returns None where a real process would wait; the shell waits.
 """
 
@@ -31,6 +34,8 @@ TURN_BYTES = 16 * 1024
 SUBSCRIPTION_BYTES_MAX = 256 * 1024
 
 NOTHING = pack([])
+FORGOTTEN = pack(None)
+"""The answer to a reader that was silent for so long that its subscriptions here were dropped: it must begin anew."""
 
 OPEN, ENDED, UNKNOWN = 0, 1, 2
 """States of a subscription in an answer: more may come; that was all; no such request here."""
@@ -39,9 +44,9 @@ OPEN, ENDED, UNKNOWN = 0, 1, 2
 class Subscription:
     """One reader's place in one request."""
 
-    __slots__ = ("_sent_bytes", "_unconsumed", "ended", "head_sent", "number", "reader", "sent", "session")
+    __slots__ = ("_sent_bytes", "_unconsumed", "ended", "head_sent", "is_moving", "number", "reader", "sent", "session")
 
-    def __init__(self, reader: Reader, number: int, session: Session, after: int) -> None:
+    def __init__(self, reader: Reader, number: int, session: Session, after: int, *, is_moving: bool = False) -> None:
         self.reader = reader
         self.number = number
         self.session = session
@@ -49,6 +54,8 @@ class Subscription:
         # The fields of the message that the last piece sent belongs to: the reader has them.
         self.head_sent: Fields | None = None
         self.ended = False
+        # It read an earlier session of this request, of which this one may have less, and has not seen an end.
+        self.is_moving = is_moving
         # A list, since it is mostly empty: an empty deque has room for 64 and takes it.
         self._unconsumed: list[tuple[int, int]] = []
         self._sent_bytes = 0
@@ -59,6 +66,12 @@ class Subscription:
         if self._sent_bytes >= SUBSCRIPTION_BYTES_MAX:
             return False
         return self.session.visible_through > self.sent or (self.session.complete and not self.ended)
+
+    @property
+    def has_more_than_survived(self) -> bool:
+        """True when a reader of an ended request stands behind all that there is, or in the middle of its end."""
+        session = self.session
+        return self.sent > session.log.last_seq or (self.is_moving and self.sent > session.content_through)
 
     def note_sent(self, through: int, size_bytes: int) -> None:
         """Note what an answer took."""
@@ -82,6 +95,7 @@ class Reader:
         "_ready",
         "_settled",
         "_unknown",
+        "is_forgotten",
         "last_seen",
         "parked",
         "reader_id",
@@ -91,6 +105,8 @@ class Reader:
     def __init__(self, reader_id: str, now: float) -> None:
         self.reader_id = reader_id
         self.last_seen = now
+        # It speaks of operations that nobody here remembers.
+        self.is_forgotten = False
         self.subscriptions: dict[int, Subscription] = {}
         # Subscriptions to requests that are not here yet, by number.
         self.parked: dict[int, str] = {}
@@ -117,6 +133,8 @@ class Reader:
 
     def settle(self, settled: int) -> None:
         """Note that no operation before this number will be sent again; what still comes of them is late."""
+        if settled > 1 and not self._settled:
+            self.is_forgotten = True
         if settled > self._settled:
             self._settled = settled
             self._done = {number: done for number, done in self._done.items() if done >= settled}
@@ -142,14 +160,21 @@ class Reader:
 
         The same number again gives the same answer again. An answer is a list of
         (number, state, gap or None, epoch, segments). The first segment's fields are None where it goes
-        on with the message that the subscription's last answer ended in.
+        on with the message that the subscription's last answer ended in. Or it is `FORGOTTEN`.
         """
+        if self.is_forgotten:
+            return FORGOTTEN
         if poll_no == self._poll_no and self._answer is not None:
             return self._answer
         if poll_no < self._poll_no:
             return NOTHING
         if not self.has_news:
             return None
+        self._poll_no = poll_no
+        self._answer = pack(self._take_news())
+        return self._answer
+
+    def _take_news(self) -> list[Any]:
         parts: list[Any] = [(number, UNKNOWN, None, 0, []) for number in self._unknown]
         self._unknown.clear()
         room = ANSWER_BYTES_MAX
@@ -157,9 +182,10 @@ class Reader:
         while ready and room > 0:
             subscription, _ = ready.popitem(last=False)
             session = subscription.session
-            if session.complete and subscription.sent > session.log.last_seq:
-                # It had more than survived; what it has not had is the end.
+            if session.complete and subscription.has_more_than_survived:
+                # What it has not had is the end, and that whole.
                 subscription.sent = session.content_through
+                subscription.is_moving = False
             reading = session.read(subscription.sent, min(TURN_BYTES, room))
             subscription.note_sent(reading.last_seq, reading.cost_bytes)
             room -= reading.cost_bytes
@@ -175,6 +201,4 @@ class Reader:
             parts.append((subscription.number, state, reading.gap, session.epoch, segments))
             if subscription.has_news:
                 ready[subscription] = None
-        self._poll_no = poll_no
-        self._answer = pack(parts)
-        return self._answer
+        return parts

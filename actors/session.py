@@ -374,9 +374,13 @@ class Session:
         gained = self.credit_bytes - self._reported_credit
         return gained > 0 and (gained >= window_bytes // 4 or self._reported_credit <= self.received_bytes)
 
-    def report(self, *, with_log: bool = True) -> Report:
-        """Say where the session stands (the whole log with it while no one else has stored it)."""
+    def report(self) -> Report:
+        """Say where the session stands, with the whole log while no one else has stored it, and count it as said."""
         self._reported_credit = self.credit_bytes
+        return self.state(with_log=True)
+
+    def state(self, *, with_log: bool) -> Report:
+        """Say where the session stands to somebody who may never hear it: what was reported stays as it was."""
         phase = Phase.SEALED if self.sealed else Phase.GAP if self.gap else Phase.OPEN
         log = self.log.pack() if with_log and self.sealed and not self.log_is_safe else None
         return Report(

@@ -79,9 +79,10 @@ class StreamActor:
 
     # --- the router's side ------------------------------------------------------------------
 
-    async def start(self, router: str) -> dict[str, Any]:
-        """Begin to work for this incarnation of the router; return who this is."""
-        self._host.begin(router)
+    async def start(self, router: str) -> dict[str, Any] | None:
+        """Begin to work for this incarnation of the router; return who this is, None to one that was followed."""
+        if not self._host.begin(router):
+            return None
         context = ray.get_runtime_context()
         return {"actor_id": self._actor_id, "pid": os.getpid(), "node_id": context.get_node_id()}
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,11 +34,14 @@ IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024
 WINDOW_BYTES_MIN = 4 * 1024
 WINDOW_BYTES_MAX = 256 * 1024
 
+# How many incarnations of the router are remembered as former ones.
+FORMER_ROUTERS_MAX = 64
+
 # Names of unknown events that are counted apart.
 UNKNOWN_EVENTS_MAX = 256
 
 # A reading process that has not polled for so long is gone; its cursors no longer hold anything back.
-READER_TIMEOUT_S = 45.0
+READER_TIMEOUT_S = 25.0
 
 NOT_MY_ROUTER = wire.pack(None)
 """The answer to a frame of a router that has not begun here, or that another one has followed."""
@@ -48,7 +52,7 @@ what was never sent."""
 
 SUBSCRIBE, CONSUMED, DROP = range(3)
 """Operations of a reader, each after its own number (0 for CONSUMED, which may come in any order):
-(SUBSCRIBE, number, request_id, after, epoch), (CONSUMED, number, cursor), (DROP, number)."""
+(SUBSCRIBE, number, request_id, after, epoch, is_moving), (CONSUMED, number, cursor), (DROP, number)."""
 
 
 class StreamHost:
@@ -64,11 +68,13 @@ class StreamHost:
         self.refused: dict[str, int] = {}
         self.ignored: dict[str, int] = {}
         self._router = ""
+        # Incarnations that another one has followed, the latest last.
+        self._former_routers: deque[str] = deque(maxlen=FORMER_ROUTERS_MAX)
         self._frame_no = 0
         self._answer = NOT_MY_ROUTER
         self._subscriptions: dict[str, dict[Subscription, None]] = {}
         # Subscriptions to sessions that the router has promised but whose OPEN is still on its way.
-        self._parked: dict[str, dict[tuple[str, int], int]] = {}
+        self._parked: dict[str, dict[tuple[str, int], tuple[int, bool]]] = {}
         self._reports: dict[str, Report | None] = {}
         self._wakes: dict[str, None] = {}
         self._awaited: dict[str, int] = {}
@@ -78,12 +84,22 @@ class StreamHost:
 
     # --- from the router --------------------------------------------------------------------
 
-    def begin(self, router: str) -> None:
-        """Take frames of this incarnation of the router from now on, and of no other."""
+    def begin(self, router: str) -> bool:
+        """Take frames of this incarnation of the router from now on, and of no other.
+
+        False for one that another has followed: its word was on its way when it died, or it lives on where
+        nobody sees it. Obeying it would let its late frames in, and what they did nobody would ever undo.
+        """
+        if router in self._former_routers:
+            self.refuse("router", f"a start by router {router[:40]!r}, which another one has followed")
+            return False
         if router != self._router:
+            if self._router:
+                self._former_routers.append(self._router)
             self._router = router
             self._frame_no = 0
             self._answer = NOT_MY_ROUTER
+        return True
 
     def feed(self, router: str, frame_no: int, frames: Iterable[bytes], now: float) -> bytes:
         """Take frames of envelopes under their number; return the reports, packed.
@@ -164,14 +180,14 @@ class StreamHost:
             for subscription in self._subscriptions.pop(request_id, ()):
                 subscription.reader.forget(subscription)
                 key = (subscription.reader.reader_id, subscription.number)
-                waiting[key] = old.cursors.get(subscription, 0)
+                waiting[key] = old.cursors.get(subscription, 0), True
             self._scheduled.pop(request_id, None)
         self.sessions[request_id] = session
-        for (reader_id, number), after in waiting.items():
+        for (reader_id, number), (after, is_moving) in waiting.items():
             reader = self.readers.get(reader_id)
             if reader is not None:
                 reader.parked.pop(number, None)
-                self._attach(reader, number, session, after, now)
+                self._attach(reader, number, session, after, now, is_moving=is_moving)
         self._window_bytes = max(WINDOW_BYTES_MIN, min(WINDOW_BYTES_MAX, IN_FLIGHT_BYTES_MAX // len(self.sessions)))
         self._schedule(session, now)
 
@@ -320,6 +336,8 @@ class StreamHost:
         reader = self.reader(reader_id, now)
         try:
             reader.settle(settled)
+            if reader.is_forgotten:
+                return
             for operation in operations:
                 self._operate(reader, operation, now)
         except (LookupError, TypeError, AttributeError, ValueError, ProtocolViolation) as error:
@@ -335,16 +353,16 @@ class StreamHost:
         elif reader.begin(operation_no, number):
             self._drop(reader, number)
             if kind == SUBSCRIBE:
-                request_id, after, epoch = operation[3:]
-                self._subscribe(reader, number, request_id, after, epoch, now)
+                self._subscribe(reader, number, operation, now)
 
-    def _subscribe(self, reader: Reader, number: int, request_id: str, after: int, epoch: int, now: float) -> None:
+    def _subscribe(self, reader: Reader, number: int, operation: Sequence[Any], now: float) -> None:
+        request_id, after, epoch, is_moving = operation[3:]
         session = self.sessions.get(request_id)
         if session is None or session.epoch < epoch:
-            self._parked.setdefault(request_id, {})[reader.reader_id, number] = after
+            self._parked.setdefault(request_id, {})[reader.reader_id, number] = after, is_moving
             reader.parked[number] = request_id
             return
-        self._attach(reader, number, session, after, now)
+        self._attach(reader, number, session, after, now, is_moving=is_moving)
 
     def _unpark(self, reader: Reader, number: int) -> None:
         request_id = reader.parked.pop(number, None)
@@ -354,10 +372,12 @@ class StreamHost:
             if not parked:
                 del self._parked[request_id]
 
-    def _attach(self, reader: Reader, number: int, session: Session, after: int, now: float) -> None:
+    def _attach(
+        self, reader: Reader, number: int, session: Session, after: int, now: float, *, is_moving: bool
+    ) -> None:
         # A lost request ends where its survivors believed it stood; whoever had more still sees the end.
         sent = min(after, session.content_through) if session.stop_reason == "lost" else after
-        subscription = Subscription(reader, number, session, max(sent, 0))
+        subscription = Subscription(reader, number, session, max(sent, 0), is_moving=is_moving)
         reader.subscriptions[number] = subscription
         self._subscriptions.setdefault(session.request_id, {})[subscription] = None
         self._note_consumed(session, subscription, after, now)
@@ -463,7 +483,7 @@ class StreamHost:
                 self._report(session)
         return [
             (
-                session.report(with_log=False),
+                session.state(with_log=False),
                 {
                     "settings": session.settings_packed,
                     "publisher_id": session.publisher_id,

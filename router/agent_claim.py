@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from actors import wire
 from actors.errors import AgentBusy, RequestCancelled, RouterUnavailable, StreamRouterError, from_wire
 from router.agents import HELD, INTERRUPTED, UNKNOWN
-from router.registry import AGENT
+from router.clients import AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -28,6 +28,7 @@ from actors.settings import StreamSettings
 from router import ray_actors
 from router.agent_claim import AgentClaim, WhenBusy
 from router.batch import Format
+from router.clients import READER
 from router.config import RayConfig, RouterConfig
 from router.description import Description
 from router.link import Link
@@ -35,7 +36,6 @@ from router.overview import Overview
 from router.publisher import Publisher
 from router.ray_cluster import ensure_ray, why
 from router.recorder import Recorder
-from router.registry import READER
 from router.replay import ReplayBudget
 from router.router_actor import RouterActor
 from router.subscriber import Pollers, Subscription

@@ -21,8 +21,8 @@ from ray.exceptions import ActorDiedError, RayError
 
 from actors import wire
 from actors.errors import RouterUnavailable, StreamRouterError, from_wire
+from router.clients import PUBLISHER, READER, WATCH_WAIT_S_MAX
 from router.lane import ROUTER_FRAME_BYTES_MAX, Lane, Source
-from router.registry import PUBLISHER, READER, WATCH_WAIT_S_MAX
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class Link:
         self._opening = False
         self._locates: list[str] = []
         self._losses: list[str] = []
+        self._locates_made = 0
         self._locating = False
         self._watching: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -188,7 +189,8 @@ class Link:
                 asked, self._locates = self._locates[:1024], self._locates[1024:]
                 losses = [request_id for request_id in self._losses if (READER, request_id) not in self._listeners]
                 self._losses = []
-                frame = wire.pack([self.client_id, asked, losses])
+                self._locates_made += 1
+                frame = wire.pack([self.client_id, self._locates_made, asked, losses])
                 made, answer = await self._numbered_call("locate", frame)
                 incarnation, version, states = wire.unpack_list(answer, 3)
                 if self._is_current(incarnation, made):

@@ -20,7 +20,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 from actors.errors import ERRORS_BY_CODE
 from actors.measures import FIRST_MESSAGE_BOUNDS_S
 from actors.stop_reasons import StopReason
-from router.registry import OPEN, SEALED, WAITING, Registry
+from router.entry import OPEN, SEALED, WAITING
+from router.registry import Registry
 
 PREFIX = "stream_router_"
 DELIVERY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)

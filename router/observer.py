@@ -12,8 +12,9 @@ from typing import Any
 from actors.measures import Histogram
 from router import metrics
 from router.config import RouterConfig
+from router.effects import CANCELLED, ENDED, MOVED, OPENED, PLACED, REFUSED, Note
 from router.metrics import Exporter, Sample
-from router.registry import CANCELLED, ENDED, MOVED, OPENED, PLACED, REFUSED, Note, Registry
+from router.registry import Registry
 from router.tracing import Spans
 
 log = logging.getLogger(__name__)

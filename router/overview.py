@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from router import ray_actors
 from router.config import RouterConfig
-from router.registry import OPEN, SEALED, WAITING, Registry
+from router.entry import OPEN, SEALED, WAITING
+from router.registry import Registry
 
 
 class RouterOverview(BaseModel):
@@ -107,7 +108,7 @@ def of_shard(
             "shard": shard,
             "pid": os.getpid(),
             "node_id": node_id,
-            "state": "draining" if registry.draining else "ready",
+            "state": "draining" if registry.admission.draining else "ready",
             **phases,
             "clients": len(registry.clients),
             "counts": dict(registry.counts),

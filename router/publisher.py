@@ -33,8 +33,8 @@ from actors.errors import (
 )
 from actors.records import check_record
 from actors.settings import StreamSettings, packed
+from router.clients import PUBLISHER
 from router.publishing import FAILED, OPENING, SEALED, PublishedStream
-from router.registry import PUBLISHER
 from router.replay import ReplayBudget
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class Publisher:
         not looked at here: they become an `error_message` in the stream.
         """
         # The commonest form first: this is paid for every chunk.
-        payload = chunk if chunk.__class__ is bytes and chunk[:1] == b"{" else to_payload(chunk)  # type: ignore[index]
+        payload = chunk if chunk.__class__ is bytes and chunk[:1] == b"{" else to_payload(chunk)
         if len(payload) > self.settings.chunk_bytes_max:
             raise ChunkTooLarge(
                 f"a chunk of {len(payload)} bytes; chunk_bytes_max is {self.settings.chunk_bytes_max}. "

@@ -15,9 +15,7 @@ Three kinds of process talk to it, and each failure has one answer:
   and readers, who notice the new incarnation in the first answer they get and say again what
   they know.
 
-What a client should know is kept as a level, not as events: each client has an outbox of keys with
-a version, and an answer holds the present state of every key newer than what the client has seen.
-A lost answer therefore loses nothing.
+What each client must still be told `clients.py` keeps; here it gets the states that it is told.
 
 Effects are named, not done: `take_effects` gives the shell actors to start and to stop, envelopes
 to put on lanes, clients to wake. Time is an argument. Pure: no Ray, no asyncio.
@@ -30,17 +28,12 @@ import hmac
 import logging
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import Any
 
 from actors import wire
 from actors.errors import (
     AgentBusy,
-    Draining,
     DuplicateRequest,
-    InvalidRequestId,
-    LimitExceeded,
     PoolFull,
     ProtocolViolation,
     RequestEnded,
@@ -52,120 +45,19 @@ from actors.logs import is_telling
 from actors.session import bare_terminal
 from actors.settings import StreamSettings, unpacked
 from actors.wire import Envelope, Phase, Report
+from router.admission import Admission
 from router.agents import Agents, Claim
+from router.clients import AGENT, CLIENT_FORGET_S, CLIENT_TIMEOUT_S, PUBLISHER, READER, Client, Clients, Key, Seen
 from router.config import RouterConfig
+from router.effects import CANCELLED, ENDED, MOVED, OPENED, PLACED, REFUSED, Effects, Note
+from router.entry import OPEN, SEALED, WAITING, Entry
 from router.placement import ActorState, Pool
 
 logger = logging.getLogger(__name__)
 
-WAITING, OPEN, SEALED = "waiting", "open", "sealed"
-
-# A client whose watch does not come back so long after it may have ended is gone.
-WATCH_WAIT_S_MAX = 4.0
-CLIENT_TIMEOUT_S = WATCH_WAIT_S_MAX + 8.0
-# Clients that only ever said one thing are forgotten after so long.
-CLIENT_FORGET_S = 600.0
-
-PUBLISHER, READER, AGENT = "p", "r", "a"
-Seen = Sequence[Any]
-"""What a client has seen: (incarnation it knows or None, version). A version counts in its own incarnation only."""
-Key = tuple[str, str]
-"""What a client is told about: (PUBLISHER, READER or AGENT, request_id)."""
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One request. Sequence numbers are the publisher's.
-
-    `sent_seq`: the last item that went on its way to the session of this epoch; none before it is missing.
-    `high_seq`: the last item that any session of this request may have had.
-    """
-
-    request_id: str
-    settings_packed: bytes
-    settings: StreamSettings
-    client_id: str
-    date: str
-    opened_at: float
-    agent_id: str | None = None
-    epoch: int = 0
-    phase: str = WAITING
-    actor_id: str | None = None
-    start_seq: int = 1
-    sent_seq: int = 0
-    high_seq: int = 0
-    last_seq_id: int = 0
-    released: int = 0
-    credit_bytes: int = 0
-    received_bytes: int = 0
-    gap: bool = False
-    is_being_taken: bool = False
-    ending: tuple[str, str | None] | None = None
-    cancel: str | None = None
-    publisher_gone_at: float | None = None
-    is_abandoned: bool = False
-    stop_reason: str | None = None
-    log: bytes | None = None
-    forget_at: float = 0.0
-    error: tuple[str, str] | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether its session has, or is about to get, all that an earlier one may have had."""
-        return self.sent_seq >= self.high_seq
-
-    @property
-    def is_live(self) -> bool:
-        """Whether it has not ended."""
-        return self.phase != SEALED
-
-
-@dataclass(slots=True, eq=False)
-class Client:
-    """A process that publishes or reads: what it must still be told."""
-
-    client_id: str
-    last_seen: float
-    incarnation: str
-    version: int = 0
-    outbox: dict[Key, int] = field(default_factory=dict)
-    publishes: set[str] = field(default_factory=set)
-    watching: int = 0
-    # It was silent for so long that what it publishes counts as left alone, until its next word.
-    was_gone: bool = False
-
 
 NOT_ITS_PUBLISHER, OTHER_EPOCH, AHEAD = "not_its_publisher", "other_epoch", "ahead"
 """Why items were ignored: from another client than the request's own, for another epoch, or with a hole before them."""
-
-
-@dataclass(slots=True)
-class Note:
-    """Something that happened to a request, for logs and spans; what `detail` holds stands beside the kinds."""
-
-    kind: str
-    request_id: str
-    epoch: int
-    detail: str | None
-
-
-OPENED = "opened"
-PLACED = "placed"  # stream actor
-MOVED = "moved"  # the stream actor that is gone
-CANCELLED = "cancelled"  # what whoever cancelled gave as the reason
-ENDED = "ended"  # stop reason
-REFUSED = "refused"  # code of the error
-
-
-@dataclass(slots=True)
-class Effects:
-    """What the shell must now do."""
-
-    start: list[str] = field(default_factory=list)
-    stop: list[str] = field(default_factory=list)
-    send: list[tuple[str, str, Envelope, int]] = field(default_factory=list)
-    wake: dict[str, bool] = field(default_factory=dict)
-    notes: list[Note] = field(default_factory=list)
 
 
 class Registry:
@@ -183,72 +75,43 @@ class Registry:
             recycle_after_requests=actors.recycle_after_requests,
         )
         self.entries: dict[str, Entry] = {}
-        self.clients: dict[str, Client] = {}
-        self.draining = False
+        self.clients = Clients(incarnation, self._watch_over)
+        self.admission = Admission(config.name, config.limits, now)
         self.counts = {"opened": 0, "refused": 0, "restarted": 0, "lost": 0, "sealed": 0, "chunks": 0, "chunk_bytes": 0}
         self.ended_by: dict[str, int] = {}
         self.refused_by: dict[str, int] = {}
         self.ignored_by: dict[str, int] = {}
         self._waiting: deque[str] = deque()
         self._agents = Agents()
-        self._interests: dict[str, dict[str, None]] = {}
         self._open_count = 0
         self._sealed_bytes = 0
         self._deadlines: list[tuple[float, int, str, str]] = []
         self._timers = 0
-        self._generations = 0
         self._recovering = False
         self._effects = Effects()
-        self._opens_allowed = config.limits.opens_per_s_max or 0.0
-        self._opens_counted_at = now
 
     def take_effects(self) -> Effects:
         """Return what is to be done, once."""
         taken, self._effects = self._effects, Effects()
+        taken.wake = self.clients.take_wakes()
         return taken
 
     @property
     def has_effects(self) -> bool:
         """Whether there is something to be done."""
         effects = self._effects
-        return bool(effects.send or effects.wake or effects.start or effects.stop or effects.notes)
+        return bool(effects.send or self.clients.has_wakes or effects.start or effects.stop or effects.notes)
 
     def _note(self, kind: str, entry: Entry, detail: str | None = None) -> None:
         self._effects.notes.append(Note(kind, entry.request_id, entry.epoch, detail))
 
     # --- clients ----------------------------------------------------------------------------
 
-    def client(self, client_id: str, now: float) -> Client:
-        """Return a client, made known at its first word; any word shows that it lives."""
-        found = self.clients.get(client_id)
-        if found is None:
-            found = self._new_client(client_id, now)
-        found.last_seen = now
-        return found
-
-    def _new_client(self, client_id: str, now: float) -> Client:
-        # A client that was forgotten must notice it as it would notice a new router.
-        self._generations += 1
-        client = self.clients[client_id] = Client(client_id, now, f"{self.incarnation}/{self._generations}")
+    def _watch_over(self, client_id: str, now: float) -> None:
         self._timer(now + CLIENT_TIMEOUT_S, "client", client_id)
-        return client
-
-    def _tell(self, client_id: str, key: Key, *, urgent: bool = True) -> None:
-        client = self.clients.get(client_id)
-        if client is None:
-            return
-        client.version += 1
-        client.outbox.pop(key, None)
-        client.outbox[key] = client.version
-        wake = self._effects.wake
-        wake[client_id] = urgent or wake.get(client_id, False)
 
     def _tell_publisher(self, entry: Entry, *, urgent: bool = True) -> None:
-        self._tell(entry.client_id, (PUBLISHER, entry.request_id), urgent=urgent)
-
-    def _tell_readers(self, request_id: str) -> None:
-        for client_id in self._interests.get(request_id, ()):
-            self._tell(client_id, (READER, request_id))
+        self.clients.tell(entry.client_id, (PUBLISHER, entry.request_id), urgent=urgent)
 
     def news(self, client_id: str, seen: Seen, now: float) -> list[Any]:
         """Return [incarnation, version, states]: all that is newer than what the client has `seen`.
@@ -258,24 +121,11 @@ class Registry:
         A reader's: (READER, request_id, phase, actor_id, epoch); phase "unknown" where there is no such request,
         "recovering" where a restarted router cannot say that yet. A claim's: (AGENT, request_id, phase).
         """
-        client = self.client(client_id, now)
+        client = self.clients.heard(client_id, now)
         if client.was_gone:
             self._publisher_is_back(client)
-        outbox = client.outbox
-        incarnation, version = seen
-        if incarnation == client.incarnation:
-            # Keys stand in the order of their versions: what was seen stands in front.
-            for key in [*takewhile(lambda key: outbox[key] <= version, outbox)]:
-                del outbox[key]
-        return [client.incarnation, client.version, [self._state(client_id, key) for key in outbox]]
-
-    def has_news(self, client_id: str, seen: Seen) -> bool:
-        """Whether `news` would have a state to tell."""
-        client = self.clients.get(client_id)
-        incarnation, version = seen
-        if client is None or incarnation != client.incarnation:
-            return True  # it must hear that it is not known here as it believes
-        return bool(client.outbox) and next(reversed(client.outbox.values())) > version
+        keys = self.clients.unseen(client, seen)
+        return [client.incarnation, client.version, [self._state(client_id, key) for key in keys]]
 
     def _state(self, client_id: str, key: Key) -> tuple[Any, ...]:
         role, request_id = key
@@ -333,7 +183,7 @@ class Registry:
         `epoch`, `sent_seq`, `start_seq` and `cancel` are a publisher's own knowledge when it registers again
         with a router that has lost its memory. Returns the error where the open is refused.
         """
-        self.client(client_id, now)
+        self.clients.heard(client_id, now)
         try:
             numbers = (epoch, sent_seq, start_seq)
             self._open(client_id, request_id, settings_packed, now, date, agent_id, take_over, numbers)
@@ -384,7 +234,7 @@ class Registry:
         if take_over and not epoch:
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
         if not epoch:
-            self._admit(request_id, now)
+            self.admission.admit(request_id, self._open_count, now)
         settings, settings_packed = unpacked(settings_packed)
         entry = Entry(
             request_id,
@@ -401,7 +251,7 @@ class Registry:
         if not epoch and not self.pool.has_place():
             self._refuse_if_set()
         self.entries[request_id] = entry
-        self.clients[client_id].publishes.add(request_id)
+        self.clients.heard(client_id, now).publishes.add(request_id)
         self._open_count += 1
         self.counts["opened"] += 1
         self._note(OPENED, entry)
@@ -460,34 +310,9 @@ class Registry:
             # How far the session has come in bytes only it can say: behind all that is on its way, it is asked.
             entry.is_being_taken = True
             self._send_open(entry, now)
-        self.client(client_id, now).publishes.add(entry.request_id)
+        self.clients.heard(client_id, now).publishes.add(entry.request_id)
         self._tell_publisher(entry)
         return False
-
-    def _admit(self, request_id: str, now: float) -> None:
-        limits = self.config.limits
-        size = len(request_id.encode("utf-8", "surrogatepass"))
-        if not 0 < size <= limits.request_id_bytes_max or not request_id.isprintable():
-            raise InvalidRequestId(
-                f"a request ID is 1 to {limits.request_id_bytes_max} bytes of printable text; "
-                f"this one has {size} bytes: {request_id[:40]!r}"
-            )
-        if self.draining:
-            raise Draining(f"router {self.config.name!r} takes no new requests: it is being drained or stopped")
-        if self._open_count >= limits.open_requests_max:
-            raise LimitExceeded(
-                f"{self._open_count} requests are open and limits.open_requests_max is {limits.open_requests_max}; "
-                "wait until some have ended, or raise the limit"
-            )
-        if limits.opens_per_s_max is not None:
-            earned = (now - self._opens_counted_at) * limits.opens_per_s_max
-            self._opens_allowed = min(max(limits.opens_per_s_max, 1.0), self._opens_allowed + earned)
-            self._opens_counted_at = now
-            if self._opens_allowed < 1.0:
-                raise LimitExceeded(
-                    f"more than limits.opens_per_s_max = {limits.opens_per_s_max:g} requests a second; try again later"
-                )
-            self._opens_allowed -= 1.0
 
     def _refuse_if_set(self) -> None:
         actors = self.config.stream_actors
@@ -516,7 +341,7 @@ class Registry:
         if entry.ending is not None:
             self._send_end(entry)
         self._tell_publisher(entry)
-        self._tell_readers(entry.request_id)
+        self.clients.tell_readers(entry.request_id)
         return True
 
     def _place_waiting(self, now: float) -> None:
@@ -558,7 +383,7 @@ class Registry:
         self, client_id: str, request_id: str, agent_id: str, when_busy: str, now: float, *, is_held: bool
     ) -> tuple[StreamRouterError | None, tuple[Any, ...]]:
         """Claim an agent for a request; see `router.agents`. Returns (error or None, state of the claim)."""
-        self.client(client_id, now)
+        self.clients.heard(client_id, now)
         error = None
         try:
             self._tell_claims(self._agents.claim(Claim(request_id, agent_id, client_id), when_busy, is_held=is_held))
@@ -573,13 +398,13 @@ class Registry:
 
     def _tell_claims(self, changed: Sequence[Claim]) -> None:
         for claim in changed:
-            self._tell(claim.client_id, (AGENT, claim.request_id))
+            self.clients.tell(claim.client_id, (AGENT, claim.request_id))
 
     # --- items ------------------------------------------------------------------------------
 
     def forward(self, client_id: str, envelopes: Sequence[Sequence[Any]], now: float) -> None:
         """Take a publisher's envelopes (request_id, epoch, first_seq, count, blob) to their actors' lanes."""
-        self.client(client_id, now)
+        self.clients.heard(client_id, now)
         for envelope in envelopes:
             try:
                 self._forward(client_id, *envelope)
@@ -591,7 +416,7 @@ class Registry:
         entry = self.entries.get(request_id)
         if entry is None or entry.client_id != client_id:
             self._ignore(NOT_ITS_PUBLISHER)
-            self._tell(client_id, (PUBLISHER, request_id))
+            self.clients.tell(client_id, (PUBLISHER, request_id))
             return
         if entry.phase != OPEN or entry.epoch != epoch or entry.actor_id is None:
             self._ignore(OTHER_EPOCH)
@@ -774,7 +599,7 @@ class Registry:
             max(0.0, entry.forget_at - now),
         )
         self._send(entry, envelope, len(entry.log) + 128)
-        self._tell_readers(entry.request_id)
+        self.clients.tell_readers(entry.request_id)
 
     def adopt(self, actor_id: str, inventory: Sequence[Sequence[Any]], now: float) -> None:
         """Take in an actor of an earlier incarnation, with all that it says it holds."""
@@ -825,10 +650,8 @@ class Registry:
             slot = self.pool.slots[actor_id]
             slot.open_requests.add(report.request_id)
             self._open_count += 1
-            if entry.client_id not in self.clients:
-                # Its publisher has as long as any silent client to say that it lives.
-                self._new_client(entry.client_id, now)
-            self.clients[entry.client_id].publishes.add(report.request_id)
+            # Its publisher has as long as any silent client to say that it lives.
+            self.clients.known(entry.client_id, now).publishes.add(report.request_id)
 
     def wait_for_publishers(self, now: float) -> None:
         """After a restart: do not say of a request that it is unknown while its publisher may yet register it again."""
@@ -837,8 +660,9 @@ class Registry:
 
     def _recovered(self) -> None:
         self._recovering = False
-        for request_id in [request_id for request_id in self._interests if request_id not in self.entries]:
-            self._tell_readers(request_id)
+        for request_id in self.clients.interesting:
+            if request_id not in self.entries:
+                self.clients.tell_readers(request_id)
 
     def stop_idle(self, now: float) -> None:
         """Stop actors that have retired or idled; their ended requests move to others first."""
@@ -861,25 +685,18 @@ class Registry:
 
     # --- readers ----------------------------------------------------------------------------
 
-    def locate(self, client_id: str, request_ids: Sequence[str], now: float) -> list[Any]:
-        """Say where requests are, and keep the client told from now on; see `news` for the form."""
-        client = self.client(client_id, now)
-        for request_id in request_ids:
-            self._interests.setdefault(request_id, {})[client_id] = None
+    def locate(
+        self, client_id: str, call_no: int, request_ids: Sequence[str], losses: Sequence[str], now: float
+    ) -> list[Any]:
+        """Say where requests are, and keep the client told from now on; see `news` for the form.
+
+        `losses`: requests that it is not interested in any more. `call_no`: the calls of a client are numbered.
+        """
+        client = self.clients.heard(client_id, now)
+        self.clients.lose_interest(client_id, losses, call_no)
+        self.clients.take_interest(client_id, request_ids, call_no)
         states = [self._state(client_id, (READER, request_id)) for request_id in request_ids]
         return [client.incarnation, client.version, states]
-
-    def lose_interest(self, client_id: str, request_ids: Sequence[str]) -> None:
-        """Tell the client no more about these requests."""
-        client = self.clients.get(client_id)
-        for request_id in request_ids:
-            interested = self._interests.get(request_id)
-            if interested is not None:
-                interested.pop(client_id, None)
-                if not interested:
-                    del self._interests[request_id]
-            if client is not None:
-                client.outbox.pop((READER, request_id), None)
 
     # --- endings ----------------------------------------------------------------------------
 
@@ -938,9 +755,9 @@ class Registry:
             self._sealed_bytes -= len(entry.log)
             entry.log = None
         self.entries.pop(entry.request_id, None)
-        self._tell_readers(entry.request_id)
+        self.clients.tell_readers(entry.request_id)
         if not self._recovering:  # otherwise they hear later that it is unknown
-            self._interests.pop(entry.request_id, None)
+            self.clients.forget_request(entry.request_id)
         if entry.actor_id is not None:
             self._send(entry, (wire.FORGET, entry.request_id, entry.epoch), 64)
 
@@ -989,8 +806,7 @@ class Registry:
                 client.was_gone = True
                 self._timer(now + entry.settings.publisher_grace_s, "grace", request_id)
         if client.last_seen + CLIENT_FORGET_S <= now or not client.publishes:
-            self.lose_interest(client_id, [r for r, clients in self._interests.items() if client_id in clients])
-            del self.clients[client_id]
+            self.clients.forget(client_id)
         else:
             # It may come back, and go again.
             self._timer(now + CLIENT_TIMEOUT_S, "client", client_id)

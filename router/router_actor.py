@@ -29,10 +29,12 @@ from actors.stream_actor import calm_garbage_collection
 from actors.stream_host import NOT_MY_ROUTER
 from actors.wire import Envelope
 from router import overview, ray_actors
+from router.clients import WATCH_WAIT_S_MAX, Seen
 from router.config import RouterConfig
+from router.effects import ENDED, Effects
 from router.lane import FRAME_BYTES_MAX, Fifo, Lane
 from router.observer import Observer
-from router.registry import ENDED, WATCH_WAIT_S_MAX, Effects, Registry, Seen
+from router.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -208,8 +210,8 @@ class RouterActor:
         await self._ready()
         client_id, seen, wait_s = self._read(frame, 3)
         registry = self._registry
-        client = registry.client(client_id, time.monotonic())
-        if not registry.has_news(client_id, seen):
+        client = registry.clients.heard(client_id, time.monotonic())
+        if not registry.clients.has_unseen(client_id, seen):
             older = self._watchers.get(client_id)
             if older is not None and not older.done():
                 older.set_result(None)
@@ -227,11 +229,10 @@ class RouterActor:
         return wire.pack(registry.news(client_id, seen, time.monotonic()))
 
     async def locate(self, frame: bytes) -> bytes:
-        """Say where requests are: (client_id, request_ids, no longer of interest) to news about these."""
+        """Say where requests are: (client_id, call_no, request_ids, no longer of interest) to news about these."""
         await self._ready()
-        client_id, request_ids, losses = self._read(frame, 3)
-        self._registry.lose_interest(client_id, losses)
-        return wire.pack(self._registry.locate(client_id, request_ids, time.monotonic()))
+        client_id, call_no, request_ids, losses = self._read(frame, 4)
+        return wire.pack(self._registry.locate(client_id, call_no, request_ids, losses, time.monotonic()))
 
     async def claim(self, frame: bytes) -> bytes:
         """Claim an agent: (client_id, request_id, agent_id, when_busy, is_held) to (error, state)."""
@@ -301,12 +302,12 @@ class RouterActor:
     async def drain(self) -> int:
         """Take no new requests from now on; return how many are still open."""
         await self._ready()
-        self._registry.draining = True
+        self._registry.admission.draining = True
         return sum(1 for entry in self._registry.entries.values() if entry.is_live)
 
     async def resume(self) -> None:
         """Take new requests again."""
-        self._registry.draining = False
+        self._registry.admission.draining = False
 
     async def describe(self) -> dict[str, Any]:
         """Return actors, requests and counters as plain data."""
@@ -320,7 +321,7 @@ class RouterActor:
                 "actor_id": ray_actors.router_name(self._config.name, self._shard),
                 "pid": os.getpid(),
                 "node_id": node_id,
-                "state": "draining" if registry.draining else "ready",
+                "state": "draining" if registry.admission.draining else "ready",
                 "open_requests": sum(1 for entry in registry.entries.values() if entry.is_live),
                 "counts": dict(registry.counts),
                 "ended_by": dict(registry.ended_by),
@@ -425,11 +426,9 @@ class RouterActor:
 
     async def _adopt(self, actor_id: str, handle: Any) -> None:
         try:
-            who = await _insist(
-                partial(handle.start.remote, self._incarnation), RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S
-            )
+            who = await self._begin_with(handle, RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S)
             inventory = await _insist(handle.inventory.remote, RECOVERY_DEADLINE_S, RECOVERY_DEADLINE_S)
-        except (RayError, TimeoutError) as error:
+        except (RayError, TimeoutError, RouterUnavailable) as error:
             log.warning("stream actor %s cannot be adopted: %s", actor_id, type(error).__name__)
             ray.kill(handle)
             return
@@ -504,10 +503,20 @@ class RouterActor:
         self._actors[actor_id] = _Actor(handle, time.monotonic())
         self._spawn(self._await_start(actor_id, self._actors[actor_id]))
 
+    async def _begin_with(self, handle: Any, deadline_s: float, try_s: float) -> dict[str, Any]:
+        """Say to a stream actor that this incarnation is its router; return who it is.
+
+        Raises RayError, TimeoutError, RouterUnavailable (it has come to know another incarnation as the later one).
+        """
+        who: dict[str, Any] | None = await _insist(partial(handle.start.remote, self._incarnation), deadline_s, try_s)
+        if who is None:
+            raise RouterUnavailable("the stream actor takes another incarnation of this router for the later one")
+        return who
+
     async def _await_start(self, actor_id: str, actor: _Actor) -> None:
         try:
-            who = await _insist(partial(actor.handle.start.remote, self._incarnation), START_DEADLINE_S, START_TRY_S)
-        except (RayError, TimeoutError) as error:
+            who = await self._begin_with(actor.handle, START_DEADLINE_S, START_TRY_S)
+        except (RayError, TimeoutError, RouterUnavailable) as error:
             log.error("stream actor %s did not start: %s", actor_id, str(error).splitlines()[0][:200])  # noqa: TRY400
             self._gone(actor_id, actor)
             actor.settled.set()
@@ -552,12 +561,14 @@ class RouterActor:
         call = partial(actor.handle.feed.remote, self._incarnation, actor.frame_no, *frames)
         while True:
             try:
-                answer: bytes = await asyncio.wait_for(call(), CALL_DEADLINE_S)
+                # The last try has what is left: whole tries would wait for a hanging actor well beyond its deadline.
+                left_s = max(0.0, deadline - time.monotonic())
+                answer: bytes = await asyncio.wait_for(call(), min(CALL_DEADLINE_S, left_s))
                 if answer == NOT_MY_ROUTER:
-                    # A call of the incarnation before this one has come after ours.
-                    await asyncio.wait_for(actor.handle.start.remote(self._incarnation), CALL_DEADLINE_S)
+                    # A call of an incarnation that never came to speak here has come after ours.
+                    await self._begin_with(actor.handle, CALL_DEADLINE_S, CALL_DEADLINE_S)
                     continue
-            except ActorDiedError:
+            except (ActorDiedError, RouterUnavailable):
                 return None
             except (RayError, TimeoutError) as error:
                 # Outcome unknown; the same frame again does no harm.
@@ -591,9 +602,9 @@ class RouterActor:
         if not actor.is_started:
             return
         try:
-            await asyncio.wait_for(actor.handle.start.remote(self._incarnation), CALL_DEADLINE_S)
+            await self._begin_with(actor.handle, CALL_DEADLINE_S, CALL_DEADLINE_S)
             actor.heard_at = time.monotonic()
-        except ActorDiedError:
+        except (ActorDiedError, RouterUnavailable):
             self._gone(actor_id, actor)
         except (RayError, TimeoutError):
             if time.monotonic() - actor.heard_at > ACTOR_DEADLINE_S:

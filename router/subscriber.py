@@ -21,12 +21,12 @@ from ray.exceptions import ActorDiedError, RayError
 
 from actors import wire
 from actors.errors import RequestLost, RouterUnavailable, StreamRouterError, UnknownRequest
-from actors.readers import ENDED, UNKNOWN
+from actors.readers import ENDED, FORGOTTEN, UNKNOWN
 from actors.stream_actor import POLL_WAIT_S_MAX
 from actors.stream_host import CONSUMED, DROP, SUBSCRIBE
 from router.batch import Batch, Format, Shaper
+from router.clients import READER
 from router.reading import Cursor, Run
-from router.registry import READER
 
 if TYPE_CHECKING:
     from router.link import Link
@@ -268,7 +268,8 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         self._poller = poller
         # What has arrived from the old place stays: the same messages have the same numbers in the new.
         self._epochs_read += 1
-        poller.add(self, self._cursor.last_seq_id, epoch)
+        is_moving = self._epochs_read > 1 and self._cursor.stop_reason is None
+        poller.add(self, self._cursor.last_seq_id, epoch, is_moving=is_moving)
 
     def on_unreachable(self, error: RouterUnavailable) -> None:
         """See `StateListener`: what the stream actor still gives is read; without it, this is the end."""
@@ -335,10 +336,10 @@ class Poller:
 
     # --- from subscriptions -----------------------------------------------------------------
 
-    def add(self, subscription: Subscription, after: int, epoch: int) -> None:
-        """Begin to read for a subscription."""
+    def add(self, subscription: Subscription, after: int, epoch: int, *, is_moving: bool) -> None:
+        """Begin to read for a subscription; `is_moving`: it has read elsewhere, and seen no end."""
         self._subscriptions[subscription.number] = subscription
-        self._operate(SUBSCRIBE, (subscription.number, subscription.request_id, after, epoch))
+        self._operate(SUBSCRIBE, (subscription.number, subscription.request_id, after, epoch, is_moving))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._poll())
 
@@ -436,6 +437,9 @@ class Poller:
             finally:
                 self._polling = False
             failures = 0
+            if answer == FORGOTTEN:
+                self._begin_anew()
+                return
             self._settle(operations)
             parts = wire.unpack_list(answer)
             if parts:
@@ -472,6 +476,14 @@ class Poller:
                 subscription.moved(self)
             else:
                 subscription.arrive(state, gap, segments)
+
+    def _begin_anew(self) -> None:
+        """The actor has forgotten this reader, which was silent for too long: ask again where all is."""
+        log.info("stream actor %s had given this reader up; %d begin anew", self._actor_id, len(self._subscriptions))
+        self._forget()
+        subscriptions, self._subscriptions = list(self._subscriptions.values()), {}
+        for subscription in subscriptions:
+            subscription.moved(self)
 
     async def _lost(self) -> None:
         """The actor is dead: let the router look after it, then ask again where all is."""

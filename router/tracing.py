@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from router.registry import CANCELLED, ENDED, MOVED, OPENED, PLACED, Note
+from router.effects import CANCELLED, ENDED, MOVED, OPENED, PLACED, Note
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -9,8 +9,9 @@ import pytest
 
 from actors import logs
 from router.config import RouterConfig
+from router.effects import CANCELLED, ENDED, MOVED, OPENED, PLACED, REFUSED, Note
 from router.observer import Observer
-from router.registry import CANCELLED, ENDED, MOVED, OPENED, PLACED, REFUSED, Note, Registry
+from router.registry import Registry
 from router.tracing import Spans
 
 LIFE = [

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import itertools
+import math
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +23,23 @@ from router import StreamRouter
 
 RECORDED = Path(__file__).parents[1] / "traces" / "recorded"
 DATE = "2026-01-02T03:04:05+00:00"
+# A stream counts as under way while so many of its chunks are still to be sent.
+TO_COME = 5
 SETTINGS = StreamSettings.model_validate({"dialect": "chat", "publisher_grace_s": 2.0})
-TERMINAL = ("stop_reason", "usage_statistics")
 
 
 @dataclass
 class Recording:
-    """A recorded stream, the messages it must give, and how many of them each chunk completes."""
+    """A recorded stream."""
 
     name: str
     chunks: list[bytes]
 
 
-def recordings(count: int) -> list[Recording]:
+def recordings(count: int, *, chunks_min: int = 20, chunks_max: int = 200) -> list[Recording]:
     """Return recordings of some length, the same ones each time."""
     found = [Recording(path.stem, read_recording(path.read_bytes())) for path in sorted(RECORDED.glob("*.sse"))]
-    return [recording for recording in found if 20 <= len(recording.chunks) <= 200][:count]
+    return [recording for recording in found if chunks_min <= len(recording.chunks) <= chunks_max][:count]
 
 
 def right_messages(request_id: str, chunks: list[bytes]) -> tuple[list[dict[str, Any]], list[int]]:
@@ -51,7 +56,7 @@ def right_messages(request_id: str, chunks: list[bytes]) -> tuple[list[dict[str,
 
 @dataclass
 class Stream:
-    """One request of the load, as it was published and as it was read."""
+    """One request of the load, as it was published and as it was read; times are monotonic, in seconds."""
 
     request_id: str
     chunks: list[bytes]
@@ -62,15 +67,34 @@ class Stream:
     ended: bool = False
     errors: list[str] = field(default_factory=list)
 
-    def silence_s(self, kill_at: float) -> float | None:
-        """Return the longest time after a kill in which no message came, though the publisher went on sending.
+    @cached_property
+    def right(self) -> tuple[list[dict[str, Any]], list[int]]:
+        """See `right_messages`; asked for only when no more chunks are added."""
+        return right_messages(self.request_id, self.chunks)
 
-        None where the stream had ended, or had not begun, and so tells nothing.
+    def recovery_s(self, struck_at: float, dead_at: float) -> float | None:
+        """Return the time from a blow to the first message that came of what was sent after it, or to the end.
+
+        None where the stream had ended before, or had not begun, or nothing of this was read: it tells nothing.
         """
-        after = [at for at in self.read_at if at > kill_at]
-        if not after or not self.sent_at or self.sent_at[0] > kill_at:
+        if not self.sent_at or self.sent_at[0] > struck_at:
             return None
-        return max(second - first for first, second in itertools.pairwise([kill_at, *after]))
+        sent_before = bisect.bisect_right(self.sent_at, dead_at)
+        known = self.right[1][sent_before - 1]
+        for message, at in zip(self.messages, self.read_at, strict=True):
+            if at > dead_at and message["seq_id"] > known:
+                return at - struck_at
+        return None
+
+    def latencies_s(self, from_s: float, until_s: float) -> list[float]:
+        """Return how long each message took from its chunk's sending to its reading, of chunks sent in a time."""
+        _, after = self.right
+        found = []
+        for message, at in zip(self.messages, self.read_at, strict=True):
+            chunk = bisect.bisect_left(after, message["seq_id"])
+            if chunk < len(self.sent_at) and from_s <= self.sent_at[chunk] < until_s:
+                found.append(at - self.sent_at[chunk])
+        return found
 
 
 @dataclass
@@ -88,22 +112,31 @@ class Tally:
     errors: list[str] = field(default_factory=list)
     ended_by: Counter[str] = field(default_factory=Counter)
 
-    def count(self, stream: Stream) -> None:
-        """Compare what was read with what is right."""
+    def count(self, stream: Stream, *, cut_short_by: str | None = None) -> None:
+        """Compare what was read with what is right.
+
+        `cut_short_by`: the stop reason of a stream whose publisher was killed. What is right then is a beginning of
+        the whole, and that end.
+        """
         self.streams += 1
         self.messages += len(stream.messages)
         self.errors += stream.errors
         self.ended_by[str(stream.stop_reason)] += 1
-        right, _ = right_messages(stream.request_id, stream.chunks)
-        seqs = [message["seq_id"] for message in stream.messages]
+        right, _ = stream.right
+        read = stream.messages
+        terminals = [at for at, message in enumerate(read) if message["message_type"] == "stop_reason"]
+        self.without_terminal += not terminals
+        self.with_several_terminals += len(terminals) > 1
+        if cut_short_by is not None:
+            right = right[: terminals[0] if terminals else len(read)]
+            read = read[: len(right)]
+            self.wrong += stream.stop_reason != cut_short_by
+        seqs = [message["seq_id"] for message in read]
         self.duplicated += len(seqs) - len(set(seqs))
         self.out_of_order += sum(1 for one, next_one in itertools.pairwise(seqs) if next_one < one)
         self.lost += len({message["seq_id"] for message in right} - set(seqs))
         by_seq = {message["seq_id"]: message for message in right}
-        self.wrong += sum(1 for message in stream.messages if by_seq.get(message["seq_id"]) != message)
-        terminals = sum(1 for message in stream.messages if message["message_type"] == "stop_reason")
-        self.without_terminal += terminals == 0
-        self.with_several_terminals += terminals > 1
+        self.wrong += sum(1 for message in read if by_seq.get(message["seq_id"]) != message)
 
     def figures(self) -> dict[str, Any]:
         """Return this as plain data."""
@@ -118,13 +151,23 @@ class Tally:
 class Load:
     """Streams published and read by this process, one after the other in each of `width` places, until it is stopped."""
 
-    def __init__(self, router: StreamRouter, *, width: int = 12, pace_s: float = 0.02) -> None:
+    def __init__(
+        self,
+        router: StreamRouter,
+        *,
+        width: int = 12,
+        pace_s: float = 0.02,
+        chosen: Sequence[Recording] | None = None,
+        settings: StreamSettings = SETTINGS,
+    ) -> None:
         self._router = router
         self._width = width
         self._pace_s = pace_s
+        self._settings = settings
         self._numbers = itertools.count()
-        self._recordings = recordings(12)
+        self._recordings = recordings(12, chunks_min=30) if chosen is None else chosen
         self._stopping = False
+        self._cut_short = False
         self.streams: list[Stream] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -132,9 +175,10 @@ class Load:
         """Begin."""
         self._tasks = [asyncio.create_task(self._keep_going()) for _ in range(self._width)]
 
-    async def stop(self) -> Tally:
-        """Let the streams under way end; return the tally of all."""
+    async def stop(self, *, cut_short: bool = False) -> Tally:
+        """Let the streams under way end, with `cut_short` right where they are; return the tally of all."""
         self._stopping = True
+        self._cut_short = cut_short
         await asyncio.gather(*self._tasks)
         tally = Tally()
         for stream in self.streams:
@@ -143,8 +187,15 @@ class Load:
 
     @property
     def under_way(self) -> list[Stream]:
-        """The streams that are being published."""
-        return [stream for stream in self.streams if not stream.ended]
+        """The streams of which messages have been read while several chunks are still to be sent."""
+        return [
+            stream for stream in self.streams if stream.messages and len(stream.sent_at) + TO_COME <= len(stream.chunks)
+        ]
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether at least half of the places have a stream under way."""
+        return 2 * len(self.under_way) >= self._width
 
     async def _keep_going(self) -> None:
         while not self._stopping:
@@ -156,10 +207,13 @@ class Load:
 
     async def _publish(self, stream: Stream) -> None:
         try:
-            async with self._router.publish(stream.request_id, SETTINGS, date=DATE) as publisher:
-                for chunk in stream.chunks:
-                    await publisher.chunk(chunk)
+            async with self._router.publish(stream.request_id, self._settings, date=DATE) as publisher:
+                for number, chunk in enumerate(stream.chunks):
+                    if self._cut_short:
+                        stream.chunks = stream.chunks[:number]
+                        break
                     stream.sent_at.append(time.monotonic())
+                    await publisher.chunk(chunk)
                     await asyncio.sleep(self._pace_s)
         except StreamRouterError as error:
             stream.errors.append(f"{stream.request_id} publisher: {error!r}")
@@ -182,6 +236,6 @@ async def read(router: StreamRouter, stream: Stream, after: int = 0) -> None:
 
 
 def percentile(values: list[float], share: float) -> float | None:
-    """Return a percentile of some values, in seconds to the millisecond; None where there are none."""
+    """Return a percentile (nearest rank) of some values, to the millisecond; None where there are none."""
     ordered = sorted(values)
-    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3) if ordered else None
+    return round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 3) if ordered else None

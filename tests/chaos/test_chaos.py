@@ -1,86 +1,116 @@
-"""Nothing is lost when real processes die: each kind of kill in a Ray of its own, in a process of its own."""
+"""Nothing is lost when real processes die: each kind of kill in a Ray of its own, in a process of its own.
+
+The kinds mostly wait, so a few run at a time. What is asserted about times is generous, since a test must hold
+on a busy machine: the goals are held against the figures of `python -m tests.chaos --all`.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(180)]
+from .report import NOUGHTS, run
 
-ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
 
-
-def run(kind: str) -> dict:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos", kind],
-        cwd=ROOT,
-        env={**os.environ, "RAY_DEDUP_LOGS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    figures = json.loads(done.stdout.splitlines()[-1])
-    print(json.dumps(figures))
-    return figures
-
-
-def nothing_lost(figures: dict) -> None:
-    noughts = (
-        "lost",
-        "duplicated",
-        "out_of_order",
-        "wrong",
-        "without_terminal",
-        "with_several_terminals",
-        "error_count",
-    )
-    assert {name: figures[name] for name in noughts} == dict.fromkeys(noughts, 0), figures
-    assert set(figures["ended_by"]) <= {"end_turn", "tool_call", "max_tokens", "error"}
-
-
-# The goals are for a machine of one's own; a busy one gets some more time.
-@pytest.mark.parametrize(
-    ("kind", "goal_s"),
-    [("kill-actor", 2.0), ("kill-router", 3.0), ("stop-actor", 15.0), ("remove-node", 15.0)],
+AT_A_TIME = 3
+# Those that wait longest come first.
+ORDER = (
+    "kill-reader",
+    "kill-publisher",
+    "remove-node",
+    "stop-actor",
+    "fail-calls",
+    "kill-driver",
+    "kill-router",
+    "refuse-opens",
+    "kill-actor",
+    "shut-down",
 )
-def test_a_load_survives(kind, goal_s):
-    figures = run(kind)
-    nothing_lost(figures)
-    assert figures["recovered_streams"] > 0
-    assert figures["recovery_p99_s"] < 2 * goal_s
+
+Figures = Callable[[str], dict[str, Any]]
 
 
-def test_calls_that_fail_at_random_lose_nothing():
-    figures = run("fail-calls")
-    assert figures["kills"] > 0, "no call failed: Ray injected nothing"
-    nothing_lost(figures)
+@pytest.fixture(scope="module")
+def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
+    """Start the kinds of the tests that were chosen; give the figures of one when it has ended."""
+    wanted = {item.callspec.params["kind"] for item in request.session.items if item.path == request.path}
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        running: dict[str, Future[dict[str, Any]]] = {kind: pool.submit(run, kind) for kind in ORDER if kind in wanted}
+        yield lambda kind: running[kind].result()
+        for future in running.values():
+            future.cancel()
 
 
-def test_a_killed_publisher_is_followed_or_its_request_ends_by_name():
-    figures = run("kill-publisher")
-    nothing_lost(figures)
-    assert figures["left_stop_reason"] == "publisher_lost"
-    assert figures["left_terminals"] == 1
-    assert figures["left_is_whole_up_to_its_end"]
-    assert figures["left_ended_after_s"] < 25.0
+def nothing_lost(found: dict[str, Any]) -> None:
+    assert {name: found[name] for name in NOUGHTS} == dict.fromkeys(NOUGHTS, 0), found
+    assert set(found["ended_by"]) <= {"end_turn", "tool_call", "max_tokens", "error", "incomplete", "publisher_lost"}
 
 
-def test_a_killed_reader_is_followed_from_its_cursor():
-    figures = run("kill-reader")
-    nothing_lost(figures)
-    assert 0 < figures["read_before"] < figures["messages"]
+@pytest.mark.parametrize(
+    ("kind", "patience_s"), [("kill-actor", 20.0), ("kill-router", 30.0), ("stop-actor", 45.0), ("remove-node", 60.0)]
+)
+def test_a_load_survives(kind, patience_s, figures):
+    found = figures(kind)
+    nothing_lost(found)
+    assert found["ended_by"].keys() <= {"end_turn", "tool_call", "max_tokens", "error"}
+    assert len(found["recovered_streams"]) == found["kills"]
+    assert all(found["recovered_streams"]), "a kill that hit no stream proves nothing"
+    assert found["recovery_p99_s"] < patience_s
 
 
-@pytest.mark.parametrize("kind", ["kill-driver", "shut-down"])
-def test_nothing_is_left_on_the_cluster(kind):
-    figures = run(kind)
-    assert figures["actors_before"] >= 2
-    assert figures["actors_left"] == []
-    assert figures["files_left"] == []
+@pytest.mark.parametrize("kind", ["fail-calls"])
+def test_calls_that_fail_at_random_lose_nothing(kind, figures):
+    found = figures(kind)
+    assert found["failed_of_clients"] >= 10
+    assert found["failed_of_routers"] > 0
+    nothing_lost(found)
+
+
+@pytest.mark.parametrize("kind", ["kill-publisher"])
+def test_a_killed_publisher_is_followed_or_its_requests_end_by_name(kind, figures):
+    found = figures(kind)
+    nothing_lost(found)
+    assert found["ended_by"] == {"end_turn": found["taken_over"], "publisher_lost": found["left"]}
+    assert found["left_messages_min"] > 2, "what was delivered before the kill stays readable"
+    assert found["left_ended_after_s"] < 60.0
+
+
+@pytest.mark.parametrize("kind", ["kill-reader"])
+def test_a_killed_reader_is_followed_from_its_cursor_and_holds_nobody_up_for_ever(kind, figures):
+    found = figures(kind)
+    nothing_lost(found)
+    assert 0 < found["read_before"] < found["messages"]
+    assert 1.0 < found["publisher_waited_s"] < 85.0
+
+
+@pytest.mark.parametrize("kind", ["kill-driver"])
+def test_nothing_is_left_of_a_killed_driver(kind, figures):
+    found = figures(kind)
+    assert found["actors_before"] >= 2
+    assert all(found["processes_before"])
+    assert all(found["spilled_files_before"])
+    assert found["left"] == []
+
+
+@pytest.mark.parametrize("kind", ["shut-down"])
+def test_nothing_is_left_after_an_ordinary_end(kind, figures):
+    found = figures(kind)
+    nothing_lost(found)
+    assert found["actors_before"] >= 2
+    assert found["left"] == []
+
+
+@pytest.mark.parametrize("kind", ["refuse-opens"])
+def test_opens_that_are_refused_harm_nobody(kind, figures):
+    found = figures(kind)
+    nothing_lost(found)
+    floods = found["floods"]
+    for name in ("goal", "flat_out"):
+        assert floods[name]["answered"].keys() == {"limit_exceeded"}
+        assert floods[name]["answered_per_s"] > 1_000
+        assert floods[name]["latency_p99_s"] < 2.0
+    assert found["refused"] == sum(floods[name]["answered"]["limit_exceeded"] for name in ("goal", "flat_out"))

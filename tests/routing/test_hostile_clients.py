@@ -10,8 +10,9 @@ from actors import wire
 from actors.errors import DuplicateRequest, ProtocolViolation
 from actors.settings import StreamSettings, packed
 from actors.wire import Registration, Report
+from router.clients import PUBLISHER
 from router.config import RouterConfig
-from router.registry import PUBLISHER, Registry
+from router.registry import Registry
 
 SETTINGS = packed(StreamSettings())
 DATE = "2026-01-02T03:04:05+00:00"
@@ -145,7 +146,7 @@ def test_random_words_of_a_stranger_set_off_nothing_unnamed(seed):
         envelope = [random_.choice(words) for _ in range(random_.choice([5, 5, 5, 4, 6]))]
         registry.forward("stranger", [envelope], 0.0)
         registry.reports("impostor", [[random_.choice(words) for _ in range(10)]], 0.0)
-        registry.lose_interest("stranger", ["mine", "other"])
+        registry.locate("stranger", 1, ["other"], ["mine"], 0.0)
         registry.news("stranger", (random_.choice(["", "incarnation"]), random_.randint(-5, 5)), 0.0)
     registry.take_effects()
     check_unharmed(registry)

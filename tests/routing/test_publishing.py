@@ -177,9 +177,10 @@ def test_the_spill_file_does_not_grow_with_what_goes_through_it():
 def test_a_disk_that_refuses_is_an_error_by_name_and_nothing_is_lost(tmp_path):
     budget = ReplayBudget(1000, str(tmp_path / "no such folder"))
     store = ReplayStore(budget)
+    for number in range(7):
+        store.append(b"%03d" % number + b"x" * 97, 100)
     with pytest.raises(LimitExceeded, match="spill_dir"):
-        for number in range(100):
-            store.append(b"%03d" % number + b"x" * 97, 100)
+        store.append(b"one too many", 12)
     assert store.next_seq == 8
     assert [store.get(seq)[:3] for seq in range(1, 8)] == [b"%03d" % number for number in range(7)]
 

@@ -17,10 +17,11 @@ from actors import wire
 from actors.readers import Reader
 from actors.session import Session, bare_terminal
 from actors.stream_host import StreamHost
+from router.entry import Entry
 from router.link import Link
 from router.publishing import PublishedStream
 from router.reading import Cursor
-from router.registry import Entry, Registry
+from router.registry import Registry
 
 from .run import Harder
 

@@ -272,6 +272,10 @@ class World:
         router_actor = self.router.instance
         return router_actor._registry if router_actor is not None and self.router.process.alive else None
 
+    def have_died_together(self) -> bool:
+        """Whether the router and a stream actor were gone at the same time: then what only both knew is lost."""
+        return any(abs(down - died) < 25.0 for down in self.router_downs for died, _ in self.deaths)
+
     def _check_memory(self) -> None:
         by_id = {request.plan.request_id: request.plan for request in self.requests}
         for actor in self.stream_actors.values():
@@ -284,6 +288,9 @@ class World:
                 # no more than n plus a piece's overhead and a head. Beyond the buffer lies at most what had
                 # been accepted on first credit.
                 allowed = plan.settings.buffer_bytes_max + 2 * 4096 + 2 * 1600 + 1024
+                if session.epoch > 1 and self.have_died_together():
+                    # Its publisher sends again what it had credit for in all, and what of that was read nobody knows.
+                    allowed = 1 << 30
                 if session.log.unread_bytes > allowed and session.settings.when_full != "drop_oldest":
                     self.fail(
                         f"{request_id}: {session.log.unread_bytes} bytes unread, buffer_bytes_max is "
@@ -309,6 +316,8 @@ class World:
 
     def _leaks(self) -> list[str]:
         found = []
+        if self.router.process.alive and self.router.instance is None:
+            return []  # it has restarted, and nobody is left who would have spoken to it since
         registry = self.registry
         if registry is None:
             return ["no router"]
@@ -318,7 +327,7 @@ class World:
                 found.append(f"registry.{name}: {list(left)[:3]}")
         # A process that died while it published is remembered for a while.
         living = {client.client_id for number, client in self.clients.items() if self.processes[number].alive}
-        for request_id, interested in registry._interests.items():
+        for request_id, interested in registry.clients._interests.items():
             if living & set(interested):
                 found.append(f"interest in {request_id}")
         if registry._agents._claims:

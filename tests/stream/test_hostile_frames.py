@@ -36,12 +36,13 @@ class Actor:
     def __init__(self) -> None:
         self.host = StreamHost()
         self.host.begin(ROUTER)
+        self.router = ROUTER
         self.frame_no = 0
         self.feed(opened("mine"), data("mine", 1, "a"))
 
     def feed_frame(self, *frames: bytes) -> list[Report]:
         self.frame_no += 1
-        return [Report(*parts) for parts in wire.unpack(self.host.feed(ROUTER, self.frame_no, frames, 0.0))]
+        return [Report(*parts) for parts in wire.unpack(self.host.feed(self.router, self.frame_no, frames, 0.0))]
 
     def feed(self, *envelopes) -> list[Report]:
         return self.feed_frame(wire.pack(envelopes))
@@ -143,7 +144,7 @@ def test_a_terminal_is_not_shown_because_somebody_says_that_it_is_stored_before_
 
 
 def test_an_acknowledgement_of_what_was_never_sent_is_clipped_and_counted(actor):
-    actor.host.operate("reader", 0, [(1, SUBSCRIBE, 1, "mine", 0, 1)], 0.0)
+    actor.host.operate("reader", 0, [(1, SUBSCRIBE, 1, "mine", 0, 1, False)], 0.0)
     assert actor.host.reader("reader", 0.0).answer(1)
     actor.host.operate("reader", 0, [(0, CONSUMED, 1, 1_000_000)], 0.0)
     assert actor.host.ignored == {"consumed_ahead": 1}
@@ -152,13 +153,24 @@ def test_an_acknowledgement_of_what_was_never_sent_is_clipped_and_counted(actor)
 
 @pytest.mark.parametrize(
     "operations",
-    [[3], [[]], [[1, 77, 1]], [[1, SUBSCRIBE, 1]], [["x", SUBSCRIBE, 1, "mine", 0, 1]],
-     [[1, SUBSCRIBE, 1, ["mine"], 0, 1]], [[0, CONSUMED, [], 1]], 7],
+    [[3], [[]], [[1, 77, 1]], [[1, SUBSCRIBE, 1]], [["x", SUBSCRIBE, 1, "mine", 0, 1, False]],
+     [[1, SUBSCRIBE, 1, ["mine"], 0, 1, False]], [[0, CONSUMED, [], 1]], 7],
 )  # fmt: skip
 def test_operations_of_another_shape_are_refused_by_name(actor, operations):
     with pytest.raises(ProtocolViolation):
         actor.host.operate("reader", 0, operations, 0.0)
     assert actor.host.refused == {"operation": 1}
+
+
+def test_a_router_that_another_has_followed_is_never_obeyed_again(actor):
+    """Its late `start` would otherwise let its late frames in, and the session they open would be nobody's."""
+    assert actor.host.begin("its successor")
+    assert not actor.host.begin(ROUTER)
+    assert actor.host.feed(ROUTER, 50, [wire.pack([opened("ghost")])], 0.0) == NOT_MY_ROUTER
+    assert actor.host.feed("its successor", 1, [wire.pack([opened("new")])], 0.0) != NOT_MY_ROUTER
+    assert actor.host.sessions.keys() == {"mine", "new"}
+    assert actor.host.refused == {"router": 2}
+    actor.router = "its successor"
 
 
 def test_a_frame_of_another_router_is_refused(actor):

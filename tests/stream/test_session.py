@@ -267,3 +267,15 @@ def test_a_producer_without_credit_does_not_stall():
         s.feed(1, next(seq), [text("word " * 20)], 0.0)
         s.grant(1000)
     assert not s.expire(1000.0)
+
+
+def test_credit_told_to_somebody_who_may_never_hear_it_is_reported_all_the_same():
+    s = session(StreamSettings(dialect="chat", buffer_bytes_max=64 * 1024))
+    s.grant(10_000)
+    assert s.report().credit_bytes == 10_000
+    s.feed(1, 1, [b" " * 9_000], 0.0)
+    assert s.grant(10_000)
+    assert s.state(with_log=False).credit_bytes == 19_000
+    assert s.grant(10_000), "an inventory that came late must not swallow it"
+    s.report()
+    assert not s.grant(10_000)

@@ -1,0 +1,168 @@
+"""The processes that publish and read: what each must still be told.
+
+Theory. What a client should know is kept as a level, not as events: each client has an outbox of keys,
+each with the version it was last touched at, and an answer holds the present state of every key that is
+newer than what the client has seen. So a lost answer loses nothing, and a key touched ten times before
+the client asks is told once. Versions count within one incarnation of a client's outbox; a client that
+was forgotten, or meets a new router, sees another incarnation in the first answer and begins anew.
+
+Pure: what the states are the caller says, and the time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any
+
+# A client whose watch does not come back so long after it may have ended is gone.
+WATCH_WAIT_S_MAX = 4.0
+CLIENT_TIMEOUT_S = WATCH_WAIT_S_MAX + 8.0
+# Clients that only ever said one thing are forgotten after so long.
+CLIENT_FORGET_S = 600.0
+
+PUBLISHER, READER, AGENT = "p", "r", "a"
+Seen = Sequence[Any]
+"""What a client has seen: (incarnation it knows or None, version)."""
+Key = tuple[str, str]
+"""What a client is told about: (PUBLISHER, READER or AGENT, request_id)."""
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """A process that publishes or reads. `publishes`: the request IDs it is the publisher of."""
+
+    client_id: str
+    last_seen: float
+    incarnation: str
+    version: int = 0
+    outbox: dict[Key, int] = field(default_factory=dict)
+    publishes: set[str] = field(default_factory=set)
+    watching: int = 0
+    # It was silent for so long that what it publishes counts as left alone, until its next word.
+    was_gone: bool = False
+
+
+class Clients:
+    """All clients of one router actor, by ID. `on_new(client_id, now)` is called for each that is new."""
+
+    def __init__(self, incarnation: str, on_new: Callable[[str, float], None]) -> None:
+        self._incarnation = incarnation
+        self._on_new = on_new
+        self._clients: dict[str, Client] = {}
+        self._generations = 0
+        # Who reads a request, wants to, or has asked where it is, and the number of the client's call that said so.
+        self._interests: dict[str, dict[str, int]] = {}
+        self._wakes: dict[str, bool] = {}
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def __contains__(self, client_id: str) -> bool:
+        return client_id in self._clients
+
+    def get(self, client_id: str) -> Client | None:
+        """Return a client, if it is known."""
+        return self._clients.get(client_id)
+
+    def known(self, client_id: str, now: float) -> Client:
+        """Return a client, made known if it is not."""
+        found = self._clients.get(client_id)
+        if found is None:
+            # A client that was forgotten must notice it as it would notice a new router.
+            self._generations += 1
+            found = self._clients[client_id] = Client(client_id, now, f"{self._incarnation}/{self._generations}")
+            self._on_new(client_id, now)
+        return found
+
+    def heard(self, client_id: str, now: float) -> Client:
+        """Return a client that has said something, made known at its first word."""
+        found = self.known(client_id, now)
+        found.last_seen = now
+        return found
+
+    def forget(self, client_id: str) -> None:
+        """Forget a client and what it was interested in."""
+        for request_id in [request_id for request_id, clients in self._interests.items() if client_id in clients]:
+            self.lose_interest(client_id, [request_id], self._interests[request_id][client_id])
+        del self._clients[client_id]
+
+    # --- what they are told -----------------------------------------------------------------
+
+    def tell(self, client_id: str, key: Key, *, urgent: bool = True) -> None:
+        """Note that a client must hear of a key; where it is not `urgent`, that may wait a little for company."""
+        client = self._clients.get(client_id)
+        if client is None:
+            return
+        client.version += 1
+        client.outbox.pop(key, None)
+        client.outbox[key] = client.version
+        self._wakes[client_id] = urgent or self._wakes.get(client_id, False)
+
+    def unseen(self, client: Client, seen: Seen) -> list[Key]:
+        """Return the keys that a client has not `seen` yet; what it has is taken off its outbox."""
+        outbox = client.outbox
+        incarnation, version = seen
+        if incarnation == client.incarnation:
+            # Keys stand in the order of their versions: what was seen stands in front.
+            for key in [*takewhile(lambda key: outbox[key] <= version, outbox)]:
+                del outbox[key]
+        return [*outbox]
+
+    def has_unseen(self, client_id: str, seen: Seen) -> bool:
+        """Whether there is something that a client has not seen, if only that it is not known here as it believes."""
+        client = self._clients.get(client_id)
+        incarnation, version = seen
+        if client is None or incarnation != client.incarnation:
+            return True
+        return bool(client.outbox) and next(reversed(client.outbox.values())) > version
+
+    @property
+    def has_wakes(self) -> bool:
+        """Whether somebody who watches has news."""
+        return bool(self._wakes)
+
+    def take_wakes(self) -> dict[str, bool]:
+        """Return whom to wake, once: client IDs, and whether that is urgent."""
+        taken, self._wakes = self._wakes, {}
+        return taken
+
+    # --- what they are interested in --------------------------------------------------------
+
+    def tell_readers(self, request_id: str) -> None:
+        """Note that all who are interested in a request must hear of it."""
+        for client_id in self._interests.get(request_id, ()):
+            self.tell(client_id, (READER, request_id))
+
+    def take_interest(self, client_id: str, request_ids: Iterable[str], call_no: int) -> None:
+        """Tell the client of these requests from now on. The client's calls about its interests are numbered."""
+        for request_id in request_ids:
+            interested = self._interests.setdefault(request_id, {})
+            interested[client_id] = max(call_no, interested.get(client_id, 0))
+
+    def lose_interest(self, client_id: str, request_ids: Iterable[str], call_no: int) -> None:
+        """Tell the client no more about these requests, but for those that a later call of its was interested in.
+
+        Of two calls, the one made first may come last: a reader that went and came back must not be forgotten.
+        """
+        client = self._clients.get(client_id)
+        for request_id in request_ids:
+            interested = self._interests.get(request_id)
+            if interested is not None:
+                if interested.get(client_id, 0) > call_no:
+                    continue
+                interested.pop(client_id, None)
+                if not interested:
+                    del self._interests[request_id]
+            if client is not None:
+                client.outbox.pop((READER, request_id), None)
+
+    def forget_request(self, request_id: str) -> None:
+        """Nobody is interested in a request any more, for it is gone."""
+        self._interests.pop(request_id, None)
+
+    @property
+    def interesting(self) -> list[str]:
+        """The requests that somebody is interested in, whether they exist or not."""
+        return [*self._interests]

@@ -1,0 +1,128 @@
+"""The processes that are killed, or that do harm: `python -m tests.chaos.children ROLE ARGUMENTS`.
+
+Each says on stdout what it has done; a line begins with the word that its parent waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from actors import wire
+from actors.settings import packed
+from router import RouterConfig, StreamRouter
+
+from .common import NAME, config
+from .load import DATE, SETTINGS, percentile, recordings
+
+FRAME_OPENS = 250
+CALLS_OUT_MAX = 4
+
+
+async def publish(address: str, *request_ids: str) -> None:
+    """Publish slowly, never ending, until killed."""
+    chunks = recordings(1)[0].chunks
+    async with StreamRouter.connect(NAME, address=address) as router:
+        publishers = [await router.publish(request_id, SETTINGS, date=DATE).open() for request_id in request_ids]
+        for number, chunk in enumerate(chunks[:-1], 1):
+            for publisher in publishers:
+                await publisher.chunk(chunk)
+            print(f"sent {number} chunks", flush=True)
+            await asyncio.sleep(0.05)
+        await asyncio.Event().wait()
+
+
+async def read(address: str, request_id: str, file: str) -> None:
+    """Read, writing down each message before the next is asked for, until killed."""
+    count = 0
+    async with StreamRouter.connect(NAME, address=address) as router:
+        with Path(file).open("w") as out:
+            async for batch in router.subscribe(request_id, format="dict"):
+                for message in batch:
+                    count += 1
+                    out.write(json.dumps(message) + "\n")
+                    out.flush()
+                    print(f"read {count} messages", flush=True)
+                    await asyncio.sleep(0.005)
+    await asyncio.Event().wait()
+
+
+async def driver(address: str, spill_dir: str) -> None:
+    """Start routers, publish so much that it spills to disk, and wait to be killed."""
+    chosen = RouterConfig.model_validate(
+        {
+            **config(publisher={"replay_bytes_max": 1, "spill_dir": spill_dir}).model_dump(),
+            "ray": {"address": address, "num_cpus": 2},
+        }
+    )
+    async with StreamRouter.start(chosen) as router, router.publish("forever", SETTINGS) as publisher:
+        await publisher.chunks(recordings(1)[0].chunks[:5])
+        described = await router.describe()
+        pids = [actor.pid for actor in [*described.routers, *described.stream_actors]]
+        open_files = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        spilled = sum(1 for file in open_files if file.startswith(str(Path(spill_dir).resolve())))
+        print("running", json.dumps({"pids": pids, "spilled_files": spilled}), flush=True)
+        await asyncio.Event().wait()
+
+
+async def flood(address: str) -> None:
+    """Open requests that the router must refuse, in raw frames; for each line `opens_per_s seconds` of stdin, a flood."""
+    settings = packed(SETTINGS)
+    async with StreamRouter.connect(NAME, address=address) as router:
+        router_actor = router._links[0]._handle
+        print("ready -", flush=True)
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            opens_per_s, seconds = map(float, line.split())
+            print("flooded", json.dumps(await _flood(router_actor, settings, opens_per_s, seconds)), flush=True)
+
+
+async def _flood(router_actor: Any, settings: bytes, opens_per_s: float, seconds: float) -> dict[str, Any]:
+    client_id = f"flood-{uuid.uuid4().hex[:8]}"
+    codes: dict[str, int] = {}
+    answers_s: list[float] = []
+    room = asyncio.Semaphore(CALLS_OUT_MAX)
+    calls: set[asyncio.Task[None]] = set()
+
+    async def call(frame: bytes) -> None:
+        async with room:
+            began = time.monotonic()
+            errors, _ = wire.unpack_list(await router_actor.open.remote(frame), 2)
+            answers_s.append(time.monotonic() - began)
+        for error in errors:
+            code = error[0] if error else "opened"
+            codes[code] = codes.get(code, 0) + 1
+
+    began = time.monotonic()
+    sent = 0
+    while (elapsed := time.monotonic() - began) < seconds:
+        if len(calls) >= 2 * CALLS_OUT_MAX or sent > elapsed * opens_per_s:
+            await asyncio.sleep(0.002)
+            continue
+        requests = [
+            [f"flood-{uuid.uuid4().hex}", settings, DATE, None, False, 0, 0, 1, None] for _ in range(FRAME_OPENS)
+        ]
+        sent += FRAME_OPENS
+        task = asyncio.create_task(call(wire.pack([client_id, [None, 0], requests])))
+        calls.add(task)
+        task.add_done_callback(calls.discard)
+        await asyncio.sleep(0)
+    await asyncio.gather(*calls)
+    taken_s = time.monotonic() - began
+    return {
+        "answered": codes,
+        "answered_per_s": round(sum(codes.values()) / taken_s),
+        "answer_p99_s": percentile(answers_s, 0.99),
+    }
+
+
+ROLES = {"publish": publish, "read": read, "driver": driver, "flood": flood}
+
+
+if __name__ == "__main__":
+    asyncio.run(ROLES[sys.argv[1]](*sys.argv[2:]))

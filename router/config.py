@@ -230,19 +230,30 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
 
 
 def with_changes(data: dict[str, Any], changes: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Return a configuration's plain values with changes by dotted key (`ray.address`). Raises ConfigError."""
+    """Return a configuration's plain values with changes by dotted key (`ray.address`, `mix.0.weight`).
+
+    Raises ConfigError.
+    """
     changed = copy.deepcopy(data)
     for path, value in changes.items():
-        *parents, key = path.split(".")
-        place = changed
-        for parent in parents:
-            below = place.get(parent)
-            if below is None:
-                below = place[parent] = {}
-            if not isinstance(below, dict):
-                raise ConfigError(f"{source}: {path}: {parent!r} holds {below!r}, not keys and values")
-            place = below
-        place[key] = value
+        place: Any = changed
+        *parents, last = path.split(".")
+        for depth, part in enumerate([*parents, last]):
+            key: Any = part
+            if isinstance(place, list):
+                if not (part.isdecimal() and int(part) < len(place)):
+                    raise ConfigError(
+                        f"{source}: {path}: there is no {part!r} in a list of {len(place)} (0 is the first)"
+                    )
+                key = int(part)
+            elif not isinstance(place, dict):
+                raise ConfigError(f"{source}: {path}: {parents[depth - 1]!r} holds {place!r}, not keys and values")
+            if depth == len(parents):
+                place[key] = value
+                break
+            if isinstance(place, dict) and place.get(key) is None:
+                place[key] = {}
+            place = place[key]
     return changed
 
 

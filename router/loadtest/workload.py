@@ -73,7 +73,9 @@ class Target(_Section):
         description="scripted: recordings over HTTP from a process of our own. memory: recordings played inside the "
         "publishing processes, without HTTP. endpoint: a real provider, which costs what it costs.",
     )
-    recordings: str | None = Field(None, min_length=1, description="Folder of recordings (*.sse); None: the demo's.")
+    recordings: str | None = Field(
+        None, min_length=1, description="Folder of recordings: *.sse, or what `record:` kept."
+    )
     processes: int = Field(1, ge=1, le=64, description="scripted: so many provider processes.")
     endpoint: Endpoint | None = Field(None, description="endpoint: where, which API, whose key.")
     requests: str | None = Field(None, min_length=1, description="endpoint: JSONL of requests, taken in turn.")

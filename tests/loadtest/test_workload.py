@@ -90,6 +90,13 @@ def test_changes_reach_nested_keys_and_are_validated():
         Workload.load("quick", {"streams.number": 9})
 
 
+def test_a_change_reaches_into_a_list():
+    changed = Workload.load("quick", {"mix.1.weight": 9})
+    assert [kind.weight for kind in changed.mix] == [3, 9]
+    with pytest.raises(ConfigError, match=r"mix\.7\.weight: there is no '7' in a list of 2"):
+        Workload.load("quick", {"mix.7.weight": 9})
+
+
 def test_overrides_of_the_router_are_validated_before_anything_starts():
     workload = Workload.load({"streams": 1, "router": {"overrides": {"stream_actors": {"max_actor": 9}}}})
     with pytest.raises(

@@ -1,48 +1,27 @@
 """Nothing is lost when real processes die: each kind of kill in a Ray of its own, in a process of its own.
 
-The kinds mostly wait, so a few run at a time. What is asserted about times is generous, since a test must hold
+They run beside the other tests (`tests/conftest.py`). What is asserted about times is generous, since a test must hold
 on a busy machine: the goals are held against the figures of `python -m tests.chaos --all`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from .report import NOUGHTS, run
+from .background import Kinds
+from .report import NOUGHTS
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
-
-AT_A_TIME = 3
-# Those that wait longest come first.
-ORDER = (
-    "kill-reader",
-    "kill-publisher",
-    "remove-node",
-    "stop-actor",
-    "fail-calls",
-    "kill-driver",
-    "kill-router",
-    "refuse-opens",
-    "kill-actor",
-    "shut-down",
-)
 
 Figures = Callable[[str], dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
-    """Start the kinds of the tests that were chosen; give the figures of one when it has ended."""
-    wanted = {item.callspec.params["kind"] for item in request.session.items if item.path == request.path}
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        running: dict[str, Future[dict[str, Any]]] = {kind: pool.submit(run, kind) for kind in ORDER if kind in wanted}
-        yield lambda kind: running[kind].result()
-        for future in running.values():
-            future.cancel()
+@pytest.fixture
+def figures(kinds: Kinds) -> Figures:
+    return kinds.figures
 
 
 def nothing_lost(found: dict[str, Any]) -> None:

@@ -172,9 +172,9 @@ def test_what_is_no_object_fails_with_all_its_text(text: str) -> None:
 def _seconds(length: int, fragment_chars: int) -> float:
     text = '{"inner_thoughts": "' + "Think. " * (length // 7) + '", "list": [' + "1, " * (length // 3) + "2]}"
     fragments = [text[at : at + fragment_chars] for at in range(0, len(text), fragment_chars)]
-    began = time.perf_counter()
+    began = time.process_time()
     read(fragments)
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 @pytest.mark.parametrize("fragment_chars", [1, 4, 10_000_000])

@@ -182,19 +182,23 @@ def test_a_replay_after_a_crash_is_no_new_first_message():
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(240)
 @pytest.mark.skipif(
     not all(importlib.util.find_spec(module) for module in ("opencensus", "aiohttp_cors", "prometheus_client")),
     reason="Ray's metrics agent needs the extra 'metrics' (ray[default])",
 )
 def test_a_real_prometheus_endpoint_shows_the_metrics():
-    ran = subprocess.run(
-        [sys.executable, str(SCRAPED)],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(SCRAPED.parents[2])},
-    )
+    for _ in range(2):
+        ran = subprocess.run(
+            [sys.executable, str(SCRAPED)],
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(SCRAPED.parents[2])},
+        )
+        if "timed out during startup" not in ran.stderr:
+            break  # Ray gives a node 30 s to come up, which a busy machine may need
     assert ran.returncode == 0, ran.stderr[-2000:]
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415  # with the extra only
 

@@ -319,7 +319,7 @@ class _Run:
         striking: asyncio.Task[None] | None = None
         try:
             await self._introduce()
-            await self._all_of([_asking(handle.begin.remote, self._zero) for handle in self._load.all])
+            await self._begin()
             self._state.phase = "running"
             striking = asyncio.create_task(self._faults.run())
             interrupted = await self._until_done()
@@ -390,6 +390,11 @@ class _Run:
         """Whether streams that can no longer end in time are to be given up."""
         bound_s = self._workload.duration_s
         return bound_s is not None and self._now() > max(bound_s, self._state.expected_s) + self._workload.drain_s
+
+    async def _begin(self) -> None:
+        """Start the load. Readers first: what a publisher that has begun tells them is of times since the start."""
+        for handles in (self._load.readers, self._load.publishers):
+            await self._all_of([_asking(handle.begin.remote, self._zero) for handle in handles])
 
     async def _introduce(self) -> None:
         """Tell the sampler which process is what."""

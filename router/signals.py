@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from types import FrameType
 
 
 def end_in_order_on_termination() -> None:
@@ -13,4 +14,12 @@ def end_in_order_on_termination() -> None:
     nothing is closed and no terminal is written. Does nothing outside the main thread.
     """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, _as_ctrl_c)
+
+
+def _as_ctrl_c(_number: int, frame: FrameType | None) -> None:
+    """Do what Ctrl-C does now: under `asyncio.run` it cancels the main task, where an exception would hit any."""
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    if not callable(on_interrupt):  # ignored, as a shell's script has it for what it runs in the background
+        raise KeyboardInterrupt
+    on_interrupt(signal.SIGINT, frame)

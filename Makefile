@@ -23,7 +23,7 @@ demo: $(STAMP)      ## 24 recorded agents through a router on a local Ray, live 
 	@$(BIN)/stream-router demo $(ARGS)
 
 test: $(STAMP)      ## the tests (ARGS are pytest's)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP)      ## ruff and mypy
 	@$(BIN)/ruff check .

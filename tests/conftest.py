@@ -1,30 +1,23 @@
-"""In which order the tests run: the pure ones first, beside the kills, which mostly wait.
+"""How the tests are shared out where several processes run them (`pytest -n 2`, as `make test` does).
 
-The kinds of `tests/chaos` live in processes and Rays of their own and need no processor for most of their time, so
-they start when the first test does; what they found is looked at when it is there, after all others.
+A file stays in one process, and with it the Ray that its tests share. What mostly waits (the kills first, then what
+needs a Ray) comes before what needs a processor all the time, so that the two fill each other's gaps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from chaos.background import Kinds
 
 
-def _room(item: pytest.Item) -> int:
+def _place(item: pytest.Item) -> int:
     if item.get_closest_marker("chaos"):
-        return 2
-    return 1 if item.get_closest_marker("ray") or item.get_closest_marker("slow") else 0
+        return 0
+    return 1 if item.get_closest_marker("ray") or item.get_closest_marker("slow") else 2
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=_room)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def kinds(request: pytest.FixtureRequest) -> Iterator[Kinds]:
-    """The kinds of kills that the chosen tests ask for, under way."""
-    chosen = [item for item in request.session.items if item.get_closest_marker("chaos")]
-    with Kinds({item.callspec.params["kind"] for item in chosen if isinstance(item, pytest.Function)}) as started:
-        yield started
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not hasattr(config, "workerinput"):  # one process for all
+        return
+    items.sort(key=_place)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {_place(item)}"))

@@ -1,12 +1,12 @@
 """Nothing is lost when real processes die: each kind of kill in a Ray of its own, in a process of its own.
 
-They run beside the other tests (`tests/conftest.py`). What is asserted about times is generous, since a test must hold
+The kinds mostly wait, so a few run at a time. What is asserted about times is generous, since a test must hold
 on a busy machine: the goals are held against the figures of `python -m tests.chaos --all`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,9 +19,12 @@ pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
 Figures = Callable[[str], dict[str, Any]]
 
 
-@pytest.fixture
-def figures(kinds: Kinds) -> Figures:
-    return kinds.figures
+@pytest.fixture(scope="module")
+def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
+    """Start the kinds of the tests that were chosen; give the figures of one when it has ended."""
+    chosen = [item for item in request.session.items if item.path == request.path]
+    with Kinds({item.callspec.params["kind"] for item in chosen if isinstance(item, pytest.Function)}) as kinds:
+        yield kinds.figures
 
 
 def nothing_lost(found: dict[str, Any]) -> None:

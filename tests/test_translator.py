@@ -455,6 +455,8 @@ def _with_a_value_exchanged(chance: random.Random, item: bytes) -> bytes:
         event = json.loads(item)
     except ValueError:
         return item
+    if not isinstance(event, dict | list):
+        return item  # what an earlier cut has left of it
     holder: Any = event
     while True:
         keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))

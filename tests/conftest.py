@@ -1,7 +1,7 @@
 """How the tests are shared out where several processes run them (`pytest -n 2`, as `make test` does).
 
-A file stays in one process, and with it the Ray that its tests share. What mostly waits (the kills first, then what
-needs a Ray) comes before what needs a processor all the time, so that the two fill each other's gaps.
+What of a file needs a Ray stays in one process, and with it the Ray that it shares. What mostly waits (the kills
+first, then what needs a Ray) comes before what needs a processor all the time, so that the two fill each other's gaps.
 """
 
 from __future__ import annotations

@@ -7,14 +7,29 @@ on a busy machine: the goals are held against the figures of `python -m tests.ch
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from .background import Kinds
-from .report import NOUGHTS
+from .report import NOUGHTS, run
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
+
+AT_A_TIME = 3
+# Those that wait longest come first.
+ORDER = (
+    "kill-reader",
+    "kill-publisher",
+    "remove-node",
+    "stop-actor",
+    "fail-calls",
+    "kill-driver",
+    "kill-router",
+    "refuse-opens",
+    "kill-actor",
+    "shut-down",
+)
 
 Figures = Callable[[str], dict[str, Any]]
 
@@ -22,9 +37,12 @@ Figures = Callable[[str], dict[str, Any]]
 @pytest.fixture(scope="module")
 def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
     """Start the kinds of the tests that were chosen; give the figures of one when it has ended."""
-    chosen = [item for item in request.session.items if item.path == request.path]
-    with Kinds({item.callspec.params["kind"] for item in chosen if isinstance(item, pytest.Function)}) as kinds:
-        yield kinds.figures
+    wanted = {item.callspec.params["kind"] for item in request.session.items if item.path == request.path}
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        running: dict[str, Future[dict[str, Any]]] = {kind: pool.submit(run, kind) for kind in ORDER if kind in wanted}
+        yield lambda kind: running[kind].result()
+        for future in running.values():
+            future.cancel()
 
 
 def nothing_lost(found: dict[str, Any]) -> None:

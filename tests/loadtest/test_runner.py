@@ -10,9 +10,12 @@ from router.loadtest.runner import State, _Load, _Run
 from router.loadtest.workload import Workload
 
 
-def generator(name: str, took_s: float, begun: list[str]) -> Any:
+def generator(name: str, turns: int, begun: list[str]) -> Any:
+    """Return one that takes so many turns of the event loop to begin."""
+
     async def begin(_zero: float) -> None:
-        await asyncio.sleep(took_s)
+        for _ in range(turns):
+            await asyncio.sleep(0)
         begun.append(name)
 
     return SimpleNamespace(begin=SimpleNamespace(remote=begin))
@@ -21,8 +24,8 @@ def generator(name: str, took_s: float, begun: list[str]) -> Any:
 async def test_no_publisher_begins_before_every_reader_knows_when_the_run_began():
     begun: list[str] = []
     load = _Load(
-        [generator(f"publisher {n}", 0.0, begun) for n in range(2)],
-        [generator("reader 0", 0.05, begun), generator("reader 1", 0.0, begun)],
+        [generator(f"publisher {n}", 0, begun) for n in range(2)],
+        [generator("reader 0", 50, begun), generator("reader 1", 0, begun)],
     )
     workload = Workload.model_validate({"streams": 4})
     nobody: Any = None

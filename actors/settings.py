@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from actors.errors import ProtocolViolation, SettingsError
-from actors.wire import pack, unpack
+from actors.protocol.frames import pack, unpack
 
 Provider = Literal["auto", "openai-chat", "openai-responses", "anthropic-messages", "gemini"]
 

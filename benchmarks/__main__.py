@@ -23,7 +23,7 @@ from benchmarks import bound, measure, naive, ours, ray_queue, redis_streams, ta
 from benchmarks.chunks import CHUNK_BYTES
 from benchmarks.measure import figure
 from router.config import RayConfig
-from router.ray_cluster import ensure_ray
+from router.on_ray.cluster import ensure_ray
 
 STREAM_ACTORS = 2
 

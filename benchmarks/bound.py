@@ -10,13 +10,13 @@ from __future__ import annotations
 import gc
 import time
 
-from actors import wire
-from actors.log import Log
+from actors.protocol import frames as wire
+from actors.stream.log import Log
 from actors.translator import Translator
 from benchmarks.chunks import stream_of
 from benchmarks.processes import SETTINGS
-from router.batch import Shaper
-from router.reading import Cursor
+from router.client.batch import Shaper
+from router.client.inbox import Cursor
 
 GROUP = 32
 STREAMS = 64

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actors.errors import StreamRouterError
     from actors.settings import StreamSettings
-    from router.batch import Batch, unpack_batch
-    from router.client import Location, StreamRouter
+    from router.client.batch import Batch, unpack_batch
+    from router.client.publisher import Publisher
+    from router.client.stream_router import Location, StreamRouter
+    from router.client.subscription import Subscription
     from router.config import RouterConfig, load_config
-    from router.description import Description
-    from router.publisher import Publisher
-    from router.subscriber import Subscription
+    from router.status.description import Description
 
 __all__ = [
     "Batch",
@@ -34,17 +34,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Batch": "router.batch",
-    "Description": "router.description",
-    "Location": "router.client",
-    "Publisher": "router.publisher",
+    "Batch": "router.client.batch",
+    "Description": "router.status.description",
+    "Location": "router.client.stream_router",
+    "Publisher": "router.client.publisher",
     "RouterConfig": "router.config",
-    "StreamRouter": "router.client",
+    "StreamRouter": "router.client.stream_router",
     "StreamRouterError": "actors.errors",
     "StreamSettings": "actors.settings",
-    "Subscription": "router.subscriber",
+    "Subscription": "router.client.subscription",
     "load_config": "router.config",
-    "unpack_batch": "router.batch",
+    "unpack_batch": "router.client.batch",
 }
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from router.cli.app import make_app
 from router.config import load_config, parse_config
 from router.loadtest.workload import Workload
-from router.metrics import METRICS
+from router.status.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

@@ -20,7 +20,7 @@ from ray.exceptions import RayError
 
 from actors.errors import StreamRouterError
 from router.cli import commands, exit_codes
-from router.signals import end_in_order_on_termination
+from router.on_ray.signals import end_in_order_on_termination
 
 DEBUG_VARIABLE = "STREAM_ROUTER_DEBUG"
 

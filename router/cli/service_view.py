@@ -16,12 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from router.cli.terminal import some
-from router.description import RequestDescription
-from router.overview import Overview, StreamActorOverview
-from router.service import within
+from router.client.service import within
+from router.status.description import RequestDescription
+from router.status.overview import Overview, StreamActorOverview
 
 if TYPE_CHECKING:
-    from router.client import StreamRouter
+    from router.client.stream_router import StreamRouter
 
 PLAIN_WIDTH = 160
 # All that is no row: title, three tables' heads, rules and blank lines, their "... more", the prompt.

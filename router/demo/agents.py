@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 from actors.errors import StreamRouterError
 from actors.settings import StreamSettings
 from router import StreamRouter
-from router.provider.recordings import Recording
-from router.provider.script import SCRIPT_HEADER
+from router.scripted_provider.library import Recording
+from router.scripted_provider.script import SCRIPT_HEADER
 from router.sources.http import HttpSource, route
 
 _T = TypeVar("_T")

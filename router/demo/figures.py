@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from actors.recordings import read_recording
+from actors.recording_format import read_recording
 from actors.translator import Translator
 from router.demo.agents import SETTINGS
-from router.provider.recordings import Recording
+from router.scripted_provider.library import Recording
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from router.demo.figures import Figures, completing_chunks, spread
 from router.demo.readers import Readers, Received
 from router.demo.verify import differences, order_errors, recorded
 from router.demo.view import make_view
-from router.provider import Library, provider_process
-from router.signals import end_in_order_on_termination
+from router.on_ray.signals import end_in_order_on_termination
+from router.scripted_provider import Library, provider_process
 from router.sources.http import HttpSource
 
 VIEW_EVERY_S = 0.2

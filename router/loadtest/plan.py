@@ -16,7 +16,7 @@ from actors.settings import StreamSettings
 from router.loadtest.arrivals import planned_starts
 from router.loadtest.synthetic import make_recordings
 from router.loadtest.workload import Kind, Workload
-from router.provider.recordings import Recording
+from router.scripted_provider.library import Recording
 
 SAMPLE_MAX = 500
 READERS_PER_STREAM_MAX = 100

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from actors.providers.sse import SseDecoder
-from router.provider.recordings import Recording
-from router.provider.script import Refusal, Script, plan
+from router.scripted_provider.library import Recording
+from router.scripted_provider.script import Refusal, Script, plan
 from router.sources.http import HttpProviderError
 
 

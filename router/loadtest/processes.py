@@ -88,7 +88,7 @@ class ProcessSampler:
 
     def _role_of(self, process: psutil.Process) -> str:
         try:
-            is_provider = "router.provider" in process.cmdline()
+            is_provider = "router.scripted_provider" in process.cmdline()
         except psutil.Error:
             return RAY
         if is_provider:

@@ -13,10 +13,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from actors.errors import RouterUnavailable, StreamRouterError
-from actors.recordings import read_recording
+from actors.recording_format import read_recording
 from actors.settings import StreamSettings
 from actors.translator import Translator
-from router.client import StreamRouter
+from router.client.publisher import Publisher
+from router.client.stream_router import StreamRouter
 from router.loadtest.arrivals import planned_starts
 from router.loadtest.measurements import Measurements
 from router.loadtest.notes import END, HANDED, START, Notes, StreamEnd
@@ -24,12 +25,11 @@ from router.loadtest.plan import Planner, StreamPlan
 from router.loadtest.playback import play
 from router.loadtest.verify import as_body, expected
 from router.loadtest.workload import Workload
-from router.provider.recordings import Recording
-from router.provider.script import SCRIPT_HEADER
-from router.publisher import Publisher
 from router.runs.bodies import build_body, model_of
 from router.runs.requests import Request
 from router.runs.source import kind_of
+from router.scripted_provider.library import Recording
+from router.scripted_provider.script import SCRIPT_HEADER
 from router.sources.http import HttpProviderError, HttpSource, HttpTimeouts, route
 
 HANDED_EVERY_S = 0.25

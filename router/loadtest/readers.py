@@ -17,17 +17,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.errors import RouterUnavailable, StreamRouterError
-from actors.recordings import read_recording
+from actors.recording_format import read_recording
 from actors.settings import StreamSettings
 from actors.translator import Translator
-from router.client import StreamRouter
+from router.client.stream_router import StreamRouter
 from router.demo.verify import Content
 from router.loadtest.measurements import Measurements
 from router.loadtest.notes import END, HANDED, START, StreamEnd
 from router.loadtest.plan import Planner, ReaderPlan, StreamPlan
 from router.loadtest.publishers import Setup
 from router.loadtest.verify import Assembly, Expectations, content_faults, faults_of_end
-from router.provider.recordings import Recording
+from router.scripted_provider.library import Recording
 
 OPEN_WAIT_S = 120.0
 # Messages of one stream whose chunks' times are not known yet; beyond it they are read, but not timed.

@@ -22,7 +22,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.errors import ConfigError, RouterUnavailable, StreamRouterError
-from router.client import StreamRouter
+from router.client.stream_router import StreamRouter
 from router.demo import RECORDINGS
 from router.loadtest import processes, results
 from router.loadtest.chaos import rpc_failure_setting, schedule
@@ -33,9 +33,9 @@ from router.loadtest.publishers import Publishers, Setup
 from router.loadtest.readers import Readers
 from router.loadtest.verify import can_verify
 from router.loadtest.workload import Workload
-from router.provider import Library, Recording, provider_process
-from router.ray_cluster import ensure_ray
+from router.on_ray.cluster import ensure_ray
 from router.runs.requests import parse_requests
+from router.scripted_provider import Library, Recording, provider_process
 
 TICK_S = 1.0
 SAMPLE_EVERY_TICKS = 2

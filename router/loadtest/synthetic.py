@@ -9,8 +9,8 @@ import json
 import random
 
 from router.loadtest.workload import Synthetic
-from router.provider.recordings import Recording
-from router.provider.script import split_events
+from router.scripted_provider.library import Recording
+from router.scripted_provider.script import split_events
 
 MODEL = "synthetic"
 

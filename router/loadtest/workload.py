@@ -19,8 +19,8 @@ from router.config import RouterConfig, load_config, parse_yaml, with_changes
 from router.loadtest.chaos import Chaos
 from router.loadtest.distributions import Number, fixed
 from router.loadtest.metrics import METRICS, full_name
-from router.provider.script import Script
 from router.runs.endpoint import Endpoint
+from router.scripted_provider.script import Script
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 # What a script gets from the plan of each stream, and so must not say for all.

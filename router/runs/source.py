@@ -16,8 +16,8 @@ from typing import Any
 
 from actors.errors import RouterUnavailable, StreamRouterError
 from actors.settings import StreamSettings
-from router.client import StreamRouter
-from router.publisher import Publisher
+from router.client.publisher import Publisher
+from router.client.stream_router import StreamRouter
 from router.runs.endpoint import Endpoint
 from router.runs.retries import Retries
 from router.sources.http import HttpProviderError, HttpSource

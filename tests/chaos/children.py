@@ -14,7 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from actors import wire
+from actors.protocol import frames as wire
 from actors.settings import packed
 from router import RouterConfig, StreamRouter
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from actors.errors import StreamRouterError
 from actors.messages import Emission, as_dict
-from actors.recordings import read_recording
+from actors.recording_format import read_recording
 from actors.settings import StreamSettings
 from actors.translator import Translator
 from router import StreamRouter

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-from actors import wire
-from actors.readers import Reader
-from actors.session import Session, bare_terminal
-from actors.stream_host import StreamHost
-from router.entry import Entry
-from router.link import Link
-from router.publishing import PublishedStream
-from router.reading import Cursor
-from router.registry import Registry
+from actors.protocol import frames as wire
+from actors.stream.host import StreamHost
+from actors.stream.readers import Reader
+from actors.stream.session import Session, bare_terminal
+from router.client.inbox import Cursor
+from router.client.link import Link
+from router.client.outgoing import PublishedStream
+from router.core.registry import Registry
+from router.core.request import Entry
 
 from .run import Harder
 

@@ -17,7 +17,7 @@ from actors.errors import (
     StreamRouterError,
     UnknownRequest,
 )
-from router.client import StreamRouter
+from router.client.stream_router import StreamRouter
 
 from .loop import Process
 from .scenario import ReaderPlan, RequestPlan

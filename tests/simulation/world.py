@@ -14,15 +14,15 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import actors.stream_actor
-import router.client
-import router.link
-import router.ray_actors
-import router.router_actor
-import router.subscriber
-from actors.stream_actor import StreamActor
-from router.client import StreamRouter
-from router.router_actor import RouterActor
+import actors.stream.stream_actor
+import router.client.link
+import router.client.stream_router
+import router.client.subscription
+import router.on_ray.actors
+import router.on_ray.router_actor
+from actors.stream.stream_actor import StreamActor
+from router.client.stream_router import StreamRouter
+from router.on_ray.router_actor import RouterActor
 
 from .loop import PROCESS, Process, SimulatedLoop
 from .network import Exited, Handle, Network, SimulatedActor
@@ -421,20 +421,20 @@ class World:
         os = SimpleNamespace(getpid=lambda: 1, _exit=self._exit)
         socket = SimpleNamespace(gethostname=lambda: "host")
         replaced = [
-            (actors.stream_actor, "ray", ray),
-            (actors.stream_actor, "time", time),
-            (actors.stream_actor, "os", os),
-            (router.router_actor, "ray", ray),
-            (router.router_actor, "time", time),
-            (router.router_actor, "uuid", uuid),
-            (router.router_actor, "random", self.random),
-            (router.ray_actors, "make_stream_actor", self.make_stream_actor),
-            (router.ray_actors, "find_stream_actors", self.find_stream_actors),
-            (router.link, "random", self.random),
-            (router.subscriber, "random", self.random),
-            (router.client, "uuid", uuid),
-            (router.client, "os", os),
-            (router.client, "socket", socket),
+            (actors.stream.stream_actor, "ray", ray),
+            (actors.stream.stream_actor, "time", time),
+            (actors.stream.stream_actor, "os", os),
+            (router.on_ray.router_actor, "ray", ray),
+            (router.on_ray.router_actor, "time", time),
+            (router.on_ray.router_actor, "uuid", uuid),
+            (router.on_ray.router_actor, "random", self.random),
+            (router.on_ray.actors, "make_stream_actor", self.make_stream_actor),
+            (router.on_ray.actors, "find_stream_actors", self.find_stream_actors),
+            (router.client.link, "random", self.random),
+            (router.client.subscription, "random", self.random),
+            (router.client.stream_router, "uuid", uuid),
+            (router.client.stream_router, "os", os),
+            (router.client.stream_router, "socket", socket),
         ]
         logging.disable(logging.CRITICAL)
         try:

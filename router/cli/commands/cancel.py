@@ -40,7 +40,7 @@ def command(
 
     from actors.errors import UnknownRequest
     from router.cli import exit_codes
-    from router.service import connected, within
+    from router.client.service import connected, within
 
     async def run() -> int:
         unknown = 0

@@ -41,8 +41,8 @@ def command(
     import asyncio
 
     from router.cli import exit_codes, service_view
-    from router.service import connected
-    from router.service import drain as drain_service
+    from router.client.service import connected
+    from router.client.service import drain as drain_service
 
     console = service_view.make_console()
 

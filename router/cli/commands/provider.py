@@ -46,7 +46,7 @@ def command(
 
     from router.cli.options import parse_sets
     from router.demo import RECORDINGS
-    from router.provider import Library, Script, serve
+    from router.scripted_provider import Library, Script, serve
 
     library = Library.load(recordings or RECORDINGS)
     given = {"events_per_s": events_per_s, "jitter": jitter, "speed": speed, "seed": seed}

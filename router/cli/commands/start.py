@@ -41,10 +41,10 @@ def command(
 
     from router.cli.options import parse_sets
     from router.cli.terminal import some
-    from router.client import StreamRouter
+    from router.client.service import as_service
+    from router.client.service import ship_code as code_of_this_package
+    from router.client.stream_router import StreamRouter
     from router.config import load_config
-    from router.service import as_service
-    from router.service import ship_code as code_of_this_package
 
     changes = parse_sets(set_ or [])
     changes |= {key: value for key, value in (("name", name), ("namespace", namespace)) if value is not None}

@@ -41,7 +41,7 @@ def command(
     import sys
 
     from router.cli import service_view
-    from router.service import connected, within
+    from router.client.service import connected, within
 
     if all_:
         _list(address, as_json=json_)
@@ -72,9 +72,9 @@ def _list(address: str | None, *, as_json: bool) -> None:
 
     import ray
 
+    from router.client.service import find_services
     from router.config import RayConfig
-    from router.ray_cluster import ensure_ray
-    from router.service import find_services
+    from router.on_ray.cluster import ensure_ray
 
     ensure_ray(RayConfig(address=address or "auto"), DEFAULT_NAMESPACE)
     services = find_services()

@@ -38,9 +38,9 @@ def command(
     import ray
     from rich.console import Console
 
+    from router.client.service import stop as stop_service
     from router.config import RayConfig
-    from router.ray_cluster import ensure_ray
-    from router.service import stop as stop_service
+    from router.on_ray.cluster import ensure_ray
 
     ensure_ray(RayConfig(address=address or "auto"), namespace)
     try:

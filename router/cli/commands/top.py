@@ -42,7 +42,7 @@ def command(
 
     from router.cli import service_view
     from router.cli.terminal import ray_kept_quiet
-    from router.service import connected
+    from router.client.service import connected
 
     console = service_view.make_console()
 

@@ -79,7 +79,7 @@ Numbered = Iterator[tuple[int, "Emission"]]
 
 def _read(file: str) -> list[bytes]:
     from actors.errors import RecordingError
-    from actors.recordings import read_recording
+    from actors.recording_format import read_recording
 
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()

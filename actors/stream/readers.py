@@ -1,0 +1,204 @@
+"""The reading processes of one stream actor, their subscriptions, and which of them are ready.
+
+Theory. A reader is a process, not a stream: all its subscriptions on this actor share one long
+poll, so the cost of reading follows what is ready, not what is open. A subscription has two
+cursors: `sent` (what has left in an answer) and the session's cursor for it (what the user has
+consumed, which is the cumulative acknowledgement). Between them lies at most
+`SUBSCRIPTION_BYTES_MAX`; a user who stops reading therefore stops being sent to, and through the
+session's credit stops their own producer, and nobody else.
+
+Polls are numbered. An answer that was lost on the way is asked for again under its number and
+given again as it was; that is all the memory a reader costs, one answer. A poll from before it, come
+late, gets nothing. Operations are numbered too, since a call given up may still arrive after later
+ones: what a reader has settled, or a later operation on the same subscription has followed, is
+not done again.
+
+A reader that is silent for too long is forgotten with all its subscriptions. Should it come back (its process
+was stopped, or busy with other things), what it says gives it away, it is told so, and begins anew.
+
+Pure: `answer` returns None where a real process would wait; the shell waits.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from actors.messages import Fields
+from actors.protocol.frames import pack
+from actors.stream.session import Session
+
+ANSWER_BYTES_MAX = 80 * 1024
+# What one subscription may put into one answer before the next has its turn.
+TURN_BYTES = 16 * 1024
+SUBSCRIPTION_BYTES_MAX = 256 * 1024
+
+NOTHING = pack([])
+FORGOTTEN = pack(None)
+"""The answer to a reader that was silent for so long that its subscriptions here were dropped: it must begin anew."""
+
+OPEN, ENDED, UNKNOWN = 0, 1, 2
+"""States of a subscription in an answer: more may come; that was all; no such request here."""
+
+
+class Subscription:
+    """One reader's place in one request."""
+
+    __slots__ = ("_sent_bytes", "_unconsumed", "ended", "head_sent", "is_moving", "number", "reader", "sent", "session")
+
+    def __init__(self, reader: Reader, number: int, session: Session, after: int, *, is_moving: bool = False) -> None:
+        self.reader = reader
+        self.number = number
+        self.session = session
+        self.sent = after
+        # The fields of the message that the last piece sent belongs to: the reader has them.
+        self.head_sent: Fields | None = None
+        self.ended = False
+        # It read an earlier session of this request, of which this one may have less, and has not seen an end.
+        self.is_moving = is_moving
+        # A list, since it is mostly empty: an empty deque has room for 64 and takes it.
+        self._unconsumed: list[tuple[int, int]] = []
+        self._sent_bytes = 0
+
+    @property
+    def has_news(self) -> bool:
+        """True when an answer would have something for this subscription."""
+        if self._sent_bytes >= SUBSCRIPTION_BYTES_MAX:
+            return False
+        return self.session.visible_through > self.sent or (self.session.complete and not self.ended)
+
+    @property
+    def has_more_than_survived(self) -> bool:
+        """True when a reader of an ended request stands behind all that there is, or in the middle of its end."""
+        session = self.session
+        return self.sent > session.log.last_seq or (self.is_moving and self.sent > session.content_through)
+
+    def note_sent(self, through: int, size_bytes: int) -> None:
+        """Note what an answer took."""
+        self.sent = through
+        self._unconsumed.append((through, size_bytes))
+        self._sent_bytes += size_bytes
+
+    def consumed(self, cursor: int) -> None:
+        """The user has consumed all up to `cursor`; an answer from the future is clipped."""
+        while self._unconsumed and self._unconsumed[0][0] <= cursor:
+            self._sent_bytes -= self._unconsumed.pop(0)[1]
+
+
+class Reader:
+    """One reading process: its subscriptions, those that are ready, its last answer."""
+
+    __slots__ = (
+        "_answer",
+        "_done",
+        "_poll_no",
+        "_ready",
+        "_settled",
+        "_unknown",
+        "is_forgotten",
+        "last_seen",
+        "parked",
+        "reader_id",
+        "subscriptions",
+    )
+
+    def __init__(self, reader_id: str, now: float) -> None:
+        self.reader_id = reader_id
+        self.last_seen = now
+        # It speaks of operations that nobody here remembers.
+        self.is_forgotten = False
+        self.subscriptions: dict[int, Subscription] = {}
+        # Subscriptions to requests that are not here yet, by number.
+        self.parked: dict[int, str] = {}
+        # A dict whose front is taken off again and again would be searched from its first place each time.
+        self._ready: OrderedDict[Subscription, None] = OrderedDict()
+        self._unknown: list[int] = []
+        self._poll_no = 0
+        self._answer: bytes | None = None
+        self._settled = 0
+        self._done: dict[int, int] = {}
+
+    @property
+    def has_news(self) -> bool:
+        """Whether an answer would have something to tell."""
+        return bool(self._ready or self._unknown)
+
+    def mark_ready(self, subscription: Subscription) -> bool:
+        """Queue a subscription if it has news; True if the reader had none before."""
+        if subscription in self._ready or not subscription.has_news:
+            return False
+        was_idle = not self.has_news
+        self._ready[subscription] = None
+        return was_idle
+
+    def settle(self, settled: int) -> None:
+        """Note that no operation before this number will be sent again; what still comes of them is late."""
+        if settled > 1 and not self._settled:
+            self.is_forgotten = True
+        if settled > self._settled:
+            self._settled = settled
+            self._done = {number: done for number, done in self._done.items() if done >= settled}
+
+    def begin(self, operation_no: int, number: int) -> bool:
+        """Whether an operation on a subscription is to be done: it is new, and no later one was done."""
+        if operation_no < self._settled or operation_no <= self._done.get(number, 0):
+            return False
+        self._done[number] = operation_no
+        return True
+
+    def mark_unknown(self, number: int) -> None:
+        """Queue the news that a subscription's request is not here."""
+        self._unknown.append(number)
+
+    def forget(self, subscription: Subscription) -> None:
+        """Drop a subscription."""
+        self._ready.pop(subscription, None)
+        self.subscriptions.pop(subscription.number, None)
+
+    def answer(self, poll_no: int) -> bytes | None:
+        """Return the answer to poll `poll_no`, packed; None when there is no news yet.
+
+        The same number again gives the same answer again. An answer is a list of
+        (number, state, gap or None, epoch, segments). The first segment's fields are None where it goes
+        on with the message that the subscription's last answer ended in. Or it is `FORGOTTEN`.
+        """
+        if self.is_forgotten:
+            return FORGOTTEN
+        if poll_no == self._poll_no and self._answer is not None:
+            return self._answer
+        if poll_no < self._poll_no:
+            return NOTHING
+        if not self.has_news:
+            return None
+        self._poll_no = poll_no
+        self._answer = pack(self._take_news())
+        return self._answer
+
+    def _take_news(self) -> list[Any]:
+        parts: list[Any] = [(number, UNKNOWN, None, 0, []) for number in self._unknown]
+        self._unknown.clear()
+        room = ANSWER_BYTES_MAX
+        ready = self._ready
+        while ready and room > 0:
+            subscription, _ = ready.popitem(last=False)
+            session = subscription.session
+            if session.complete and subscription.has_more_than_survived:
+                # What it has not had is the end, and that whole.
+                subscription.sent = session.content_through
+                subscription.is_moving = False
+            reading = session.read(subscription.sent, min(TURN_BYTES, room))
+            subscription.note_sent(reading.last_seq, reading.cost_bytes)
+            room -= reading.cost_bytes
+            state = OPEN
+            if session.complete and reading.last_seq >= session.log.last_seq:
+                state = ENDED
+                subscription.ended = True
+            segments = reading.segments
+            if segments:
+                head_sent, subscription.head_sent = subscription.head_sent, segments[-1][1]
+                if segments[0][1] is head_sent:
+                    segments[0][1] = None
+            parts.append((subscription.number, state, reading.gap, session.epoch, segments))
+            if subscription.has_news:
+                ready[subscription] = None
+        return parts

@@ -1,0 +1,469 @@
+"""One request on its stream actor: translator, log, cursors, credit, timers and one terminal.
+
+Theory. A session is OPEN, then SEALED, then gone.
+
+OPEN. Items arrive numbered; the session takes exactly the one it wants next (`next_seq`), skips
+what it has had, and refuses what is ahead of it by reporting a gap. Each item becomes messages,
+which go to the log; the log's unread bytes bound the credit, the total of bytes that the publisher
+may have sent so far. Credit is an absolute number and never falls, so a report lost, repeated or
+overtaken does no harm.
+
+SEALED. The terminal is in the log, whether the publisher finished, failed, was cancelled, or a
+timer ran out. But readers do not see it yet: a terminal that only this process knows could be
+contradicted after a crash. So the report carries the whole log until the router says STORED; only
+then is the terminal visible, and from then on two processes hold the request.
+
+An end that comes from outside (cancel, a lost publisher) carries `after_seq`: it waits until the
+items before it are in, but no longer than `END_WAIT_S`.
+
+A session that follows a dead one is first fed again what that one had, up to `replay_through`.
+Until then it must not end, however (a timer, a cancel, a step's end): readers may have seen more
+than it holds, and an end before that would contradict them.
+
+Everything that depends on time takes `now` (seconds of any monotonic clock). Pure: no Ray.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from actors.errors import ProtocolViolation, StreamRouterError
+from actors.messages import Emission, Head
+from actors.protocol.frames import Item, Phase, Report
+from actors.settings import StreamSettings
+from actors.stream.log import Log, Reading
+from actors.translator import Translator
+
+logger = logging.getLogger("actors.session")
+
+READ_BYTES_MAX = 64 * 1024
+
+NEVER = float("inf")
+_NONE: dict[str, int] = {}
+
+RECORD_PARTS = 2
+
+# Stop reason and usage: no log ends with less.
+TERMINAL_PIECES = 2
+
+# An end from outside waits so long for items that were announced before it.
+END_WAIT_S = 20.0
+
+
+def item_size(item: Item) -> int:
+    """Return what an item counts for in credit: both ends must agree, so records count nothing."""
+    return len(item) if isinstance(item, bytes) else 0
+
+
+class Session:
+    """The state of one request.
+
+    `start_seq` is the number of the first item it will ever get, `replay_through` the last one that an
+    earlier session of the request may have had, `released` the last message that readers had consumed then.
+    """
+
+    __slots__ = (
+        "_consumed_before",
+        "_end",
+        "_end_by",
+        "_first_message_by",
+        "_last_content_at",
+        "_last_read_at",
+        "_opened_at",
+        "_reported_credit",
+        "_terminal_pieces",
+        "_tools_running",
+        "_unknown_events",
+        "cancels_after_step",
+        "credit_bytes",
+        "cursors",
+        "date",
+        "epoch",
+        "forget_at",
+        "gap",
+        "log",
+        "log_is_safe",
+        "next_seq",
+        "publisher_id",
+        "received_bytes",
+        "replay_through",
+        "request_id",
+        "settings",
+        "settings_packed",
+        "start_seq",
+        "stop_reason",
+        "stored",
+        "translator",
+    )
+
+    def __init__(
+        self,
+        request_id: str,
+        epoch: int,
+        settings: StreamSettings,
+        now: float,
+        *,
+        settings_packed: bytes = b"",
+        publisher_id: str = "",
+        date: str | None = None,
+        age_s: float = 0.0,
+        released: int = 0,
+        start_seq: int = 1,
+        replay_through: int = 0,
+    ) -> None:
+        self.request_id = request_id
+        self.epoch = epoch
+        self.settings = settings
+        self.settings_packed = settings_packed
+        self.publisher_id = publisher_id
+        self.translator: Translator | None = Translator(settings, run_id=request_id, message_date=date)
+        self.date = date
+        self.log = Log()
+        self.start_seq = start_seq
+        self.replay_through = replay_through
+        self.next_seq = start_seq
+        self.received_bytes = 0
+        self.gap = False
+        self.cursors: dict[object, int] = {}
+        self._consumed_before = released
+        self.credit_bytes = 0
+        self._reported_credit = -1
+        self._end: tuple[str, str | None, int] | None = None
+        self._end_by = NEVER
+        self.cancels_after_step = False
+        self._opened_at = now - age_s
+        self._last_content_at = now
+        self._last_read_at = now
+        self._tools_running = 0
+        self._terminal_pieces = 0
+        self._unknown_events: dict[str, int] = _NONE
+        self.stop_reason: str | None = None
+        self.stored = False
+        self.log_is_safe = False
+        self.forget_at = NEVER
+
+    @classmethod
+    def restored(cls, request_id: str, epoch: int, stop_reason: str, log: Log, forget_at: float) -> Session:
+        """Return a sealed session made from the log that the router kept."""
+        session = cls(request_id, epoch, StreamSettings(), 0.0)
+        session.translator = None
+        session.log = log
+        session.stop_reason = stop_reason
+        session._terminal_pieces = TERMINAL_PIECES
+        session.forget_at = forget_at
+        session.stored = True
+        session.log_is_safe = True
+        return session
+
+    # --- items in ---------------------------------------------------------------------------
+
+    def feed(self, epoch: int, first_seq: int, items: Sequence[Item], now: float) -> int:
+        """Take items numbered from `first_seq`; return how many messages they gave.
+
+        What was had before is skipped; what is ahead sets `gap`, and nothing is taken. Items of
+        another epoch are ignored (they belong to another incarnation of this session).
+        """
+        translator = self.translator
+        if epoch != self.epoch or translator is None:
+            return 0
+        skip = self.next_seq - first_seq
+        if skip < 0:
+            self.gap = True
+            return 0
+        self.gap = False
+        log = self.log
+        before = log.last_seq
+        # The hot path of the whole product: no call here that a chunk can do without.
+        for item in items[skip:] if skip else items:
+            self.next_seq += 1
+            try:
+                if item.__class__ is bytes:
+                    self.received_bytes += len(item)
+                    emissions = translator.chunk(item)
+                    if emissions:
+                        log.append(emissions)
+                    if translator.last_had_content:
+                        self._last_content_at = now
+                else:
+                    self._record(translator, item, now)
+            except Exception as error:  # noqa: BLE001  # whatever one request's item sets off, others share this process
+                self.fail(error, now)
+            if self.stop_reason is not None:
+                break
+        if self._end is not None:
+            self._end_if_due(now)
+        self._release()
+        self._bound()
+        return log.last_seq - before
+
+    def _record(self, translator: Translator, item: Sequence[Any], now: float) -> None:
+        if item.__class__ is not list or len(item) != RECORD_PARTS or item[1].__class__ is not dict:
+            raise ProtocolViolation(f"an item is the bytes of a chunk or [kind, body], not {str(item)[:80]!r}")
+        kind, body = item
+        self._last_content_at = now
+        if kind == "finish":
+            self._seal(now, body.get("stop_reason"), usage=body.get("usage"), detail=body.get("detail"))
+        elif kind == "fail":
+            error = (body.get("error_type") or "error", body.get("message") or "the publisher failed")
+            self._seal(now, body.get("stop_reason") or "error", detail=body.get("detail"), error=error)
+        elif kind == "tool_running":
+            self._tools_running = max(0, self._tools_running + (1 if body.get("running") else -1))
+        else:
+            self._append(translator.record(kind, body))
+            if kind == "step_end":
+                if self.cancels_after_step and not self.is_replaying:
+                    self._seal(now, "cancelled", detail="cancelled after the step")
+                elif not self.settings.multi_step:
+                    self._seal(now, None)
+
+    def fail(self, error: Exception, now: float) -> None:
+        """End the request because of what its publisher sent, or of what that set off."""
+        code = error.code if isinstance(error, StreamRouterError) else "internal_error"
+        text = f"item {self.next_seq - 1} cannot be taken: {type(error).__name__}: {str(error)[:500]}"
+        logger.error("request %s: %s", self.request_id, text, exc_info=error if code == "internal_error" else None)
+        try:
+            self._seal(now, "error", error=(code, text))
+        except Exception:
+            logger.exception("request %s: its translator cannot end it; it ends without it", self.request_id)
+            self._sealed_with(bare_terminal(self.request_id, self.date or "", "error", text), now)
+
+    def _append(self, emissions: list[Emission]) -> None:
+        if emissions:
+            self.log.append(emissions)
+
+    def _bound(self) -> None:
+        settings = self.settings
+        log = self.log
+        if settings.when_full == "drop_oldest" and log.unread_bytes > settings.buffer_bytes_max:
+            surplus = log.unread_bytes - settings.buffer_bytes_max
+            log.drop(log.bytes_held - surplus, through=min(self.visible_through - 1, self.content_through))
+        if log.bytes_held - log.unread_bytes > settings.retain_bytes_max:
+            log.drop(settings.retain_bytes_max + log.unread_bytes, through=min(log.released, self.content_through))
+
+    @property
+    def content_through(self) -> int:
+        """The last message before the end; what follows is never dropped, whatever retention says."""
+        return self.log.last_seq - self._terminal_pieces
+
+    # --- the end ----------------------------------------------------------------------------
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the terminal is in the log."""
+        return self.stop_reason is not None
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether an earlier session of this request may have had more than this one has so far."""
+        return self.next_seq <= self.replay_through
+
+    @property
+    def ending(self) -> tuple[str, str | None] | None:
+        """The end from outside that waits for items: (stop reason, detail)."""
+        return None if self._end is None or self.sealed else self._end[:2]
+
+    def end(self, reason: str, detail: str | None, after_seq: int, now: float) -> None:
+        """End the request from outside, once all items up to `after_seq` are in.
+
+        A second end does not change the reason; it may take back what the first one waits for.
+        """
+        if self.sealed:
+            return
+        if self._end is None:
+            self._end = (reason, detail, after_seq)
+            self._end_by = now + END_WAIT_S
+        elif after_seq < self._end[2]:
+            self._end = (*self._end[:2], after_seq)
+        self._end_if_due(now)
+
+    def cancel_after_step(self) -> None:
+        """End the request as cancelled when the step under way ends."""
+        self.cancels_after_step = True
+
+    def _end_if_due(self, now: float) -> None:
+        if self._end is None or self.sealed or self.is_replaying:
+            return
+        reason, detail, after_seq = self._end
+        if self.next_seq > after_seq or self._end_by <= now:
+            self._seal(now, reason, detail=detail)
+
+    def _seal(
+        self,
+        now: float,
+        stop_reason: str | None,
+        *,
+        usage: dict[str, Any] | None = None,
+        detail: str | None = None,
+        error: tuple[str, str] | None = None,
+    ) -> None:
+        translator = self.translator
+        if translator is None or self.sealed:
+            return
+        self._sealed_with(translator.end(stop_reason, usage=usage, detail=detail, error=error), now)
+
+    def _sealed_with(self, emissions: list[Emission], now: float) -> None:
+        self._append(emissions)
+        terminal = next(piece for piece in reversed(emissions) if piece.head.kind == "stop_reason")
+        self.stop_reason = terminal.head.fields["stop_reason"]
+        # All that the end wrote (what was held back, stop reason, usage) becomes visible at once.
+        self._terminal_pieces = len(emissions)
+        self.forget_at = now + self.settings.sealed_ttl_s
+        # The parser's buffers are of no more use.
+        if self.translator is not None:
+            self._unknown_events = self.translator.interface.unknown
+        self.translator = None
+
+    def confirm_stored(self) -> None:
+        """The router holds the sealed log: the terminal may be seen."""
+        if self.sealed:
+            self.stored = True
+            self.log_is_safe = True
+
+    # --- messages out -----------------------------------------------------------------------
+
+    @property
+    def visible_through(self) -> int:
+        """The newest message that readers may see."""
+        if self.sealed and not self.stored:
+            return self.log.last_seq - self._terminal_pieces
+        return self.log.last_seq
+
+    @property
+    def complete(self) -> bool:
+        """True when readers may see all there will ever be."""
+        return self.stored
+
+    def read(self, after: int, bytes_max: int = READ_BYTES_MAX, pieces_max: int = 1 << 30) -> Reading:
+        """Return visible messages after a cursor; see `Log.read`."""
+        return self.log.read(after, through=self.visible_through, bytes_max=bytes_max, pieces_max=pieces_max)
+
+    def consume(self, reader: object, cursor: int, now: float) -> None:
+        """Note a reader's cursor: all up to it may be compacted once every reader has come so far."""
+        self._last_read_at = now
+        if cursor >= self.cursors.get(reader, 0):
+            self.cursors[reader] = cursor
+        self._release()
+        self._bound()
+
+    def _release(self) -> None:
+        # A reader may be ahead of the log while that is replayed: what it has had is not unread again.
+        consumed = max(min(self.cursors.values(), default=0), self._consumed_before)
+        if consumed > self.log.released:
+            self.log.release(min(consumed, self.visible_through))
+
+    def detach(self, reader: object) -> None:
+        """Forget a reader; what it had not consumed no longer holds the producer back."""
+        self.cursors.pop(reader, None)
+        self._release()
+
+    # --- what it says of itself -------------------------------------------------------------
+
+    def grant(self, window_bytes: int) -> bool:
+        """Raise the credit to what may now be sent; True when that is worth a report.
+
+        `window_bytes` bounds what may be on the way between publisher and log. Worth a report:
+        a quarter of the window more, or anything more for a publisher that has run out.
+        """
+        room = window_bytes
+        if self.settings.when_full != "drop_oldest":
+            room = min(room, self.settings.buffer_bytes_max - self.log.unread_bytes)
+        if room > 0:
+            self.credit_bytes = max(self.credit_bytes, self.received_bytes + room)
+        gained = self.credit_bytes - self._reported_credit
+        return gained > 0 and (gained >= window_bytes // 4 or self._reported_credit <= self.received_bytes)
+
+    def report(self) -> Report:
+        """Say where the session stands, with the whole log while no one else has stored it, and count it as said."""
+        self._reported_credit = self.credit_bytes
+        return self.state(with_log=True)
+
+    def state(self, *, with_log: bool) -> Report:
+        """Say where the session stands to somebody who may never hear it: what was reported stays as it was."""
+        phase = Phase.SEALED if self.sealed else Phase.GAP if self.gap else Phase.OPEN
+        log = self.log.pack() if with_log and self.sealed and not self.log_is_safe else None
+        return Report(
+            self.request_id,
+            self.epoch,
+            phase,
+            self.next_seq,
+            self.log.last_seq,
+            self.log.released,
+            self.credit_bytes,
+            self.stop_reason,
+            log,
+            self.received_bytes,
+        )
+
+    @property
+    def unknown_events(self) -> dict[str, int]:
+        """What the provider sent that no adapter knows, by name, counted."""
+        return self._unknown_events if self.translator is None else self.translator.interface.unknown
+
+    def age_s(self, now: float) -> float:
+        """Return the seconds since the request was opened, in whatever epoch."""
+        return now - self._opened_at
+
+    # --- time -------------------------------------------------------------------------------
+
+    def _deadlines(self) -> list[tuple[float, str]]:
+        settings = self.settings
+        found: list[tuple[float, str]] = []
+        if settings.request_timeout_s is not None:
+            found.append((self._opened_at + settings.request_timeout_s, "timeout_request"))
+        if settings.first_message_timeout_s is not None and self.log.last_seq == 0 and not self.is_replaying:
+            found.append((self._opened_at + settings.first_message_timeout_s, "timeout_first_message"))
+        # Without credit the producer cannot speak, so its silence is the reader's doing.
+        may_speak = self.credit_bytes > self.received_bytes and not self._tools_running
+        if settings.stall_timeout_s is not None and self.log.last_seq > 0 and may_speak:
+            found.append((self._last_content_at + settings.stall_timeout_s, "timeout_stall"))
+        if settings.idle_reader_timeout_s is not None:
+            found.append((self._last_read_at + settings.idle_reader_timeout_s, "timeout_idle_reader"))
+        return found
+
+    def due_at(self) -> float:
+        """When the session next wants `expire` to be called; NEVER if not at all."""
+        if self.sealed:
+            return self.forget_at
+        if self._end is not None:
+            return NEVER if self.is_replaying else self._end_by
+        return min((at for at, _ in self._deadlines()), default=NEVER)
+
+    def expire(self, now: float) -> bool:
+        """End the request if a timer has run out; True when that happened."""
+        if self.sealed:
+            return False
+        if self._end is not None:
+            self._end_if_due(now)
+            return self.sealed
+        over = [(at, name) for at, name in self._deadlines() if at <= now]
+        if not over:
+            return False
+        _, name = min(over)
+        seconds = getattr(self.settings, _TIMER_SETTINGS[name])
+        self._end = (name, f"{_TIMER_SETTINGS[name]} of {seconds:g} s ran out", 0)
+        self._end_if_due(now)
+        return self.sealed
+
+
+def bare_terminal(request_id: str, date: str, stop_reason: str, detail: str | None) -> list[Emission]:
+    """Return the end of a request that no translator can write."""
+    shared = {
+        "id": f"end-{request_id}",
+        "date": date,
+        "name": None,
+        "otid": None,
+        "sender_id": None,
+        "run_id": request_id,
+    }
+    stop = Head("stop_reason", {**shared, "stop_reason": stop_reason, "provider_reason": None, "detail": detail})
+    return [Emission(stop), Emission(Head("usage_statistics", {**shared, "reported": False}))]
+
+
+_TIMER_SETTINGS = {
+    "timeout_request": "request_timeout_s",
+    "timeout_first_message": "first_message_timeout_s",
+    "timeout_stall": "stall_timeout_s",
+    "timeout_idle_reader": "idle_reader_timeout_s",
+}

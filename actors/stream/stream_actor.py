@@ -1,0 +1,291 @@
+"""The stream actor: the Ray shell round a `StreamHost`.
+
+It takes frames from its router, answers long polls of readers, and pushes reports to the router
+when there is something to say that no answer carries. One call to the router is out at a time;
+what is to be reported meanwhile rides in the next. One timer runs, for the earliest deadline.
+
+Plain Python: `router/on_ray/actors.py` is the one place where the class is made a Ray actor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import time
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, RayError
+
+from actors import logging_setup as logs
+from actors.errors import LimitExceeded, StreamRouterError
+from actors.messages import LettaMessage, MessageFactory
+from actors.protocol import frames as wire
+from actors.protocol.frames import Report
+from actors.stream import measures
+from actors.stream.host import StreamHost
+from actors.stream.log import read_wire
+from actors.stream.readers import NOTHING
+from actors.stream.session import NEVER
+
+log = logging.getLogger("actors.stream_actor")
+
+POLL_WAIT_S_MAX = 20.0
+"""No long poll waits longer, whatever it asks for."""
+
+PULLS_WAITING_MAX = 2_000
+"""Bare pulls that may wait at once on one actor; `subscribe` shares one poll and has no such limit."""
+
+# The router hears from each actor at least so often: that is how it knows a hanging one.
+BEAT_S = 3.0
+REPORT_DEADLINE_S = 10.0
+REPORTS_BYTES_MAX = 4 * 1024 * 1024
+BACKOFF_S_MAX = 2.0
+
+
+def calm_garbage_collection() -> None:
+    """Let the garbage collector of a process of ours run seldom.
+
+    Reference counting frees what the hot path makes; there are no cycles in it. At Python's own
+    thresholds every large frame sets off searches through the state of all open streams, which at
+    ten thousand streams cost more than the frame.
+    """
+    gc.set_threshold(50_000, 20, 100)
+
+
+class StreamActor:
+    """Holds the sessions of the requests that the router places here.
+
+    All methods but `pull` and `describe` speak `actors.protocol` frames; they are the product's own
+    protocol. `pull` is the bare way to read one request through a plain actor handle.
+    """
+
+    def __init__(self, actor_id: str, router: Any, *, log_as: tuple[str, str] | None = None) -> None:
+        if log_as is not None:
+            logs.set_up(*log_as)
+        calm_garbage_collection()
+        self._actor_id = actor_id
+        self._router = router
+        self._host = StreamHost()
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._pulls: dict[str, list[asyncio.Future[None]]] = {}
+        self._pulls_waiting = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = NEVER
+        self._has_reports = asyncio.Event()
+        # From the beginning (Ray makes its async actors inside their event loop): a router that dies before it has
+        # said `start` would otherwise leave an actor behind that waits for it for ever.
+        self._pushing = asyncio.get_running_loop().create_task(self._push_reports())
+
+    # --- the router's side ------------------------------------------------------------------
+
+    async def start(self, router: str) -> dict[str, Any] | None:
+        """Begin to work for this incarnation of the router; return who this is, None to one that was followed."""
+        if not self._host.begin(router):
+            return None
+        context = ray.get_runtime_context()
+        return {"actor_id": self._actor_id, "pid": os.getpid(), "node_id": context.get_node_id()}
+
+    async def feed(self, router: str, frame_no: int, *frames: bytes) -> bytes:
+        """Take frames of envelopes; see `StreamHost.feed`."""
+        answer = self._host.feed(router, frame_no, frames, time.monotonic())
+        self._after_event()
+        return answer
+
+    async def inventory(self) -> bytes:
+        """Tell a router that has lost its memory what is here."""
+        packed = wire.pack(self._host.inventory(time.monotonic()))
+        self._after_event()
+        return packed
+
+    async def measure(self, laggards: int = 0) -> dict[str, Any]:
+        """Return totals and how things stand, with up to `laggards` open requests; see `measures.look`."""
+        host = self._host
+        return measures.look(host.measures, host.sessions.values(), len(host.readers), laggards)
+
+    # --- the readers' side ------------------------------------------------------------------
+
+    async def poll(self, frame: bytes) -> bytes:
+        """Long poll of one reading process: (reader_id, poll_no, settled, operations, wait_s); see `actors.readers`."""
+        reader_id, poll_no, settled, operations, wait_s = wire.unpack_list(frame, 5)
+        now = time.monotonic()
+        self._host.operate(reader_id, settled, operations, now)
+        self._after_event()
+        answer = self._host.reader(reader_id, now).answer(poll_no)
+        if answer is None:
+            await self._wait(reader_id, min(float(wait_s), POLL_WAIT_S_MAX))
+            answer = self._host.reader(reader_id, time.monotonic()).answer(poll_no)
+        return answer if answer is not None else NOTHING
+
+    async def tell(self, frame: bytes) -> None:
+        """Operations of a reader whose poll is out: (reader_id, settled, operations)."""
+        reader_id, settled, operations = wire.unpack_list(frame, 3)
+        self._host.operate(reader_id, settled, operations, time.monotonic())
+        self._after_event()
+
+    async def _wait(self, reader_id: str, wait_s: float) -> None:
+        older = self._waiting.pop(reader_id, None)
+        if older is not None and not older.done():
+            older.set_result(None)  # a poll given up by its caller and sent again
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[reader_id] = future
+        await _wait_for(future, wait_s)
+        if self._waiting.get(reader_id) is future:
+            del self._waiting[reader_id]
+
+    async def pull(
+        self,
+        request_id: str,
+        after_seq: int = 0,
+        max_messages: int = 256,
+        wait_s: float = 10.0,
+        reader_id: str = "",
+    ) -> list[LettaMessage]:
+        """Return messages after `after_seq`, in order; an empty list when none came within `wait_s` seconds.
+
+        `after_seq` is the cumulative acknowledgement: nothing behind it is wanted again by this
+        `reader_id`. The last message of a request is its `usage_statistics`, right behind `stop_reason`;
+        after that nothing comes, at once. Raises UnknownRequest, LimitExceeded.
+        """
+        now = time.monotonic()
+        deadline = now + min(wait_s, POLL_WAIT_S_MAX)
+        while True:
+            reading = self._host.peek(request_id, reader_id, after_seq, max_messages, now)
+            self._after_event()
+            session = self._host.sessions[request_id]
+            if reading.segments or session.complete or now >= deadline:
+                break
+            await self._wait_for_news(request_id, deadline - now)
+            now = time.monotonic()
+        messages = []
+        for segment in reading.segments:
+            first, _, pieces = read_wire(segment)
+            factory = MessageFactory(segment[1])  # only answers to polls leave the fields out
+            for seq_id, piece in enumerate(pieces, first):
+                text, extra = piece if isinstance(piece, tuple) else (piece, None)
+                messages.append(factory.make(text, extra, seq_id))
+        return messages
+
+    async def _wait_for_news(self, request_id: str, wait_s: float) -> None:
+        if self._pulls_waiting >= PULLS_WAITING_MAX:
+            raise LimitExceeded(
+                f"{PULLS_WAITING_MAX} pulls wait on this actor already; use StreamRouter.subscribe, which shares one "
+                "poll among all subscriptions of a process"
+            )
+        future = asyncio.get_running_loop().create_future()
+        self._pulls.setdefault(request_id, []).append(future)
+        self._pulls_waiting += 1
+        self._host.expect(request_id, 1)
+        try:
+            await _wait_for(future, wait_s)
+        finally:
+            self._pulls_waiting -= 1
+            self._host.expect(request_id, -1)
+            waiting = self._pulls.get(request_id)
+            if waiting is not None:
+                waiting.remove(future)
+                if not waiting:
+                    del self._pulls[request_id]
+
+    async def describe(self) -> dict[str, Any]:
+        """Return counters and the open requests of this actor, as plain data."""
+        host = self._host
+        return {
+            "actor_id": self._actor_id,
+            "pid": os.getpid(),
+            "chunks": host.chunks,
+            "requests_served": host.requests_served,
+            "refused": dict(host.refused),
+            "ignored": dict(host.ignored),
+            "readers": len(host.readers),
+            "sessions": {
+                request_id: {
+                    "epoch": session.epoch,
+                    "stop_reason": session.stop_reason,
+                    "next_seq": session.next_seq,
+                    "last_seq_id": session.log.last_seq,
+                    "bytes_held": session.log.bytes_held,
+                    "unread_bytes": session.log.unread_bytes,
+                    **(session.translator.describe() if session.translator is not None else {}),
+                }
+                for request_id, session in host.sessions.items()
+            },
+        }
+
+    async def unknown_events(self) -> dict[str, int]:
+        """Return what providers sent that no adapter knows, by name, counted."""
+        return self._host.unknown_events()
+
+    # --- instructions of the host -----------------------------------------------------------
+
+    def _after_event(self) -> None:
+        host = self._host
+        for key in host.take_wakes():
+            future = self._waiting.get(key)
+            if future is not None and not future.done():
+                future.set_result(None)
+            for pull in self._pulls.get(key, ()):
+                if not pull.done():
+                    pull.set_result(None)
+        if host.has_reports:
+            self._has_reports.set()
+        due_at = host.due_at()
+        if due_at < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            loop = asyncio.get_running_loop()
+            self._timer_at = due_at
+            self._timer = loop.call_later(max(0.0, due_at - time.monotonic()), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._timer_at = NEVER
+        self._host.tick(time.monotonic())
+        self._after_event()
+
+    async def _push_reports(self) -> None:
+        """Report to the router what no answer carries, and that this actor lives; end with the router."""
+        backoff_s = 0.05
+        while True:
+            await _wait_for(self._has_reports.wait(), BEAT_S)
+            self._has_reports.clear()
+            reports = self._host.take_reports()
+            while True:
+                batch, reports = _split(reports)
+                try:
+                    call = self._router.report.remote(self._actor_id, wire.pack(batch))
+                    await asyncio.wait_for(call, REPORT_DEADLINE_S)
+                    backoff_s = 0.05
+                except ActorDiedError:
+                    log.warning("stream actor %s: its router is gone, so it ends", self._actor_id)
+                    os._exit(0)
+                except (RayError, TimeoutError, StreamRouterError) as error:
+                    # Outcome unknown: say it again; a report said twice does no harm.
+                    log.info("stream actor %s: the router did not take a report: %s", self._actor_id, error)
+                    self._host.untold(batch)
+                    self._host.untold(reports)
+                    await asyncio.sleep(backoff_s)
+                    backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+                    self._has_reports.set()
+                    break
+                if not reports:
+                    break
+
+
+def _split(reports: list[Report]) -> tuple[list[Report], list[Report]]:
+    size = 0
+    for count, report in enumerate(reports, 1):
+        size += 128 + len(report.log or b"")
+        if size > REPORTS_BYTES_MAX:
+            return reports[:count], reports[count:]
+    return reports, []
+
+
+async def _wait_for(awaitable: Any, wait_s: float) -> None:
+    """Wait for something at most so long; running out is no error."""
+    try:
+        await asyncio.wait_for(awaitable, wait_s)
+    except TimeoutError:
+        return

@@ -1,0 +1,115 @@
+"""A publisher's claim to its agent: waits until it holds it, and lets go when the request has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Literal
+
+from actors.errors import AgentBusy, RequestCancelled, RouterUnavailable, StreamRouterError, from_wire
+from actors.protocol import frames as wire
+from router.core.agent_queue import HELD, INTERRUPTED, UNKNOWN
+from router.core.outboxes import AGENT
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from router.client.link import Link
+
+WhenBusy = Literal["reject", "queue", "interrupt"]
+
+
+class AgentClaim:
+    """One request's claim, at the router actor that the agent's name belongs to."""
+
+    def __init__(
+        self,
+        link: Link,
+        request_id: str,
+        agent_id: str,
+        when_busy: WhenBusy,
+        give_up: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._link = link
+        self._request_id = request_id
+        self._agent_id = agent_id
+        self._when_busy = when_busy
+        self._give_up = give_up
+        self._state = ""
+        self._error: StreamRouterError | None = None
+        self._changed = asyncio.Event()
+        self._is_held = False
+        self._is_released = False
+
+    async def hold(self, wait_s: float) -> None:
+        """Wait until the request may run. Raises AgentBusy, RequestCancelled (interrupted), RouterUnavailable."""
+        self._link.listen((AGENT, self._request_id), self)
+        try:
+            await self._claim()
+            async with asyncio.timeout(wait_s):
+                while self._state != HELD:
+                    self._raise_if_hopeless()
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            self.release()
+            raise AgentBusy(
+                f"agent {self._agent_id!r} was busy for stream_actors.open_timeout_s = {wait_s:g} s"
+            ) from None
+        except BaseException:
+            self.release()
+            raise
+        self._is_held = True
+
+    def _raise_if_hopeless(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._state == INTERRUPTED:
+            raise RequestCancelled(
+                f"request {self._request_id!r} was interrupted by a newer one of agent {self._agent_id!r}"
+            )
+
+    async def _claim(self) -> None:
+        claim = [self._link.client_id, self._request_id, self._agent_id, self._when_busy, self._is_held]
+        error, state = wire.unpack_list(await self._link.ask("claim", wire.pack(claim)), 2)
+        if error is not None:
+            raise from_wire(error[0], error[1])
+        self.on_state(state)
+
+    def release(self) -> None:
+        """Let go of the agent; more than once does no harm."""
+        if self._is_released:
+            return
+        self._is_released = True
+        self._link.lose_interest((AGENT, self._request_id), self)
+        self._link.say("release", self._request_id)
+
+    # --- as the link's listener -------------------------------------------------------------
+
+    def on_state(self, state: list[Any]) -> None:
+        """See `StateListener`."""
+        _, _, phase = state
+        if phase == UNKNOWN:
+            return
+        if phase == INTERRUPTED and self._is_held and self._state != INTERRUPTED:
+            self._link.spawn(self._interrupt())
+        self._state = phase
+        self._changed.set()
+
+    async def _interrupt(self) -> None:
+        await self._give_up(f"interrupted by a newer request of agent {self._agent_id!r}")
+
+    def on_unreachable(self, error: RouterUnavailable) -> None:
+        """See `StateListener`."""
+        self._error = error
+        self._changed.set()
+
+    def on_router_restart(self) -> None:
+        """See `StateListener`."""
+        self._link.spawn(self._claim_again())
+
+    async def _claim_again(self) -> None:
+        try:
+            await self._claim()
+        except StreamRouterError as error:
+            self._error = error
+            self._changed.set()

@@ -1,0 +1,96 @@
+"""The reading end of one request: cursor, duplicates, gaps, pieces put together again. Pure.
+
+What comes from a stream actor is believed only as far as it continues the cursor: pieces at or
+before it are duplicates (after a crash, a new session gives the same pieces the same numbers),
+pieces beyond the next one would be a hole, and a hole that the log does not explain is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from actors.errors import ProtocolViolation
+from actors.messages import Fields
+from actors.stream.log import Piece, read_wire
+
+TERMINAL_KIND = "stop_reason"
+
+Run = tuple[int, Fields, list[Piece]]
+"""(seq_id of the first piece, head fields, pieces): neighbouring pieces of one message."""
+
+
+class Cursor:
+    """Where one reader of one request stands: `last_seq_id` is the last message it was given."""
+
+    __slots__ = ("_fields", "ended", "last_seq_id", "stop_reason")
+
+    def __init__(self, after: int) -> None:
+        self.last_seq_id = after
+        self.ended = False
+        self.stop_reason: str | None = None
+        # Of the message that the last piece taken belongs to: an answer that goes on with it leaves them out.
+        self._fields: Fields | None = None
+
+    def take(self, segments: Sequence[Sequence[Any]], gap: Sequence[int] | None) -> list[Run]:
+        """Return what is new, in order, and move on. Raises ProtocolViolation for an unexplained hole."""
+        if gap is not None and gap[1] > self.last_seq_id:
+            self.last_seq_id = gap[1]
+        runs: list[Run] = []
+        shift = 0
+        for segment in segments:
+            first, fields, pieces = read_wire(segment)
+            if fields is None:
+                fields = self._known_fields(first)
+            is_terminal = fields.get("message_type") == TERMINAL_KIND
+            if is_terminal and first <= self.last_seq_id and self.stop_reason is None:
+                # After several deaths at once a request may end where its survivors believed it stood, before
+                # what this reader has had; the terminal must still be the last it sees.
+                shift = self.last_seq_id + 1 - first
+            first += shift
+            skip = self.last_seq_id + 1 - first
+            if skip < 0:
+                raise ProtocolViolation(
+                    f"messages {self.last_seq_id + 1} to {first - 1} are missing and the log does not say why"
+                )
+            if skip >= len(pieces):
+                continue
+            new = pieces[skip:] if skip else pieces
+            self._fields = fields
+            runs.append((first + skip, fields, new))
+            self.last_seq_id = first + len(pieces) - 1
+            if is_terminal:
+                self.stop_reason = fields.get("stop_reason")
+        return runs
+
+    def _known_fields(self, first: int) -> Fields:
+        if self._fields is None:
+            raise ProtocolViolation(f"message {first} is said to go on with one that never came")
+        return self._fields
+
+
+def split(piece: Piece) -> tuple[str | None, Fields | None]:
+    """Return a piece's text and extra fields."""
+    return (piece[0], piece[1]) if isinstance(piece, (tuple, list)) else (piece, None)
+
+
+def joined(runs: Sequence[Run]) -> Iterator[tuple[int, Fields, str | None, Fields | None]]:
+    """Join each run, and neighbouring runs of one message: (seq_id of its last piece, fields, text, extra)."""
+    fields: Fields | None = None
+    texts: list[str] = []
+    extra: Fields = {}
+    last = 0
+    for first, run_fields, pieces in runs:
+        if fields is not None and run_fields != fields:
+            yield last, fields, "".join(texts) if texts else None, extra or None
+            texts, extra = [], {}
+        fields = run_fields
+        for piece in pieces:
+            text, more = split(piece)
+            if text is not None:
+                texts.append(text)
+            if more:
+                extra = {**extra, **more}
+        last = first + len(pieces) - 1
+    if fields is not None:
+        yield last, fields, "".join(texts) if texts else None, extra or None

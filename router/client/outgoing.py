@@ -1,0 +1,162 @@
+"""The publishing end of one request: numbering, credit, replay. Pure.
+
+Theory. Every item accepted gets the next number and is kept until the request has ended. Two
+positions move along them: `sent_seq` (handed to the lane in this epoch) and `next_seq` (accepted).
+What the router says moves the first one back: a new epoch, a gap, or a router that has lost its
+memory each name the number that is wanted next, and sending goes on from there. Nothing else is
+needed to survive the death of a stream actor or of a router.
+
+Credit is an absolute number of bytes, counted over all items since the first; it never falls. An
+item is accepted while `accepted_bytes` is below it, so at most one item is ever beyond it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.errors import RequestEnded, StreamRouterError, from_wire
+from actors.protocol import frames as wire
+from actors.protocol.frames import Item
+from actors.stream.session import item_size
+from router.client.replay_store import ReplayBudget, ReplayStore
+
+# Before the first report says more; a session's smallest window.
+INITIAL_CREDIT_BYTES = 4 * 1024
+# What an item adds to a frame beside its bytes.
+ITEM_FRAME_BYTES = 6
+GIVE_COUNT_MAX = 512
+
+OPENING, OPEN, SEALED, FAILED = "opening", "open", "sealed", "failed"
+
+
+class PublishedStream:
+    """What a publisher knows of one request it publishes."""
+
+    __slots__ = (
+        "accepted_bytes",
+        "cancel",
+        "credit_bytes",
+        "epoch",
+        "error",
+        "is_accepted",
+        "is_placed",
+        "phase",
+        "replay",
+        "request_id",
+        "sent_seq",
+        "stop_reason",
+    )
+
+    def __init__(self, request_id: str, budget: ReplayBudget) -> None:
+        self.request_id = request_id
+        self.replay = ReplayStore(budget)
+        self.phase = OPENING
+        # The router has said yes; where the request is placed it says later.
+        self.is_accepted = False
+        self.is_placed = False
+        self.epoch = 0
+        self.sent_seq = 0
+        self.accepted_bytes = 0
+        self.credit_bytes = INITIAL_CREDIT_BYTES
+        self.cancel: str | None = None
+        self.stop_reason: str | None = None
+        self.error: StreamRouterError | None = None
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the next item."""
+        return self.replay.next_seq
+
+    @property
+    def has_credit(self) -> bool:
+        """Whether another item may be accepted now."""
+        return self.accepted_bytes < self.credit_bytes
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can be published."""
+        return self.phase in (SEALED, FAILED)
+
+    def accept(self, item: Item) -> None:
+        """Take an item. The caller has looked at `has_credit`. Raises LimitExceeded; then it was not taken."""
+        size = item_size(item)
+        self.replay.append(item, size)
+        self.accepted_bytes += size
+
+    # --- as a source of the lane --------------------------------------------------------------
+
+    def has_items(self) -> bool:
+        """Whether there are items to send (none while the request has no place)."""
+        if not self.is_placed or self.is_over:
+            return False
+        return self.sent_seq + 1 < self.replay.next_seq
+
+    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[tuple[int, int, int, bytes]], int]:
+        """Return at most one envelope part (epoch, first_seq, count, blob) and its size."""
+        if not self.has_items():
+            return [], 0
+        first = self.sent_seq + 1
+        items: list[Item] = []
+        size = 0
+        # No more than what a frame of items of the usual size can take.
+        usual = self.accepted_bytes // self.replay.next_seq + ITEM_FRAME_BYTES
+        for item in self.replay.tail(first, min(2 * bytes_max // usual + 1, GIVE_COUNT_MAX)):
+            item_bytes = (len(item) if isinstance(item, bytes) else 256) + ITEM_FRAME_BYTES
+            if size + item_bytes > bytes_max and not (at_least_one and not items):
+                break
+            items.append(item)
+            size += item_bytes
+        if not items:
+            return [], 0
+        self.sent_seq += len(items)
+        return [(self.epoch, first, len(items), wire.pack(items))], size + len(self.request_id) + 16
+
+    # --- what the router says -----------------------------------------------------------------
+
+    def update(self, state: list[Any]) -> bool:
+        """Take a publisher's state as `Registry.news` gives it; True if the router must be told again who this is."""
+        _, _, epoch, phase, next_seq, credit_bytes, cancel, stop_reason, error, *more = state
+        if self.is_over:
+            return False
+        if phase == "unknown":
+            self.is_placed = False
+            if self.phase == OPENING and self.is_accepted:
+                text = f"request {self.request_id!r} ended and was forgotten before this process heard that it was open"
+                self.fail(RequestEnded(f"{text}; its router could not be reached for a while. Publish under a new ID"))
+            return self.phase == OPEN
+        if error is not None:
+            self.fail(from_wire(error[0], error[1]))
+            return False
+        self.cancel = cancel or self.cancel
+        self.credit_bytes = max(self.credit_bytes, credit_bytes)
+        if phase == "sealed":
+            self.phase = SEALED
+            self.stop_reason = stop_reason
+            self.replay.clear()
+            return False
+        if phase == "waiting":
+            self.is_placed = False
+            return False
+        if epoch > self.epoch:
+            self.epoch = epoch
+            self._rewind(next_seq, received_bytes=more[0] if more else 0)
+        elif epoch == self.epoch and phase == "gap" and next_seq <= self.sent_seq:
+            self._rewind(next_seq)
+        self.is_placed = True
+        if self.phase == OPENING:
+            self.phase = OPEN
+        return False
+
+    def _rewind(self, next_seq: int, received_bytes: int = 0) -> None:
+        if next_seq > self.replay.next_seq and len(self.replay.tail(self.replay.first_seq, 1)) == 0:
+            # Taken over from another publisher: our first item is the one that is wanted next.
+            self.replay.first_seq = next_seq
+            # What the other one had sent counts in the credit too.
+            self.accepted_bytes = received_bytes
+        self.sent_seq = max(next_seq, self.replay.first_seq) - 1
+
+    def fail(self, error: StreamRouterError) -> None:
+        """The request cannot be published any further from here."""
+        self.phase = FAILED
+        self.error = error
+        self.replay.clear()

@@ -1,0 +1,158 @@
+"""What a publishing process keeps of its open streams, so that it can send everything again.
+
+Theory. While a request is open its publisher is the source of truth: whatever crashes, the items are
+here, numbered from `first_seq`. All streams of a process share one budget of memory. When that is
+used up, the streams that have had items in memory for longest give theirs to the spill file, each
+all it has and in one block, until an eighth of the budget is free again (those that hold next to
+nothing only if they must). So a write is made for many items, never for one, and what was only just
+taken and is still to be sent stays in memory.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+import msgpack
+
+from actors.errors import LimitExceeded
+from actors.protocol.frames import Item
+from router.client.spill_file import ROOM_BYTES_MIN, Block, SpillFile
+
+# What an item costs in memory beside its bytes.
+ITEM_OVERHEAD_BYTES = 64
+# A stream with less than the smallest room of the spill file is left alone while others have more.
+SPILL_BYTES_MIN = ROOM_BYTES_MIN
+
+
+class ReplayBudget:
+    """The memory and the spill file that the streams of one process share."""
+
+    def __init__(self, bytes_max: int, spill_dir: str | None = None) -> None:
+        self.bytes_max = bytes_max
+        self.bytes_held = 0
+        self.file = SpillFile(spill_dir)
+        # Streams with items in memory, those first that have had some for longest.
+        self.holders: dict[ReplayStore, None] = {}
+        # The block read last: a replay asks for the items of one block in several goes.
+        self._read: tuple[Block, list[Item]] | None = None
+
+    def make_room(self) -> None:
+        """Let streams spill until there is room again. Raises LimitExceeded where the disk refuses."""
+        enough = self.bytes_max - self.bytes_max // 8
+        for least_bytes in (SPILL_BYTES_MIN, 0):
+            for store in [*self.holders]:
+                if self.bytes_held <= enough:
+                    return
+                if store.bytes_held >= least_bytes:
+                    self._spill(store)
+
+    def _spill(self, store: ReplayStore) -> None:
+        try:
+            store.spill()
+        except OSError as error:
+            raise LimitExceeded(
+                f"this process keeps {self.bytes_held} bytes of open streams for replay, publisher.replay_bytes_max is "
+                f"{self.bytes_max}, and what is beyond that cannot be written to disk: {error}. The item was not "
+                "taken; free some space, set publisher.spill_dir, or raise the limit"
+            ) from error
+
+    def items_of(self, block: Block) -> list[Item]:
+        """Return the items of a block. Raises OSError."""
+        if self._read is None or self._read[0] != block:
+            items: list[Item] = msgpack.unpackb(self.file.read(block))
+            self._read = (block, items)
+        return self._read[1]
+
+    def give_back(self, block: Block) -> None:
+        """A block is of no more use."""
+        if self._read is not None and self._read[0] == block:
+            self._read = None
+        self.file.give_back(block)
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self.file.close()
+
+
+class _Spilled(NamedTuple):
+    """Items on disk, up to (not with) the one with the index `end`."""
+
+    end: int
+    block: Block
+
+
+class ReplayStore:
+    """The items of one stream, from `first_seq` on; the older ones perhaps on disk."""
+
+    __slots__ = ("_budget", "_items", "_spilled", "bytes_held", "first_seq", "in_memory_from")
+
+    def __init__(self, budget: ReplayBudget, first_seq: int = 1) -> None:
+        self._budget = budget
+        self.first_seq = first_seq
+        # How many items, counted from `first_seq`, are on disk.
+        self.in_memory_from = 0
+        self._items: list[Item] = []
+        self._spilled: list[_Spilled] = []
+        self.bytes_held = 0
+
+    @property
+    def next_seq(self) -> int:
+        """The number that the next item will have."""
+        return self.first_seq + self.in_memory_from + len(self._items)
+
+    def append(self, item: Item, size_bytes: int) -> None:
+        """Keep an item. Raises LimitExceeded where memory is over budget and the disk refuses; then it is not kept."""
+        budget = self._budget
+        if budget.bytes_held > budget.bytes_max:
+            budget.make_room()
+        items = self._items
+        if not items:
+            budget.holders[self] = None
+        items.append(item)
+        cost = size_bytes + ITEM_OVERHEAD_BYTES
+        self.bytes_held += cost
+        budget.bytes_held += cost
+
+    def spill(self) -> None:
+        """Give all items in memory to the disk. Raises OSError; then they are still in memory."""
+        block = self._budget.file.write(msgpack.packb(self._items))
+        self.in_memory_from += len(self._items)
+        self._spilled.append(_Spilled(self.in_memory_from, block))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        budget = self._budget
+        budget.bytes_held -= self.bytes_held
+        budget.holders.pop(self, None)
+        self.bytes_held = 0
+        self._items = []
+
+    def get(self, seq: int) -> Item:
+        """Return an item by its number. Raises LookupError for one that is not kept."""
+        index = seq - self.first_seq
+        if not 0 <= index < self.in_memory_from + len(self._items):
+            raise LookupError(f"item {seq} is not kept; what is kept is {self.first_seq} to {self.next_seq - 1}")
+        return self.tail(seq, 1)[0]
+
+    def tail(self, seq: int, count_max: int) -> list[Item]:
+        """Return items from `seq` on, up to `count_max` and to the end of a block; none only where there are none.
+
+        Raises OSError.
+        """
+        start = seq - self.first_seq
+        if start >= self.in_memory_from:
+            start -= self.in_memory_from
+            return self._items[start : start + count_max]
+        at = bisect_right(self._spilled, start, key=lambda spilled: spilled.end)
+        begin = self._spilled[at - 1].end if at else 0
+        return self._budget.items_of(self._spilled[at].block)[start - begin : start - begin + count_max]
+
+    def clear(self) -> None:
+        """Forget everything: the request has ended and others keep it now."""
+        self.first_seq = self.next_seq
+        self._let_go()
+        for _, block in self._spilled:
+            self._budget.give_back(block)
+        self._spilled = []
+        self.in_memory_from = 0

@@ -1,0 +1,35 @@
+"""What a registry wants done, named and not done: its shell performs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from actors.protocol.frames import Envelope
+
+OPENED = "opened"
+PLACED = "placed"  # stream actor
+MOVED = "moved"  # the stream actor that is gone
+CANCELLED = "cancelled"  # what whoever cancelled gave as the reason
+ENDED = "ended"  # stop reason
+REFUSED = "refused"  # code of the error
+
+
+@dataclass(slots=True)
+class Note:
+    """Something that happened to a request, for logs and spans; what `detail` holds stands beside the kinds."""
+
+    kind: str
+    request_id: str
+    epoch: int
+    detail: str | None
+
+
+@dataclass(slots=True)
+class Effects:
+    """What is to be done. `send`: (actor_id, request_id, envelope, bytes); `wake`: client IDs, and whether urgently."""
+
+    start: list[str] = field(default_factory=list)
+    stop: list[str] = field(default_factory=list)
+    send: list[tuple[str, str, Envelope, int]] = field(default_factory=list)
+    wake: dict[str, bool] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)

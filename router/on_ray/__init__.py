@@ -1,0 +1,1 @@
+"""What runs on Ray: the router actor, the actors it starts, the cluster it is on."""

@@ -1,0 +1,86 @@
+"""The one place where plain classes become Ray actors, with their names and options.
+
+Names: `<router>/router-<shard>` and `<router>/<shard>/<actor_id>`, in the router's namespace.
+
+Stream actors are detached as far as Ray is concerned: they must outlive the process of the router
+actor that made them, or its death would take the messages with it. They end by themselves as soon
+as Ray says that their router is gone for good, so nothing is left behind.
+
+Ray's own retries are off everywhere (`max_task_retries=0`): the protocol repeats what must be
+repeated, under the same number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from ray.util import list_named_actors
+
+from actors.stream.stream_actor import StreamActor
+from router.config import RouterConfig, StreamActorsConfig
+
+# Long polls wait inside the actor; what bounds them is counted there, not by Ray.
+CONCURRENCY_MAX = 1_000_000
+ROUTER_RESTARTS_MAX = -1
+
+
+def router_name(name: str, shard: int) -> str:
+    """Return the Ray name of a router actor."""
+    return f"{name}/router-{shard}"
+
+
+def stream_actor_name(name: str, shard: int, actor_id: str) -> str:
+    """Return the Ray name of a stream actor."""
+    return f"{name}/{shard}/{actor_id}"
+
+
+def make_router_actor(plain: type, config: RouterConfig, shard: int) -> Any:
+    """Start one router actor of a plain class; return its handle. Raises ValueError where the name is taken."""
+    options: dict[str, Any] = {"num_cpus": 0, "max_restarts": ROUTER_RESTARTS_MAX}
+    if config.stream_actors.spread:
+        # One node's death should touch one router's share of the requests.
+        options["scheduling_strategy"] = "SPREAD"
+    lifetime = "detached" if config.detached else None
+    actor = _actor(plain, router_name(config.name, shard), config.namespace, lifetime, options)
+    return actor.remote(config.model_dump_json(), shard, owns_process=True)
+
+
+def make_stream_actor(config: RouterConfig, shard: int, actor_id: str, router: Any) -> Any:
+    """Start one stream actor; return its handle."""
+    name = stream_actor_name(config.name, shard, actor_id)
+    options = {"max_restarts": 0, **_resources(config.stream_actors)}
+    actor = _actor(StreamActor, name, config.namespace, "detached", options)
+    return actor.remote(actor_id, router, log_as=(config.logs.level, config.logs.format))
+
+
+def _actor(plain: type, name: str, namespace: str, lifetime: str | None, options: dict[str, Any]) -> Any:
+    bounds: dict[str, Any] = {"max_task_retries": 0, "max_concurrency": CONCURRENCY_MAX, **options}
+    return ray.remote(**bounds)(plain).options(name=name, namespace=namespace, lifetime=lifetime)
+
+
+def _resources(config: StreamActorsConfig) -> dict[str, Any]:
+    options: dict[str, Any] = {"num_cpus": config.num_cpus, "resources": dict(config.resources)}
+    if config.memory_bytes is not None:
+        options["memory"] = config.memory_bytes
+    if config.spread:
+        options["scheduling_strategy"] = "SPREAD"
+    return options
+
+
+def find_router_actor(name: str, namespace: str, shard: int) -> Any:
+    """Return the handle of a running router actor. Raises ValueError where there is none."""
+    return ray.get_actor(router_name(name, shard), namespace=namespace)
+
+
+def find_stream_actors(config: RouterConfig, shard: int) -> dict[str, Any]:
+    """Return the stream actors of a router actor by actor_id; some may be dead already."""
+    prefix = stream_actor_name(config.name, shard, "")
+    found: dict[str, Any] = {}
+    for known in list_named_actors(all_namespaces=True):
+        if known["namespace"] == config.namespace and known["name"].startswith(prefix):
+            try:
+                found[known["name"].removeprefix(prefix)] = ray.get_actor(known["name"], namespace=config.namespace)
+            except ValueError:
+                continue  # it died between the two questions
+    return found

@@ -1,0 +1,105 @@
+"""How this process comes by Ray; it never initialises Ray behind a caller who has already done so."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.errors import RayUnavailable
+from router.config import RayConfig
+
+log = logging.getLogger("router.ray_cluster")
+
+PROBE_DEADLINE_S = 5.0
+_WHY_CHARACTERS_MAX = 400
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_NO_PACKAGE = re.compile(r"No module named '(router|actors)\b")
+
+
+def ensure_ray(config: RayConfig, namespace: str) -> bool:
+    """Make sure that Ray runs in this process; True if it was initialised here, and is ours to shut down.
+
+    Raises RayUnavailable.
+    """
+    if ray.is_initialized():
+        log.info("Ray is initialised already; it is used as it is")
+        return False
+    address = config.address
+    if not config.is_embedded:
+        _probe(address)
+    options: dict[str, Any] = {"namespace": namespace, "log_to_driver": config.log_to_driver}
+    if config.runtime_env:
+        options["runtime_env"] = dict(config.runtime_env)
+    if config.is_embedded:
+        # That a Ray for this process alone has a token is nothing that its user must know.
+        logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
+        # Ray's own value, 15, lets a busy driver starve the actors on a small machine.
+        os.environ.setdefault("RAY_worker_niceness", str(config.worker_niceness))
+        options |= {"num_cpus": config.num_cpus, "include_dashboard": config.include_dashboard}
+    # Ray's hook for `uv run` ships the working directory and starts workers anew; neither is wanted.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    try:
+        ray.init(address=address, configure_logging=False, **options)
+    except Exception as error:  # Ray raises just that where a node is not up within its 30 s
+        if not config.is_embedded and isinstance(error, ConnectionError) and "Failed to connect" in str(error):
+            # Somebody listens there (see _probe); Ray does not say that it was the token.
+            raise RayUnavailable(
+                f"{str(error).splitlines()[0][:300]}, though its port answers: no Ray of this version, or one that "
+                "wants a token: set RAY_AUTH_MODE=token here and give the cluster's own token (RAY_AUTH_TOKEN, or "
+                "~/.ray/auth_token)"
+            ) from error
+        where = "no Ray could be started" if config.is_embedded else f"no Ray can be reached at {address!r}"
+        raise RayUnavailable(
+            f"{where}: {str(error).splitlines()[0][:300]}; start one with `ray start --head`, or check ray.address in "
+            "the configuration (local: a Ray of our own)"
+        ) from error
+    log.info("Ray was initialised (%s); it is shut down with this router", address or "by Ray's own rules")
+    return True
+
+
+def why(error: BaseException) -> str:
+    """Return in one line why a call to an actor failed: Ray's own text is a page, and the cause is its last line."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time; it may be waiting for resources (see `ray status`)"
+    lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines()]
+    text = next((line for line in reversed(lines) if line), type(error).__name__)
+    if _NO_PACKAGE.search(text):
+        return (
+            f"{text}: this package is not installed on the cluster's nodes; install it in their image or with pip on "
+            "each, or bring its code along with `stream-router start --ship-code`"
+        )
+    return text[:_WHY_CHARACTERS_MAX]
+
+
+def _probe(address: str | None) -> None:
+    """Refuse an address at which nobody listens: Ray itself would try for a quarter of an hour.
+
+    Raises RayUnavailable.
+    """
+    where = f"ray.address {address!r}"
+    if address in (None, "auto"):
+        # The order in which Ray looks: the environment, then the file that `ray start` leaves behind.
+        if given := os.environ.get("RAY_ADDRESS"):
+            address, where = given, "the environment's RAY_ADDRESS"
+        else:
+            file = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray" / "ray_current_cluster"
+            if not file.is_file():
+                return  # Ray says quickly that there is none, or starts one, as `address` asks
+            address, where = file.read_text(encoding="utf-8").strip(), f"the address file {file}"
+    host, _, port = str(address).removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # a form that only Ray knows
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PROBE_DEADLINE_S).close()
+    except OSError as error:
+        raise RayUnavailable(
+            f"no Ray listens at {address} ({where}): {error}; start one with `ray start --head`, mend the address, or "
+            "remove a stale address file; ray.address: local starts a Ray of our own"
+        ) from error

@@ -1,0 +1,169 @@
+"""What `overview()` returns: how a service stands right now, with totals to take rates from.
+
+Unlike `describe()` it does not list all requests, and so costs the same with ten thousand of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from router.config import RouterConfig
+from router.core.registry import Registry
+from router.core.request import OPEN, SEALED, WAITING
+from router.on_ray import actors as ray_actors
+
+
+class RouterOverview(BaseModel):
+    """One router actor. `counts`, `ended_by` and `refused_by` are totals since it (re)started."""
+
+    actor_id: str
+    shard: int
+    pid: int
+    node_id: str
+    state: Literal["ready", "draining"]
+    waiting: int
+    open: int
+    sealed: int
+    clients: int
+    counts: dict[str, int]
+    ended_by: dict[str, int]
+    refused_by: dict[str, int]
+
+
+class StreamActorOverview(BaseModel):
+    """One stream actor. The totals are since it began; `answered` False: it did not say how it stands, all is 0."""
+
+    actor_id: str
+    shard: int
+    pid: int
+    node_id: str
+    state: Literal["starting", "ready", "retiring"]
+    open: int
+    served: int
+    answered: bool
+    sealed: int = 0
+    chunks: int = 0
+    chunk_bytes: int = 0
+    messages: int = 0
+    credit_waits: int = 0
+    readers: int = 0
+    bytes_held: int = 0
+    unread_bytes: int = 0
+    lag_max: int = 0
+
+
+class StreamOverview(BaseModel):
+    """One open request. `lag`: messages that its slowest reader, or nobody at all, has not consumed."""
+
+    request_id: str
+    actor_id: str
+    epoch: int
+    provider: str
+    messages: int
+    lag: int
+    unread_bytes: int
+    age_s: float | None
+    agent_id: str | None
+
+
+class Overview(BaseModel):
+    """A service: its router actors, their stream actors, and the open requests with the greatest lag."""
+
+    name: str
+    namespace: str
+    routers: list[RouterOverview]
+    stream_actors: list[StreamActorOverview]
+    streams: list[StreamOverview]
+
+    @property
+    def open(self) -> int:
+        """Open requests, those that wait for a place with them."""
+        return sum(router.open + router.waiting for router in self.routers)
+
+    @property
+    def chunks(self) -> int:
+        """Chunks taken in by the stream actors that run now."""
+        return sum(actor.chunks for actor in self.stream_actors)
+
+
+def of_shard(
+    registry: Registry,
+    config: RouterConfig,
+    shard: int,
+    now: float,
+    looks: Mapping[str, Mapping[str, Any]],
+    node_id: str,
+) -> dict[str, Any]:
+    """Return one router actor's part as plain data; `looks`: what each stream actor's `measure` gave."""
+    phases = {WAITING: 0, OPEN: 0, SEALED: 0}
+    for entry in registry.entries.values():
+        phases[entry.phase] += 1
+    return {
+        "router": {
+            "actor_id": ray_actors.router_name(config.name, shard),
+            "shard": shard,
+            "pid": os.getpid(),
+            "node_id": node_id,
+            "state": "draining" if registry.admission.draining else "ready",
+            **phases,
+            "clients": len(registry.clients),
+            "counts": dict(registry.counts),
+            "ended_by": dict(registry.ended_by),
+            "refused_by": dict(registry.refused_by),
+        },
+        "stream_actors": [
+            {
+                "actor_id": ray_actors.stream_actor_name(config.name, shard, slot.actor_id),
+                "shard": shard,
+                "pid": slot.pid,
+                "node_id": slot.node_id,
+                "state": slot.state.value,
+                "open": slot.load,
+                "served": slot.served,
+                **_measures(looks.get(slot.actor_id)),
+            }
+            for slot in registry.pool.slots.values()
+        ],
+        "streams": [
+            stream
+            for actor_id, look in looks.items()
+            for stream in _streams(registry, ray_actors.stream_actor_name(config.name, shard, actor_id), look, now)
+        ],
+    }
+
+
+def _measures(look: Mapping[str, Any] | None) -> dict[str, Any]:
+    if look is None:
+        return {"answered": False}
+    providers = look["providers"].values()
+    return {
+        "answered": True,
+        **{key: look[key] for key in ("sealed", "credit_waits", "readers", "bytes_held", "unread_bytes", "lag_max")},
+        "chunks": sum(chunks for chunks, _, _, _ in providers),
+        "chunk_bytes": sum(chunk_bytes for _, chunk_bytes, _, _ in providers),
+        "messages": sum(messages for _, _, messages, _ in providers),
+    }
+
+
+def _streams(registry: Registry, actor_id: str, look: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
+    streams = []
+    for request_id, epoch, messages, lag, unread_bytes, provider in look["laggards"]:
+        entry = registry.entries.get(request_id)
+        streams.append(
+            {
+                "request_id": request_id,
+                "actor_id": actor_id,
+                "epoch": epoch,
+                "provider": provider,
+                "messages": messages,
+                "lag": lag,
+                "unread_bytes": unread_bytes,
+                "age_s": None if entry is None else now - entry.opened_at,
+                "agent_id": None if entry is None else entry.agent_id,
+            }
+        )
+    return streams

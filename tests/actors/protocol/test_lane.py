@@ -1,0 +1,86 @@
+"""The lane: the first item leaves at once, batches grow, nobody waits behind a flood."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.protocol.lane import Fifo, Lane
+
+
+def fill(lane: Lane, queues: dict, items: list[tuple[str, int]]) -> None:
+    for number, (key, size) in enumerate(items):
+        queue = queues.setdefault(key, Fifo())
+        queue.put((key, number, size), size)
+        lane.offer(key, queue)
+
+
+def test_an_idle_lane_gives_the_first_item_at_once_and_is_then_busy():
+    lane: Lane = Lane()
+    fill(lane, {}, [("a", 10)])
+    assert [key for key, _ in lane.take()] == ["a"]
+    assert lane.busy
+    assert lane.take() == []
+
+
+def test_what_came_while_a_call_was_out_rides_in_the_next():
+    lane: Lane = Lane()
+    queues: dict = {}
+    fill(lane, queues, [("a", 10)])
+    lane.take()
+    fill(lane, queues, [("a", 10), ("b", 10), ("a", 10)])
+    lane.done()
+    taken = dict(lane.take())
+    assert len(taken["a"]) == 2
+    assert len(taken["b"]) == 1
+    lane.done()
+    assert lane.take() == []
+    assert not lane.busy
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 300)), max_size=120),
+    st.integers(50, 500),
+    st.integers(10, 200),
+)
+def test_everything_leaves_once_in_the_order_of_its_key_within_the_bound(items, frame_bytes_max, quantum_bytes):
+    lane: Lane = Lane(frame_bytes_max, quantum_bytes)
+    fill(lane, {}, items)
+    left: dict[str, list[int]] = {}
+    while taken := lane.take():
+        size = sum(item[2] for _, batch in taken for item in batch)
+        count = sum(len(batch) for _, batch in taken)
+        assert size <= frame_bytes_max or count == 1
+        for key, batch in taken:
+            left.setdefault(key, []).extend(item[1] for item in batch)
+        lane.done()
+    for key in {key for key, _ in items}:
+        assert left[key] == [number for number, (k, _) in enumerate(items) if k == key]
+
+
+def test_one_that_floods_does_not_keep_others_out_of_the_next_frame():
+    lane: Lane = Lane(1000, 100)
+    queues: dict = {}
+    fill(lane, queues, [("flood", 50)] * 1000)
+    fill(lane, queues, [(f"small-{n}", 50) for n in range(9)])
+    taken = dict(lane.take())
+    assert set(taken) == {"flood", *(f"small-{n}" for n in range(9))}
+
+
+def test_an_item_larger_than_a_frame_leaves_alone():
+    lane: Lane = Lane(100, 100)
+    queues: dict = {}
+    fill(lane, queues, [("a", 10), ("b", 500), ("c", 10)])
+    frames = []
+    while taken := lane.take():
+        frames.append([key for key, _ in taken])
+        lane.done()
+    assert sorted(key for frame in frames for key in frame) == ["a", "b", "c"]
+    assert ["b"] in frames
+
+
+def test_a_dropped_source_gives_nothing_more():
+    lane: Lane = Lane()
+    fill(lane, {}, [("a", 10), ("b", 10)])
+    lane.drop("a")
+    assert [key for key, _ in lane.take()] == ["b"]

@@ -1,0 +1,228 @@
+"""Metrics: totals become counters without loss or double counting, tags stay bounded, a real endpoint shows them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from actors.protocol import frames as wire
+from actors.settings import StreamSettings
+from actors.stream import measures
+from actors.stream.host import StreamHost
+from actors.stream.measures import FIRST_MESSAGE_BOUNDS_S, Histogram
+from router.config import RouterConfig
+from router.core.registry import Registry
+from router.status.metrics import (
+    METRICS,
+    Exporter,
+    Metric,
+    Sample,
+    of_all_stream_actors,
+    of_registry,
+    of_stream_actor,
+)
+from router.status.observer import Observer
+
+SCRAPED = Path(__file__).parents[1] / "service" / "scraped.py"
+NOTHING = {"credit_waits": 0, "providers": {}, "readers": 0, "bytes_held": 0, "unread_bytes": 0, "lag_max": 0}
+
+
+class Book:
+    """Keeps what was handed over, as Prometheus would."""
+
+    def __init__(self):
+        self.values = Counter()
+        self.observed = []
+        self.tags = {}
+
+    def make(self, metric: Metric) -> Page:
+        return Page(self, metric)
+
+
+class Page:
+    def __init__(self, book: Book, metric: Metric):
+        self.book = book
+        self.metric = metric
+
+    def _key(self, tags):
+        assert set(tags) == set(self.metric.tag_keys)
+        assert all(isinstance(value, str) for value in tags.values())
+        return (self.metric.name, *(tags[key] for key in self.metric.tags))
+
+    def inc(self, value, tags):
+        assert self.metric.kind == "counter"
+        assert value > 0
+        self.book.values[self._key(tags)] += value
+
+    def set(self, value, tags):
+        assert self.metric.kind == "gauge"
+        self.book.values[self._key(tags)] = value
+
+    def observe(self, value, tags):
+        assert self.metric.kind == "histogram"
+        self.book.observed.append((*self._key(tags), value))
+
+
+@pytest.fixture
+def book():
+    return Book()
+
+
+@pytest.fixture
+def exporter(book):
+    return Exporter("agents", 0, book.make)
+
+
+def test_a_total_looked_at_twice_counts_once(book, exporter):
+    for total in (3, 3, 10, 10):
+        exporter.take([Sample("opens", total)])
+    assert book.values["stream_router_opens",] == 10
+
+
+def test_totals_of_several_sources_add_up_and_one_that_went_takes_nothing_away(book, exporter):
+    exporter.take([Sample("credit_waits", 5)], "s1")
+    exporter.take([Sample("credit_waits", 7)], "s2")
+    exporter.forget_all_but({"s2"})
+    exporter.take([Sample("credit_waits", 8)], "s2")
+    exporter.take([Sample("credit_waits", 1)], "s3")
+    assert book.values["stream_router_credit_waits",] == 14
+
+
+def test_what_an_earlier_incarnation_of_the_router_handed_over_is_not_counted_again(book, exporter):
+    exporter.take([Sample("credit_waits", 100)], "s1", only_note=True)
+    exporter.take([Sample("credit_waits", 103)], "s1")
+    assert book.values["stream_router_credit_waits",] == 3
+
+
+def test_a_histogram_keeps_every_value_in_its_bucket(book, exporter):
+    histogram = Histogram(FIRST_MESSAGE_BOUNDS_S)
+    values = [0.01, 0.05, 0.051, 0.9, 3.0, 3.5, 1000.0]
+    for value in values[:3]:
+        histogram.observe(value)
+    exporter.take([Sample("first_message_seconds", histogram.totals(), {"provider": "gemini"})], "s1")
+    for value in values[3:]:
+        histogram.observe(value)
+    for _ in range(2):
+        exporter.take([Sample("first_message_seconds", histogram.totals(), {"provider": "gemini"})], "s1")
+    seen = Histogram(FIRST_MESSAGE_BOUNDS_S)
+    for name, provider, value in book.observed:
+        assert (name, provider) == ("stream_router_first_message_seconds", "gemini")
+        seen.observe(value)
+    assert seen.counts == histogram.counts
+    assert sum(seen.sums) == pytest.approx(sum(values))
+
+
+def test_reasons_that_publishers_make_up_share_one_tag():
+    registry = Registry(RouterConfig(), "me", 0.0)
+    registry.ended_by = {"end_turn": 2, "because": 3, "so there": 4}
+    registry.refused_by = {"pool_full": 1}
+    samples = {(s.name, s.tags.get("reason")): s.value for s in of_registry(registry) if "reason" in s.tags}
+    assert samples == {("terminals", "end_turn"): 2, ("terminals", "other"): 7, ("refused", "pool_full"): 1}
+
+
+def test_every_metric_is_fed_and_every_sample_has_its_tags():
+    registry = Registry(RouterConfig(), "me", 0.0)
+    registry.ended_by = {"end_turn": 1}
+    registry.refused_by = {"draining": 1}
+    assert registry.pool.add().actor_id == "s1"
+    look = {**NOTHING, "providers": {"gemini": [1, 2, 3, Histogram(FIRST_MESSAGE_BOUNDS_S).totals()]}}
+    book = Book()
+    observer = Observer(RouterConfig(), 0)
+    observer._exporter.make = book.make
+    observer.delivered(0.1)
+    observer.actor_lost()
+    samples = [*of_registry(registry), *of_stream_actor(look), *of_all_stream_actors([look])]
+    assert {s.name for s in samples} | {"restarts", "delivery_seconds"} == set(METRICS)
+    for sample in samples:
+        assert set(sample.tags) == set(METRICS[sample.name].tags)
+    observer.export(registry, {"s1": look})
+    observer.export(registry, {"s1": look})
+    assert book.values["stream_router_restarts", "stream_actor"] == 1
+    assert book.values["stream_router_messages", "gemini"] == 3
+    assert len([o for o in book.observed if o[0] == "stream_router_delivery_seconds"]) == 1
+
+
+def test_no_metric_has_a_tag_without_bounds():
+    allowed = {"router", "shard", "reason", "provider", "state"}
+    assert all(set(metric.tag_keys) <= allowed for metric in METRICS.values())
+
+
+def test_a_stream_actor_counts_by_provider_and_says_who_lags():
+    host = StreamHost()
+    settings = wire.pack(StreamSettings(dialect="chat", buffer_bytes_max=2000).model_dump(mode="json"))
+    chunk = b'{"choices":[{"index":0,"delta":{"content":"0123456789"}}]}'
+    for name, count in (("quick", 1), ("slow", 60)):
+        host.handle([(wire.OPEN, name, 1, settings, "me", "1970-01-01T00:00:00+00:00", 0.0, 0, 1, 0)], 10.0)
+        host.handle([(wire.DATA, name, 1, 1, wire.pack([chunk] * count))], 10.2)
+    look = measures.look(host.measures, host.sessions.values(), len(host.readers), laggards=1)
+    assert look["open"] == 2
+    assert look["credit_waits"] == 1
+    assert [row[:4] for row in look["laggards"]] == [["slow", 1, 60, 60]]
+    assert look["lag_max"] == 60
+    chunks, chunk_bytes, messages, (counts, sums) = look["providers"]["openai-chat"]
+    assert (chunks, chunk_bytes, messages) == (61, 61 * len(chunk), 61)
+    assert sum(counts) == 2
+    assert sum(sums) == pytest.approx(0.4)
+
+
+def test_a_replay_after_a_crash_is_no_new_first_message():
+    host = StreamHost()
+    settings = wire.pack(StreamSettings(dialect="chat").model_dump(mode="json"))
+    host.handle([(wire.OPEN, "moved", 2, settings, "me", "1970-01-01T00:00:00+00:00", 5.0, 0, 1, 0)], 10.0)
+    host.handle([(wire.DATA, "moved", 2, 1, wire.pack([b'{"choices":[{"delta":{"content":"a"}}]}']))], 10.2)
+    of = host.measures.of("openai-chat")
+    assert of.messages == 1
+    assert sum(of.first_message_s.counts) == 0
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(
+    not all(importlib.util.find_spec(module) for module in ("opencensus", "aiohttp_cors", "prometheus_client")),
+    reason="Ray's metrics agent needs the extra 'metrics' (ray[default])",
+)
+def test_a_real_prometheus_endpoint_shows_the_metrics():
+    for _ in range(2):
+        ran = subprocess.run(
+            [sys.executable, str(SCRAPED)],
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(SCRAPED.parents[3])},
+        )
+        if "timed out during startup" not in ran.stderr:
+            break  # Ray gives a node 30 s to come up, which a busy machine may need
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415  # with the extra only
+
+    found = {}
+    for family in text_string_to_metric_families(ran.stdout):
+        for sample in family.samples:
+            if "stream_router_" in sample.name:
+                tags = tuple(sorted((k, v) for k, v in sample.labels.items() if k in {"reason", "provider", "state"}))
+                if sample.labels.get("le") in (None, "+Inf"):
+                    found[sample.name, tags] = sample.value
+                assert sample.labels["router"] == "scraped"
+                assert not re.search("req-", str(sample.labels))
+
+    def value(name, **tags):
+        return found[METRICS[name].prometheus_name, tuple(sorted(tags.items()))]
+
+    assert value("opens") == 8
+    assert value("terminals", reason="end_turn") == 5
+    assert value("terminals", reason="cancelled") == 1
+    assert value("terminals", reason="other") == 1
+    assert value("refused", reason="request_ended") == 1
+    assert value("requests", state="open") == 1
+    assert value("messages", provider="openai-chat") >= 5 * 10
+    assert value("chunk_bytes", provider="openai-chat") > 5000
+    assert found["ray_stream_router_first_message_seconds_count", (("provider", "openai-chat"),)] >= 5
+    assert found["ray_stream_router_delivery_seconds_count", ()] > 0

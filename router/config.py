@@ -187,6 +187,19 @@ class RouterConfig(_Section):
         """Return a configuration from a path or a packaged name, or pass a configuration through."""
         return source if isinstance(source, RouterConfig) else load_config(source or DEFAULT_CONFIG)
 
+    def router_name(self, shard: int) -> str:
+        """Return the Ray name of a router actor."""
+        return router_name(self.name, shard)
+
+    def stream_actor_name(self, shard: int, actor_id: str) -> str:
+        """Return the Ray name of a stream actor."""
+        return f"{self.name}/{shard}/{actor_id}"
+
+
+def router_name(name: str, shard: int) -> str:
+    """Return the Ray name of a router actor of the routers `name`."""
+    return f"{name}/router-{shard}"
+
 
 def load_config(path: str | Path) -> RouterConfig:
     """Read and validate a configuration file.

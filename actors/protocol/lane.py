@@ -19,10 +19,10 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 # A call costs both ends about a millisecond, however little it carries (and more than one argument's
-# worth crosses in several, see `wire.frames`); beyond these the callee would be deaf for too long instead. A
-# router only moves what it gets, and to many actors at once; a stream actor reads every chunk.
-FRAME_BYTES_MAX = 1024 * 1024
-ROUTER_FRAME_BYTES_MAX = 2 * FRAME_BYTES_MAX
+# worth crosses in several, see `frames.cut_into_frames`); beyond these the callee would be deaf for too long
+# instead. A router only moves what it gets, and to many actors at once; a stream actor reads every chunk.
+CALL_BYTES_MAX = 1024 * 1024
+ROUTER_CALL_BYTES_MAX = 2 * CALL_BYTES_MAX
 # What one source may put into a frame before the next has its turn, and in all.
 QUANTUM_BYTES = 16 * 1024
 TURNS_MAX = 4
@@ -71,11 +71,11 @@ class Fifo(Generic[T]):
 class Lane(Generic[K, T]):
     """Sources by key, in turn, for the one call that may be out."""
 
-    __slots__ = ("_frame_bytes_max", "_quantum_bytes", "_sources", "busy")
+    __slots__ = ("_call_bytes_max", "_quantum_bytes", "_sources", "busy")
 
-    def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX, quantum_bytes: int = QUANTUM_BYTES) -> None:
+    def __init__(self, call_bytes_max: int = CALL_BYTES_MAX, quantum_bytes: int = QUANTUM_BYTES) -> None:
         self._sources: OrderedDict[K, Source[T]] = OrderedDict()
-        self._frame_bytes_max = frame_bytes_max
+        self._call_bytes_max = call_bytes_max
         self._quantum_bytes = quantum_bytes
         self.busy = False
 
@@ -91,35 +91,38 @@ class Lane(Generic[K, T]):
         """
         if self.busy:
             return []
-        room = self._frame_bytes_max
-        quantum = self._quantum_bytes
+        room = self._call_bytes_max
         taken: dict[K, list[T]] = {}
-        sources = self._sources
         refused: dict[K, None] = {}
         # One round over the sources may leave room; others follow, but no source has more than its turns.
         for _ in range(TURNS_MAX):
             room_before = room
-            for _ in range(len(sources)):
-                if room <= 0:
-                    break
-                key, source = next(iter(sources.items()))
-                items, size = source.give(min(quantum, room), at_least_one=not taken)
-                if items:
-                    taken.setdefault(key, []).extend(items)
-                    room -= size
-                elif key not in taken:
-                    refused[key] = None
-                if source.has_items():
-                    sources.move_to_end(key)
-                else:
-                    del sources[key]
-                if not items and room < quantum:
-                    room = 0  # nearly full: to ask thousands of others for something smaller costs more than it brings
-            if room == room_before:
+            room = self._take_round(room, taken, refused)
+            if room in (room_before, 0):
                 break
         self._put_first(refused)
         self.busy = bool(taken)
         return list(taken.items())
+
+    def _take_round(self, room: int, taken: dict[K, list[T]], refused: dict[K, None]) -> int:
+        """Give each source one turn; return the room that is left, 0 where it is not worth another round."""
+        sources = self._sources
+        quantum = self._quantum_bytes
+        for _ in range(len(sources)):
+            key, source = next(iter(sources.items()))
+            items, size = source.give(min(quantum, room), at_least_one=not taken)
+            if items:
+                taken.setdefault(key, []).extend(items)
+                room -= size
+            elif key not in taken:
+                refused[key] = None
+            if source.has_items():
+                sources.move_to_end(key)
+            else:
+                del sources[key]
+            if room <= 0 or (not items and room < quantum):
+                return 0  # nearly full: to ask thousands of others for something smaller costs more than it brings
+        return room
 
     def _put_first(self, refused: dict[K, None]) -> None:
         """Whose next item was too large for what was left begins the next frame."""

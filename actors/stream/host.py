@@ -11,21 +11,31 @@ only when that deadline comes, however often it has moved meanwhile.
 
 from __future__ import annotations
 
-import heapq
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
 
 from actors.errors import ProtocolViolation, StreamRouterError, UnknownRequest
 from actors.logging_setup import is_telling
-from actors.protocol import frames as wire
-from actors.protocol.frames import Envelope, Phase, Report
+from actors.protocol.deadlines import NEVER, Deadlines
+from actors.protocol.envelopes import (
+    ENVELOPES,
+    DataEnvelope,
+    EndEnvelope,
+    Envelope,
+    OpenEnvelope,
+    Order,
+    RestoreEnvelope,
+)
+from actors.protocol.frames import pack, unpack_list
+from actors.protocol.reads import NOTHING, OPERATIONS, Consumed, Subscribe
+from actors.protocol.states import Inventory, Report, SessionPhase
 from actors.settings import unpacked
 from actors.stream.log import Log, Reading
 from actors.stream.measures import Measures
-from actors.stream.readers import NOTHING, Reader, Subscription
-from actors.stream.session import NEVER, Session
+from actors.stream.readers import Reader, Subscription
+from actors.stream.session import Session
 
 logger = logging.getLogger("actors.stream_host")
 
@@ -43,16 +53,12 @@ UNKNOWN_EVENTS_MAX = 256
 # A reading process that has not polled for so long is gone; its cursors no longer hold anything back.
 READER_TIMEOUT_S = 25.0
 
-NOT_MY_ROUTER = wire.pack(None)
+NOT_MY_ROUTER = pack(None)
 """The answer to a frame of a router that has not begun here, or that another one has followed."""
 
 NOT_HERE, OTHER_EPOCH, AHEAD, CONSUMED_AHEAD = "not_here", "other_epoch", "ahead", "consumed_ahead"
 """Why something was ignored: no such session here, an epoch that is over, a hole before it, an acknowledgement of
 what was never sent."""
-
-SUBSCRIBE, CONSUMED, DROP = range(3)
-"""Operations of a reader, each after its own number (0 for CONSUMED, which may come in any order):
-(SUBSCRIBE, number, request_id, after, epoch, is_moving), (CONSUMED, number, cursor), (DROP, number)."""
 
 
 class StreamHost:
@@ -78,7 +84,7 @@ class StreamHost:
         self._reports: dict[str, Report | None] = {}
         self._wakes: dict[str, None] = {}
         self._awaited: dict[str, int] = {}
-        self._deadlines: list[tuple[float, str]] = []
+        self._deadlines: Deadlines[str] = Deadlines()
         self._scheduled: dict[str, float] = {}
         self._window_bytes = WINDOW_BYTES_MAX
 
@@ -117,13 +123,13 @@ class StreamHost:
             self._frame_no = frame_no
             for frame in frames:
                 try:
-                    self.handle(wire.unpack_list(frame), now)
+                    self.handle(unpack_list(frame), now)
                 except ProtocolViolation as error:
                     self.refuse("frame", str(error))
-            self._answer = wire.pack(self.take_reports())
+            self._answer = pack(self.take_reports())
         return self._answer
 
-    def handle(self, envelopes: Iterable[Envelope], now: float) -> None:
+    def handle(self, envelopes: Iterable[Sequence[Any]], now: float) -> None:
         """Take envelopes in order.
 
         One that cannot be read is counted in `refused` and left out: it must not take those of other
@@ -131,8 +137,8 @@ class StreamHost:
         """
         for envelope in envelopes:
             try:
-                kind, request_id, epoch = envelope[0], envelope[1], envelope[2]
-                self._HANDLERS[kind](self, request_id, epoch, envelope, now)
+                kind = envelope[0]
+                self._HANDLERS[kind](self, ENVELOPES[kind](*envelope), now)
             except (LookupError, TypeError, ValueError, AttributeError, StreamRouterError) as error:
                 self.refuse("envelope", f"an envelope that cannot be read: {str(envelope)[:80]!r}: {error}")
 
@@ -146,25 +152,24 @@ class StreamHost:
         """Count what came at the wrong time, as it may after a crash: its sender hears how things stand."""
         self.ignored[why] = self.ignored.get(why, 0) + 1
 
-    def _open(self, request_id: str, epoch: int, envelope: Envelope, now: float) -> None:
-        session = self.sessions.get(request_id)
-        if session is not None and session.epoch >= epoch:
+    def _open(self, envelope: OpenEnvelope, now: float) -> None:
+        session = self.sessions.get(envelope.request_id)
+        if session is not None and session.epoch >= envelope.epoch:
             self._report(session)  # opened already: the answer to the first time was lost
             return
-        packed, publisher_id, date, age_s, released, start_seq, replay_through = envelope[3:]
-        settings, packed = unpacked(packed)
+        settings, packed = unpacked(envelope.settings)
         session = Session(
-            request_id,
-            epoch,
+            envelope.request_id,
+            envelope.epoch,
             settings,
             now,
             settings_packed=packed,
-            publisher_id=publisher_id,
-            date=date,
-            age_s=age_s,
-            released=released,
-            start_seq=start_seq,
-            replay_through=replay_through,
+            publisher_id=envelope.publisher_id,
+            date=envelope.date,
+            age_s=envelope.age_s,
+            released=envelope.released,
+            start_seq=envelope.start_seq,
+            replay_through=envelope.replay_through,
         )
         self._adopt(session, now)
         self.requests_served += 1
@@ -191,19 +196,19 @@ class StreamHost:
         self._window_bytes = max(WINDOW_BYTES_MIN, min(WINDOW_BYTES_MAX, IN_FLIGHT_BYTES_MAX // len(self.sessions)))
         self._schedule(session, now)
 
-    def _data(self, request_id: str, epoch: int, envelope: Envelope, now: float) -> None:
+    def _data(self, envelope: DataEnvelope, now: float) -> None:
+        _, request_id, epoch, first_seq, blob = envelope
         session = self.sessions.get(request_id)
         if session is None or session.epoch < epoch:
             self._ignore(NOT_HERE)
-            self._reports[request_id] = Report(request_id, epoch, Phase.UNKNOWN)
+            self._reports[request_id] = Report(request_id, epoch, SessionPhase.UNKNOWN)
             return
         if session.epoch > epoch:
             self._ignore(OTHER_EPOCH)
             self._report(session)  # of an incarnation that is over
             return
-        _, _, _, first_seq, blob = envelope
         try:
-            items = wire.unpack_list(blob)
+            items = unpack_list(blob)
         except ProtocolViolation as error:
             # Whoever publishes this request does not speak the protocol; it ends, and nothing else does.
             self.refuse("items", f"items of {request_id!r}: {error}")
@@ -243,54 +248,55 @@ class StreamHost:
             of.first_message_s.observe(session.age_s(now))
         return gained
 
-    def _end(self, request_id: str, epoch: int, envelope: Envelope, now: float) -> None:
-        session = self._current(request_id, epoch)
+    def _end(self, envelope: EndEnvelope, now: float) -> None:
+        session = self._current(envelope)
         if session is not None:
-            reason, detail, after_seq = envelope[3:]
-            session.end(reason, detail, after_seq, now)
+            session.end(envelope.stop_reason, envelope.detail, envelope.after_seq, now)
             self._report(session)
             self._schedule(session, now)
             self._news(session)
 
-    def _cancel_after_step(self, request_id: str, epoch: int, _envelope: Envelope, _now: float) -> None:
-        session = self._current(request_id, epoch)
+    def _cancel_after_step(self, envelope: Envelope, _now: float) -> None:
+        session = self._current(envelope)
         if session is not None:
             session.cancel_after_step()
 
-    def _stored(self, request_id: str, epoch: int, _envelope: Envelope, _now: float) -> None:
-        session = self.sessions.get(request_id)
-        if session is not None and session.epoch == epoch and session.sealed:
+    def _stored(self, envelope: Envelope, _now: float) -> None:
+        session = self.sessions.get(envelope.request_id)
+        if session is not None and session.epoch == envelope.epoch and session.sealed:
             session.confirm_stored()
             self._news(session)
 
-    def _restore(self, request_id: str, epoch: int, envelope: Envelope, now: float) -> None:
-        session = self.sessions.get(request_id)
-        if session is None or session.epoch < epoch:
-            stop_reason, log, ttl_s = envelope[3:]
-            self._adopt(Session.restored(request_id, epoch, stop_reason, Log.unpack(log), now + ttl_s), now)
-        self._report(self.sessions[request_id])
+    def _restore(self, envelope: RestoreEnvelope, now: float) -> None:
+        session = self.sessions.get(envelope.request_id)
+        if session is None or session.epoch < envelope.epoch:
+            log = Log.unpack(envelope.log)
+            reason = envelope.stop_reason or "error"
+            restored = Session.restored(envelope.request_id, envelope.epoch, reason, log, now + envelope.ttl_s)
+            self._adopt(restored, now)
+        self._report(self.sessions[envelope.request_id])
 
-    def _forget_request(self, request_id: str, epoch: int, _envelope: Envelope, _now: float) -> None:
-        session = self.sessions.get(request_id)
-        if session is not None and session.epoch <= epoch:
+    def _forget_request(self, envelope: Envelope, _now: float) -> None:
+        session = self.sessions.get(envelope.request_id)
+        if session is not None and session.epoch <= envelope.epoch:
             self._forget(session)
 
-    _HANDLERS = {  # noqa: RUF012  # a table, never written to
-        wire.DATA: _data,
-        wire.OPEN: _open,
-        wire.END: _end,
-        wire.CANCEL_AFTER_STEP: _cancel_after_step,
-        wire.STORED: _stored,
-        wire.RESTORE: _restore,
-        wire.FORGET: _forget_request,
+    _HANDLERS: ClassVar[dict[int, Callable[[StreamHost, Any, float], None]]] = {
+        Order.DATA: _data,
+        Order.OPEN: _open,
+        Order.END: _end,
+        Order.CANCEL_AFTER_STEP: _cancel_after_step,
+        Order.STORED: _stored,
+        Order.RESTORE: _restore,
+        Order.FORGET: _forget_request,
     }
 
-    def _current(self, request_id: str, epoch: int) -> Session | None:
-        session = self.sessions.get(request_id)
-        if session is None or session.epoch < epoch:
-            self._reports[request_id] = Report(request_id, epoch, Phase.UNKNOWN)
+    def _current(self, envelope: Envelope) -> Session | None:
+        session = self.sessions.get(envelope.request_id)
+        if session is None or session.epoch < envelope.epoch:
+            self._reports[envelope.request_id] = Report(envelope.request_id, envelope.epoch, SessionPhase.UNKNOWN)
             return None
-        return session if session.epoch == epoch else None
+        return session if session.epoch == envelope.epoch else None
 
     def _forget(self, session: Session) -> None:
         """Drop a session; its subscriptions are told that it is not here."""
@@ -324,7 +330,7 @@ class StreamHost:
         found = self.readers.get(reader_id)
         if found is None:
             found = self.readers[reader_id] = Reader(reader_id, now)
-            heapq.heappush(self._deadlines, (now + READER_TIMEOUT_S, "\0" + reader_id))
+            self._deadlines.set(now + READER_TIMEOUT_S, "\0" + reader_id)
         found.last_seen = now
         return found
 
@@ -345,24 +351,25 @@ class StreamHost:
             raise ProtocolViolation(f"a reader's operations cannot be read: {str(operations)[:80]!r}") from error
 
     def _operate(self, reader: Reader, operation: Sequence[Any], now: float) -> None:
-        operation_no, kind, number = operation[:3]
-        if kind == CONSUMED:
-            self._consumed(reader, number, operation[3], now)
-        elif kind not in (SUBSCRIBE, DROP):
+        kind = operation[1]
+        if kind not in OPERATIONS:
             raise ProtocolViolation(f"an operation of unknown kind {kind!r}")
-        elif reader.begin(operation_no, number):
-            self._drop(reader, number)
-            if kind == SUBSCRIBE:
-                self._subscribe(reader, number, operation, now)
+        shaped = OPERATIONS[kind](*operation)
+        if isinstance(shaped, Consumed):
+            self._consumed(reader, shaped.number, shaped.cursor, now)
+        elif reader.begin(shaped.operation_no, shaped.number):
+            self._drop(reader, shaped.number)
+            if isinstance(shaped, Subscribe):
+                self._subscribe(reader, shaped, now)
 
-    def _subscribe(self, reader: Reader, number: int, operation: Sequence[Any], now: float) -> None:
-        request_id, after, epoch, is_moving = operation[3:]
-        session = self.sessions.get(request_id)
-        if session is None or session.epoch < epoch:
-            self._parked.setdefault(request_id, {})[reader.reader_id, number] = after, is_moving
-            reader.parked[number] = request_id
+    def _subscribe(self, reader: Reader, wanted: Subscribe, now: float) -> None:
+        session = self.sessions.get(wanted.request_id)
+        if session is None or session.epoch < wanted.epoch:
+            parked = self._parked.setdefault(wanted.request_id, {})
+            parked[reader.reader_id, wanted.number] = wanted.after, wanted.is_moving
+            reader.parked[wanted.number] = wanted.request_id
             return
-        self._attach(reader, number, session, after, now, is_moving=is_moving)
+        self._attach(reader, wanted.number, session, wanted.after, now, is_moving=wanted.is_moving)
 
     def _unpark(self, reader: Reader, number: int) -> None:
         request_id = reader.parked.pop(number, None)
@@ -470,10 +477,10 @@ class StreamHost:
     def untold(self, reports: Iterable[Report]) -> None:
         """Take reports back that could not be delivered: their sessions report again."""
         for report in reports:
-            self._reports.setdefault(report.request_id, report if report.phase == Phase.UNKNOWN else None)
+            self._reports.setdefault(report.request_id, report if report.phase == SessionPhase.UNKNOWN else None)
 
-    def inventory(self, now: float) -> list[tuple[Report, dict[str, Any]]]:
-        """Return all that a router without memory must know, a session: its report, and what no report holds.
+    def inventory(self, now: float) -> list[Inventory]:
+        """Return all that a router without memory must know of each session.
 
         The logs of ended requests are reported again afterwards, as if they had never been stored.
         """
@@ -482,20 +489,7 @@ class StreamHost:
                 session.log_is_safe = False
                 self._report(session)
         return [
-            (
-                session.state(with_log=False),
-                {
-                    "settings": session.settings_packed,
-                    "publisher_id": session.publisher_id,
-                    "date": session.date,
-                    "age_s": session.age_s(now),
-                    "ttl_s": session.forget_at - now if session.sealed else 0.0,
-                    "start_seq": session.start_seq,
-                    "replay_through": session.replay_through,
-                    "ending": session.ending,
-                    "cancels_after_step": session.cancels_after_step,
-                },
-            )
+            Inventory(list(session.state(with_log=False)), session.record(now)._asdict())
             for session in self.sessions.values()
         ]
 
@@ -512,16 +506,15 @@ class StreamHost:
         known = self._scheduled.get(session.request_id, NEVER)
         if due_at < known and due_at != NEVER:
             self._scheduled[session.request_id] = due_at
-            heapq.heappush(self._deadlines, (due_at, session.request_id))
+            self._deadlines.set(due_at, session.request_id)
 
     def due_at(self) -> float:
         """When `tick` is wanted next; NEVER if nothing can run out."""
-        return self._deadlines[0][0] if self._deadlines else NEVER
+        return self._deadlines.due_at()
 
     def tick(self, now: float) -> None:
         """Let run out what has run out by `now`."""
-        while self._deadlines and self._deadlines[0][0] <= now:
-            at, key = heapq.heappop(self._deadlines)
+        for at, key in self._deadlines.take_due(now):
             if key.startswith("\0"):
                 self._tick_reader(key[1:], now)
                 continue
@@ -547,7 +540,7 @@ class StreamHost:
         if reader is None:
             return
         if reader.last_seen + READER_TIMEOUT_S > now:
-            heapq.heappush(self._deadlines, (reader.last_seen + READER_TIMEOUT_S, "\0" + reader_id))
+            self._deadlines.set(reader.last_seen + READER_TIMEOUT_S, "\0" + reader_id)
             return
         for number in list(reader.subscriptions):
             self._drop(reader, number)

@@ -30,19 +30,11 @@ from typing import Any
 import msgpack
 
 from actors.errors import ProtocolViolation
-from actors.messages import Emission, Fields, Head
+from actors.messages import Emission, Head
+from actors.protocol.segments import NO_TEXT, Fields, Piece, pack_log
 
 # What a piece costs in memory beside its characters: a str object, its place in a list.
 PIECE_OVERHEAD_BYTES = 64
-# In the lengths of a compacted segment: a piece without text (a tool call's name, a whole message).
-NO_TEXT = 0xFFFF_FFFF
-
-# A segment on the wire: (first, fields, pieces) or (first, fields, text, lengths, extras).
-LOOSE_PARTS, COMPACT_PARTS = 3, 5
-
-Piece = str | None | tuple[str | None, Fields]
-"""A piece inside the log: its text, or nothing, or text with extra fields."""
-
 Extra = dict[int, Fields]
 
 
@@ -99,6 +91,13 @@ class Segment:
         self.costs_bytes = _cost(self.text) + 4 * len(self.lengths) + PIECE_OVERHEAD_BYTES * len(self.extras)
         return before - self.costs_bytes
 
+    def cost_of(self, index: int) -> int:
+        """Return what one piece counts for in an answer."""
+        if self.pieces is not None:
+            return _cost(_text_of(self.pieces[index]))
+        length = self.lengths[index]
+        return PIECE_OVERHEAD_BYTES + (0 if length == NO_TEXT else length)
+
     def cut_front(self, count_max: int, bytes_min: int) -> int:
         """Drop pieces from the front, `count_max` at most, until `bytes_min` are freed; return the bytes."""
         freed = 0
@@ -122,8 +121,8 @@ class Segment:
         self.costs_bytes -= freed
         return freed
 
-    def wire(self, start: int, stop: int) -> list[Any]:
-        """Return pieces `start` to `stop` (indexes) in the form that `read_wire` takes apart."""
+    def packable(self, start: int, stop: int) -> list[Any]:
+        """Return pieces `start` to `stop` (indexes) in the form that `protocol.segments` defines."""
         if self.pieces is not None:
             return [self.first + start, self.head.fields, self.pieces[start:stop]]
         lengths = self.lengths
@@ -135,7 +134,7 @@ class Segment:
 
 @dataclass(slots=True)
 class Reading:
-    """What a read found: segments in wire form, how far they reach, and what is missing before."""
+    """What a read found: segments (see `protocol.segments`), how far they reach, and what is missing before."""
 
     segments: list[list[Any]]
     last_seq: int
@@ -215,7 +214,7 @@ class Log:
             stop = min(len(segment), through + 1 - segment.first, start + left)
             stop, used = self._fit(segment, start, stop, room)
             if stop > start:
-                found.append(segment.wire(start, stop))
+                found.append(segment.packable(start, stop))
                 left -= stop - start
                 last = segment.first + stop - 1
                 room -= used
@@ -238,11 +237,7 @@ class Log:
                 if whole <= room:
                     return stop, whole
         for index in range(start, stop):
-            if segment.pieces is not None:
-                used += _cost(_text_of(segment.pieces[index]))
-            else:
-                length = segment.lengths[index]
-                used += PIECE_OVERHEAD_BYTES + (0 if length == NO_TEXT else length)
+            used += segment.cost_of(index)
             if used > room:
                 return max(index, start + 1), used
         return stop, used
@@ -326,9 +321,8 @@ class Log:
     def pack(self) -> bytes:
         """Return the whole log, compacted, as bytes that `unpack` restores."""
         self.compact_all()
-        segments = [segment.wire(0, len(segment)) for segment in self._segments]
-        packed: bytes = msgpack.packb([self.dropped_through, self.last_seq, self.released, segments])
-        return packed
+        segments = [segment.packable(0, len(segment)) for segment in self._segments]
+        return pack_log(self.dropped_through, self.last_seq, self.released, segments)
 
     @classmethod
     def unpack(cls, data: bytes) -> Log:
@@ -354,28 +348,3 @@ class Log:
         except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
             raise ProtocolViolation(f"a packed log of {len(data)} bytes cannot be read: {error}") from error
         return log
-
-
-def read_wire(segment: Sequence[Any]) -> tuple[int, Fields | None, list[Piece]]:
-    """Take one segment of a `Reading` apart: seq_id of the first piece, head fields, pieces.
-
-    The fields are None where an answer has left them out (see `actors.readers`).
-
-    Raises ProtocolViolation where the shape is wrong.
-    """
-    if len(segment) == LOOSE_PARTS:
-        first, fields, pieces = segment
-        return first, fields, pieces
-    if len(segment) != COMPACT_PARTS:
-        raise ProtocolViolation(f"a segment has {LOOSE_PARTS} or {COMPACT_PARTS} parts, this one {len(segment)}")
-    first, fields, text, lengths, extras = segment
-    pieces = []
-    at = 0
-    for index, length in enumerate(lengths):
-        piece: Piece = None
-        if length != NO_TEXT:
-            piece = text[at : at + length]
-            at += length
-        extra = extras.get(index) if extras else None
-        pieces.append(piece if extra is None else (piece, extra))
-    return first, fields, pieces

@@ -22,23 +22,17 @@ Pure: `answer` returns None where a real process would wait; the shell waits.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
-from actors.messages import Fields
 from actors.protocol.frames import pack
+from actors.protocol.reads import FORGOTTEN, NOTHING, Part, PartState
+from actors.protocol.segments import Fields
+from actors.stream.log import Reading
 from actors.stream.session import Session
 
 ANSWER_BYTES_MAX = 80 * 1024
 # What one subscription may put into one answer before the next has its turn.
 TURN_BYTES = 16 * 1024
 SUBSCRIPTION_BYTES_MAX = 256 * 1024
-
-NOTHING = pack([])
-FORGOTTEN = pack(None)
-"""The answer to a reader that was silent for so long that its subscriptions here were dropped: it must begin anew."""
-
-OPEN, ENDED, UNKNOWN = 0, 1, 2
-"""States of a subscription in an answer: more may come; that was all; no such request here."""
 
 
 class Subscription:
@@ -73,14 +67,27 @@ class Subscription:
         session = self.session
         return self.sent > session.log.last_seq or (self.is_moving and self.sent > session.content_through)
 
-    def note_sent(self, through: int, size_bytes: int) -> None:
-        """Note what an answer took."""
-        self.sent = through
-        self._unconsumed.append((through, size_bytes))
-        self._sent_bytes += size_bytes
+    def read(self, bytes_max: int) -> Reading:
+        """Return what comes next, at most about `bytes_max`, and regard it as sent."""
+        session = self.session
+        if session.complete and self.has_more_than_survived:
+            # What it has not had is the end, and that whole.
+            self.sent = session.content_through
+            self.is_moving = False
+        reading = session.read(self.sent, bytes_max)
+        self.sent = reading.last_seq
+        self._unconsumed.append((reading.last_seq, reading.cost_bytes))
+        self._sent_bytes += reading.cost_bytes
+        if session.complete and reading.last_seq >= session.log.last_seq:
+            self.ended = True
+        if reading.segments:
+            head_sent, self.head_sent = self.head_sent, reading.segments[-1][1]
+            if reading.segments[0][1] is head_sent:
+                reading.segments[0][1] = None
+        return reading
 
     def consumed(self, cursor: int) -> None:
-        """The user has consumed all up to `cursor`; an answer from the future is clipped."""
+        """Note that the user has consumed all up to `cursor`, which is at most `sent`."""
         while self._unconsumed and self._unconsumed[0][0] <= cursor:
             self._sent_bytes -= self._unconsumed.pop(0)[1]
 
@@ -158,9 +165,7 @@ class Reader:
     def answer(self, poll_no: int) -> bytes | None:
         """Return the answer to poll `poll_no`, packed; None when there is no news yet.
 
-        The same number again gives the same answer again. An answer is a list of
-        (number, state, gap or None, epoch, segments). The first segment's fields are None where it goes
-        on with the message that the subscription's last answer ended in. Or it is `FORGOTTEN`.
+        The same number again gives the same answer again. An answer is a list of `Part`s, or `FORGOTTEN`.
         """
         if self.is_forgotten:
             return FORGOTTEN
@@ -174,31 +179,17 @@ class Reader:
         self._answer = pack(self._take_news())
         return self._answer
 
-    def _take_news(self) -> list[Any]:
-        parts: list[Any] = [(number, UNKNOWN, None, 0, []) for number in self._unknown]
+    def _take_news(self) -> list[Part]:
+        parts = [Part(number, PartState.UNKNOWN, None, 0, []) for number in self._unknown]
         self._unknown.clear()
         room = ANSWER_BYTES_MAX
         ready = self._ready
         while ready and room > 0:
             subscription, _ = ready.popitem(last=False)
-            session = subscription.session
-            if session.complete and subscription.has_more_than_survived:
-                # What it has not had is the end, and that whole.
-                subscription.sent = session.content_through
-                subscription.is_moving = False
-            reading = session.read(subscription.sent, min(TURN_BYTES, room))
-            subscription.note_sent(reading.last_seq, reading.cost_bytes)
+            reading = subscription.read(min(TURN_BYTES, room))
             room -= reading.cost_bytes
-            state = OPEN
-            if session.complete and reading.last_seq >= session.log.last_seq:
-                state = ENDED
-                subscription.ended = True
-            segments = reading.segments
-            if segments:
-                head_sent, subscription.head_sent = subscription.head_sent, segments[-1][1]
-                if segments[0][1] is head_sent:
-                    segments[0][1] = None
-            parts.append((subscription.number, state, reading.gap, session.epoch, segments))
+            state = PartState.ENDED if subscription.ended else PartState.OPEN
+            parts.append(Part(subscription.number, state, reading.gap, subscription.session.epoch, reading.segments))
             if subscription.has_news:
                 ready[subscription] = None
         return parts

@@ -31,30 +31,24 @@ from typing import Any
 
 from actors.errors import ProtocolViolation, StreamRouterError
 from actors.messages import Emission, Head
-from actors.protocol.frames import Item, Phase, Report
+from actors.protocol.deadlines import NEVER
+from actors.protocol.envelopes import Item
+from actors.protocol.states import Report, SessionPhase, SessionRecord
 from actors.settings import StreamSettings
 from actors.stream.log import Log, Reading
+from actors.terminal import TERMINAL_PIECES, terminal_fields
 from actors.translator import Translator
 
 logger = logging.getLogger("actors.session")
 
 READ_BYTES_MAX = 64 * 1024
 
-NEVER = float("inf")
 _NONE: dict[str, int] = {}
 
 RECORD_PARTS = 2
 
-# Stop reason and usage: no log ends with less.
-TERMINAL_PIECES = 2
-
 # An end from outside waits so long for items that were announced before it.
 END_WAIT_S = 20.0
-
-
-def item_size(item: Item) -> int:
-    """Return what an item counts for in credit: both ends must agree, so records count nothing."""
-    return len(item) if isinstance(item, bytes) else 0
 
 
 class Session:
@@ -381,7 +375,7 @@ class Session:
 
     def state(self, *, with_log: bool) -> Report:
         """Say where the session stands to somebody who may never hear it: what was reported stays as it was."""
-        phase = Phase.SEALED if self.sealed else Phase.GAP if self.gap else Phase.OPEN
+        phase = SessionPhase.SEALED if self.sealed else SessionPhase.GAP if self.gap else SessionPhase.OPEN
         log = self.log.pack() if with_log and self.sealed and not self.log_is_safe else None
         return Report(
             self.request_id,
@@ -394,6 +388,20 @@ class Session:
             self.stop_reason,
             log,
             self.received_bytes,
+        )
+
+    def record(self, now: float) -> SessionRecord:
+        """Return what a router without memory must know beside the report."""
+        return SessionRecord(
+            self.settings_packed,
+            self.publisher_id,
+            self.date,
+            self.age_s(now),
+            self.forget_at - now if self.sealed else 0.0,
+            self.start_seq,
+            self.replay_through,
+            list(self.ending) if self.ending is not None else None,
+            self.cancels_after_step,
         )
 
     @property
@@ -449,16 +457,10 @@ class Session:
 
 def bare_terminal(request_id: str, date: str, stop_reason: str, detail: str | None) -> list[Emission]:
     """Return the end of a request that no translator can write."""
-    shared = {
-        "id": f"end-{request_id}",
-        "date": date,
-        "name": None,
-        "otid": None,
-        "sender_id": None,
-        "run_id": request_id,
-    }
-    stop = Head("stop_reason", {**shared, "stop_reason": stop_reason, "provider_reason": None, "detail": detail})
-    return [Emission(stop), Emission(Head("usage_statistics", {**shared, "reported": False}))]
+    return [
+        Emission(Head(fields.pop("message_type"), fields))
+        for fields in terminal_fields(request_id, date, stop_reason, detail)
+    ]
 
 
 _TIMER_SETTINGS = {

@@ -13,6 +13,7 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import time
 from typing import Any
 
@@ -22,18 +23,16 @@ from ray.exceptions import ActorDiedError, RayError
 from actors import logging_setup as logs
 from actors.errors import LimitExceeded, StreamRouterError
 from actors.messages import LettaMessage, MessageFactory
-from actors.protocol import frames as wire
-from actors.protocol.frames import Report
+from actors.protocol.backoff import Backoff
+from actors.protocol.deadlines import NEVER
+from actors.protocol.frames import pack, read
+from actors.protocol.reads import NOTHING, POLL_WAIT_S_MAX, PollCall, TellCall
+from actors.protocol.segments import read_segment
+from actors.protocol.states import Report
 from actors.stream import measures
 from actors.stream.host import StreamHost
-from actors.stream.log import read_wire
-from actors.stream.readers import NOTHING
-from actors.stream.session import NEVER
 
 log = logging.getLogger("actors.stream_actor")
-
-POLL_WAIT_S_MAX = 20.0
-"""No long poll waits longer, whatever it asks for."""
 
 PULLS_WAITING_MAX = 2_000
 """Bare pulls that may wait at once on one actor; `subscribe` shares one poll and has no such limit."""
@@ -42,6 +41,7 @@ PULLS_WAITING_MAX = 2_000
 BEAT_S = 3.0
 REPORT_DEADLINE_S = 10.0
 REPORTS_BYTES_MAX = 4 * 1024 * 1024
+BACKOFF_S = 0.05
 BACKOFF_S_MAX = 2.0
 
 
@@ -96,7 +96,7 @@ class StreamActor:
 
     async def inventory(self) -> bytes:
         """Tell a router that has lost its memory what is here."""
-        packed = wire.pack(self._host.inventory(time.monotonic()))
+        packed = pack(self._host.inventory(time.monotonic()))
         self._after_event()
         return packed
 
@@ -108,8 +108,8 @@ class StreamActor:
     # --- the readers' side ------------------------------------------------------------------
 
     async def poll(self, frame: bytes) -> bytes:
-        """Long poll of one reading process: (reader_id, poll_no, settled, operations, wait_s); see `actors.readers`."""
-        reader_id, poll_no, settled, operations, wait_s = wire.unpack_list(frame, 5)
+        """Long poll of one reading process: a `PollCall` to an answer; see `actors.protocol.reads`."""
+        reader_id, poll_no, settled, operations, wait_s = read(PollCall, frame)
         now = time.monotonic()
         self._host.operate(reader_id, settled, operations, now)
         self._after_event()
@@ -120,8 +120,8 @@ class StreamActor:
         return answer if answer is not None else NOTHING
 
     async def tell(self, frame: bytes) -> None:
-        """Operations of a reader whose poll is out: (reader_id, settled, operations)."""
-        reader_id, settled, operations = wire.unpack_list(frame, 3)
+        """Operations of a reader whose poll is out: a `TellCall`."""
+        reader_id, settled, operations = read(TellCall, frame)
         self._host.operate(reader_id, settled, operations, time.monotonic())
         self._after_event()
 
@@ -161,7 +161,7 @@ class StreamActor:
             now = time.monotonic()
         messages = []
         for segment in reading.segments:
-            first, _, pieces = read_wire(segment)
+            first, _, pieces = read_segment(segment)
             factory = MessageFactory(segment[1])  # only answers to polls leave the fields out
             for seq_id, piece in enumerate(pieces, first):
                 text, extra = piece if isinstance(piece, tuple) else (piece, None)
@@ -247,7 +247,7 @@ class StreamActor:
 
     async def _push_reports(self) -> None:
         """Report to the router what no answer carries, and that this actor lives; end with the router."""
-        backoff_s = 0.05
+        backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
         while True:
             await _wait_for(self._has_reports.wait(), BEAT_S)
             self._has_reports.clear()
@@ -255,9 +255,9 @@ class StreamActor:
             while True:
                 batch, reports = _split(reports)
                 try:
-                    call = self._router.report.remote(self._actor_id, wire.pack(batch))
+                    call = self._router.report.remote(self._actor_id, pack(batch))
                     await asyncio.wait_for(call, REPORT_DEADLINE_S)
-                    backoff_s = 0.05
+                    backoff.reset()
                 except ActorDiedError:
                     log.warning("stream actor %s: its router is gone, so it ends", self._actor_id)
                     os._exit(0)
@@ -266,8 +266,7 @@ class StreamActor:
                     log.info("stream actor %s: the router did not take a report: %s", self._actor_id, error)
                     self._host.untold(batch)
                     self._host.untold(reports)
-                    await asyncio.sleep(backoff_s)
-                    backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+                    await asyncio.sleep(backoff.next_s(random.random()))
                     self._has_reports.set()
                     break
                 if not reports:

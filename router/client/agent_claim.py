@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from actors.errors import AgentBusy, RequestCancelled, RouterUnavailable, StreamRouterError, from_wire
-from actors.protocol import frames as wire
-from router.core.agent_queue import HELD, INTERRUPTED, UNKNOWN
-from router.core.outboxes import AGENT
+from actors.protocol.calls import ClaimAnswer, ClaimCall
+from actors.protocol.frames import checked, pack, read
+from actors.protocol.states import ClaimPhase, ClaimState, Role, State
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,11 +42,11 @@ class AgentClaim:
 
     async def hold(self, wait_s: float) -> None:
         """Wait until the request may run. Raises AgentBusy, RequestCancelled (interrupted), RouterUnavailable."""
-        self._link.listen((AGENT, self._request_id), self)
+        self._link.listen((Role.AGENT, self._request_id), self)
         try:
             await self._claim()
             async with asyncio.timeout(wait_s):
-                while self._state != HELD:
+                while self._state != ClaimPhase.HELD:
                     self._raise_if_hopeless()
                     self._changed.clear()
                     await self._changed.wait()
@@ -63,36 +63,35 @@ class AgentClaim:
     def _raise_if_hopeless(self) -> None:
         if self._error is not None:
             raise self._error
-        if self._state == INTERRUPTED:
+        if self._state == ClaimPhase.INTERRUPTED:
             raise RequestCancelled(
                 f"request {self._request_id!r} was interrupted by a newer one of agent {self._agent_id!r}"
             )
 
     async def _claim(self) -> None:
-        claim = [self._link.client_id, self._request_id, self._agent_id, self._when_busy, self._is_held]
-        error, state = wire.unpack_list(await self._link.ask("claim", wire.pack(claim)), 2)
+        claim = ClaimCall(self._link.client_id, self._request_id, self._agent_id, self._when_busy, self._is_held)
+        error, state = read(ClaimAnswer, await self._link.ask("claim", pack(claim)))
         if error is not None:
             raise from_wire(error[0], error[1])
-        self.on_state(state)
+        self.on_state(checked(ClaimState, state))
 
     def release(self) -> None:
         """Let go of the agent; more than once does no harm."""
         if self._is_released:
             return
         self._is_released = True
-        self._link.lose_interest((AGENT, self._request_id), self)
+        self._link.lose_interest((Role.AGENT, self._request_id), self)
         self._link.say("release", self._request_id)
 
     # --- as the link's listener -------------------------------------------------------------
 
-    def on_state(self, state: list[Any]) -> None:
+    def on_state(self, state: State) -> None:
         """See `StateListener`."""
-        _, _, phase = state
-        if phase == UNKNOWN:
+        if state.phase == ClaimPhase.UNKNOWN:
             return
-        if phase == INTERRUPTED and self._is_held and self._state != INTERRUPTED:
+        if state.phase == ClaimPhase.INTERRUPTED and self._is_held and self._state != ClaimPhase.INTERRUPTED:
             self._link.spawn(self._interrupt())
-        self._state = phase
+        self._state = state.phase
         self._changed.set()
 
     async def _interrupt(self) -> None:

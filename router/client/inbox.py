@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from actors.errors import ProtocolViolation
-from actors.messages import Fields
-from actors.stream.log import Piece, read_wire
+from actors.protocol.segments import Fields, Piece, read_segment
 
 TERMINAL_KIND = "stop_reason"
 
@@ -39,7 +38,7 @@ class Cursor:
         runs: list[Run] = []
         shift = 0
         for segment in segments:
-            first, fields, pieces = read_wire(segment)
+            first, fields, pieces = read_segment(segment)
             if fields is None:
                 fields = self._known_fields(first)
             is_terminal = fields.get("message_type") == TERMINAL_KIND

@@ -20,9 +20,12 @@ from typing import Any, Protocol
 from ray.exceptions import ActorDiedError, RayError
 
 from actors.errors import RouterUnavailable, StreamRouterError, from_wire
-from actors.protocol import frames as wire
-from actors.protocol.lane import ROUTER_FRAME_BYTES_MAX, Lane, Source
-from router.core.outboxes import PUBLISHER, READER, WATCH_WAIT_S_MAX
+from actors.protocol.backoff import Backoff
+from actors.protocol.calls import WATCH_WAIT_S_MAX, LocateCall, OpenAnswer, OpenCall, Registration, WatchCall
+from actors.protocol.envelopes import ItemsEnvelope
+from actors.protocol.frames import checked, cut_into_frames, pack, read
+from actors.protocol.lane import ROUTER_CALL_BYTES_MAX, Lane, Source
+from actors.protocol.states import Key, News, PublisherState, RequestPhase, Role, state_of
 
 log = logging.getLogger("router.link")
 
@@ -36,14 +39,14 @@ WATCH_SLACK_S = 1.5
 LOSSES_DELAY_S = 1.0
 
 
-_OPEN_PHASES = frozenset({"open", "gap", "waiting"})
+_OPEN_PHASES = frozenset({RequestPhase.OPEN, RequestPhase.GAP, RequestPhase.WAITING})
 
 
 class StateListener(Protocol):
     """Who wants to hear the states of one request."""
 
-    def on_state(self, state: list[Any]) -> None:
-        """Take a state as `Registry.news` gives it."""
+    def on_state(self, state: Any) -> None:
+        """Take what the router says: a state of the listener's own role."""
         ...
 
     def on_unreachable(self, error: RouterUnavailable) -> None:
@@ -66,10 +69,10 @@ class Link:
         self._confirmed_by = 0
         self._calls_made = 0
         self._seen = 0
-        self._as_of: dict[tuple[str, str], int] = {}
-        self._feed: Lane[str, tuple[int, int, int, bytes]] = Lane(ROUTER_FRAME_BYTES_MAX)
-        self._listeners: dict[tuple[str, str], dict[StateListener, None]] = {}
-        self._opens: list[tuple[list[Any], asyncio.Future[None]]] = []
+        self._as_of: dict[Key, int] = {}
+        self._feed: Lane[str, ItemsEnvelope] = Lane(ROUTER_CALL_BYTES_MAX)
+        self._listeners: dict[Key, dict[StateListener, None]] = {}
+        self._opens: list[tuple[Registration, asyncio.Future[None]]] = []
         self._opening = False
         self._locates: list[str] = []
         self._losses: list[str] = []
@@ -84,10 +87,10 @@ class Link:
 
     # --- publishers -------------------------------------------------------------------------
 
-    async def open(self, listener: StateListener, registration: list[Any]) -> None:
+    async def open(self, listener: StateListener, registration: Registration) -> None:
         """Open a request at the router. Raises what the router answers, or RouterUnavailable."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        key = (PUBLISHER, registration[0])
+        key = (Role.PUBLISHER, registration.request_id)
         is_new = listener not in self._listeners.setdefault(key, {})
         self._listeners[key][listener] = None
         self._opens.append((registration, future))
@@ -106,10 +109,10 @@ class Link:
         try:
             while self._opens:
                 batch, self._opens = self._opens[:512], self._opens[512:]
-                frame = wire.pack([self.client_id, self._has_seen, [registration for registration, _ in batch]])
+                frame = pack(OpenCall(self.client_id, self._has_seen, [registration for registration, _ in batch]))
                 try:
                     made, answer = await self._numbered_call("open", frame)
-                    errors, news = wire.unpack_list(answer, 2)
+                    errors, news = read(OpenAnswer, answer)
                 except StreamRouterError as error:
                     for _, future in batch:
                         if not future.done():
@@ -122,11 +125,11 @@ class Link:
                         future.set_result(None)
                     else:
                         future.set_exception(from_wire(refusal[0], refusal[1]))
-                self._take_news(news, made)
+                self._take_news(checked(News, news), made)
         finally:
             self._opening = False
 
-    def has_items(self, request_id: str, source: Source[tuple[int, int, int, bytes]]) -> None:
+    def has_items(self, request_id: str, source: Source[ItemsEnvelope]) -> None:
         """Note that a publisher has items to send; they leave at once if the lane is idle."""
         feed = self._feed
         feed.offer(request_id, source)
@@ -139,26 +142,26 @@ class Link:
         feed = self._feed
         feed.done()
         while taken := feed.take():
-            envelopes = [(request_id, *part) for request_id, parts in taken for part in parts]
+            envelopes = [envelope for _, found in taken for envelope in found]
             try:
                 made, answer = await self._numbered_call(
-                    "feed", self.client_id, self._has_seen, *wire.frames(envelopes)
+                    "feed", self.client_id, self._has_seen, *cut_into_frames(envelopes)
                 )
             except StreamRouterError:
                 return  # every listener has been told
             finally:
                 feed.done()
-            self._take_news(wire.unpack_list(answer, 3), made)
+            self._take_news(read(News, answer), made)
 
     # --- readers ----------------------------------------------------------------------------
 
     def locate(self, request_id: str, listener: StateListener) -> None:
         """Ask where a request is; the listener hears of it now and at every change."""
-        self._listeners.setdefault((READER, request_id), {})[listener] = None
+        self._listeners.setdefault((Role.READER, request_id), {})[listener] = None
         self.ask_where(request_id)
         self._watch()
 
-    def lose_interest(self, key: tuple[str, str], listener: StateListener) -> None:
+    def lose_interest(self, key: Key, listener: StateListener) -> None:
         """Tell this listener nothing more."""
         listeners = self._listeners.get(key)
         if listeners is None:
@@ -167,7 +170,7 @@ class Link:
         if not listeners:
             del self._listeners[key]
             self._as_of.pop(key, None)
-            if key[0] == READER:
+            if key[0] == Role.READER:
                 self._losses.append(key[1])
                 if len(self._losses) == 1 and not self._closed:
                     # They ride with the next question, but that may be far off.
@@ -187,12 +190,12 @@ class Link:
         try:
             while self._locates or self._losses:
                 asked, self._locates = self._locates[:1024], self._locates[1024:]
-                losses = [request_id for request_id in self._losses if (READER, request_id) not in self._listeners]
+                losses = [request_id for request_id in self._losses if (Role.READER, request_id) not in self._listeners]
                 self._losses = []
                 self._locates_made += 1
-                frame = wire.pack([self.client_id, self._locates_made, asked, losses])
+                frame = pack(LocateCall(self.client_id, self._locates_made, asked, losses))
                 made, answer = await self._numbered_call("locate", frame)
-                incarnation, version, states = wire.unpack_list(answer, 3)
+                incarnation, version, states = read(News, answer)
                 if self._is_current(incarnation, made):
                     self._take_states(states, version)
         except StreamRouterError:
@@ -251,14 +254,14 @@ class Link:
     async def _keep_watching(self) -> None:
         while self._listeners and not self._closed:
             wait_s = WATCH_WAIT_S_MAX * random.uniform(0.7, 1.0)  # jitter, not a secret
-            frame = wire.pack([self.client_id, self._has_seen, wait_s])
+            frame = pack(WatchCall(self.client_id, self._has_seen, wait_s))
             try:
                 made, answer = await self._numbered_call("watch", frame, wait_s + WATCH_SLACK_S)
             except StreamRouterError:
                 return  # every listener has been told
-            self._take_news(wire.unpack_list(answer, 3), made)
+            self._take_news(read(News, answer), made)
 
-    def _take_news(self, news: list[Any], made: int) -> None:
+    def _take_news(self, news: News, made: int) -> None:
         incarnation, version, states = news
         if self._is_current(incarnation, made):
             # Answers may overtake each other; the version must not go back.
@@ -266,8 +269,8 @@ class Link:
             self._take_states(states, version)
 
     @property
-    def _has_seen(self) -> tuple[str | None, int]:
-        return self._incarnation, self._seen
+    def _has_seen(self) -> list[Any]:
+        return [self._incarnation, self._seen]
 
     def _is_current(self, incarnation: str, made: int) -> bool:
         """Whether an answer is of the router as it is now; a new incarnation is told again what it should know.
@@ -290,13 +293,13 @@ class Link:
         return True
 
     def _take_states(self, states: list[Any], version: int) -> None:
-        for state in states:
-            key = (state[0], state[1])
+        for state in map(state_of, states):
+            key = (state.role, state.request_id)
             listeners = self._listeners.get(key)
             if listeners is None:
-                if state[0] == PUBLISHER and state[3] in _OPEN_PHASES:
+                if state.role == Role.PUBLISHER and state.phase in _OPEN_PHASES:
                     # Opened by a call that was given up and came late: nobody will ever publish to it.
-                    self.say("disown", self.client_id, state[1])
+                    self.say("disown", self.client_id, state.request_id)
                 continue
             if self._as_of.get(key, 0) > version:
                 continue  # overtaken by a newer one
@@ -309,21 +312,23 @@ class Link:
         for listener in [listener for listeners in self._listeners.values() for listener in listeners]:
             listener.on_router_restart()
 
-    def open_again(self, listener: StateListener, registration: list[Any]) -> None:
+    def open_again(self, listener: StateListener, registration: Registration) -> None:
         """Open a request again that the router has forgotten; a refusal comes as a state."""
         self.spawn(self._open_again(listener, registration))
 
-    async def _open_again(self, listener: StateListener, registration: list[Any]) -> None:
+    async def _open_again(self, listener: StateListener, registration: Registration) -> None:
         try:
             await self.open(listener, registration)
         except RouterUnavailable:
             return  # told already
         except StreamRouterError as error:
-            listener.on_state([PUBLISHER, registration[0], 0, "refused", 1, 0, None, None, error.to_wire()])
+            request_id = registration.request_id
+            refused = (Role.PUBLISHER, request_id, 0, RequestPhase.REFUSED, 1, 0, None, None, error.to_wire())
+            listener.on_state(PublisherState(*refused))
 
     # --- others -----------------------------------------------------------------------------
 
-    def listen(self, key: tuple[str, str], listener: StateListener) -> None:
+    def listen(self, key: Key, listener: StateListener) -> None:
         """Hear of the states of a key from now on."""
         self._listeners.setdefault(key, {})[listener] = None
         self._watch()
@@ -351,7 +356,7 @@ class Link:
         """Make a call until it has an answer: all of the router's methods may be called twice."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ROUTER_DEADLINE_S
-        backoff_s = BACKOFF_S
+        backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
         limit_s = CALL_DEADLINE_S
         if method == "watch":
             arguments, limit_s = arguments[:1], arguments[1]
@@ -373,8 +378,7 @@ class Link:
                     text = f"no answer for {ROUTER_DEADLINE_S:g} s ({type(error).__name__})"
                     raise self._unreachable(text) from None
                 log.info("router %s: %s failed (%s); trying again", self._name, method, type(error).__name__)
-            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # jitter, not a secret
-            backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+            await asyncio.sleep(backoff.next_s(random.random()))
 
     def _unreachable(self, why: str) -> RouterUnavailable:
         error = RouterUnavailable(

@@ -12,12 +12,10 @@ item is accepted while `accepted_bytes` is below it, so at most one item is ever
 
 from __future__ import annotations
 
-from typing import Any
-
 from actors.errors import RequestEnded, StreamRouterError, from_wire
-from actors.protocol import frames as wire
-from actors.protocol.frames import Item
-from actors.stream.session import item_size
+from actors.protocol.envelopes import Item, ItemsEnvelope, item_bytes
+from actors.protocol.frames import pack
+from actors.protocol.states import PublisherState, RequestPhase
 from router.client.replay_store import ReplayBudget, ReplayStore
 
 # Before the first report says more; a session's smallest window.
@@ -79,7 +77,7 @@ class PublishedStream:
 
     def accept(self, item: Item) -> None:
         """Take an item. The caller has looked at `has_credit`. Raises LimitExceeded; then it was not taken."""
-        size = item_size(item)
+        size = item_bytes(item)
         self.replay.append(item, size)
         self.accepted_bytes += size
 
@@ -91,8 +89,8 @@ class PublishedStream:
             return False
         return self.sent_seq + 1 < self.replay.next_seq
 
-    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[tuple[int, int, int, bytes]], int]:
-        """Return at most one envelope part (epoch, first_seq, count, blob) and its size."""
+    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[ItemsEnvelope], int]:
+        """Return at most one envelope and its size."""
         if not self.has_items():
             return [], 0
         first = self.sent_seq + 1
@@ -101,47 +99,47 @@ class PublishedStream:
         # No more than what a frame of items of the usual size can take.
         usual = self.accepted_bytes // self.replay.next_seq + ITEM_FRAME_BYTES
         for item in self.replay.tail(first, min(2 * bytes_max // usual + 1, GIVE_COUNT_MAX)):
-            item_bytes = (len(item) if isinstance(item, bytes) else 256) + ITEM_FRAME_BYTES
-            if size + item_bytes > bytes_max and not (at_least_one and not items):
+            cost_bytes = (len(item) if isinstance(item, bytes) else 256) + ITEM_FRAME_BYTES
+            if size + cost_bytes > bytes_max and not (at_least_one and not items):
                 break
             items.append(item)
-            size += item_bytes
+            size += cost_bytes
         if not items:
             return [], 0
         self.sent_seq += len(items)
-        return [(self.epoch, first, len(items), wire.pack(items))], size + len(self.request_id) + 16
+        envelope = ItemsEnvelope(self.request_id, self.epoch, first, len(items), pack(items))
+        return [envelope], size + len(self.request_id) + 16
 
     # --- what the router says -----------------------------------------------------------------
 
-    def update(self, state: list[Any]) -> bool:
-        """Take a publisher's state as `Registry.news` gives it; True if the router must be told again who this is."""
-        _, _, epoch, phase, next_seq, credit_bytes, cancel, stop_reason, error, *more = state
+    def update(self, state: PublisherState) -> bool:
+        """Take what the router says of the request; True if it must be told again who publishes it."""
         if self.is_over:
             return False
-        if phase == "unknown":
+        if state.phase == RequestPhase.UNKNOWN:
             self.is_placed = False
             if self.phase == OPENING and self.is_accepted:
                 text = f"request {self.request_id!r} ended and was forgotten before this process heard that it was open"
                 self.fail(RequestEnded(f"{text}; its router could not be reached for a while. Publish under a new ID"))
             return self.phase == OPEN
-        if error is not None:
-            self.fail(from_wire(error[0], error[1]))
+        if state.error is not None:
+            self.fail(from_wire(state.error[0], state.error[1]))
             return False
-        self.cancel = cancel or self.cancel
-        self.credit_bytes = max(self.credit_bytes, credit_bytes)
-        if phase == "sealed":
+        self.cancel = state.cancel or self.cancel
+        self.credit_bytes = max(self.credit_bytes, state.credit_bytes)
+        if state.phase == RequestPhase.SEALED:
             self.phase = SEALED
-            self.stop_reason = stop_reason
+            self.stop_reason = state.stop_reason
             self.replay.clear()
             return False
-        if phase == "waiting":
+        if state.phase == RequestPhase.WAITING:
             self.is_placed = False
             return False
-        if epoch > self.epoch:
-            self.epoch = epoch
-            self._rewind(next_seq, received_bytes=more[0] if more else 0)
-        elif epoch == self.epoch and phase == "gap" and next_seq <= self.sent_seq:
-            self._rewind(next_seq)
+        if state.epoch > self.epoch:
+            self.epoch = state.epoch
+            self._rewind(state.next_seq, received_bytes=state.received_bytes)
+        elif state.epoch == self.epoch and state.phase == RequestPhase.GAP and state.next_seq <= self.sent_seq:
+            self._rewind(state.next_seq)
         self.is_placed = True
         if self.phase == OPENING:
             self.phase = OPEN

@@ -31,11 +31,12 @@ from actors.errors import (
     RouterUnavailable,
     StreamRouterError,
 )
+from actors.protocol.calls import Registration
+from actors.protocol.states import PublisherState, Role
 from actors.records import check_record
 from actors.settings import StreamSettings, packed
 from router.client.outgoing import FAILED, OPENING, SEALED, PublishedStream
 from router.client.replay_store import ReplayBudget
-from router.core.outboxes import PUBLISHER
 
 if TYPE_CHECKING:
     from router.client.agent_claim import AgentClaim
@@ -384,7 +385,7 @@ class Publisher:
         await asyncio.shield(self._changed)
 
     def _leave(self) -> None:
-        self._link.lose_interest((PUBLISHER, self.request_id), self)
+        self._link.lose_interest((Role.PUBLISHER, self.request_id), self)
         if self._claim is not None:
             self._claim.release()
         if self._recording is not None:
@@ -398,7 +399,7 @@ class Publisher:
 
     # --- as the link's listener -------------------------------------------------------------
 
-    def on_state(self, state: list[Any]) -> None:
+    def on_state(self, state: PublisherState) -> None:
         """See `StateListener`."""
         stream = self._stream
         if stream.update(state):
@@ -427,9 +428,9 @@ class Publisher:
             self._interrupted = True
             self._owner.cancel()
 
-    def _registration(self) -> list[Any]:
+    def _registration(self) -> Registration:
         stream = self._stream
-        return [
+        return Registration(
             self.request_id,
             self._settings_packed,
             self._date,
@@ -439,7 +440,7 @@ class Publisher:
             stream.sent_seq,
             stream.replay.first_seq,
             stream.cancel,
-        ]
+        )
 
     def on_router_restart(self) -> None:
         """See `StateListener`."""

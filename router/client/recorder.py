@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from actors.protocol.frames import Item
+from actors.protocol.envelopes import Item
 from actors.recording_format import FORMAT_KEY, FORMAT_VERSION
 from actors.settings import StreamSettings
 from router.config import RecordConfig

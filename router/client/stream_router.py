@@ -24,6 +24,7 @@ from ray.exceptions import ActorUnavailableError, RayError
 
 from actors.errors import RouterExists, RouterNotFound, RouterUnavailable, UnknownRequest, from_wire
 from actors.messages import iso_seconds
+from actors.protocol.states import ReaderState, Role
 from actors.settings import StreamSettings
 from router.client.agent_claim import AgentClaim, WhenBusy
 from router.client.batch import Format
@@ -33,7 +34,6 @@ from router.client.recorder import Recorder
 from router.client.replay_store import ReplayBudget
 from router.client.subscription import Pollers, Subscription
 from router.config import RayConfig, RouterConfig
-from router.core.outboxes import READER
 from router.on_ray import actors as ray_actors
 from router.on_ray.cluster import ensure_ray, why
 from router.on_ray.router_actor import RouterActor
@@ -72,10 +72,7 @@ class StreamRouter:
         self._handles = handles
         self._is_owner = is_owner
         self._stops_ray = stops_ray
-        self._links = [
-            Link(self.client_id, handle, ray_actors.router_name(config.name, shard))
-            for shard, handle in enumerate(handles)
-        ]
+        self._links = [Link(self.client_id, handle, config.router_name(shard)) for shard, handle in enumerate(handles)]
         self._pollers = Pollers(self.client_id)
         self._budget = ReplayBudget(config.publisher.replay_bytes_max, config.publisher.spill_dir)
         self._recorder = Recorder(config.record)
@@ -257,7 +254,7 @@ class StreamRouter:
         except TimeoutError:
             raise UnknownRequest(f"no request {request_id!r} within wait_s = {wait_s:g} s: check the ID") from None
         finally:
-            link.lose_interest((READER, request_id), listener)
+            link.lose_interest((Role.READER, request_id), listener)
         if handle is None:
             raise RouterUnavailable(f"request {request_id!r} is being placed anew; ask again")
         return Location(handle, epoch, state)
@@ -306,10 +303,9 @@ class _Whereabouts:
         self._request_id = request_id
         self.found: asyncio.Future[tuple[str, int, str]] = asyncio.get_running_loop().create_future()
 
-    def on_state(self, state: list[Any]) -> None:
-        _, _, phase, actor_id, epoch = state
-        if actor_id is not None and not self.found.done():
-            self.found.set_result((actor_id, epoch, phase))
+    def on_state(self, state: ReaderState) -> None:
+        if state.actor_id is not None and not self.found.done():
+            self.found.set_result((state.actor_id, state.epoch, state.phase))
 
     def on_unreachable(self, error: RouterUnavailable) -> None:
         if not self.found.done():

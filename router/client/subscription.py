@@ -20,13 +20,22 @@ from typing import TYPE_CHECKING, Any, Self
 from ray.exceptions import ActorDiedError, RayError
 
 from actors.errors import RequestLost, RouterUnavailable, StreamRouterError, UnknownRequest
-from actors.protocol import frames as wire
-from actors.stream.host import CONSUMED, DROP, SUBSCRIBE
-from actors.stream.readers import ENDED, FORGOTTEN, UNKNOWN
-from actors.stream.stream_actor import POLL_WAIT_S_MAX
+from actors.protocol.backoff import Backoff
+from actors.protocol.frames import pack, unpack_list
+from actors.protocol.reads import (
+    FORGOTTEN,
+    POLL_WAIT_S_MAX,
+    Consumed,
+    Drop,
+    Operation,
+    PartState,
+    PollCall,
+    Subscribe,
+    TellCall,
+)
+from actors.protocol.states import ReaderState, RequestPhase, Role
 from router.client.batch import Batch, Format, Shaper
 from router.client.inbox import Cursor, Run
-from router.core.outboxes import READER
 
 if TYPE_CHECKING:
     from router.client.link import Link
@@ -140,7 +149,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
                 missing = (max(gap[0], self._cursor.last_seq_id + 1), gap[1])
             self._arrived.pop(0)
             runs.extend(self._cursor.take(segments, gap))
-            if state == ENDED:
+            if state == PartState.ENDED:
                 self._cursor.ended = True
         if not runs and missing is None and not self._cursor.ended:
             if has_arrived and self._poller is not None:
@@ -190,7 +199,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         self._leave()
 
     def _leave(self) -> None:
-        self._link.lose_interest((READER, self.request_id), self)
+        self._link.lose_interest((Role.READER, self.request_id), self)
         if self._moving is not None:
             self._moving.cancel()
         if self._poller is not None:
@@ -217,12 +226,12 @@ class Subscription(AsyncIterator["Batch[Any]"]):
 
     # --- as the link's listener -------------------------------------------------------------
 
-    def on_state(self, state: list[Any]) -> None:
+    def on_state(self, state: ReaderState) -> None:
         """See `StateListener`."""
         _, _, phase, actor_id, epoch = state
-        if self._cursor.ended or phase == "recovering":
+        if self._cursor.ended or phase == RequestPhase.RECOVERING:
             return
-        if phase == "unknown":
+        if phase == RequestPhase.UNKNOWN:
             if self._known:
                 self._error = UnknownRequest(
                     f"request {self.request_id!r} is gone: its time-to-live is over, or no survivor knows it; "
@@ -339,7 +348,9 @@ class Poller:
     def add(self, subscription: Subscription, after: int, epoch: int, *, is_moving: bool) -> None:
         """Begin to read for a subscription; `is_moving`: it has read elsewhere, and seen no end."""
         self._subscriptions[subscription.number] = subscription
-        self._operate(SUBSCRIBE, (subscription.number, subscription.request_id, after, epoch, is_moving))
+        operation_no = self._next_operation()
+        number, request_id = subscription.number, subscription.request_id
+        self._operate(Subscribe(operation_no, Operation.SUBSCRIBE, number, request_id, after, epoch, is_moving))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._poll())
 
@@ -356,12 +367,15 @@ class Poller:
         """Stop reading for a subscription."""
         if self._subscriptions.pop(subscription.number, None) is not None:
             self._acks.pop(subscription.number, None)
-            self._operate(DROP, (subscription.number,))
+            self._operate(Drop(self._next_operation(), Operation.DROP, subscription.number))
 
-    def _operate(self, kind: int, operands: tuple[Any, ...]) -> None:
+    def _next_operation(self) -> int:
         self._operation_no += 1
         self._unsettled[self._operation_no] = None
-        self._operations.append((self._operation_no, kind, *operands))
+        return self._operation_no
+
+    def _operate(self, operation: Subscribe | Drop) -> None:
+        self._operations.append(operation)
         if self._polling:
             self._tell_soon()
 
@@ -369,7 +383,7 @@ class Poller:
 
     def _take_operations(self) -> list[tuple[Any, ...]]:
         operations = self._operations
-        operations.extend((0, CONSUMED, number, cursor) for number, cursor in self._acks.items())
+        operations.extend(Consumed(0, Operation.CONSUMED, number, cursor) for number, cursor in self._acks.items())
         self._operations = []
         self._acks = {}
         if self._ack_timer is not None:
@@ -400,7 +414,7 @@ class Poller:
         await asyncio.sleep(0)
         while self._polling and (operations := self._take_operations()):
             try:
-                frame = wire.pack([self._reader_id, self._settled, operations])
+                frame = pack(TellCall(self._reader_id, self._settled, operations))
                 await asyncio.wait_for(self._handle.tell.remote(frame), POLL_SLACK_S)
             except (RayError, TimeoutError):
                 # The poll meets the same failure and deals with it; the operations are not lost.
@@ -411,10 +425,11 @@ class Poller:
 
     async def _poll(self) -> None:
         failures = 0
+        backoff = Backoff(2 * BACKOFF_S, BACKOFF_S_MAX)
         while self._subscriptions:
             operations = self._take_operations()
             wait_s = POLL_WAIT_S_MAX * random.uniform(0.5, 0.9)  # jitter, not a secret
-            frame = wire.pack([self._reader_id, self._poll_no + 1, self._settled, operations, wait_s])
+            frame = pack(PollCall(self._reader_id, self._poll_no + 1, self._settled, operations, wait_s))
             self._polling = True
             try:
                 answer = await asyncio.wait_for(self._handle.poll.remote(frame), wait_s + POLL_SLACK_S)
@@ -432,16 +447,17 @@ class Poller:
                 failures += 1
                 if failures > 1:
                     await self._link.suspect(self._actor_id)
-                await asyncio.sleep(min(BACKOFF_S * 2**failures, BACKOFF_S_MAX) * random.uniform(0.5, 1.0))
+                await asyncio.sleep(backoff.next_s(random.random()))
                 continue
             finally:
                 self._polling = False
             failures = 0
+            backoff.reset()
             if answer == FORGOTTEN:
                 self._begin_anew()
                 return
             self._settle(operations)
-            parts = wire.unpack_list(answer)
+            parts = unpack_list(answer)
             if parts:
                 self._poll_no += 1
                 self._hand_over(parts)
@@ -453,7 +469,7 @@ class Poller:
     async def _say_goodbye(self) -> None:
         operations = self._take_operations()
         try:
-            frame = wire.pack([self._reader_id, self._settled, operations])
+            frame = pack(TellCall(self._reader_id, self._settled, operations))
             await asyncio.wait_for(self._handle.tell.remote(frame), POLL_SLACK_S)
         except ActorDiedError:
             self._forget()
@@ -471,7 +487,7 @@ class Poller:
             subscription = self._subscriptions.get(number)
             if subscription is None:
                 continue
-            if state == UNKNOWN:
+            if state == PartState.UNKNOWN:
                 del self._subscriptions[number]
                 subscription.moved(self)
             else:

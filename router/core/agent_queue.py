@@ -15,8 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actors.errors import AgentBusy
-
-HELD, QUEUED, INTERRUPTED, UNKNOWN = "held", "queued", "interrupted", "unknown"
+from actors.protocol.states import ClaimPhase
 
 
 @dataclass(slots=True)
@@ -77,11 +76,11 @@ class Agents:
         mine = [request_id for request_id, claim in self._claims.items() if claim.client_id == client_id]
         return [changed for request_id in mine for changed in self.release(request_id)]
 
-    def state(self, request_id: str) -> str:
+    def phase(self, request_id: str) -> ClaimPhase:
         """Return where a claim stands."""
         claim = self._claims.get(request_id)
         if claim is None:
-            return UNKNOWN
+            return ClaimPhase.UNKNOWN
         if claim.is_interrupted:
-            return INTERRUPTED
-        return HELD if self._queues[claim.agent_id][0] is claim else QUEUED
+            return ClaimPhase.INTERRUPTED
+        return ClaimPhase.HELD if self._queues[claim.agent_id][0] is claim else ClaimPhase.QUEUED

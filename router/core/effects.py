@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from actors.protocol.frames import Envelope
+from actors.protocol.envelopes import Envelope
 
 OPENED = "opened"
 PLACED = "placed"  # stream actor

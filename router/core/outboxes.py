@@ -16,17 +16,13 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
+from actors.protocol.calls import WATCH_WAIT_S_MAX
+from actors.protocol.states import Key, Role
+
 # A client whose watch does not come back so long after it may have ended is gone.
-WATCH_WAIT_S_MAX = 4.0
 CLIENT_TIMEOUT_S = WATCH_WAIT_S_MAX + 8.0
 # Clients that only ever said one thing are forgotten after so long.
 CLIENT_FORGET_S = 600.0
-
-PUBLISHER, READER, AGENT = "p", "r", "a"
-Seen = Sequence[Any]
-"""What a client has seen: (incarnation it knows or None, version)."""
-Key = tuple[str, str]
-"""What a client is told about: (PUBLISHER, READER or AGENT, request_id)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +96,7 @@ class Clients:
         client.outbox[key] = client.version
         self._wakes[client_id] = urgent or self._wakes.get(client_id, False)
 
-    def unseen(self, client: Client, seen: Seen) -> list[Key]:
+    def unseen(self, client: Client, seen: Sequence[Any]) -> list[Key]:
         """Return the keys that a client has not `seen` yet; what it has is taken off its outbox."""
         outbox = client.outbox
         incarnation, version = seen
@@ -110,7 +106,7 @@ class Clients:
                 del outbox[key]
         return [*outbox]
 
-    def has_unseen(self, client_id: str, seen: Seen) -> bool:
+    def has_unseen(self, client_id: str, seen: Sequence[Any]) -> bool:
         """Whether there is something that a client has not seen, if only that it is not known here as it believes."""
         client = self._clients.get(client_id)
         incarnation, version = seen
@@ -133,7 +129,7 @@ class Clients:
     def tell_readers(self, request_id: str) -> None:
         """Note that all who are interested in a request must hear of it."""
         for client_id in self._interests.get(request_id, ()):
-            self.tell(client_id, (READER, request_id))
+            self.tell(client_id, (Role.READER, request_id))
 
     def take_interest(self, client_id: str, request_ids: Iterable[str], call_no: int) -> None:
         """Tell the client of these requests from now on. The client's calls about its interests are numbered."""
@@ -156,7 +152,7 @@ class Clients:
                 if not interested:
                     del self._interests[request_id]
             if client is not None:
-                client.outbox.pop((READER, request_id), None)
+                client.outbox.pop((Role.READER, request_id), None)
 
     def forget_request(self, request_id: str) -> None:
         """Nobody is interested in a request any more, for it is gone."""

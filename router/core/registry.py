@@ -23,7 +23,6 @@ to put on lanes, clients to wake. Time is an argument. Pure: no Ray, no asyncio.
 
 from __future__ import annotations
 
-import heapq
 import hmac
 import logging
 from collections import deque
@@ -40,18 +39,43 @@ from actors.errors import (
     UnknownRequest,
 )
 from actors.logging_setup import is_telling
-from actors.protocol import frames as wire
-from actors.protocol.frames import Envelope, Phase, Report
+from actors.protocol.deadlines import Deadlines
+from actors.protocol.envelopes import (
+    CancelAfterStepEnvelope,
+    DataEnvelope,
+    EndEnvelope,
+    Envelope,
+    ForgetEnvelope,
+    ItemsEnvelope,
+    OpenEnvelope,
+    Order,
+    RestoreEnvelope,
+    StoredEnvelope,
+)
+from actors.protocol.frames import checked
+from actors.protocol.states import (
+    ClaimState,
+    Inventory,
+    Key,
+    News,
+    PublisherState,
+    ReaderState,
+    Report,
+    RequestPhase,
+    Role,
+    SessionPhase,
+    SessionRecord,
+    State,
+)
 from actors.settings import StreamSettings, unpacked
-from actors.stream.log import Log
-from actors.stream.session import bare_terminal
+from actors.terminal import terminal_log
 from router.config import RouterConfig
 from router.core.admission import Admission
 from router.core.agent_queue import Agents, Claim
 from router.core.effects import CANCELLED, ENDED, MOVED, OPENED, PLACED, REFUSED, Effects, Note
-from router.core.outboxes import AGENT, CLIENT_FORGET_S, CLIENT_TIMEOUT_S, PUBLISHER, READER, Client, Clients, Key, Seen
+from router.core.outboxes import CLIENT_FORGET_S, CLIENT_TIMEOUT_S, Client, Clients
 from router.core.pool import ActorState, Pool
-from router.core.request import OPEN, SEALED, WAITING, Entry
+from router.core.request import Entry
 
 logger = logging.getLogger("router.registry")
 
@@ -85,8 +109,7 @@ class Registry:
         self._agents = Agents()
         self._open_count = 0
         self._sealed_bytes = 0
-        self._deadlines: list[tuple[float, int, str, str]] = []
-        self._timers = 0
+        self._deadlines: Deadlines[tuple[str, str]] = Deadlines()
         self._recovering = False
         self._effects = Effects()
 
@@ -111,38 +134,33 @@ class Registry:
         self._timer(now + CLIENT_TIMEOUT_S, "client", client_id)
 
     def _tell_publisher(self, entry: Entry, *, urgent: bool = True) -> None:
-        self.clients.tell(entry.client_id, (PUBLISHER, entry.request_id), urgent=urgent)
+        self.clients.tell(entry.client_id, (Role.PUBLISHER, entry.request_id), urgent=urgent)
 
-    def news(self, client_id: str, seen: Seen, now: float) -> list[Any]:
-        """Return [incarnation, version, states]: all that is newer than what the client has `seen`.
-
-        A publisher's state: (PUBLISHER, request_id, epoch, phase, next_seq, credit_bytes, cancel,
-        stop_reason, error, received_bytes); phase "unknown" where this router knows no such request of this client.
-        A reader's: (READER, request_id, phase, actor_id, epoch); phase "unknown" where there is no such request,
-        "recovering" where a restarted router cannot say that yet. A claim's: (AGENT, request_id, phase).
-        """
+    def news(self, client_id: str, seen: Sequence[Any], now: float) -> News:
+        """Return all that is newer than what the client has `seen`."""
         client = self.clients.heard(client_id, now)
         if client.was_gone:
             self._publisher_is_back(client)
         keys = self.clients.unseen(client, seen)
-        return [client.incarnation, client.version, [self._state(client_id, key) for key in keys]]
+        return News(client.incarnation, client.version, [self._state(client_id, key) for key in keys])
 
-    def _state(self, client_id: str, key: Key) -> tuple[Any, ...]:
+    def _state(self, client_id: str, key: Key) -> State:
         role, request_id = key
-        if role == AGENT:
-            return AGENT, request_id, self._agents.state(request_id)
+        if role == Role.AGENT:
+            return ClaimState(Role.AGENT, request_id, self._agents.phase(request_id))
         entry = self.entries.get(request_id)
-        if role == READER:
+        if role == Role.READER:
             if entry is None:
-                return READER, request_id, "recovering" if self._recovering else "unknown", None, 0
-            return READER, request_id, entry.phase, entry.actor_id, entry.epoch
+                phase = RequestPhase.RECOVERING if self._recovering else RequestPhase.UNKNOWN
+                return ReaderState(Role.READER, request_id, phase, None, 0)
+            return ReaderState(Role.READER, request_id, entry.phase, entry.actor_id, entry.epoch)
         if entry is None or entry.client_id != client_id:
-            return PUBLISHER, request_id, 0, "unknown", 1, 0, None, None, None, 0
-        phase: str = entry.phase
-        if phase == OPEN and (entry.gap or entry.is_being_taken):
-            phase = WAITING if entry.is_being_taken else "gap"
-        return (
-            PUBLISHER,
+            return PublisherState(Role.PUBLISHER, request_id, 0, RequestPhase.UNKNOWN, 1, 0, None, None, None)
+        phase = entry.phase
+        if phase == RequestPhase.OPEN and (entry.gap or entry.is_being_taken):
+            phase = RequestPhase.WAITING if entry.is_being_taken else RequestPhase.GAP
+        return PublisherState(
+            Role.PUBLISHER,
             request_id,
             entry.epoch,
             phase,
@@ -222,7 +240,12 @@ class Registry:
     ) -> None:
         epoch, sent_seq, start_seq = numbers
         known = self.entries.get(request_id)
-        if known is not None and known.phase == SEALED and (take_over or epoch) and known.client_id == client_id:
+        if (
+            known is not None
+            and known.phase == RequestPhase.SEALED
+            and (take_over or epoch)
+            and known.client_id == client_id
+        ):
             self._tell_publisher(known)  # it ended while its publisher was away
             return
         if known is not None:
@@ -270,12 +293,12 @@ class Registry:
         if epoch > entry.epoch:
             # What is known here came from an older word of the same publisher, which was late.
             entry.epoch, entry.high_seq = epoch, max(entry.high_seq, sent_seq)
-            if entry.phase == OPEN:
+            if entry.phase == RequestPhase.OPEN:
                 self._replace(entry, now)
 
     def _open_again(self, entry: Entry, client_id: str, settings_packed: bytes, now: float, *, take_over: bool) -> bool:
         """Let a publisher go on, or another take over; True if it is the same one."""
-        if entry.phase == SEALED:
+        if entry.phase == RequestPhase.SEALED:
             raise RequestEnded(
                 f"request {entry.request_id!r} has ended ({entry.stop_reason}); a request ID is used once: "
                 "choose a new one"
@@ -306,7 +329,7 @@ class Registry:
         entry.client_id = client_id
         entry.publisher_gone_at = None
         entry.start_seq = entry.sent_seq + 1
-        if entry.phase == OPEN:
+        if entry.phase == RequestPhase.OPEN:
             # How far the session has come in bytes only it can say: behind all that is on its way, it is asked.
             entry.is_being_taken = True
             self._send_open(entry, now)
@@ -331,13 +354,13 @@ class Registry:
         self._effects.start.extend(spare.actor_id for spare in self.pool.wanted())
         entry.actor_id = slot.actor_id
         entry.epoch += 1
-        entry.phase = OPEN
+        entry.phase = RequestPhase.OPEN
         entry.gap = entry.is_being_taken = False
         entry.sent_seq = entry.start_seq - 1
         self._note(PLACED, entry, entry.actor_id)
         self._send_open(entry, now)
         if entry.cancel == "after_step":
-            self._send(entry, (wire.CANCEL_AFTER_STEP, entry.request_id, entry.epoch))
+            self._send(entry, CancelAfterStepEnvelope(Order.CANCEL_AFTER_STEP, entry.request_id, entry.epoch))
         if entry.ending is not None:
             self._send_end(entry)
         self._tell_publisher(entry)
@@ -347,7 +370,7 @@ class Registry:
     def _place_waiting(self, now: float) -> None:
         while self._waiting:
             entry = self.entries.get(self._waiting[0])
-            if entry is not None and entry.phase == WAITING and not self._place(entry, now):
+            if entry is not None and entry.phase == RequestPhase.WAITING and not self._place(entry, now):
                 return
             self._waiting.popleft()
 
@@ -356,8 +379,8 @@ class Registry:
             self._effects.send.append((entry.actor_id, entry.request_id, envelope, size_bytes))
 
     def _send_open(self, entry: Entry, now: float) -> None:
-        envelope = (
-            wire.OPEN,
+        envelope = OpenEnvelope(
+            Order.OPEN,
             entry.request_id,
             entry.epoch,
             entry.settings_packed,
@@ -375,14 +398,15 @@ class Registry:
             reason, detail = entry.ending
             # Of a publisher that is gone for good nothing more will come than what is on its way.
             after_seq = 0 if entry.is_abandoned else entry.sent_seq
-            self._send(entry, (wire.END, entry.request_id, entry.epoch, reason, detail, after_seq))
+            envelope = EndEnvelope(Order.END, entry.request_id, entry.epoch, reason, detail, after_seq)
+            self._send(entry, envelope)
 
     # --- agents -----------------------------------------------------------------------------
 
     def claim(
         self, client_id: str, request_id: str, agent_id: str, when_busy: str, now: float, *, is_held: bool
-    ) -> tuple[StreamRouterError | None, tuple[Any, ...]]:
-        """Claim an agent for a request; see `router.agents`. Returns (error or None, state of the claim)."""
+    ) -> tuple[StreamRouterError | None, State]:
+        """Claim an agent for a request; see `router.core.agent_queue`. Returns (error or None, state of the claim)."""
         self.clients.heard(client_id, now)
         error = None
         try:
@@ -390,7 +414,7 @@ class Registry:
         except AgentBusy as busy:
             error = busy
             self._count_refusal(request_id, busy)
-        return error, self._state(client_id, (AGENT, request_id))
+        return error, self._state(client_id, (Role.AGENT, request_id))
 
     def release(self, request_id: str) -> None:
         """Let go of the agent of a request."""
@@ -398,27 +422,28 @@ class Registry:
 
     def _tell_claims(self, changed: Sequence[Claim]) -> None:
         for claim in changed:
-            self.clients.tell(claim.client_id, (AGENT, claim.request_id))
+            self.clients.tell(claim.client_id, (Role.AGENT, claim.request_id))
 
     # --- items ------------------------------------------------------------------------------
 
     def forward(self, client_id: str, envelopes: Sequence[Sequence[Any]], now: float) -> None:
-        """Take a publisher's envelopes (request_id, epoch, first_seq, count, blob) to their actors' lanes."""
+        """Take a publisher's envelopes (the parts of `ItemsEnvelope`s) to their actors' lanes."""
         self.clients.heard(client_id, now)
         for envelope in envelopes:
             try:
-                self._forward(client_id, *envelope)
+                self._forward(client_id, ItemsEnvelope(*envelope))
             except (TypeError, ValueError) as error:
                 # It must not take those of other requests with it.
                 self.refuse(ProtocolViolation(f"an envelope of client {client_id!r}: {error}: {str(envelope)[:80]!r}"))
 
-    def _forward(self, client_id: str, request_id: str, epoch: int, first_seq: int, count: int, blob: bytes) -> None:
+    def _forward(self, client_id: str, items: ItemsEnvelope) -> None:
+        request_id, epoch, first_seq, count, blob = items
         entry = self.entries.get(request_id)
         if entry is None or entry.client_id != client_id:
             self._ignore(NOT_ITS_PUBLISHER)
-            self.clients.tell(client_id, (PUBLISHER, request_id))
+            self.clients.tell(client_id, (Role.PUBLISHER, request_id))
             return
-        if entry.phase != OPEN or entry.epoch != epoch or entry.actor_id is None:
+        if entry.phase != RequestPhase.OPEN or entry.epoch != epoch or entry.actor_id is None:
             self._ignore(OTHER_EPOCH)
             self._tell_publisher(entry)
             return
@@ -437,7 +462,7 @@ class Registry:
             entry.gap = False
         self.counts["chunks"] += count
         self.counts["chunk_bytes"] += len(blob)
-        envelope = (wire.DATA, request_id, epoch, first_seq, blob)
+        envelope = DataEnvelope(Order.DATA, request_id, epoch, first_seq, blob)
         self._effects.send.append((entry.actor_id, request_id, envelope, len(blob) + 64))
 
     # --- stream actors ----------------------------------------------------------------------
@@ -446,7 +471,7 @@ class Registry:
         """Take what a stream actor says of its sessions."""
         for parts in reports:
             try:
-                report = Report.checked(parts)
+                report = checked(Report, parts)
             except ProtocolViolation as error:
                 self.refuse(error)
             else:
@@ -455,16 +480,16 @@ class Registry:
     def _reported(self, actor_id: str, report: Report, now: float) -> None:
         entry = self.entries.get(report.request_id)
         if entry is None:
-            if report.phase != Phase.UNKNOWN:
+            if report.phase != SessionPhase.UNKNOWN:
                 self._forget_session(actor_id, report)  # nobody knows it any more: its time is over
             return
         if report.epoch != entry.epoch or entry.actor_id != actor_id:
-            if entry.actor_id != actor_id and report.phase != Phase.UNKNOWN:
+            if entry.actor_id != actor_id and report.phase != SessionPhase.UNKNOWN:
                 # It lives on elsewhere; a session of an older epoch must not stay behind here.
                 self._forget_session(actor_id, report)
             return
-        if report.phase == Phase.UNKNOWN:
-            if entry.phase == OPEN:
+        if report.phase == SessionPhase.UNKNOWN:
+            if entry.phase == RequestPhase.OPEN:
                 self._replace(entry, now)
             elif entry.log is not None:
                 self._restore(entry, now)
@@ -472,35 +497,35 @@ class Registry:
         self._report(entry, report, now)
 
     def _forget_session(self, actor_id: str, report: Report) -> None:
-        envelope = (wire.FORGET, report.request_id, report.epoch)
+        envelope = ForgetEnvelope(Order.FORGET, report.request_id, report.epoch)
         self._effects.send.append((actor_id, report.request_id, envelope, 128))
 
     def _report(self, entry: Entry, report: Report, now: float) -> None:
         entry.last_seq_id = max(entry.last_seq_id, report.last_seq_id)
         entry.released = max(entry.released, report.released)
         entry.received_bytes = max(entry.received_bytes, report.received_bytes)
-        if report.phase == Phase.SEALED:
-            if entry.phase != SEALED:
+        if report.phase == SessionPhase.SEALED:
+            if entry.phase != RequestPhase.SEALED:
                 self._seal(entry, report.stop_reason or "error", report.log, now)
             elif entry.log is None and report.log is not None:
                 self._keep(entry, report.log)
             if entry.log is not None:
-                self._send(entry, (wire.STORED, entry.request_id, entry.epoch), 64)
+                self._send(entry, StoredEnvelope(Order.STORED, entry.request_id, entry.epoch), 64)
             return
         if entry.is_being_taken and report.next_seq > entry.sent_seq:
             entry.is_being_taken = False
             self._tell_publisher(entry)
-        if report.phase == Phase.GAP:
+        if report.phase == SessionPhase.GAP:
             entry.gap = True
             entry.sent_seq = min(entry.sent_seq, report.next_seq - 1)
-        if report.credit_bytes > entry.credit_bytes or report.phase == Phase.GAP:
+        if report.credit_bytes > entry.credit_bytes or report.phase == SessionPhase.GAP:
             entry.credit_bytes = max(entry.credit_bytes, report.credit_bytes)
-            self._tell_publisher(entry, urgent=report.phase == Phase.GAP)
+            self._tell_publisher(entry, urgent=report.phase == SessionPhase.GAP)
 
     def _seal(self, entry: Entry, stop_reason: str, log: bytes | None, now: float) -> None:
         if entry.actor_id is not None:
             self.pool.release(entry.actor_id, entry.request_id, now)
-        entry.phase = SEALED
+        entry.phase = RequestPhase.SEALED
         entry.stop_reason = stop_reason
         if log is not None:
             self._keep(entry, log)
@@ -521,7 +546,11 @@ class Registry:
         self._sealed_bytes += len(log)
         allowed = self.config.limits.sealed_bytes_max
         if self._sealed_bytes > allowed:
-            ended = (e for e in self.entries.values() if e.phase == SEALED and e.log is not None and e is not entry)
+            ended = (
+                e
+                for e in self.entries.values()
+                if e.phase == RequestPhase.SEALED and e.log is not None and e is not entry
+            )
             for old in sorted(ended, key=lambda e: e.forget_at):
                 self._forget(old)
                 if self._sealed_bytes <= allowed:
@@ -535,9 +564,9 @@ class Registry:
         """A stream actor is gone (or was given up): place anew what it held."""
         self.pool.remove(actor_id)
         for entry in [entry for entry in self.entries.values() if entry.actor_id == actor_id]:
-            if entry.phase == OPEN:
+            if entry.phase == RequestPhase.OPEN:
                 self._replace(entry, now)
-            elif entry.phase == SEALED:
+            elif entry.phase == RequestPhase.SEALED:
                 self._restore(entry, now)
         self._effects.start.extend(slot.actor_id for slot in self.pool.wanted())
         self._place_waiting(now)
@@ -557,7 +586,7 @@ class Registry:
         entry.actor_id = None
         entry.sent_seq = entry.start_seq - 1
         if not self._place(entry, now):
-            entry.phase = WAITING
+            entry.phase = RequestPhase.WAITING
             self._waiting.appendleft(entry.request_id)
 
     def _lose(self, entry: Entry, now: float) -> None:
@@ -567,13 +596,11 @@ class Registry:
             f"the stream actor of the request died and its publisher could not replay; "
             f"it is whole up to seq_id {entry.released}, and at least {entry.last_seq_id} messages were written"
         )
-        log = Log()
-        log.last_seq = log.released = log.dropped_through = entry.last_seq_id
-        log.append(bare_terminal(entry.request_id, entry.date, "lost", text))
+        log = terminal_log(entry.request_id, entry.date, "lost", text, last_seq_id=entry.last_seq_id)
         # Should a session of it live, it must not be taken for the request.
-        self._send(entry, (wire.FORGET, entry.request_id, entry.epoch))
+        self._send(entry, ForgetEnvelope(Order.FORGET, entry.request_id, entry.epoch))
         entry.epoch += 1
-        self._seal(entry, "lost", log.pack(), now)
+        self._seal(entry, "lost", log, now)
         self._restore(entry, now)
 
     def _restore(self, entry: Entry, now: float) -> None:
@@ -590,8 +617,8 @@ class Registry:
             self._effects.start.append(slot.actor_id)
         entry.actor_id = slot.actor_id
         entry.epoch += 1
-        envelope = (
-            wire.RESTORE,
+        envelope = RestoreEnvelope(
+            Order.RESTORE,
             entry.request_id,
             entry.epoch,
             entry.stop_reason,
@@ -604,47 +631,49 @@ class Registry:
     def adopt(self, actor_id: str, inventory: Sequence[Sequence[Any]], now: float) -> None:
         """Take in an actor of an earlier incarnation, with all that it says it holds."""
         self.pool.adopt(actor_id).idle_since = now
-        for parts, more in inventory:
-            report = Report(*parts)
+        for parts, record in map(Inventory._make, inventory):
+            report = checked(Report, parts)
+            more = SessionRecord(**record)
             known = self.entries.get(report.request_id)
             if known is not None and known.epoch >= report.epoch:
                 self._forget_session(actor_id, report)
                 continue
             if known is not None:
-                self._open_count -= known.phase != SEALED
+                self._open_count -= known.phase != RequestPhase.SEALED
                 if known.actor_id is not None:
                     self.pool.release(known.actor_id, known.request_id, now)
-                    self._send(known, (wire.FORGET, known.request_id, known.epoch))
+                    self._send(known, ForgetEnvelope(Order.FORGET, known.request_id, known.epoch))
             settings = StreamSettings()
-            if more["settings"]:
-                settings, more["settings"] = unpacked(more["settings"])
-            ending = more["ending"]
+            packed = more.settings
+            if packed:
+                settings, packed = unpacked(packed)
+            ending = more.ending
             entry = Entry(
                 report.request_id,
-                more["settings"],
+                packed,
                 settings,
-                more["publisher_id"],
-                more["date"] or "",
-                now - more["age_s"],
+                more.publisher_id,
+                more.date or "",
+                now - more.age_s,
                 epoch=report.epoch,
-                phase=SEALED if report.phase == Phase.SEALED else OPEN,
+                phase=RequestPhase.SEALED if report.phase == SessionPhase.SEALED else RequestPhase.OPEN,
                 actor_id=actor_id,
-                start_seq=more["start_seq"],
+                start_seq=more.start_seq,
                 sent_seq=report.next_seq - 1,
-                high_seq=max(report.next_seq - 1, more["replay_through"]),
+                high_seq=max(report.next_seq - 1, more.replay_through),
                 last_seq_id=report.last_seq_id,
                 released=report.released,
                 credit_bytes=report.credit_bytes,
                 received_bytes=report.received_bytes,
                 ending=tuple(ending) if ending else None,
-                cancel="after_step" if more["cancels_after_step"] else None,
+                cancel="after_step" if more.cancels_after_step else None,
                 stop_reason=report.stop_reason,
             )
             if entry.ending is not None and entry.ending[0] == "cancelled":
                 entry.cancel = "now"
             self.entries[report.request_id] = entry
-            if entry.phase == SEALED:
-                entry.forget_at = now + max(0.0, more["ttl_s"])
+            if entry.phase == RequestPhase.SEALED:
+                entry.forget_at = now + max(0.0, more.ttl_s)
                 self._timer(entry.forget_at, "sealed", entry.request_id)
                 continue
             slot = self.pool.slots[actor_id]
@@ -687,7 +716,7 @@ class Registry:
 
     def locate(
         self, client_id: str, call_no: int, request_ids: Sequence[str], losses: Sequence[str], now: float
-    ) -> list[Any]:
+    ) -> News:
         """Say where requests are, and keep the client told from now on; see `news` for the form.
 
         `losses`: requests that it is not interested in any more. `call_no`: the calls of a client are numbered.
@@ -695,8 +724,8 @@ class Registry:
         client = self.clients.heard(client_id, now)
         self.clients.lose_interest(client_id, losses, call_no)
         self.clients.take_interest(client_id, request_ids, call_no)
-        states = [self._state(client_id, (READER, request_id)) for request_id in request_ids]
-        return [client.incarnation, client.version, states]
+        states = [self._state(client_id, (Role.READER, request_id)) for request_id in request_ids]
+        return News(client.incarnation, client.version, states)
 
     # --- endings ----------------------------------------------------------------------------
 
@@ -708,12 +737,12 @@ class Registry:
         entry = self.entries.get(request_id)
         if entry is None:
             raise UnknownRequest(f"no request {request_id!r}: never opened here, or its time-to-live is over")
-        if entry.phase == SEALED:
+        if entry.phase == RequestPhase.SEALED:
             return False
         if after_step:
             if entry.cancel is None:
                 entry.cancel = "after_step"
-                self._send(entry, (wire.CANCEL_AFTER_STEP, request_id, entry.epoch))
+                self._send(entry, CancelAfterStepEnvelope(Order.CANCEL_AFTER_STEP, request_id, entry.epoch))
                 self._tell_publisher(entry)
             return True
         if entry.cancel != "now":
@@ -735,19 +764,17 @@ class Registry:
             self._lose(entry, now)
 
     def _end(self, entry: Entry, reason: str, detail: str | None, now: float) -> None:
-        if entry.phase == WAITING and entry.epoch == 0:
+        if entry.phase == RequestPhase.WAITING and entry.epoch == 0:
             # It never had a session: end it here, and let an actor hold its log of one terminal.
             self._end_unplaced(entry, reason, detail, now)
             return
         if entry.ending is None:
             entry.ending = (reason, detail)
-        if entry.phase == OPEN:
+        if entry.phase == RequestPhase.OPEN:
             self._send_end(entry)
 
     def _end_unplaced(self, entry: Entry, reason: str, detail: str | None, now: float) -> None:
-        log = Log()
-        log.append(bare_terminal(entry.request_id, entry.date, reason, detail))
-        self._seal(entry, reason, log.pack(), now)
+        self._seal(entry, reason, terminal_log(entry.request_id, entry.date, reason, detail), now)
         self._restore(entry, now)
 
     def _forget(self, entry: Entry) -> None:
@@ -759,22 +786,20 @@ class Registry:
         if not self._recovering:  # otherwise they hear later that it is unknown
             self.clients.forget_request(entry.request_id)
         if entry.actor_id is not None:
-            self._send(entry, (wire.FORGET, entry.request_id, entry.epoch), 64)
+            self._send(entry, ForgetEnvelope(Order.FORGET, entry.request_id, entry.epoch), 64)
 
     # --- time -------------------------------------------------------------------------------
 
     def _timer(self, at: float, kind: str, what: str) -> None:
-        self._timers += 1
-        heapq.heappush(self._deadlines, (at, self._timers, kind, what))
+        self._deadlines.set(at, (kind, what))
 
     def due_at(self) -> float:
         """When `tick` is wanted next."""
-        return self._deadlines[0][0] if self._deadlines else float("inf")
+        return self._deadlines.due_at()
 
     def tick(self, now: float) -> None:
         """Let run out what has run out by `now`."""
-        while self._deadlines and self._deadlines[0][0] <= now:
-            _, _, kind, what = heapq.heappop(self._deadlines)
+        for _, (kind, what) in self._deadlines.take_due(now):
             if kind == "client":
                 self._tick_client(what, now)
             elif kind == "recovered":
@@ -785,7 +810,7 @@ class Registry:
                 self._tick_grace(what, now)
             elif kind == "sealed":
                 entry = self.entries.get(what)
-                if entry is not None and entry.phase == SEALED and entry.forget_at <= now:
+                if entry is not None and entry.phase == RequestPhase.SEALED and entry.forget_at <= now:
                     self._forget(entry)
 
     def _tick_client(self, client_id: str, now: float) -> None:
@@ -826,7 +851,7 @@ class Registry:
 
     def _tick_open(self, request_id: str, now: float) -> None:
         entry = self.entries.get(request_id)
-        if entry is None or entry.phase != WAITING or entry.epoch:
+        if entry is None or entry.phase != RequestPhase.WAITING or entry.epoch:
             return
         timeout_s = self.config.stream_actors.open_timeout_s
         error = PoolFull(
@@ -838,7 +863,7 @@ class Registry:
         self._open_count -= 1
         self._tell_publisher(entry)
         # The entry stays just long enough for its publisher to hear of it.
-        entry.phase = SEALED
+        entry.phase = RequestPhase.SEALED
         entry.stop_reason = "refused"
         entry.forget_at = now + CLIENT_TIMEOUT_S
         self._timer(entry.forget_at, "sealed", request_id)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actors.protocol.states import RequestPhase
 from actors.settings import StreamSettings
-
-WAITING, OPEN, SEALED = "waiting", "open", "sealed"
 
 
 @dataclass(slots=True, eq=False)
@@ -25,7 +24,7 @@ class Entry:
     opened_at: float
     agent_id: str | None = None
     epoch: int = 0
-    phase: str = WAITING
+    phase: RequestPhase = RequestPhase.WAITING
     actor_id: str | None = None
     start_seq: int = 1
     sent_seq: int = 0
@@ -53,4 +52,4 @@ class Entry:
     @property
     def is_live(self) -> bool:
         """Whether it has not ended."""
-        return self.phase != SEALED
+        return self.phase != RequestPhase.SEALED

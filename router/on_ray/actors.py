@@ -18,21 +18,11 @@ import ray
 from ray.util import list_named_actors
 
 from actors.stream.stream_actor import StreamActor
-from router.config import RouterConfig, StreamActorsConfig
+from router.config import RouterConfig, StreamActorsConfig, router_name
 
 # Long polls wait inside the actor; what bounds them is counted there, not by Ray.
 CONCURRENCY_MAX = 1_000_000
 ROUTER_RESTARTS_MAX = -1
-
-
-def router_name(name: str, shard: int) -> str:
-    """Return the Ray name of a router actor."""
-    return f"{name}/router-{shard}"
-
-
-def stream_actor_name(name: str, shard: int, actor_id: str) -> str:
-    """Return the Ray name of a stream actor."""
-    return f"{name}/{shard}/{actor_id}"
 
 
 def make_router_actor(plain: type, config: RouterConfig, shard: int) -> Any:
@@ -42,13 +32,13 @@ def make_router_actor(plain: type, config: RouterConfig, shard: int) -> Any:
         # One node's death should touch one router's share of the requests.
         options["scheduling_strategy"] = "SPREAD"
     lifetime = "detached" if config.detached else None
-    actor = _actor(plain, router_name(config.name, shard), config.namespace, lifetime, options)
+    actor = _actor(plain, config.router_name(shard), config.namespace, lifetime, options)
     return actor.remote(config.model_dump_json(), shard, owns_process=True)
 
 
 def make_stream_actor(config: RouterConfig, shard: int, actor_id: str, router: Any) -> Any:
     """Start one stream actor; return its handle."""
-    name = stream_actor_name(config.name, shard, actor_id)
+    name = config.stream_actor_name(shard, actor_id)
     options = {"max_restarts": 0, **_resources(config.stream_actors)}
     actor = _actor(StreamActor, name, config.namespace, "detached", options)
     return actor.remote(actor_id, router, log_as=(config.logs.level, config.logs.format))
@@ -75,7 +65,7 @@ def find_router_actor(name: str, namespace: str, shard: int) -> Any:
 
 def find_stream_actors(config: RouterConfig, shard: int) -> dict[str, Any]:
     """Return the stream actors of a router actor by actor_id; some may be dead already."""
-    prefix = stream_actor_name(config.name, shard, "")
+    prefix = config.stream_actor_name(shard, "")
     found: dict[str, Any] = {}
     for known in list_named_actors(all_namespaces=True):
         if known["namespace"] == config.namespace and known["name"].startswith(prefix):

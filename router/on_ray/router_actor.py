@@ -18,27 +18,39 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
 from actors import logging_setup as logs
 from actors.errors import ProtocolViolation, RouterUnavailable, StreamRouterError
-from actors.protocol import frames as wire
-from actors.protocol.frames import Envelope
-from actors.protocol.lane import FRAME_BYTES_MAX, Fifo, Lane
+from actors.protocol.backoff import Backoff
+from actors.protocol.calls import (
+    WATCH_WAIT_S_MAX,
+    ClaimAnswer,
+    ClaimCall,
+    LocateCall,
+    OpenAnswer,
+    OpenCall,
+    Registration,
+    WatchCall,
+)
+from actors.protocol.envelopes import Envelope
+from actors.protocol.frames import checked, cut_into_frames, pack, read, unpack_list
+from actors.protocol.lane import CALL_BYTES_MAX, Fifo, Lane
 from actors.stream.host import NOT_MY_ROUTER
 from actors.stream.stream_actor import calm_garbage_collection
 from router.config import RouterConfig
 from router.core.effects import ENDED, Effects
-from router.core.outboxes import WATCH_WAIT_S_MAX, Seen
 from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
 from router.status import overview
 from router.status.observer import Observer
 
 log = logging.getLogger("router.router_actor")
+
+_Call = TypeVar("_Call", bound=tuple[Any, ...])
 
 CALL_DEADLINE_S = 4.0
 ACTOR_DEADLINE_S = 9.0
@@ -97,7 +109,7 @@ class _Actor:
     def put(self, request_id: str, envelope: Envelope, size_bytes: int) -> None:
         if self.waits_since is None:
             self.waits_since = time.monotonic()
-        if not self._lane.waits and (self._next_bytes + size_bytes <= FRAME_BYTES_MAX or not self._next):
+        if not self._lane.waits and (self._next_bytes + size_bytes <= CALL_BYTES_MAX or not self._next):
             self._next.append(envelope)
             self._next_bytes += size_bytes
             return
@@ -173,44 +185,51 @@ class RouterActor:
         await asyncio.gather(*(actor.settled.wait() for actor in self._actors.values()))
 
     async def open(self, frame: bytes) -> bytes:
-        """Open requests: (client_id, seen, registrations) to (errors, news)."""
+        """Open requests: an `OpenCall` to an `OpenAnswer`."""
         await self._ready()
-        client_id, seen, registrations = self._read(frame, 3)
+        client_id, seen, registrations = self._read(OpenCall, frame)
         now = time.monotonic()
         errors = []
         for parts in registrations:
             error: StreamRouterError | None
             try:
-                error = self._registry.open(client_id, now=now, **wire.Registration.checked(parts)._asdict())
+                error = self._registry.open(client_id, now=now, **checked(Registration, parts)._asdict())
             except ProtocolViolation as violation:
                 self._registry.refuse(violation)
                 error = violation
             errors.append(None if error is None else error.to_wire())
         self._after_event()
-        return wire.pack([errors, self._registry.news(client_id, seen, now)])
+        return pack(OpenAnswer(errors, list(self._registry.news(client_id, seen, now))))
 
-    async def feed(self, client_id: str, seen: Seen, *frames: bytes) -> bytes:
-        """Take frames of a publisher's envelopes; return its news."""
+    async def feed(self, client_id: str, seen: list[Any], *frames: bytes) -> bytes:
+        """Take frames of a publisher's `ItemsEnvelope`s; return its `News`."""
         if self._begun is None or not self._begun.done():
             await self._ready()
         now = time.monotonic()
         for frame in frames:
-            self._registry.forward(client_id, self._read(frame), now)
+            self._registry.forward(client_id, self._read_list(frame), now)
         self._after_event()
-        return wire.pack(self._registry.news(client_id, seen, now))
+        return pack(self._registry.news(client_id, seen, now))
 
-    def _read(self, frame: bytes, parts: int | None = None) -> list[Any]:
-        """Unpack a caller's frame, and count it where that cannot be done. Raises ProtocolViolation."""
+    def _read(self, shape: type[_Call], frame: bytes) -> _Call:
+        """Read a caller's frame, and count it where that cannot be done. Raises ProtocolViolation."""
         try:
-            return wire.unpack_list(frame, parts)
+            return read(shape, frame)
+        except ProtocolViolation as error:
+            self._registry.refuse(error)
+            raise
+
+    def _read_list(self, frame: bytes) -> list[Any]:
+        try:
+            return unpack_list(frame)
         except ProtocolViolation as error:
             self._registry.refuse(error)
             raise
 
     async def watch(self, frame: bytes) -> bytes:
-        """Wait for news: (client_id, seen, wait_s) to news."""
+        """Wait for news: a `WatchCall` to `News`."""
         await self._ready()
-        client_id, seen, wait_s = self._read(frame, 3)
+        client_id, seen, wait_s = self._read(WatchCall, frame)
         registry = self._registry
         client = registry.clients.heard(client_id, time.monotonic())
         if not registry.clients.has_unseen(client_id, seen):
@@ -228,22 +247,22 @@ class RouterActor:
                 client.watching -= 1
                 if self._watchers.get(client_id) is future:
                     del self._watchers[client_id]
-        return wire.pack(registry.news(client_id, seen, time.monotonic()))
+        return pack(registry.news(client_id, seen, time.monotonic()))
 
     async def locate(self, frame: bytes) -> bytes:
-        """Say where requests are: (client_id, call_no, request_ids, no longer of interest) to news about these."""
+        """Say where requests are: a `LocateCall` to `News` of these."""
         await self._ready()
-        client_id, call_no, request_ids, losses = self._read(frame, 4)
-        return wire.pack(self._registry.locate(client_id, call_no, request_ids, losses, time.monotonic()))
+        client_id, call_no, request_ids, losses = self._read(LocateCall, frame)
+        return pack(self._registry.locate(client_id, call_no, request_ids, losses, time.monotonic()))
 
     async def claim(self, frame: bytes) -> bytes:
-        """Claim an agent: (client_id, request_id, agent_id, when_busy, is_held) to (error, state)."""
+        """Claim an agent: a `ClaimCall` to a `ClaimAnswer`."""
         await self._ready()
-        client_id, request_id, agent_id, when_busy, is_held = self._read(frame, 5)
+        client_id, request_id, agent_id, when_busy, is_held = self._read(ClaimCall, frame)
         now = time.monotonic()
         error, state = self._registry.claim(client_id, request_id, agent_id, when_busy, now, is_held=is_held)
         self._after_event()
-        return wire.pack([None if error is None else error.to_wire(), state])
+        return pack(ClaimAnswer(None if error is None else list(error.to_wire()), list(state)))
 
     async def release(self, request_id: str) -> None:
         """Let go of the agent of a request."""
@@ -320,7 +339,7 @@ class RouterActor:
         unknown = dict(zip(started, await asyncio.gather(*map(_unknown_events, started.values())), strict=True))
         return {
             "router": {
-                "actor_id": ray_actors.router_name(self._config.name, self._shard),
+                "actor_id": self._config.router_name(self._shard),
                 "pid": os.getpid(),
                 "node_id": node_id,
                 "state": "draining" if registry.admission.draining else "ready",
@@ -333,7 +352,7 @@ class RouterActor:
             },
             "stream_actors": [
                 {
-                    "actor_id": ray_actors.stream_actor_name(self._config.name, self._shard, slot.actor_id),
+                    "actor_id": self._config.stream_actor_name(self._shard, slot.actor_id),
                     "pid": slot.pid,
                     "node_id": slot.node_id,
                     "state": slot.state.value,
@@ -346,9 +365,8 @@ class RouterActor:
             "requests": [
                 {
                     "request_id": entry.request_id,
-                    "state": entry.phase,
-                    "actor_id": entry.actor_id
-                    and ray_actors.stream_actor_name(self._config.name, self._shard, entry.actor_id),
+                    "state": entry.phase.value,
+                    "actor_id": entry.actor_id and self._config.stream_actor_name(self._shard, entry.actor_id),
                     "epoch": entry.epoch,
                     "stop_reason": entry.stop_reason,
                     "last_seq_id": entry.last_seq_id,
@@ -381,7 +399,7 @@ class RouterActor:
         now = time.monotonic()
         if actor is not None:
             actor.heard_at = now
-        self._registry.reports(actor_id, wire.unpack_list(frame), now)
+        self._registry.reports(actor_id, unpack_list(frame), now)
         self._after_event()
 
     # --- beginning, and beginning again -----------------------------------------------------
@@ -439,7 +457,7 @@ class RouterActor:
         actor.is_started = True
         actor.settled.set()
         self._observer.actor_adopted(actor_id)
-        self._registry.adopt(actor_id, wire.unpack_list(inventory), now)
+        self._registry.adopt(actor_id, unpack_list(inventory), now)
         self._registry.actor_started(actor_id, who["pid"], who["node_id"], now)
 
     # --- effects of the registry ------------------------------------------------------------
@@ -542,13 +560,13 @@ class RouterActor:
         try:
             while self._actors.get(actor_id) is actor and (envelopes := actor.take()):
                 since = actor.waited_since()
-                answer = await self._deliver(actor_id, actor, wire.frames(envelopes))
+                answer = await self._deliver(actor_id, actor, cut_into_frames(envelopes))
                 if answer is None:
                     self._gone(actor_id, actor)
                     return
                 actor.heard_at = time.monotonic()
                 self._observer.delivered(actor.heard_at - since)
-                reports = wire.unpack_list(answer)
+                reports = unpack_list(answer)
                 if reports:
                     self._registry.reports(actor_id, reports, actor.heard_at)
                     self._after_event()
@@ -558,7 +576,7 @@ class RouterActor:
     async def _deliver(self, actor_id: str, actor: _Actor, frames: list[bytes]) -> bytes | None:
         """Call until there is an answer; None when the actor is dead or must be given up."""
         deadline = time.monotonic() + ACTOR_DEADLINE_S
-        backoff_s = BACKOFF_S
+        backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
         actor.frame_no += 1
         call = partial(actor.handle.feed.remote, self._incarnation, actor.frame_no, *frames)
         while True:
@@ -576,15 +594,14 @@ class RouterActor:
                 # Outcome unknown; the same frame again does no harm.
                 if isinstance(getattr(error, "cause", None), StreamRouterError):
                     log.error("stream actor %s refused a frame: %s", actor_id, error)  # noqa: TRY400
-                    return wire.pack([])
+                    return pack([])
                 log.info("stream actor %s: a call failed (%s); trying again", actor_id, type(error).__name__)
                 if time.monotonic() > deadline:
                     log.warning("stream actor %s has not answered for %g s; giving it up", actor_id, ACTOR_DEADLINE_S)
                     return None
             else:
                 return answer
-            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # jitter, not a secret
-            backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+            await asyncio.sleep(backoff.next_s(random.random()))
 
     def _gone(self, actor_id: str, actor: _Actor) -> None:
         if self._actors.get(actor_id) is not actor:
@@ -643,17 +660,16 @@ class RouterActor:
 async def _insist(method: Callable[[], Any], deadline_s: float, try_s: float) -> Any:
     """Call what may be called twice until it answers; raise its last error at the deadline, or when the actor died."""
     deadline = time.monotonic() + deadline_s
-    backoff_s = BACKOFF_S
+    backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
     while True:
         try:
             return await asyncio.wait_for(method(), try_s)
         except ActorDiedError:
             raise
         except (RayError, TimeoutError):
-            if time.monotonic() + backoff_s > deadline:
+            if time.monotonic() > deadline:
                 raise
-        await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # jitter, not a secret
-        backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+        await asyncio.sleep(backoff.next_s(random.random()))
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from actors.errors import ERRORS_BY_CODE
+from actors.protocol.states import RequestPhase
 from actors.stop_reasons import StopReason
 from actors.stream.measures import FIRST_MESSAGE_BOUNDS_S
 from router.core.registry import Registry
-from router.core.request import OPEN, SEALED, WAITING
 
 PREFIX = "stream_router_"
 DELIVERY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -104,9 +104,9 @@ class Sample(NamedTuple):
 def of_registry(registry: Registry) -> list[Sample]:
     """Return what a router's registry knows."""
     counts = registry.counts
-    phases = {WAITING: 0, OPEN: 0, SEALED: 0}
+    phases = {phase.value: 0 for phase in (RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED)}
     for entry in registry.entries.values():
-        phases[entry.phase] += 1
+        phases[entry.phase.value] += 1
     states = dict.fromkeys(_ACTOR_STATES, 0)
     for slot in registry.pool.slots.values():
         states[slot.state.value] += 1

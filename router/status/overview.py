@@ -11,10 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from actors.protocol.states import RequestPhase
 from router.config import RouterConfig
 from router.core.registry import Registry
-from router.core.request import OPEN, SEALED, WAITING
-from router.on_ray import actors as ray_actors
 
 
 class RouterOverview(BaseModel):
@@ -99,12 +98,12 @@ def of_shard(
     node_id: str,
 ) -> dict[str, Any]:
     """Return one router actor's part as plain data; `looks`: what each stream actor's `measure` gave."""
-    phases = {WAITING: 0, OPEN: 0, SEALED: 0}
+    phases = {phase.value: 0 for phase in (RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED)}
     for entry in registry.entries.values():
-        phases[entry.phase] += 1
+        phases[entry.phase.value] += 1
     return {
         "router": {
-            "actor_id": ray_actors.router_name(config.name, shard),
+            "actor_id": config.router_name(shard),
             "shard": shard,
             "pid": os.getpid(),
             "node_id": node_id,
@@ -117,7 +116,7 @@ def of_shard(
         },
         "stream_actors": [
             {
-                "actor_id": ray_actors.stream_actor_name(config.name, shard, slot.actor_id),
+                "actor_id": config.stream_actor_name(shard, slot.actor_id),
                 "shard": shard,
                 "pid": slot.pid,
                 "node_id": slot.node_id,
@@ -131,7 +130,7 @@ def of_shard(
         "streams": [
             stream
             for actor_id, look in looks.items()
-            for stream in _streams(registry, ray_actors.stream_actor_name(config.name, shard, actor_id), look, now)
+            for stream in _streams(registry, config.stream_actor_name(shard, actor_id), look, now)
         ],
     }
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.protocol import frames as wire
+from actors.protocol.calls import OpenAnswer
 from actors.settings import packed
 from router import RouterConfig, StreamRouter
 
@@ -92,7 +93,7 @@ async def _flood(router_actor: Any, settings: bytes, opens_per_s: float, seconds
     async def call(frame: bytes) -> None:
         async with room:
             began = time.monotonic()
-            errors, _ = wire.unpack_list(await router_actor.open.remote(frame), 2)
+            errors, _ = wire.read(OpenAnswer, await router_actor.open.remote(frame))
             answers_s.append(time.monotonic() - began)
         for error in errors:
             code = error[0] if error else "opened"

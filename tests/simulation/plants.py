@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 from actors.protocol import frames as wire
+from actors.protocol.envelopes import Order
 from actors.stream.host import StreamHost
 from actors.stream.readers import Reader
 from actors.stream.session import Session, bare_terminal
@@ -85,7 +86,7 @@ def _epoch_ignored() -> list[Patch]:
     def any_epoch(self: StreamHost, envelopes: Any, now: float) -> None:
         def current(envelope: Any) -> Any:
             session = self.sessions.get(envelope[1])
-            if session is None or envelope[0] in (wire.OPEN, wire.RESTORE):
+            if session is None or envelope[0] in (Order.OPEN, Order.RESTORE):
                 return envelope
             return [*envelope[:2], session.epoch, *envelope[3:]]
 

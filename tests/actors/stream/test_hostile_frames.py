@@ -9,9 +9,15 @@ import pytest
 
 from actors.errors import ProtocolViolation
 from actors.protocol import frames as wire
-from actors.protocol.frames import DATA, END, OPEN, STORED, Phase, Report
+from actors.protocol.envelopes import Order
+from actors.protocol.reads import Operation
+from actors.protocol.states import Report
+from actors.protocol.states import SessionPhase as Phase
 from actors.settings import StreamSettings, packed
-from actors.stream.host import CONSUMED, NOT_MY_ROUTER, SUBSCRIBE, StreamHost
+from actors.stream.host import NOT_MY_ROUTER, StreamHost
+
+DATA, OPEN, END, STORED = Order.DATA, Order.OPEN, Order.END, Order.STORED
+SUBSCRIBE, CONSUMED = Operation.SUBSCRIBE, Operation.CONSUMED
 
 ROUTER = "router"
 SETTINGS = packed(StreamSettings(dialect="chat"))
@@ -22,11 +28,11 @@ def text(content: str) -> bytes:
     return json.dumps({"choices": [{"index": 0, "delta": {"content": content}}]}).encode()
 
 
-def opened(request_id: str, epoch: int = 1) -> wire.Envelope:
+def opened(request_id: str, epoch: int = 1) -> tuple:
     return (OPEN, request_id, epoch, SETTINGS, "client", DATE, 0.0, 0, 1, 0)
 
 
-def data(request_id: str, first_seq: int, *contents: str, epoch: int = 1) -> wire.Envelope:
+def data(request_id: str, first_seq: int, *contents: str, epoch: int = 1) -> tuple:
     return (DATA, request_id, epoch, first_seq, wire.pack([text(content) for content in contents]))
 
 

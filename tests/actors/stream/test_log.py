@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from actors.errors import ProtocolViolation
 from actors.messages import Emission, Head
-from actors.stream.log import Log, read_wire
+from actors.protocol.segments import read_segment
+from actors.stream.log import Log
 
 
 def heads(count: int) -> list[Head]:
@@ -21,7 +22,7 @@ def flat(segments: list) -> list[tuple[int, str, object]]:
     """Every piece of a reading as (seq_id, otid, piece), whichever form it came in."""
     found = []
     for segment in segments:
-        first, fields, pieces = read_wire(segment)
+        first, fields, pieces = read_segment(segment)
         for seq, piece in enumerate(pieces, first):
             found.append((seq, fields["otid"], tuple(piece) if isinstance(piece, (tuple, list)) else piece))
     return found

@@ -7,8 +7,10 @@ import json
 import pytest
 
 from actors.protocol import frames as wire
+from actors.protocol.envelopes import Order
+from actors.protocol.reads import Operation
 from actors.settings import StreamSettings, packed
-from actors.stream.host import SUBSCRIBE, StreamHost
+from actors.stream.host import StreamHost
 from router.client.inbox import Cursor
 
 DATE = "2026-01-02T03:04:05+00:00"
@@ -23,17 +25,17 @@ def ended_host(messages: int) -> StreamHost:
     host = StreamHost()
     host.begin("router")
     settings = packed(StreamSettings(dialect="chat"))
-    frame = [(wire.OPEN, "req", 2, settings, "client", DATE, 0.0, 0, 1, 0)]
+    frame = [(Order.OPEN, "req", 2, settings, "client", DATE, 0.0, 0, 1, 0)]
     if messages:
-        frame.append((wire.DATA, "req", 2, 1, wire.pack(texts(messages))))
-    frame += [(wire.END, "req", 2, "cancelled", None, 0), (wire.STORED, "req", 2)]
+        frame.append((Order.DATA, "req", 2, 1, wire.pack(texts(messages))))
+    frame += [(Order.END, "req", 2, "cancelled", None, 0), (Order.STORED, "req", 2)]
     host.feed("router", 1, [wire.pack(frame)], 0.0)
     return host
 
 
 def read(host: StreamHost, after: int, *, is_moving: bool) -> list[tuple[int, str]]:
     """Return (seq_id, kind) of all that a reader still gets who has had `after` messages of an earlier session."""
-    host.operate("reader", 0, [(1, SUBSCRIBE, 1, "req", after, 2, is_moving)], 0.0)
+    host.operate("reader", 0, [(1, Operation.SUBSCRIBE, 1, "req", after, 2, is_moving)], 0.0)
     cursor = Cursor(after)
     found = []
     poll_no = 0

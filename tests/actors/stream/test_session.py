@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import as_dict
-from actors.protocol.frames import Phase
+from actors.protocol.segments import read_segment
+from actors.protocol.states import SessionPhase as Phase
 from actors.settings import StreamSettings
-from actors.stream.log import read_wire
 from actors.stream.session import Session
 
 CHAT = StreamSettings(dialect="chat")
@@ -38,7 +38,7 @@ def session(settings: StreamSettings = CHAT, now: float = 0.0, **options) -> Ses
 def messages(s: Session, after: int = 0) -> list[dict]:
     found = []
     for segment in s.read(after, bytes_max=1 << 30).segments:
-        first, fields, pieces = read_wire(segment)
+        first, fields, pieces = read_segment(segment)
         for seq, piece in enumerate(pieces, first):
             body, extra = piece if isinstance(piece, tuple) else (piece, None)
             found.append(as_dict(fields, body, extra, seq))

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import LimitExceeded, PoolFull
+from actors.protocol.states import PublisherState
 from router.client.outgoing import FAILED, OPEN, SEALED, PublishedStream
 from router.client.replay_store import ReplayBudget, ReplayStore
 
 
-def state(epoch=1, phase="open", next_seq=1, credit=1 << 20, cancel=None, stop_reason=None, error=None) -> list:
-    return ["p", "req", epoch, phase, next_seq, credit, cancel, stop_reason, error]
+def state(epoch=1, phase="open", next_seq=1, credit=1 << 20, cancel=None, stop_reason=None, error=None):
+    return PublisherState("p", "req", epoch, phase, next_seq, credit, cancel, stop_reason, error)
 
 
 def stream(bytes_max: int = 1 << 20) -> PublishedStream:
@@ -25,7 +26,7 @@ def stream(bytes_max: int = 1 << 20) -> PublishedStream:
 def drain(s: PublishedStream, bytes_max: int = 100) -> list[tuple[int, int, list]]:
     sent = []
     while s.has_items():
-        for epoch, first, count, blob in s.give(bytes_max, at_least_one=True)[0]:
+        for _, epoch, first, count, blob in s.give(bytes_max, at_least_one=True)[0]:
             items = msgpack.unpackb(blob)
             assert len(items) == count
             sent.append((epoch, first, items))

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import AgentBusy
-from router.core.agent_queue import HELD, INTERRUPTED, QUEUED, UNKNOWN, Agents, Claim
+from actors.protocol.states import ClaimPhase
+from router.core.agent_queue import Agents, Claim
+
+HELD, INTERRUPTED, QUEUED, UNKNOWN = ClaimPhase.HELD, ClaimPhase.INTERRUPTED, ClaimPhase.QUEUED, ClaimPhase.UNKNOWN
 
 
 def claim(agents: Agents, request_id: str, when_busy: str = "reject", client_id: str = "c", *, is_held: bool = False):
@@ -17,17 +20,17 @@ def claim(agents: Agents, request_id: str, when_busy: str = "reject", client_id:
 def test_the_first_holds_and_a_second_is_turned_away_by_name():
     agents = Agents()
     claim(agents, "a")
-    assert agents.state("a") == HELD
+    assert agents.phase("a") == HELD
     with pytest.raises(AgentBusy, match="'a'"):
         claim(agents, "b")
-    assert agents.state("b") == UNKNOWN
+    assert agents.phase("b") == UNKNOWN
 
 
 def test_those_that_wait_come_in_their_order():
     agents = Agents()
     for request_id in "abc":
         claim(agents, request_id, "queue")
-    assert [agents.state(r) for r in "abc"] == [HELD, QUEUED, QUEUED]
+    assert [agents.phase(r) for r in "abc"] == [HELD, QUEUED, QUEUED]
     assert [c.request_id for c in agents.release("a")] == ["b"]
     assert [c.request_id for c in agents.release("b")] == ["c"]
     assert agents.release("c") == []
@@ -39,10 +42,10 @@ def test_an_interrupt_tells_all_before_it():
     claim(agents, "a")
     claim(agents, "b", "queue")
     assert {c.request_id for c in claim(agents, "c", "interrupt")} == {"a", "b", "c"}
-    assert [agents.state(r) for r in "abc"] == [INTERRUPTED, INTERRUPTED, QUEUED]
+    assert [agents.phase(r) for r in "abc"] == [INTERRUPTED, INTERRUPTED, QUEUED]
     agents.release("b")
     agents.release("a")
-    assert agents.state("c") == HELD
+    assert agents.phase("c") == HELD
 
 
 def test_a_silent_process_lets_go_of_everything():
@@ -56,7 +59,7 @@ def test_who_held_its_agent_when_the_router_died_goes_to_the_front_again():
     agents = Agents()
     claim(agents, "waiting", "queue")
     claim(agents, "holder", is_held=True)
-    assert [agents.state(r) for r in ("holder", "waiting")] == [HELD, QUEUED]
+    assert [agents.phase(r) for r in ("holder", "waiting")] == [HELD, QUEUED]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["claim", "release"]), st.integers(0, 5)), max_size=40))
@@ -70,4 +73,4 @@ def test_an_agent_is_held_by_exactly_one_of_those_who_claim_it(moves):
         else:
             agents.release(f"r{number}")
             present.discard(f"r{number}")
-        assert sum(agents.state(r) == HELD for r in present) == bool(present)
+        assert sum(agents.phase(r) == HELD for r in present) == bool(present)

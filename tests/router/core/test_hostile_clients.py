@@ -8,10 +8,12 @@ import pytest
 
 from actors.errors import DuplicateRequest, ProtocolViolation
 from actors.protocol import frames as wire
-from actors.protocol.frames import Registration, Report
+from actors.protocol.calls import Registration
+from actors.protocol.envelopes import Order
+from actors.protocol.frames import checked
+from actors.protocol.states import Report, Role, SessionPhase
 from actors.settings import StreamSettings, packed
 from router.config import RouterConfig
-from router.core.outboxes import PUBLISHER
 from router.core.registry import Registry
 
 SETTINGS = packed(StreamSettings())
@@ -32,7 +34,7 @@ def check_unharmed(registry: Registry) -> None:
     entry = registry.entries["mine"]
     registry.forward("owner", [["mine", entry.epoch, entry.sent_seq + 1, 1, BLOB]], 0.0)
     (sent,) = [envelope for _, request_id, envelope, _ in registry.take_effects().send if request_id == "mine"]
-    assert sent[0] == wire.DATA
+    assert sent[0] == Order.DATA
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def registry():
 
 def state(registry: Registry, client_id: str, request_id: str) -> list:
     _, _, states = registry.news(client_id, ("", 0), 0.0)
-    return next(state for state in states if state[:2] == (PUBLISHER, request_id))
+    return next(state for state in states if state[:2] == (Role.PUBLISHER, request_id))
 
 
 @pytest.mark.parametrize(
@@ -101,13 +103,13 @@ def test_items_from_the_future_are_not_passed_on_and_the_wanted_number_is_said(r
 )
 def test_a_registration_with_a_wrong_part_is_refused_by_name(at, wrong):
     with pytest.raises(ProtocolViolation):
-        Registration.checked([wrong if place == at else part for place, part in enumerate(NEW)])
+        checked(Registration, [wrong if place == at else part for place, part in enumerate(NEW)])
 
 
 @pytest.mark.parametrize("parts", [[], [*NEW, 1], NEW[:-1], 7, "text", {"request_id": "x"}, None])
 def test_a_registration_of_another_shape_is_refused_by_name(parts):
     with pytest.raises(ProtocolViolation):
-        Registration.checked(parts)
+        checked(Registration, parts)
 
 
 @pytest.mark.parametrize("settings", [b"", b"\xc1", wire.pack(7), wire.pack({"no_such_setting": 1})])
@@ -131,7 +133,7 @@ def test_a_report_of_another_shape_is_refused_and_those_beside_it_are_taken(regi
 
 
 def test_an_actor_cannot_report_on_a_request_that_lives_on_another(registry):
-    registry.reports("impostor", [list(Report("mine", 1, wire.Phase.SEALED, stop_reason="end_turn", log=b""))], 0.0)
+    registry.reports("impostor", [list(Report("mine", 1, SessionPhase.SEALED, stop_reason="end_turn", log=b""))], 0.0)
     assert registry.entries["mine"].is_live
     registry.take_effects()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from router.core.outboxes import READER, Clients
+from actors.protocol.states import Role
+from router.core.outboxes import Clients
 
 
 def clients() -> Clients:
@@ -15,11 +16,11 @@ def test_a_lost_answer_loses_nothing_and_a_key_is_told_once():
     c = clients()
     client = c.heard("c", 0.0)
     for _ in range(3):
-        c.tell("c", (READER, "a"))
-    c.tell("c", (READER, "b"))
+        c.tell("c", (Role.READER, "a"))
+    c.tell("c", (Role.READER, "b"))
     for _ in range(2):
-        assert c.unseen(client, (client.incarnation, 0)) == [(READER, "a"), (READER, "b")]
-    assert c.unseen(client, (client.incarnation, 3)) == [(READER, "b")]
+        assert c.unseen(client, (client.incarnation, 0)) == [(Role.READER, "a"), (Role.READER, "b")]
+    assert c.unseen(client, (client.incarnation, 3)) == [(Role.READER, "b")]
     assert not c.unseen(client, (client.incarnation, client.version))
     assert not c.has_unseen("c", (client.incarnation, client.version))
 
@@ -27,8 +28,8 @@ def test_a_lost_answer_loses_nothing_and_a_key_is_told_once():
 def test_a_version_of_another_incarnation_counts_for_nothing():
     c = clients()
     client = c.heard("c", 0.0)
-    c.tell("c", (READER, "a"))
-    assert c.unseen(client, ("an earlier router", 99)) == [(READER, "a")]
+    c.tell("c", (Role.READER, "a"))
+    assert c.unseen(client, ("an earlier router", 99)) == [(Role.READER, "a")]
     assert c.has_unseen("c", ("an earlier router", 99))
 
 

@@ -1,0 +1,96 @@
+"""Calls: what a client asks of a router actor, one shape a method. Each may be made twice.
+
+| method | argument | answer |
+| --- | --- | --- |
+| `open` | `OpenCall` | `OpenAnswer` |
+| `feed` | client ID, `Seen`, frames of `ItemsEnvelope`s | `News` |
+| `watch` | `WatchCall` | `News` |
+| `locate` | `LocateCall` | `News` of the requests asked for |
+| `claim` | `ClaimCall` | `ClaimAnswer` |
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+WATCH_WAIT_S_MAX = 4.0
+"""No watch waits longer, whatever it asks for."""
+
+
+class Registration(NamedTuple):
+    """What a publisher says to open a request, or to take it up again with a router that may not know it."""
+
+    request_id: str
+    settings_packed: bytes
+    date: str
+    """What its messages are dated with (ISO 8601)."""
+    agent_id: str | None
+    take_over: bool
+    """Go on with a request whose publisher is gone."""
+    epoch: int
+    """The epoch that the publisher knows; 0: the request is new."""
+    sent_seq: int
+    """The last item that it has sent."""
+    start_seq: int
+    """The first item that it can send again."""
+    cancel: str | None
+    """A cancel that it knows of."""
+
+
+class OpenCall(NamedTuple):
+    """Open requests, or take them up again."""
+
+    client_id: str
+    seen: list[Any]
+    """`Seen`."""
+    registrations: list[Any]
+    """The parts of `Registration`s."""
+
+
+class OpenAnswer(NamedTuple):
+    """What became of each registration, and the client's news."""
+
+    errors: list[Any]
+    """For each: None, or (code, text) of the refusal."""
+    news: list[Any]
+    """The parts of `News`."""
+
+
+class WatchCall(NamedTuple):
+    """Wait for news."""
+
+    client_id: str
+    seen: list[Any]
+    wait_s: float
+
+
+class LocateCall(NamedTuple):
+    """Say where requests are, and tell the client of them from now on."""
+
+    client_id: str
+    call_no: int
+    """Calls of a client are numbered: of two, the one made first may come last."""
+    request_ids: list[Any]
+    losses: list[Any]
+    """Requests that the client is not interested in any more."""
+
+
+class ClaimCall(NamedTuple):
+    """Claim an agent for a request."""
+
+    client_id: str
+    request_id: str
+    agent_id: str
+    when_busy: str
+    """reject, queue or interrupt."""
+    is_held: bool
+    """The client holds the agent and says so to a router that may have forgotten."""
+
+
+class ClaimAnswer(NamedTuple):
+    """What became of a claim."""
+
+    error: list[Any] | None
+    """(code, text) of the refusal."""
+    state: list[Any]
+    """The parts of a `ClaimState`."""

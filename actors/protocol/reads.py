@@ -1,0 +1,117 @@
+"""Reads: what a reading process and a stream actor say to each other.
+
+A reading process has one long poll on an actor for all its subscriptions there. With it, or in a call
+of its own while the poll is out (`tell`), go operations on subscriptions. The answer to a poll is a
+list of `Part`s, one for each subscription that has news, or one of the two answers below.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from actors.protocol.frames import pack
+
+POLL_WAIT_S_MAX = 20.0
+"""No long poll waits longer, whatever it asks for."""
+
+NOTHING = pack([])
+"""The answer where nothing is new."""
+
+FORGOTTEN = pack(None)
+"""The answer to a reader that was silent for so long that its subscriptions were dropped: it begins anew."""
+
+
+class Operation(IntEnum):
+    """What a reader says of one of its subscriptions."""
+
+    SUBSCRIBE = 0
+    CONSUMED = 1
+    DROP = 2
+
+
+class Subscribe(NamedTuple):
+    """Begin to read a request."""
+
+    operation_no: int
+    """Operations of a reader are numbered: a late one must not undo what followed it."""
+    kind: int
+    number: int
+    """The subscription's number in its process."""
+    request_id: str
+    after: int
+    """The last message that it has."""
+    epoch: int
+    """The epoch that the router named; an actor that has not got so far yet waits for it."""
+    is_moving: bool
+    """It has read an earlier session of the request, and has not seen its end."""
+
+
+class Consumed(NamedTuple):
+    """Acknowledge all messages up to a cursor."""
+
+    operation_no: int
+    """Always 0: cursors only rise, so their order does not matter."""
+    kind: int
+    number: int
+    cursor: int
+
+
+class Drop(NamedTuple):
+    """Stop reading."""
+
+    operation_no: int
+    kind: int
+    number: int
+
+
+OPERATIONS: dict[int, type[Subscribe | Consumed | Drop]] = {
+    Operation.SUBSCRIBE: Subscribe,
+    Operation.CONSUMED: Consumed,
+    Operation.DROP: Drop,
+}
+
+
+class PollCall(NamedTuple):
+    """The long poll of one reading process."""
+
+    reader_id: str
+    poll_no: int
+    """The same number again gives the same answer again."""
+    settled: int
+    """No operation before this number will be sent again."""
+    operations: list[Any]
+    wait_s: float
+
+
+class TellCall(NamedTuple):
+    """Operations of a reader whose poll is out."""
+
+    reader_id: str
+    settled: int
+    operations: list[Any]
+
+
+class PartState(IntEnum):
+    """How a subscription stands after a part."""
+
+    OPEN = 0
+    """More may come."""
+    ENDED = 1
+    """That was all."""
+    UNKNOWN = 2
+    """The request is not on this actor."""
+
+
+class Part(NamedTuple):
+    """One subscription's share of an answer."""
+
+    number: int
+    state: int
+    """A `PartState`."""
+    gap: Any
+    """(first, last) of the messages that the log no longer holds, or None."""
+    epoch: int
+    segments: list[Any]
+    """See `actors.protocol.segments`. The first one's fields are None where it goes on with the message that the
+    subscription's last part ended in."""

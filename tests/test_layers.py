@@ -1,0 +1,122 @@
+"""Who may import whom. A line that breaks the rule is printed with its file and number."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Lowest first: a room imports itself and the rooms below it.
+LAYERS = (
+    ("actors.protocol", "actors.errors"),
+    ("actors",),
+    ("router.config",),
+    ("router.core",),
+    ("router.status",),
+    ("router.on_ray",),
+    ("router.client",),
+    ("router",),
+    ("gateway",),
+)
+PURE = ("actors.protocol", "actors.interface", "actors.providers", "router.core")
+IMPURE = {"ray", "asyncio", "time", "os"}
+# The packages' own doors name their rooms' contents, loaded when they are first used.
+DOORS = {"router/__init__.py"}
+
+Imported = tuple[str, int, str]
+"""(file, line, module)."""
+
+
+def _modules(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+            # `from actors.stream import measures` imports `actors.stream.measures`.
+            folder = ROOT / node.module.replace(".", "/")
+            for alias in node.names:
+                is_module = (folder / f"{alias.name}.py").exists() or (folder / alias.name).is_dir()
+                yield node.lineno, f"{node.module}.{alias.name}" if is_module else node.module
+
+
+def _imports() -> Iterator[Imported]:
+    for top in ("actors", "router", "gateway"):
+        for file in sorted((ROOT / top).rglob("*.py")):
+            name = file.relative_to(ROOT).as_posix()
+            for line, module in _modules(ast.parse(file.read_text(encoding="utf-8"))):
+                yield name, line, module
+
+
+IMPORTS = list(_imports())
+
+
+def _is_in(module: str, room: str) -> bool:
+    return module == room or module.startswith(f"{room}.")
+
+
+def _module_of(file: str) -> str:
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _layer(module: str) -> int:
+    fitting = [(len(room), level) for level, rooms in enumerate(LAYERS) for room in rooms if _is_in(module, room)]
+    return max(fitting)[1]
+
+
+def _say(broken: list[Imported], rule: str) -> str:
+    return "\n".join([rule, *(f"{file}:{line}: imports {module}" for file, line, module in broken)])
+
+
+def _ours(module: str) -> bool:
+    return module.split(".", maxsplit=1)[0] in {"actors", "router", "gateway"}
+
+
+def test_a_room_imports_only_itself_and_what_is_below_it():
+    broken = [
+        found
+        for found in IMPORTS
+        if _ours(found[2]) and found[0] not in DOORS and _layer(found[2]) > _layer(_module_of(found[0]))
+    ]
+    assert not broken, _say(broken, "a room imports only itself and the rooms below it: " + str(LAYERS))
+
+
+def test_the_protocol_imports_nothing_of_ours_but_the_errors():
+    broken = [
+        found
+        for found in IMPORTS
+        if found[0].startswith("actors/protocol/")
+        and _ours(found[2])
+        and not (_is_in(found[2], "actors.protocol") or found[2] == "actors.errors")
+    ]
+    assert not broken, _say(broken, "actors.protocol imports actors.errors and nothing else of ours")
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_what_decides_knows_no_ray_no_loop_no_clock_and_no_system(room: str):
+    folder = room.replace(".", "/") + "/"
+    broken = [found for found in IMPORTS if found[0].startswith(folder) and found[2].split(".")[0] in IMPURE]
+    assert not broken, _say(broken, f"{room} is pure")
+
+
+def test_in_the_actors_room_only_the_shell_knows_ray():
+    broken = [
+        found
+        for found in IMPORTS
+        if found[0].startswith("actors/") and found[2].split(".")[0] == "ray" and "stream_actor.py" not in found[0]
+    ]
+    assert not broken, _say(broken, "of actors/ only stream/stream_actor.py imports ray")
+
+
+@pytest.mark.parametrize("inside", ["actors.stream", "router.core"])
+def test_clients_know_the_protocol_and_not_the_servers_insides(inside: str):
+    broken = [found for found in IMPORTS if found[0].startswith("router/client/") and _is_in(found[2], inside)]
+    assert not broken, _say(broken, f"router.client does not import {inside}")
+
+
+def test_a_routers_core_does_not_know_a_stream_actors_insides():
+    broken = [found for found in IMPORTS if found[0].startswith("router/core/") and _is_in(found[2], "actors.stream")]
+    assert not broken, _say(broken, "router.core does not import actors.stream")

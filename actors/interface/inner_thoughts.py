@@ -1,23 +1,28 @@
 """Takes the inner thoughts, and the assistant's message, out of a tool call's arguments.
 
-In goes the JSON text of the arguments, in pieces; out come parts, in order:
+Theory. The JSON text of the arguments goes in, in fragments. Parts come out, in order:
 
 - THOUGHTS: a piece of the inner thoughts, decoded. THOUGHTS_END once they are over.
 - MESSAGE: a piece of the assistant's message, decoded. MESSAGE_END once it is over.
 - ARGUMENTS: a piece of the remaining arguments, as the model wrote them. All of these joined are valid
-  JSON text without the extracted keys: with a key goes the comma ahead of it, or, for the first, the
-  comma behind it.
-- AFTER: what stands behind the arguments' closing brace, if only space.
-- BROKEN: from where the text is no JSON any more.
+  JSON text without the extracted keys. A key is removed with the comma in front of it; if it is the
+  first, with the comma behind it.
+- AFTER: text behind the closing brace of the arguments, also if it is only space.
+- BROKEN: text from where the arguments are not JSON any more.
 
-A value that is no string is extracted as its JSON text; null as nothing.
+An extracted value that is not a string comes as its JSON text; null as nothing.
+
+Each event of `JsonReader` has its own method here. Adjacent texts of the arguments are kept, and come
+out as one part, ahead of the next part of another kind or at the end of the fragment.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
+from typing import ClassVar
 
-from actors.interface.json_reader import JsonReader, Kind
+from actors.interface.json_reader import Event, JsonReader
 
 
 class Part(IntEnum):
@@ -36,7 +41,7 @@ Parts = list[tuple[Part, str]]
 
 
 class ArgumentsReader:
-    """Splits the arguments of one call. A key that is None is not looked for."""
+    """Splits the arguments of one call into parts. A key that is None is not looked for."""
 
     __slots__ = (
         "_current",
@@ -45,6 +50,7 @@ class ArgumentsReader:
         "_kept",
         "_message_key",
         "_opening",
+        "_out",
         "_reader",
         "_thoughts_key",
     )
@@ -53,10 +59,11 @@ class ArgumentsReader:
         self._thoughts_key = thoughts_key
         self._message_key = message_key
         self._reader = JsonReader(tuple(key for key in (thoughts_key, message_key) if key is not None))
-        self._current = Part.ARGUMENTS
-        self._opening = ""
+        self._current = Part.ARGUMENTS  # what the value being read belongs to
+        self._opening = ""  # the opening brace, until the first text of the arguments is kept
         self._first_lead: str | None = None
         self._has_kept = False
+        self._out: Parts = []
         # The arguments' text since the last part of another kind; joined once, so that no text is copied twice.
         self._kept: list[str] = []
 
@@ -66,42 +73,19 @@ class ArgumentsReader:
         return self._reader.is_done
 
     def part_of(self, fragment: str) -> Part | None:
-        """Return the part that a fragment wholly belongs to, as it is; None: `feed` must tell."""
+        """Return the part that a fragment is a piece of, unchanged and as a whole; None: ask `feed`."""
         return self._current if self._reader.is_inside_string(fragment) else None
 
-    def feed(self, fragment: str) -> Parts:  # noqa: C901  # a table of events
+    def feed(self, fragment: str) -> Parts:
         """Return the parts in one more fragment."""
-        out: Parts = []
-        kept = self._kept
-        for kind, raw, text, lead in self._reader.feed(fragment):
-            current = self._current
-            if kind is Kind.PIECE:
-                if current is Part.ARGUMENTS:
-                    kept.append(raw)
-                elif text:
-                    self._put(current, text, out)
-            elif kind is Kind.KEY:
-                self._key(text, raw, lead)
-            elif kind is Kind.END:
-                if current is not Part.ARGUMENTS:
-                    self._put(Part.THOUGHTS_END if current is Part.THOUGHTS else Part.MESSAGE_END, "", out)
-                    self._current = Part.ARGUMENTS
-            elif kind is Kind.OPEN:
-                self._opening = raw
-            elif kind is Kind.CLOSE:
-                self._keep(raw)
-            elif kind is Kind.AFTER:
-                self._put(Part.AFTER, raw, out)
-            else:
-                self._put(Part.BROKEN, raw if self._has_kept else self._opening + raw, out)
-                self._has_kept = True
-        if kept:
-            out.append((Part.ARGUMENTS, kept[0] if len(kept) == 1 else "".join(kept)))
-            kept.clear()
+        for event in self._reader.feed(fragment):
+            self._ON[event.kind](self, event)
+        self._flush()
+        out, self._out = self._out, []
         return out
 
     def rest(self) -> str:
-        """Return (once) the text of arguments that never closed, so far as it was not passed on."""
+        """Return (once) the remaining text of arguments that never closed, as far as it was not given out."""
         rest = self._reader.rest()
         if self._current is not Part.ARGUMENTS:
             return ""
@@ -110,15 +94,54 @@ class ArgumentsReader:
             self._has_kept = True
         return rest
 
-    def _key(self, key: str | None, raw: str, lead: str) -> None:
+    # --- events -------------------------------------------------------------------------------------
+
+    def _open(self, event: Event) -> None:
+        self._opening = event.raw
+
+    def _key(self, event: Event) -> None:
         if self._first_lead is None:
-            self._first_lead = lead
-        if key == self._thoughts_key:
+            self._first_lead = event.lead
+        if event.text == self._thoughts_key:
             self._current = Part.THOUGHTS
-        elif key == self._message_key:
+        elif event.text == self._message_key:
             self._current = Part.MESSAGE
         else:
-            self._keep((lead if self._has_kept else self._first_lead) + raw)
+            self._keep((event.lead if self._has_kept else self._first_lead) + event.raw)
+
+    def _piece(self, event: Event) -> None:
+        if self._current is Part.ARGUMENTS:
+            self._kept.append(event.raw)
+        elif event.text:
+            self._put(self._current, event.text)
+
+    def _end(self, _event: Event) -> None:
+        if self._current is not Part.ARGUMENTS:
+            self._put(Part.THOUGHTS_END if self._current is Part.THOUGHTS else Part.MESSAGE_END, "")
+            self._current = Part.ARGUMENTS
+
+    def _close(self, event: Event) -> None:
+        self._keep(event.raw)
+
+    def _after(self, event: Event) -> None:
+        self._put(Part.AFTER, event.raw)
+
+    def _fail(self, event: Event) -> None:
+        self._put(Part.BROKEN, event.raw if self._has_kept else self._opening + event.raw)
+        self._has_kept = True
+
+    # By kind of event.
+    _ON: ClassVar[tuple[Callable[[ArgumentsReader, Event], None], ...]] = (
+        _open,  # OPEN
+        _key,  # KEY
+        _piece,  # PIECE
+        _end,  # END
+        _close,  # CLOSE
+        _after,  # AFTER
+        _fail,  # FAIL
+    )
+
+    # --- parts --------------------------------------------------------------------------------------
 
     def _keep(self, raw: str) -> None:
         if not self._has_kept:
@@ -126,9 +149,12 @@ class ArgumentsReader:
             self._kept.append(self._opening)
         self._kept.append(raw)
 
-    def _put(self, part: Part, text: str, out: Parts) -> None:
+    def _put(self, part: Part, text: str) -> None:
+        self._flush()
+        self._out.append((part, text))
+
+    def _flush(self) -> None:
         kept = self._kept
         if kept:
-            out.append((Part.ARGUMENTS, "".join(kept)))
+            self._out.append((Part.ARGUMENTS, kept[0] if len(kept) == 1 else "".join(kept)))
             kept.clear()
-        out.append((part, text))

@@ -1,22 +1,24 @@
-"""Plain content where a tool call written as JSON is expected (`expect_reasoning_content`).
+"""Plain content that may be a tool call written as JSON (`expect_reasoning_content`).
 
-Models that reason natively but know no tool calls write `{"name": …, "arguments": …}` as content. The
-reader holds content back only as long as it may still be such a call:
+Theory. Models that reason natively but know no tool calls write `{"name": …, "arguments": …}` as content.
+Content is held only as long as it may still be such a call:
 
-    UNDECIDED --(first character that is not space: "{")--> JSON, else --> TEXT
+    UNDECIDED --(first character that is not space: "{")--> JSON, any other --> TEXT
     JSON --(the object closes, and is a call)--> UNDECIDED again; is none --> TEXT
-    UNDECIDED, JSON --(over a limit of characters, or of calls)--> TEXT
-    TEXT: everything goes on as text, to the end of the response
+    UNDECIDED, JSON --(over the limit of characters, or of calls)--> TEXT
+    TEXT: everything passes as text, to the end of the response
 
-What a strict JSON reader cannot read is held to the end of the response, where a lenient one tries.
-Space ahead of text goes on with it; space around a call is dropped.
+Text that a strict JSON reader cannot read is held to the end of the response; then a lenient reader tries.
+Space in front of text passes with it. Space round a call is dropped.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from actors.interface.json_reader import JsonReader, Kind, read_leniently, replace_surrogates, to_json
+from actors.interface.json_reader import JsonReader, Kind
+from actors.interface.json_text import read_leniently, to_json
+from actors.interface.surrogates import replace_surrogates
 
 # Each further call of one piece of content costs another walk over the rest of the piece.
 _CALLS_MAX = 128
@@ -29,61 +31,69 @@ class WrittenCall(NamedTuple):
     arguments: str
 
 
+Decided = list[str | WrittenCall]
+
+
 class JsonContent:
-    """Tells tool calls written as content from text. `feed` and `end` give what has been decided."""
+    """Tells tool calls written as content from text. `feed` and `end` return what has been decided."""
 
     __slots__ = ("_call_count", "_chars", "_chars_max", "_held", "_is_text", "_reader")
 
     def __init__(self, chars_max: int) -> None:
         self._chars_max = chars_max
-        self._chars = 0
+        self._chars = 0  # in `_held`
         self._held: list[str] = []
-        self._reader: JsonReader | None = None
+        self._reader: JsonReader | None = None  # in the state JSON
         self._is_text = False
         self._call_count = 0
 
-    def feed(self, text: str) -> list[str | WrittenCall]:
+    def feed(self, text: str) -> Decided:
         """Return the texts and calls that one more piece of content decides."""
-        out: list[str | WrittenCall] = []
+        out: Decided = []
         while text:
             if self._is_text:
                 out.append(text)
                 break
-            if self._reader is None:
-                stripped = text.lstrip()
-                if stripped and (stripped[0] != "{" or self._call_count == _CALLS_MAX):
-                    self._become_text(text, out)
-                    break
-                self._hold(text[: len(text) - len(stripped)], out)
-                if not stripped or self._is_text:
-                    text = stripped
-                    continue
-                text = stripped
-                self._reader = JsonReader()
-            events = self._reader.feed(text)
-            after = events[-1].raw if events and events[-1].kind is Kind.AFTER else ""
-            is_done = self._reader.is_done
-            self._hold(text[: len(text) - len(after)], out)
-            if is_done:
-                self._decide(out)
-            text = after
+            text = self._undecided(text, out) if self._reader is None else self._json(text, self._reader, out)
         return out
 
-    def end(self) -> list[str | WrittenCall]:
-        """Return what was held back; content may go on afterwards."""
-        out: list[str | WrittenCall] = []
+    def end(self) -> Decided:
+        """Return what was held; more content may follow."""
+        out: Decided = []
         if self._reader is not None or not self._call_count:
             self._decide(out)
         self._held = []
         return out
 
-    def _hold(self, text: str, out: list[str | WrittenCall]) -> None:
+    # --- states: take a piece of content, return what is left of it for the next state ---------------
+
+    def _undecided(self, text: str, out: Decided) -> str:
+        stripped = text.lstrip()
+        if stripped and (stripped[0] != "{" or self._call_count == _CALLS_MAX):
+            self._become_text(text, out)
+            return ""
+        self._hold(text[: len(text) - len(stripped)], out)
+        if stripped and not self._is_text:
+            self._reader = JsonReader()
+        return stripped
+
+    def _json(self, text: str, reader: JsonReader, out: Decided) -> str:
+        events = reader.feed(text)
+        after = events[-1].raw if events and events[-1].kind is Kind.AFTER else ""
+        self._hold(text[: len(text) - len(after)], out)
+        if reader.is_done:
+            self._decide(out)
+        return after
+
+    # --- decisions ----------------------------------------------------------------------------------
+
+    def _hold(self, text: str, out: Decided) -> None:
         self._held.append(text)
         self._chars += len(text)
         if self._chars > self._chars_max:
             self._become_text("", out)
 
-    def _decide(self, out: list[str | WrittenCall]) -> None:
+    def _decide(self, out: Decided) -> None:
         text = "".join(self._held)
         call = _as_call(text)
         self._held, self._reader, self._chars = [], None, 0
@@ -93,7 +103,7 @@ class JsonContent:
         elif text:
             self._become_text(text, out)
 
-    def _become_text(self, text: str, out: list[str | WrittenCall]) -> None:
+    def _become_text(self, text: str, out: Decided) -> None:
         self._is_text = True
         text = "".join([*self._held, text])
         self._held, self._reader = [], None

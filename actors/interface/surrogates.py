@@ -1,17 +1,35 @@
-r"""Puts surrogate pairs together that a provider has cut in two.
+r"""Halves of surrogate pairs: joined where both halves come, else replaced by U+FFFD.
 
 A provider that cuts its text by UTF-16 units can send `"\ud83d"` in one chunk and `"\ude00"` in the
-next. Each is a string that no UTF-8 can hold. The first half is held back until the next piece of the
-same text; a half that stays alone becomes U+FFFD. Streams without such halves never come here.
+next. Each is a string that UTF-8 cannot encode. The first half is held until the next piece of the same
+text. A half that stays alone becomes U+FFFD. `SurrogateMender` does this for a request's deltas; the
+translator makes one only after it has seen such a half.
 """
 
 from __future__ import annotations
 
-from actors.deltas import Delta, Reasoning, Refusal, Text, ToolCallPiece
-from actors.interface.json_reader import join_surrogates, replace_surrogates
+import re
 
+from actors.deltas import Delta, Reasoning, Refusal, Text, ToolCallPiece
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _HALVES_MAX = 1024
 _Key = tuple[type, int, int | None]
+
+
+def replace_surrogates(text: str) -> str:
+    """Put U+FFFD in place of each half of a surrogate pair: UTF-8 cannot encode a half."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def join_surrogates(high: str, text: str) -> tuple[str, str]:
+    """Put the held first half of a pair in front of `text`; return the text, and the half that is still held."""
+    if not text:
+        return "", high
+    if "\udc00" <= text[0] <= "\udfff":
+        pair = (high + text[0]).encode("utf-16", "surrogatepass").decode("utf-16")
+        return pair + text[1:], ""
+    return "\ufffd" + text, ""
 
 
 class SurrogateMender:
@@ -23,7 +41,7 @@ class SurrogateMender:
         self._halves: dict[_Key, str] = {}
 
     def mend(self, deltas: list[Delta]) -> list[Delta]:
-        """Return the same deltas with no half of a surrogate pair in any text."""
+        """Return the same deltas, without halves of surrogate pairs in their texts."""
         for delta in deltas:
             if isinstance(delta, Text | Reasoning | Refusal):
                 delta.text = self._text((delta.__class__, delta.choice, None), delta.text)
@@ -36,7 +54,7 @@ class SurrogateMender:
         return deltas
 
     def rest(self) -> list[Delta]:
-        """Return (once) the halves whose other half never came."""
+        """Return (once) U+FFFD for each half whose other half never came."""
         deltas: list[Delta] = []
         for kind, choice, index in self._halves:
             if kind is ToolCallPiece:

@@ -32,7 +32,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from actors.interface.inner_thoughts import ArgumentsReader, Part, Parts
-from actors.interface.json_reader import read_leniently, replace_surrogates, to_json
+from actors.interface.json_text import as_shown_text, read_leniently, to_json
 from actors.messages import TOOL_CALL, Emission, Fields, Head
 
 if TYPE_CHECKING:
@@ -401,15 +401,6 @@ class ToolCall:
             else:
                 self._held = [(Part.ARGUMENTS, rest)]
         self._release(out, is_forced=True)
-
-
-def as_shown_text(value: object) -> str:
-    """Return a value of the arguments as a reader sees it: a string as it is, null as nothing, else JSON text."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return replace_surrogates(value)
-    return to_json(value) or ""
 
 
 class CallRegister:

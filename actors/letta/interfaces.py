@@ -28,8 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from actors.errors import InvalidRecord, RequestEnded, SettingsError
 from actors.interface import Interface
-from actors.interface.json_reader import UNREADABLE, read_leniently
-from actors.interface.tool_calls import as_shown_text
+from actors.interface.json_text import UNREADABLE, as_shown_text, read_leniently
 from actors.messages import Emission, Head, LettaMessage, MessageFactory, iso_seconds, otid_of
 from actors.providers import Adapter, make_adapter
 from actors.settings import (

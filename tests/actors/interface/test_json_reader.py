@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -63,6 +64,10 @@ def raw_of(events: list[Event]) -> str:
     return "".join(event.lead + event.raw for event in events)
 
 
+def has_failed(events: list[Event]) -> bool:
+    return any(event.kind is Kind.FAIL for event in events)
+
+
 def members_of(events: list[Event]) -> list[tuple[str, str, str | None]]:
     """Return key, raw value and decoded value of each member."""
     out: list[tuple[str, str, str | None]] = []
@@ -101,19 +106,23 @@ def test_the_events_do_not_depend_on_the_cuts(text: str) -> None:
         assert normal(read([text[:place], text[place:]])[0]) == normal(whole)
 
 
+def with_known_escapes(text: str) -> str:
+    """Write each escape that JSON does not know as JSON writes the same characters."""
+    return re.sub(r'(\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))|\\', lambda found: found[1] or r"\\", text)
+
+
 @given(st.data(), st.text(alphabet="{}[]\",:\\u0123dD8n -+.eEtrufalsNaI\n\t'x", max_size=40))
 @settings(max_examples=1500, deadline=None)
-def test_it_accepts_what_json_loads_accepts(data: st.DataObject, text: str) -> None:
+def test_it_accepts_what_json_loads_accepts_but_for_unknown_escapes(data: st.DataObject, text: str) -> None:
     text = "{" + text
     events, reader = read(data.draw(cuts_of(text)))
     assert raw_of(events) + reader.rest() == text
     try:
-        value = json.loads(text, strict=False)
+        value = json.loads(with_known_escapes(text), strict=False)
     except ValueError:
         value = None
     has_trailer = any(kind is Kind.AFTER and raw.strip(" \t\n\r") for kind, raw, _, _ in events)
-    accepted = reader.is_done and not has_trailer and not reader.relaxed
-    assert accepted == isinstance(value, dict)
+    assert (reader.is_done and not has_trailer) == isinstance(value, dict)
 
 
 @given(st.data(), st.text(max_size=30), st.text(max_size=30))
@@ -166,7 +175,7 @@ def test_what_is_no_object_fails_with_all_its_text(text: str) -> None:
         events, reader = read(fragments)
         assert not reader.is_done
         assert raw_of(events) + reader.rest() == text
-        assert reader.has_failed == bool(text.strip())
+        assert has_failed(events) == bool(text.strip())
 
 
 def _seconds(length: int, fragment_chars: int) -> float:
@@ -185,13 +194,36 @@ def test_the_cost_is_linear_in_the_length(fragment_chars: int) -> None:
     assert large < small * 24 + 0.002
 
 
+def test_after_a_failure_every_fragment_is_a_failure() -> None:
+    events, reader = read(['{"a": 1', ", oops", ' "b": 2}', "!"])
+    assert [event.kind for event in events] == [*[Kind.OPEN, Kind.KEY, Kind.PIECE, Kind.END], *[Kind.FAIL] * 3]
+    assert reader.rest() == ""
+
+
+def test_a_closing_bracket_that_does_not_match_is_a_failure() -> None:
+    for text in ('{"a": [1}', '{"a": {"b": 1]', '{"a": 1]'):
+        events, _ = read([text])
+        assert has_failed(events), text
+        assert raw_of(events) == text
+
+
+def test_the_inside_of_a_string_may_skip_the_reader() -> None:
+    reader = JsonReader(WANTED)
+    reader.feed('{"message": "Hel')
+    assert reader.is_inside_string("lo")
+    assert not reader.is_inside_string('lo"')
+    assert not reader.is_inside_string("\\n")
+    reader.feed("\\ud83d")
+    assert not reader.is_inside_string("the first half of a pair is held, and belongs in front of this")
+
+
 @pytest.mark.parametrize(
     "endless", ['{"' + "k" * 70_000, "{" + " " * 70_000, '{"a": ' + "1" * 70_000, '{"a": [' + "1" * 70_000]
 )
 def test_what_is_held_is_bounded(endless: str) -> None:
     for size in (1, 1000, 100_000):
-        events, reader = read([endless[at : at + size] for at in range(0, len(endless), size)])
-        assert reader.has_failed
+        events, _ = read([endless[at : at + size] for at in range(0, len(endless), size)])
+        assert has_failed(events)
         assert raw_of(events) == endless
 
 

@@ -44,7 +44,13 @@ class InvalidRecord(StreamRouterError):
     code = "invalid_record"
 
 
-class InvalidRequestId(StreamRouterError):
+class InvalidArgument(StreamRouterError, ValueError):
+    """An argument of a public call has the wrong type or is out of range; nothing was done."""
+
+    code = "invalid_argument"
+
+
+class InvalidRequestId(InvalidArgument):
     """A request ID that is empty, too long or holds control characters."""
 
     code = "invalid_request_id"
@@ -95,6 +101,24 @@ class RequestCancelled(StreamRouterError):
     code = "request_cancelled"
 
 
+class NotOpened(StreamRouterError):
+    """A publisher was used before it was opened."""
+
+    code = "not_opened"
+
+
+class AlreadyReading(StreamRouterError):
+    """Two tasks ask one subscription for its next batch at the same time."""
+
+    code = "already_reading"
+
+
+class AgentFenced(StreamRouterError):
+    """The agent has gone on to another request: this one may publish nothing more."""
+
+    code = "agent_fenced"
+
+
 class AgentBusy(StreamRouterError):
     """The agent has a request under way and its policy is to reject a second one."""
 
@@ -132,6 +156,24 @@ class RouterUnavailable(StreamRouterError):
     """The router did not answer within the deadline; it may be restarting, or be gone."""
 
     code = "router_unavailable"
+
+
+class RouterClosed(StreamRouterError):
+    """The `StreamRouter` of this process was closed, or its event loop has ended."""
+
+    code = "router_closed"
+
+
+class Recovering(StreamRouterError):
+    """A restarted router cannot say yet whether it has what was asked for; ask again."""
+
+    code = "recovering"
+
+
+class InternalError(StreamRouterError):
+    """A remote method failed in a way that it should not: a fault of this package. It was not retried."""
+
+    code = "internal_error"
 
 
 class RouterNotFound(StreamRouterError):

@@ -277,6 +277,10 @@ class Emission(NamedTuple):
     extra: Fields | None = None
 
 
+Out = list[Emission]
+"""Where the state machines of a request append what they give out."""
+
+
 def as_dict(fields: Fields, text: str | None, extra: Fields | None, seq_id: int | None) -> Fields:
     """Return one piece as the plain dict that its model would dump to (shape: Letta's JSON)."""
     kind = fields["message_type"]
@@ -284,15 +288,7 @@ def as_dict(fields: Fields, text: str | None, extra: Fields | None, seq_id: int 
     if seq_id is not None:
         data["seq_id"] = seq_id
     if kind == TOOL_CALL:
-        call: Fields = {}
-        if extra and "tool_name" in extra:
-            call["name"] = extra["tool_name"]
-        if text is not None:
-            call["arguments"] = text
-        tool_call_id = data.pop("tool_call_id", None)
-        if tool_call_id is not None:
-            call["tool_call_id"] = tool_call_id
-        data["tool_call"] = call
+        data["tool_call"] = _call_as_dict(data.pop("tool_call_id", None), text, extra)
         return data
     field = TEXT_FIELDS.get(kind)
     if field is not None and (text is not None or field not in data):
@@ -300,6 +296,17 @@ def as_dict(fields: Fields, text: str | None, extra: Fields | None, seq_id: int 
     if extra:
         data.update(extra)
     return data
+
+
+def _call_as_dict(tool_call_id: str | None, text: str | None, extra: Fields | None) -> Fields:
+    call: Fields = {}
+    if extra and "tool_name" in extra:
+        call["name"] = extra["tool_name"]
+    if text is not None:
+        call["arguments"] = text
+    if tool_call_id is not None:
+        call["tool_call_id"] = tool_call_id
+    return call
 
 
 # How pydantic itself fills a model in (`model_construct`, `copy`), without the search for each name

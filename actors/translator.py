@@ -29,7 +29,8 @@ from actors.deltas import (
     Usage,
 )
 from actors.errors import InvalidRecord, MalformedChunk, RequestEnded
-from actors.interface.interface import EPOCH_DATE, Interface, derived_message_id, is_token_count
+from actors.interface.heads import EPOCH_DATE, derived_message_id
+from actors.interface.interface import Interface, is_token_count
 from actors.interface.surrogates import SurrogateMender
 from actors.messages import Emission
 from actors.providers import make_adapter

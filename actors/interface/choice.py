@@ -1,10 +1,9 @@
 """One choice of one response: its deltas in, its messages out.
 
-The theory. A response is a row of messages, numbered from 0. A message is open while pieces of it may
-come. Of the messages made of plain text (content, native reasoning) at most one is open, and it closes
-as soon as another message begins: text that comes later is a message of its own. Messages of tool calls,
-and the inner thoughts in their arguments, stay open until the response ends, so that calls may
-interleave; each keeps its own head.
+Theory. A response is a row of messages. A message is open while pieces of it may come. Of the messages
+made of plain text (content, native reasoning) at most one is open. It closes when another message begins;
+text that comes later is a message of its own. Messages of tool calls, and the inner thoughts in their
+arguments, stay open until the response ends, so that calls may interleave; each keeps its own head.
 
     delta            message                                                closes open text
     Text             reasoning or assistant (`content_is_reasoning`)        of another kind
@@ -14,17 +13,21 @@ interleave; each keeps its own head.
     RedactedReasoning    hidden reasoning, a message each                   yes
     BlockBoundary    none                                                   yes
     ToolCallPiece    tool call, assistant, inner thoughts (tool_calls.py)   yes
+    ToolCallEnd      none; what the call holds leaves                       no
     ToolReturn       tool return                                            yes
 
-Inner thoughts go on with the reasoning message that plain content has just opened, since to a reader
-both are the agent's monologue. Empty pieces are no pieces.
+Inner thoughts continue the reasoning message that plain content has just opened: to a reader, both are
+the agent's monologue. An empty piece of text begins no message.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from actors.deltas import (
+    BlockBoundary,
+    Delta,
     Reasoning,
     ReasoningSignature,
     RedactedReasoning,
@@ -34,102 +37,85 @@ from actors.deltas import (
     ToolCallPiece,
     ToolReturn,
 )
-from actors.interface.json_content import JsonContent, WrittenCall
-from actors.interface.tool_calls import CallRegister, Out, ToolCall
-from actors.messages import Emission, Fields, Head
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from actors.deltas import Delta
-    from actors.interface.interface import Interface
-    from actors.settings import StreamSettings
+from actors.interface.call_register import CallRegister
+from actors.interface.counters import count
+from actors.interface.heads import NumberedHeads
+from actors.interface.json_content import Decided, JsonContent
+from actors.interface.tool_calls import ToolCall
+from actors.messages import Emission, Fields, Head, Out
+from actors.settings import StreamSettings
 
 REASONER = {"source": "reasoner_model"}
 MONOLOGUE = {"source": "non_reasoner_model"}
+_SHOWN_CHARS_MAX = 200
 
 
 class Choice:
     """The open messages of one choice. All methods append to a list of emissions."""
 
     __slots__ = (
+        "_assistant_calls",
         "_content",
         "_content_kind",
-        "_interface",
-        "_message_count",
-        "_message_id",
+        "_heads",
         "_native",
         "_native_signed",
         "_register",
         "_text",
+        "_warnings",
         "has_called_tools",
-        "held_chars_max",
-        "index",
         "settings",
     )
 
-    def __init__(self, interface: Interface, message_id: str, index: int) -> None:
-        self._interface = interface
-        self._message_id = message_id
-        self._message_count = 0
-        self.index = index
-        self.settings: StreamSettings = interface.settings
-        self.held_chars_max = self.settings.buffer_bytes_max
-        self._content_kind = "reasoning_message" if self.settings.content_is_reasoning else "assistant_message"
-        self._content = JsonContent(self.held_chars_max) if self.settings.expect_reasoning_content else None
+    def __init__(self, settings: StreamSettings, heads: NumberedHeads, warnings: dict[str, int]) -> None:
+        self.settings = settings
+        self._heads = heads
+        self._warnings = warnings
+        self._content_kind = "reasoning_message" if settings.content_is_reasoning else "assistant_message"
+        self._content = JsonContent(settings.buffer_bytes_max) if settings.expect_reasoning_content else None
         self._text: Head | None = None  # the open message of plain content
         self._native: Head | None = None  # the open message of native reasoning
         self._native_signed: Head | None = None  # the last one, which a signature may still reach
         self._register = CallRegister(self)
+        self._assistant_calls: list[ToolCall] = []
         self.has_called_tools = False
 
     # --- deltas -----------------------------------------------------------------------------------
 
-    def feed(self, delta: Delta, out: Out) -> None:  # noqa: C901  # a table, commonest first
+    def feed(self, delta: Delta, out: Out) -> None:
         """Take one delta of this choice."""
-        kind = delta.__class__
-        if kind is Text:
-            if self._text is not None and self._content is None and delta.text:  # type: ignore[union-attr]  # a Text
-                out.append(Emission(self._text, delta.text))  # type: ignore[union-attr]  # a Text
-            else:
-                self._plain(delta.text, out)  # type: ignore[union-attr]  # a Text
-        elif kind is ToolCallPiece:
-            self._tool_call_piece(delta, out)  # type: ignore[arg-type]  # a ToolCallPiece
-        elif kind is Reasoning:
-            self._reasoning(delta.text, out)  # type: ignore[union-attr]  # a Reasoning
-        elif isinstance(delta, Refusal):
-            self._show_text(delta.text, out)
-        elif isinstance(delta, ReasoningSignature):
-            self._signature(delta.signature, out)
-        elif isinstance(delta, RedactedReasoning):
-            self._redacted(delta.data, out)
-        elif isinstance(delta, ToolCallEnd):
-            call = self._register.find_known(delta.id, delta.index)
-            if call is not None:
-                call.end(out)
-        elif isinstance(delta, ToolReturn):
-            self._tool_return(delta, out)
-        else:  # BlockBoundary
-            self._end_content(out)
-            self._close_text()
-            self._native_signed = None
+        # The two common cases skip the look-up: one more piece of the open message, or of a call.
+        if delta.__class__ is Text and self._text is not None and self._content is None and delta.text:
+            out.append(Emission(self._text, delta.text))
+        elif delta.__class__ is ToolCallPiece:
+            self._tool_call_piece(delta, out)
+        else:
+            self._ON[delta.__class__](self, delta, out)
 
     def end(self, out: Out) -> None:
-        """Let out all that is held back: the response is over."""
+        """Let out all that is held: the response is over."""
         self._end_content(out)
         for call in self._register.calls:
             call.end(out)
         self._close_text()
 
+    def take_assistant_call_ids(self) -> list[str]:
+        """Return (once) the ids of the calls shown as assistant messages. Ids may come late: ask at the end."""
+        calls, self._assistant_calls = self._assistant_calls, []
+        return [call.id for call in calls if call.id is not None]
+
     # --- text -------------------------------------------------------------------------------------
 
-    def _plain(self, text: str, out: Out) -> None:
+    def _plain(self, delta: Text, out: Out) -> None:
         if self._content is None:
-            self._show_text(text, out)
+            self._show_text(delta.text, out)
         else:
-            self._decided(self._content.feed(text), out)
+            self._decided(self._content.feed(delta.text), out)
 
-    def _decided(self, decided: Iterable[str | WrittenCall], out: Out) -> None:
+    def _refusal(self, delta: Refusal, out: Out) -> None:
+        self._show_text(delta.text, out)
+
+    def _decided(self, decided: Decided, out: Out) -> None:
         for item in decided:
             if isinstance(item, str):
                 self._show_text(item, out)
@@ -149,29 +135,34 @@ class Choice:
             self.settle(None, out)
             self._close_text()
             fields = MONOLOGUE if self._content_kind == "reasoning_message" else {}
-            self._text = self.new_head(self._content_kind, fields)
+            self._text = self._heads.next(self._content_kind, fields)
         out.append(Emission(self._text, text))
 
-    def _reasoning(self, text: str, out: Out) -> None:
-        if not text:
+    def _reasoning(self, delta: Reasoning, out: Out) -> None:
+        if not delta.text:
             return
         if self._native is None:
             self.settle(None, out)
             self._close_text()
-            self._native = self._native_signed = self.new_head("reasoning_message", REASONER)
-        out.append(Emission(self._native, text))
+            self._native = self._native_signed = self._heads.next("reasoning_message", REASONER)
+        out.append(Emission(self._native, delta.text))
 
-    def _signature(self, signature: str, out: Out) -> None:
+    def _signature(self, delta: ReasoningSignature, out: Out) -> None:
         if self._native_signed is None:
             self._close_text()
-            self._native_signed = self.new_head("reasoning_message", REASONER)
-        out.append(Emission(self._native_signed, None, {"signature": signature}))
+            self._native_signed = self._heads.next("reasoning_message", REASONER)
+        out.append(Emission(self._native_signed, None, {"signature": delta.signature}))
 
-    def _redacted(self, data: str | None, out: Out) -> None:
+    def _redacted(self, delta: RedactedReasoning, out: Out) -> None:
         self.settle(None, out)
         self._close_text()
-        state = "omitted" if data is None else "redacted"
-        out.append(Emission(self.new_head("hidden_reasoning_message", {"state": state}), data))
+        state = "omitted" if delta.data is None else "redacted"
+        out.append(Emission(self._heads.next("hidden_reasoning_message", {"state": state}), delta.data))
+
+    def _boundary(self, _delta: BlockBoundary, out: Out) -> None:
+        self._end_content(out)
+        self._close_text()
+        self._native_signed = None
 
     def _close_text(self) -> None:
         self._text = self._native = None
@@ -181,17 +172,21 @@ class Choice:
     def _tool_call_piece(self, piece: ToolCallPiece, out: Out) -> None:
         call = self._register.find(piece)
         if call is None:
-            self._interface.error_message(
-                "malformed_chunk",
-                "A piece of a tool call has neither an id nor an index nor a name, and no call is open: "
-                f"{(piece.arguments or '')[:200]!r}. It is left out.",
-                out,
+            text = (
+                "Expected a piece of a tool call with an id, an index or a name, got one without, and no call is "
+                f"open: {(piece.arguments or '')[:_SHOWN_CHARS_MAX]!r}. The piece is left out."
             )
+            out.append(self._heads.request.error_message("malformed_chunk", text))
             return
         if self._content is not None:
             self._end_content(out)
         call.add(piece, out)
         self._register.make_room(out)
+
+    def _tool_call_end(self, delta: ToolCallEnd, out: Out) -> None:
+        call = self._register.find_known(delta.id, delta.index)
+        if call is not None:
+            call.end(out)
 
     def _tool_return(self, delta: ToolReturn, out: Out) -> None:
         call = self._register.find_known(delta.id, None)
@@ -201,16 +196,29 @@ class Choice:
         self._close_text()
         fields: Fields = {"status": delta.status, "tool_call_id": delta.id, "stdout": None, "stderr": None}
         fields["provider_executed"] = True
-        out.append(Emission(self.new_head("tool_return_message", fields), delta.text))
+        out.append(Emission(self._heads.next("tool_return_message", fields), delta.text))
 
-    # --- what calls ask for -----------------------------------------------------------------------
+    # By class of delta.
+    _ON: ClassVar[dict[type, Callable[[Choice, Any, Out], None]]] = {
+        Text: _plain,
+        Refusal: _refusal,
+        Reasoning: _reasoning,
+        ReasoningSignature: _signature,
+        RedactedReasoning: _redacted,
+        BlockBoundary: _boundary,
+        ToolCallPiece: _tool_call_piece,
+        ToolCallEnd: _tool_call_end,
+        ToolReturn: _tool_return,
+    }
+
+    # --- what calls ask for (`CallHost`) ------------------------------------------------------------
 
     def warn(self, name: str) -> None:
         """Count a named warning."""
-        self._interface.warn(name)
+        count(self._warnings, name)
 
     def settle(self, before: ToolCall | None, out: Out) -> None:
-        """Let calls begin that wait for no more than a bit of their name or id, ahead of another message."""
+        """Begin the messages of calls that only wait for more of their name or id, ahead of another message."""
         for call in tuple(self._register.unopened):
             if call is before:
                 break
@@ -223,7 +231,7 @@ class Choice:
             head = self._text
         else:
             self.settle(call, out)
-            head = self.new_head("reasoning_message", MONOLOGUE)
+            head = self._heads.next("reasoning_message", MONOLOGUE)
         self._close_text()
         return head
 
@@ -232,13 +240,7 @@ class Choice:
         self._close_text()
         self._register.opened(call)
         if kind == "assistant_message":
-            self._interface.note_assistant_call(call)
+            self._assistant_calls.append(call)
         elif not call.is_provider_executed:
             self.has_called_tools = True
-        return self.new_head(kind, fields)
-
-    def new_head(self, kind: str, fields: Fields) -> Head:
-        """Return the head of this choice's next message."""
-        head = self._interface.new_head(kind, self._message_id, self._message_count, fields, self.index)
-        self._message_count += 1
-        return head
+        return self._heads.next(kind, fields)

@@ -1,45 +1,33 @@
 """One request's interface: deltas and whole messages in, emissions out.
 
-The theory. A request is a row of steps. A step is one response of the model (its choices each a
-`Choice`, which see) and whatever whole messages the agent loop adds to it. Of a step, the interface
-keeps the id, date and name that its messages bear, its usage, and the provider's finish word. Of the
-request it keeps the sum of the usage, counters, and which calls of the assistant's tool were shown as
-assistant messages, for their receipts ("Sent message successfully.") are not shown.
+Theory. A request is a row of steps. A step is one response of the model (a `Choice` for each of its
+choices) and the whole messages that the agent loop adds to it. A response may hold text back; it lets it
+out when the step ends, a whole message is added, or the provider says Done:
 
-    start_step --feed*--> (held-back content) --end_step, add or Done--> all let out --start_step-->...
+    start_step --feed*--> (text held back) --end_step, add or Done--> all let out --start_step--> ...
 
-Message ids: all messages of a response bear the step's message id, and the n-th (from 0) the `otid` that
-belongs to (id, n). A further choice has an id of its own, made from the step's, and so its own otids.
+Of a step, the interface keeps the usage and the provider's finish word; `heads` has the id, date and name
+of its messages. Of the request it keeps the sum of the usage, counters, and the ids of the calls that were
+shown as assistant messages: the receipts of these calls ("Sent message successfully.") are not shown.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from actors.deltas import Delta, Done, Finish, Model, Refusal, StreamError, Text, ToolCallPiece, Unknown, Usage
 from actors.interface.choice import Choice
-from actors.interface.tool_calls import Out, ToolCall
-from actors.messages import TEXT_FIELDS, TOOL_CALL, Emission, Fields, Head, otid_of
+from actors.interface.counters import count
+from actors.interface.heads import Heads, NumberedHeads, derived_message_id
+from actors.messages import TEXT_FIELDS, TOOL_CALL, Emission, Fields, Head, Out
 from actors.settings import StreamSettings
 
-EPOCH_DATE = "1970-01-01T00:00:00+00:00"
-# Names that ids are made from, so that the same request always makes the same ids.
-ID_NAMESPACE = uuid.UUID("5d9e6c0a-3c1f-5b5e-9a53-6f2d1f0b7c11")
-
-_COUNTED_MAX = 64
 _RECEIPTS_MAX = 1024
 _CHOICES_MAX = 128
 _CHOICE_INDEX_MAX = 1_000_000
 _TOKENS_MAX = 2**53
-_OTHERS = "(others)"
 _USAGE_FIELDS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
-
-
-def derived_message_id(*names: object) -> str:
-    """Return a message id that depends on nothing but the names it is made from."""
-    return f"message-{uuid.uuid5(ID_NAMESPACE, '/'.join(map(str, names)))}"
 
 
 def is_token_count(value: object) -> bool:
@@ -51,107 +39,81 @@ class Interface:
     """Turns the deltas of a request into messages. `run_id` None: messages bear none."""
 
     def __init__(self, settings: StreamSettings, *, run_id: str | None) -> None:
-        self.settings = settings
-        self.run_id = run_id
+        self.settings = settings  # of the steps that begin from now on
         self.provider_reason: str | None = None
         self.model: str | None = None
-        self.error = False
         self.has_refused = False
         self.step_count = 0
-        self.message_count = 0
         self.unknown: dict[str, int] = {}
         self.warnings: dict[str, int] = {}
         # True: the provider said that the response is over; what comes next is another step.
         self.response_is_over = False
         self.usage_was_reported = False
-        # True: deltas came in the step under way.
+        # True: deltas came in the current step.
         self.has_streamed = False
-        self._message_id = derived_message_id(run_id or "", 0)
-        self._date = EPOCH_DATE
-        self._name: str | None = None
-        self._all_choices = settings.choices == "all"
-        self._first: Choice = Choice(self, self._message_id, 0)
-        self._others: dict[int, Choice] = {}
+        self._heads = Heads(run_id)
+        self._start_choices(self._heads.message_id)
         self._step_usage: dict[str, int] = {}
         self._usage: dict[str, int] = {}
-        self._assistant_calls: list[ToolCall] = []
         # Ids of calls that were shown as assistant messages, and whose receipts have not come yet.
         self._receipts: dict[str, None] = {}
-        # Whole messages with an id of their own are counted from 0 too; one id at a time.
-        self._whole_id: str | None = None
-        self._whole_count = 0
+        # Whole messages with an id of their own; one id at a time.
+        self._whole: NumberedHeads | None = None
 
     # --- steps ------------------------------------------------------------------------------------
 
     def start_step(self, message_id: str, date: str, name: str | None = None) -> list[Emission]:
         """Begin the next response: new id, index from 0. Returns what the one before held back."""
         out = self.end_step()
-        self._message_id, self._date, self._name = message_id, date, name
-        self._first = Choice(self, message_id, 0)
-        self._others = {}
+        self._heads.start_step(message_id, date, name)
+        self._start_choices(message_id)
         self.step_count += 1
         self.response_is_over = self.has_refused = self.has_streamed = False
         # Each response has its own end: the last one's is the request's.
         self.provider_reason = None
         return out
 
+    def _start_choices(self, message_id: str) -> None:
+        self._first_heads = NumberedHeads(self._heads, message_id)
+        self._first = Choice(self.settings, self._first_heads, self.warnings)
+        self._others: dict[int, Choice] = {}
+
     def end_step(self) -> list[Emission]:
         """Let out what is held back, and add up the step's usage. The next step begins with `start_step`."""
         out: Out = []
         self._end_response(out)
-        for field, count in self._step_usage.items():
-            self._usage[field] = self._usage.get(field, 0) + count
+        for field, tokens in self._step_usage.items():
+            self._usage[field] = self._usage.get(field, 0) + tokens
         self._step_usage = {}
         return out
 
     def _end_response(self, out: Out) -> None:
-        self._first.end(out)
-        for choice in self._others.values():
+        for choice in (self._first, *self._others.values()):
             choice.end(out)
-        for call in self._assistant_calls:
-            if call.id is not None:
-                self._expect_receipt(call.id)
-        self._assistant_calls = []
+            for call_id in choice.take_assistant_call_ids():
+                self._expect_receipt(call_id)
 
     # --- deltas -----------------------------------------------------------------------------------
 
-    def feed(self, deltas: Sequence[Delta]) -> list[Emission]:  # noqa: C901, PLR0912  # a table, commonest first
+    def feed(self, deltas: Sequence[Delta]) -> list[Emission]:
         """Return the emissions of one chunk's deltas. Raises nothing."""
         self.has_streamed = True
         out: Out = []
         for delta in deltas:
             kind = delta.__class__
-            if kind is Text or kind is ToolCallPiece:
-                if delta.choice == 0:  # type: ignore[union-attr]  # both have it
-                    self._first.feed(delta, out)
-                else:
-                    self._further_choice(delta, out)
-            elif kind is Usage:
-                self._take_usage(delta)  # type: ignore[arg-type]  # a Usage
-            elif kind is Finish:
-                if delta.choice == 0 or (self._all_choices and self.provider_reason is None):  # type: ignore[union-attr]
-                    self.provider_reason = delta.reason  # type: ignore[union-attr]  # a Finish
-            elif kind is Model:
-                self.model = delta.name  # type: ignore[union-attr]  # a Model
-            elif kind is Unknown:
-                _count(self.unknown, delta.what)  # type: ignore[union-attr]  # an Unknown
-            elif kind is StreamError:
-                self.error_message(delta.kind, delta.text, out)  # type: ignore[union-attr]  # a StreamError
-            elif kind is Done:
-                self._end_response(out)
-                self.response_is_over = True
+            # Text and pieces of calls are by far the commonest: they skip the look-up.
+            take = None if kind is Text or kind is ToolCallPiece else self._ON_RESPONSE.get(kind)
+            if take is not None:
+                take(self, delta, out)
+            elif delta.choice == 0:  # type: ignore[union-attr]  # the deltas that concern a choice have it
+                self._first.feed(delta, out)
             else:
-                if kind is Refusal:
-                    self.has_refused = True
-                if delta.choice == 0:  # type: ignore[union-attr]  # all that are left have it
-                    self._first.feed(delta, out)
-                else:
-                    self._further_choice(delta, out)
+                self._further_choice(delta, out)
         return out
 
     def _further_choice(self, delta: Any, out: Out) -> None:
         index: int = delta.choice
-        if not self._all_choices:
+        if self.settings.choices != "all":
             self.warn("further_choice_left_out")
             return
         choice = self._others.get(index)
@@ -159,15 +121,51 @@ class Interface:
             if len(self._others) == _CHOICES_MAX or not 0 < index <= _CHOICE_INDEX_MAX:
                 self.warn("too_many_choices")
                 return
-            choice = self._others[index] = Choice(self, derived_message_id(self._message_id, index), index)
+            heads = NumberedHeads(self._heads, derived_message_id(self._heads.message_id, index), index)
+            choice = self._others[index] = Choice(self.settings, heads, self.warnings)
         choice.feed(delta, out)
 
-    def _take_usage(self, usage: Usage) -> None:
+    def _take_refusal(self, delta: Refusal, out: Out) -> None:
+        self.has_refused = True
+        if delta.choice == 0:
+            self._first.feed(delta, out)
+        else:
+            self._further_choice(delta, out)
+
+    def _take_finish(self, finish: Finish, _out: Out) -> None:
+        if finish.choice == 0 or (self.settings.choices == "all" and self.provider_reason is None):
+            self.provider_reason = finish.reason
+
+    def _take_model(self, model: Model, _out: Out) -> None:
+        self.model = model.name
+
+    def _take_unknown(self, unknown: Unknown, _out: Out) -> None:
+        count(self.unknown, unknown.what)
+
+    def _take_error(self, error: StreamError, out: Out) -> None:
+        self.error_message(error.kind, error.text, out)
+
+    def _take_done(self, _done: Done, out: Out) -> None:
+        self._end_response(out)
+        self.response_is_over = True
+
+    def _take_usage(self, usage: Usage, _out: Out) -> None:
         self.usage_was_reported = True
         for field in _USAGE_FIELDS:
-            count = getattr(usage, field)
-            if is_token_count(count):
-                self._step_usage[field] = count
+            tokens = getattr(usage, field)
+            if is_token_count(tokens):
+                self._step_usage[field] = tokens
+
+    # The deltas that concern the response as a whole, by class; the others concern a choice.
+    _ON_RESPONSE: ClassVar[dict[type, Callable[[Interface, Any, Out], None]]] = {
+        Usage: _take_usage,
+        Finish: _take_finish,
+        Model: _take_model,
+        Unknown: _take_unknown,
+        StreamError: _take_error,
+        Done: _take_done,
+        Refusal: _take_refusal,
+    }
 
     # --- whole messages -----------------------------------------------------------------------------
 
@@ -205,13 +203,13 @@ class Interface:
 
     def _whole_head(self, kind: str, body: Mapping[str, Any], fields: Fields) -> Head:
         message_id = body.get("id")
-        if message_id is None or message_id == self._message_id:
-            head = self._first.new_head(kind, fields)
+        if message_id is None or message_id == self._heads.message_id:
+            heads = self._first_heads
         else:
-            if message_id != self._whole_id:
-                self._whole_id, self._whole_count = message_id, 0
-            head = self.new_head(kind, message_id, self._whole_count, fields, 0)
-            self._whole_count += 1
+            if self._whole is None or message_id != self._whole.message_id:
+                self._whole = NumberedHeads(self._heads, message_id)
+            heads = self._whole
+        head = heads.next(kind, fields)
         own = {key: body[key] for key in ("date", "name", "otid", "sender_id") if key in body}
         return Head(kind, {**head.fields, **own}) if own else head
 
@@ -227,44 +225,31 @@ class Interface:
         del self._receipts[call_id]
         return True
 
-    # --- what choices ask for -------------------------------------------------------------------------
-
-    def new_head(self, kind: str, message_id: str, index: int, fields: Fields, choice_index: int) -> Head:
-        """Return the head of the `index`-th message of a response."""
-        common: Fields = {
-            "id": message_id,
-            "date": self._date,
-            "name": self._name,
-            "otid": otid_of(message_id, index),
-            "sender_id": None,
-        }
-        if self.run_id is not None:
-            common["run_id"] = self.run_id
-        if choice_index > 0:
-            common["choice_index"] = choice_index
-        self.message_count += 1
-        return Head(kind, {**common, **fields})
+    # --- messages beside the responses ----------------------------------------------------------------
 
     def control_head(self, kind: str, fields: Fields) -> Head:
-        """Return the head of a message that is not part of a response (error, terminal): it has no otid."""
-        head = self.new_head(kind, self._message_id, 0, fields, 0)
-        return Head(kind, {**head.fields, "otid": None})
+        """Return the head of a message that belongs to no response (error, terminal): it has no otid."""
+        return self._heads.control_head(kind, fields)
 
     def error_message(self, error_type: str, text: str, out: Out, detail: str | None = None) -> None:
         """Append an error message; the request's end will be an error."""
-        self.error = True
-        head = self.control_head("error_message", {"error_type": error_type, "message": text, "detail": detail})
-        out.append(Emission(head))
-
-    def note_assistant_call(self, call: ToolCall) -> None:
-        """Take note of a call that is shown as an assistant message; its id may still be on its way."""
-        self._assistant_calls.append(call)
+        out.append(self._heads.error_message(error_type, text, detail))
 
     def warn(self, name: str) -> None:
         """Count a named warning."""
-        _count(self.warnings, name)
+        count(self.warnings, name)
 
     # --- what is known at the end -----------------------------------------------------------------------
+
+    @property
+    def error(self) -> bool:
+        """True: the request has an error message."""
+        return self._heads.error_count > 0
+
+    @property
+    def message_count(self) -> int:
+        """The number of messages begun so far, errors and the terminal included."""
+        return self._heads.message_count
 
     @property
     def has_called_tools(self) -> bool:
@@ -273,7 +258,7 @@ class Interface:
 
     @property
     def usage(self) -> dict[str, int | None]:
-        """Tokens of all steps together, the one under way included; None where no provider said."""
+        """Tokens of all steps together, the current one included; None: no provider said."""
         total: dict[str, int | None] = {}
         for field in _USAGE_FIELDS:
             known = [counts[field] for counts in (self._usage, self._step_usage) if field in counts]
@@ -282,9 +267,3 @@ class Interface:
 
 
 _HEAD_FIELDS = frozenset({"message_type", "id", "date", "name", "otid", "sender_id", "run_id", "seq_id"})
-
-
-def _count(counters: dict[str, int], name: str) -> None:
-    if name not in counters and len(counters) >= _COUNTED_MAX:
-        name = _OTHERS
-    counters[name] = counters.get(name, 0) + 1

@@ -1,0 +1,89 @@
+"""The heads of a request's messages: ids, dates and numbers.
+
+Theory. A head has what all pieces of one message share. All messages of a response bear the message id,
+date and name of its step. The n-th message (from 0) under a message id bears the `otid` made from (id, n).
+A further choice has an id of its own, made from the step's, and so its own otids; a whole message may
+bring an id too. Control messages (errors, the terminal) belong to no response: they have no otid and are
+not numbered.
+
+`Heads` belongs to the request; `NumberedHeads` counts the messages under one message id.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from actors.messages import Emission, Fields, Head, otid_of
+
+EPOCH_DATE = "1970-01-01T00:00:00+00:00"
+# The namespace of derived ids: the same request always gets the same ids.
+ID_NAMESPACE = uuid.UUID("5d9e6c0a-3c1f-5b5e-9a53-6f2d1f0b7c11")
+
+
+def derived_message_id(*names: object) -> str:
+    """Return a message id made from names alone."""
+    return f"message-{uuid.uuid5(ID_NAMESPACE, '/'.join(map(str, names)))}"
+
+
+class Heads:
+    """Makes the heads of one request's messages. `run_id` None: messages bear none."""
+
+    __slots__ = ("date", "error_count", "message_count", "message_id", "name", "run_id")
+
+    def __init__(self, run_id: str | None) -> None:
+        self.run_id = run_id
+        self.message_id = derived_message_id(run_id or "", 0)
+        self.date = EPOCH_DATE
+        self.name: str | None = None
+        self.message_count = 0
+        self.error_count = 0
+
+    def start_step(self, message_id: str, date: str, name: str | None) -> None:
+        """Take the id, date (ISO text) and agent name of the messages that follow."""
+        self.message_id, self.date, self.name = message_id, date, name
+
+    def new_head(self, kind: str, message_id: str, number: int, fields: Fields, choice_index: int = 0) -> Head:
+        """Return the head of the `number`-th message under an id. Only choices after the first say their index."""
+        common: Fields = {
+            "id": message_id,
+            "date": self.date,
+            "name": self.name,
+            "otid": otid_of(message_id, number),
+            "sender_id": None,
+        }
+        if self.run_id is not None:
+            common["run_id"] = self.run_id
+        if choice_index > 0:
+            common["choice_index"] = choice_index
+        self.message_count += 1
+        return Head(kind, {**common, **fields})
+
+    def control_head(self, kind: str, fields: Fields) -> Head:
+        """Return the head of a message that belongs to no response: an error, the terminal."""
+        head = self.new_head(kind, self.message_id, 0, fields)
+        return Head(kind, {**head.fields, "otid": None})
+
+    def error_message(self, error_type: str, text: str, detail: str | None = None) -> Emission:
+        """Return (and count) an error message. A request with one ends as an error."""
+        self.error_count += 1
+        return Emission(
+            self.control_head("error_message", {"error_type": error_type, "message": text, "detail": detail})
+        )
+
+
+class NumberedHeads:
+    """Makes the heads of the messages under one message id, numbered from 0."""
+
+    __slots__ = ("_choice_index", "_count", "message_id", "request")
+
+    def __init__(self, request: Heads, message_id: str, choice_index: int = 0) -> None:
+        self.request = request
+        self.message_id = message_id
+        self._choice_index = choice_index
+        self._count = 0
+
+    def next(self, kind: str, fields: Fields) -> Head:
+        """Return the head of the next message."""
+        head = self.request.new_head(kind, self.message_id, self._count, fields, self._choice_index)
+        self._count += 1
+        return head

@@ -1,51 +1,22 @@
-"""The reference's two interfaces by name: readers that wake, publishers, and named errors."""
+"""The streaming interface: readers that wake, responses and ends, and named errors."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from actors.errors import InvalidRecord, MalformedChunk, RequestEnded, SettingsError
-from actors.letta import Message, QueuingInterface, StreamingServerInterface
+from actors.letta import StreamingServerInterface
 from actors.messages import AssistantMessage, LettaMessage
-from actors.records import check_record
-
-ID = "message-6f1c2f4e-8a35-4f0e-9d5b-2b7f0c1d9e80"
-DATE = datetime(2025, 5, 1, 12, tzinfo=UTC)
-
-
-def content(text: str) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": {"content": text}}]}
-
-
-def stored(**more: Any) -> Message:
-    call = {"id": "c1", "type": "function", "function": {"name": "send_message", "arguments": '{"message": "Hi"}'}}
-    given = {
-        "id": ID,
-        "role": "assistant",
-        "created_at": DATE,
-        "content": [{"type": "text", "text": "Hm."}],
-        "tool_calls": [call],
-    }
-    return Message.model_validate({**given, **more})
-
-
-def returned(**more: Any) -> Message:
-    return Message.model_validate(
-        {"id": "message-" + "b" * 32, "role": "tool", "created_at": DATE, "tool_call_id": "c1", **more}
-    )
+from tests.actors.letta.loop_parts import DATE, ID, Recorder, content, returned, stored
 
 
 async def read(interface: StreamingServerInterface) -> list[LettaMessage]:
     return [message async for message in interface.get_generator()]
-
-
-# --- readers ----------------------------------------------------------------------------------------
 
 
 async def test_pieces_from_another_thread_wake_the_reader_at_once() -> None:
@@ -88,22 +59,6 @@ async def test_a_reader_that_gets_nothing_ends_after_the_timeout() -> None:
     assert await asyncio.wait_for(read(interface), 5) == []
 
 
-async def test_the_queue_wakes_its_reader() -> None:
-    interface = QueuingInterface(debug=False)
-    got: list[Any] = []
-
-    async def drain() -> None:
-        got.extend([item async for item in interface.message_generator("api")])
-
-    reading = asyncio.ensure_future(drain())
-    await asyncio.sleep(0)
-    threads = [threading.Thread(target=interface.error, args=("it broke",))]
-    threads[0].start()
-    await asyncio.wait_for(reading, 5)
-    threads[0].join()
-    assert got == [{"internal_error": "it broke"}]
-
-
 def test_a_reader_whose_loop_is_gone_does_no_harm() -> None:
     interface = StreamingServerInterface()
     generator = interface.get_generator()
@@ -117,9 +72,6 @@ def test_a_reader_whose_loop_is_gone_does_no_harm() -> None:
     interface.process_chunk(content("a"), ID, DATE)
     interface.step_yield()
     assert len(asyncio.run(read(interface))) == 1
-
-
-# --- the stream ---------------------------------------------------------------------------------------
 
 
 async def test_chunks_may_be_sdk_objects() -> None:
@@ -157,67 +109,11 @@ async def test_held_back_calls_come_out_when_the_stream_ends() -> None:
     assert pieces[0] == {"name": "f", "tool_call_id": "c"}
 
 
-def test_asserts_are_named_errors() -> None:
-    interface = StreamingServerInterface()
-    with pytest.raises(InvalidRecord, match="msg_obj"):
-        interface.internal_monologue("x")
-    with pytest.raises(InvalidRecord, match="msg_obj"):
-        interface.function_message("Success: x")
-    with pytest.raises(InvalidRecord, match="tool_call_id"):
-        interface.function_message("Success: x", stored())
-    with pytest.raises(InvalidRecord, match="tool_calls"):
-        interface.function_message("Running f()", stored(tool_calls=None))
-    with pytest.raises(InvalidRecord, match="Nothing known"):
-        interface.function_message("Nothing known", returned())
-    with pytest.raises(InvalidRecord, match="0 to 127"):
-        interface.function_message("Error: x", returned(), 128)
-    with pytest.raises(InvalidRecord, match="message_date"):
-        interface.process_chunk(content("a"), ID, "yesterday")  # type: ignore[arg-type]  # the wrong type is the test
-    with pytest.raises(MalformedChunk):
-        interface.process_chunk(["no", "chunk"], ID, DATE)
-    with pytest.raises(InvalidRecord, match="LettaMessage"):
-        interface._push_to_buffer("text")  # type: ignore[arg-type]  # the wrong type is the test
-    queue = QueuingInterface(debug=False)
-    with pytest.raises(InvalidRecord, match="UTC"):
-        queue.internal_monologue("x", stored(created_at=datetime(2025, 5, 1, 12)))  # noqa: DTZ001  # no zone is the test
-    with pytest.raises(InvalidRecord, match="style"):
-        queue.to_list("bogus")  # type: ignore[arg-type]  # the wrong value is the test
-
-
 async def test_a_message_of_ones_own_can_be_pushed() -> None:
     interface = StreamingServerInterface()
     interface._push_to_buffer(AssistantMessage(id=ID, date=DATE, content="hi"))
     interface.step_yield()
     assert [message.model_dump()["content"] for message in await read(interface)] == ["hi"]
-
-
-# --- publishers ---------------------------------------------------------------------------------------
-
-
-class Recorder:
-    """Stands in for an open publisher; checks records as one does."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, Any]] = []
-
-    def chunk(self, chunk: Any) -> None:
-        self.sent.append(("chunk", chunk))
-
-    def message(self, message: Any) -> None:
-        checked = check_record("message", message)
-        self.sent.append((checked["message_type"], checked))
-
-    def step_start(self, **fields: Any) -> None:
-        self.sent.append(("step_start", check_record("step_start", fields)))
-
-    def step_end(self) -> None:
-        self.sent.append(("step_end", None))
-
-    def finish(self) -> None:
-        self.sent.append(("finish", None))
-
-    def fail(self, error_type: str, message: str) -> None:
-        self.sent.append(("fail", (error_type, message)))
 
 
 def test_a_streaming_interface_publishes_what_it_is_told() -> None:
@@ -249,23 +145,17 @@ def test_a_streaming_interface_publishes_what_it_is_told() -> None:
         interface.process_chunk(content("c"), ID, DATE)
 
 
-def test_a_queuing_interface_publishes_what_it_is_told() -> None:
-    publisher = Recorder()
-    interface = QueuingInterface(debug=False, publish=publisher)
-    interface.internal_monologue("Hm.", stored())
-    interface.assistant_message("Hi")
-    interface.function_message("Running send_message()", stored())
-    interface.function_message("Success: None", returned())
-    interface.function_message("Error: no", returned())
-    interface.step_yield()
-    interface.error("it broke")
-    assert [kind for kind, _ in publisher.sent] == [
-        "reasoning_message",
-        "assistant_message",
-        "tool_call_message",
-        "tool_return_message",
-        "tool_return_message",
-        "finish",
-        "fail",
-    ]
-    assert interface.to_list("api") == []
+def test_asserts_are_named_errors() -> None:
+    interface = StreamingServerInterface()
+    with pytest.raises(InvalidRecord, match="msg_obj"):
+        interface.internal_monologue("x")
+    with pytest.raises(InvalidRecord, match="msg_obj"):
+        interface.function_message("Success: x")
+    with pytest.raises(InvalidRecord, match="Nothing known"):
+        interface.function_message("Nothing known", returned())
+    with pytest.raises(InvalidRecord, match="message_date"):
+        interface.process_chunk(content("a"), ID, "yesterday")  # type: ignore[arg-type]  # the wrong type is the test
+    with pytest.raises(MalformedChunk):
+        interface.process_chunk(["no", "chunk"], ID, DATE)
+    with pytest.raises(InvalidRecord, match="LettaMessage"):
+        interface._push_to_buffer("text")  # type: ignore[arg-type]  # the wrong type is the test

@@ -1,15 +1,14 @@
 """The messages' file: JSONL, a line a message, written as they come; what is complete in it is not asked again.
 
 A request is complete when the file has its `stop_reason` and the model ended it by itself. Lines of
-other requests (an error, a cancel, a crash in the middle) are taken out when the file is opened
-again, so that each request's messages stand in it once.
+other requests (an error, a cancel, a crash in the middle, a full disk) are taken out when the file is
+opened again, so that each request's messages stand in it once. A file in which all is complete is
+not written anew, so that a run can go on where the disk has no room for a second copy.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from typing import IO, Any, Self
 
 from actors.errors import ConfigError
 from actors.stop_reasons import StopReason
+from router.runs.whole_file import whole_file
 
 _ASK_AGAIN = frozenset(
     reason
@@ -38,8 +38,9 @@ class Output:
     def __enter__(self) -> Self:
         """Open the file; `complete` has the requests that are complete in it. Raises ConfigError, OSError."""
         if self._file.is_file():  # and no pipe, /dev/stdout say
-            self.complete = _complete_in(self._file)
-            _keep_only(self._file, self.complete)
+            self.complete, is_clean = _complete_in(self._file)
+            if not is_clean:
+                _keep_only(self._file, self.complete)
         self._stream = self._file.open("a", encoding="utf-8")
         return self
 
@@ -71,9 +72,12 @@ def is_complete(stop_reason: str | None) -> bool:
     return stop_reason is not None and stop_reason not in _ASK_AGAIN
 
 
-def _complete_in(file: Path) -> dict[str, str]:
+def _complete_in(file: Path) -> tuple[dict[str, str], bool]:
+    """Return the stop reasons of the requests that are complete, and whether there is nothing else in the file."""
     ends: dict[str, str] = {}
     counted: set[str] = set()
+    seen: set[str] = set()
+    is_whole = True
     with file.open(encoding="utf-8", errors="replace") as stream:
         for number, line in enumerate(stream, 1):
             message = _read(line)
@@ -82,29 +86,25 @@ def _complete_in(file: Path) -> dict[str, str]:
                     raise ConfigError(
                         f"{file}, line {number}: not a message of an earlier run; give --out another file"
                     )
-                continue  # the last line of a run that was killed while it wrote
+                is_whole = False
+                continue  # the last line of a run that was killed, or met a full disk, while it wrote
+            is_whole = line.endswith("\n")
+            seen.add(message["run_id"])
             if message["message_type"] == "stop_reason":
                 ends[message["run_id"]] = str(message.get("stop_reason"))
             elif message["message_type"] == "usage_statistics":
                 counted.add(message["run_id"])
-    return {name: reason for name, reason in ends.items() if is_complete(reason) and name in counted}
+    complete = {name: reason for name, reason in ends.items() if is_complete(reason) and name in counted}
+    return complete, is_whole and seen == complete.keys()
 
 
 def _keep_only(file: Path, names: Mapping[str, str]) -> None:
     """Rewrite the file with the lines of these requests only, all at once or not at all."""
-    kept = file.with_name(f"{file.name}.part")
-    try:
-        with file.open(encoding="utf-8", errors="replace") as old, kept.open("w", encoding="utf-8") as new:
-            for line in old:
-                message = _read(line)
-                if message is not None and message["run_id"] in names:
-                    new.write(line if line.endswith("\n") else f"{line}\n")
-            new.flush()
-            os.fsync(new.fileno())
-        kept.replace(file)
-    finally:
-        with contextlib.suppress(OSError):
-            kept.unlink()
+    with file.open(encoding="utf-8", errors="replace") as old, whole_file(file) as new:
+        for line in old:
+            message = _read(line)
+            if message is not None and message["run_id"] in names:
+                new.write(line if line.endswith("\n") else f"{line}\n")
 
 
 def _read(line: str) -> dict[str, Any] | None:

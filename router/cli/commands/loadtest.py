@@ -105,7 +105,7 @@ def command(
 
 def _write(console: Console, found: dict[str, Any], files: tuple[tuple[Path | None, Any], ...]) -> None:
     """Write what was asked for. Raises OSError once all was tried: where the disk is full, a smaller file may fit."""
-    from router.cli.whole_file import write_whole
+    from router.runs.whole_file import write_whole
 
     failed: OSError | None = None
     for file, make in files:

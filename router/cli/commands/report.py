@@ -31,9 +31,9 @@ def command(
     """
     from rich.console import Console
 
-    from router.cli.whole_file import write_whole
     from router.loadtest import report, results
     from router.loadtest.comparison import compare, differences_in_workload
+    from router.runs.whole_file import write_whole
 
     found = results.load_results(first)
     console = Console()

@@ -77,11 +77,11 @@ def command(
     from router.cli import exit_codes
     from router.cli.options import parse_sets
     from router.cli.terminal import ray_kept_quiet
-    from router.cli.whole_file import write_whole
     from router.runs.config import RunConfig
     from router.runs.output import Output
     from router.runs.requests import parse_requests
     from router.runs.runner import run
+    from router.runs.whole_file import write_whole
 
     changes: dict[str, Any] = dict(parse_sets(set_ or []))
     given = {

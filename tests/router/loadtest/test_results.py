@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from actors.errors import ConfigError
-from router.cli import whole_file
-from router.cli.whole_file import write_whole
 from router.loadtest import plots, report, results
 from router.loadtest.comparison import compare, differences_in_workload
 from router.loadtest.workload import Workload
+from router.runs import whole_file
+from router.runs.whole_file import write_whole
 
 
 @pytest.mark.parametrize(

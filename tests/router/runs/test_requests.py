@@ -311,6 +311,47 @@ def test_an_address_needs_the_name_of_a_service():
     assert RunConfig.load(None, given).connect == "agents"
 
 
+def test_a_file_in_which_all_is_complete_is_not_written_anew(tmp_path: Path):
+    file = tmp_path / "out.jsonl"
+    with Output(file) as output:
+        output.write(lines("a"))
+    file.chmod(0o640)
+    inode = file.stat().st_ino
+    with Output(file) as output:  # a full disk has no room for a second copy
+        assert output.complete == {"a": "end_turn"}
+        output.write(lines("b"))
+    assert (file.stat().st_ino, file.stat().st_mode & 0o777) == (inode, 0o640)
+
+
+def test_a_linked_output_stays_a_link_with_its_mode_when_it_is_cleaned(tmp_path: Path):
+    (tmp_path / "far").mkdir()
+    real = tmp_path / "far" / "real.jsonl"
+    link = tmp_path / "out.jsonl"
+    link.symlink_to(real)
+    with Output(link) as output:
+        output.write(lines("a"))
+        output.write(lines("half", stop_reason=None))
+    real.chmod(0o604)
+    with Output(link) as output:
+        assert output.complete == {"a": "end_turn"}
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o604
+    assert {json.loads(line)["run_id"] for line in real.read_text().splitlines()} == {"a"}
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_what_a_full_disk_cut_in_the_middle_of_a_line_is_asked_again(tmp_path: Path, cut: int):
+    file = tmp_path / "out.jsonl"
+    with Output(file) as output:
+        output.write(lines("a"))
+        output.write(lines("b"))
+    file.write_bytes(file.read_bytes()[:-cut])
+    with Output(file) as output:
+        assert output.complete == {"a": "end_turn"}
+        output.write(lines("b"))
+    assert [json.loads(line)["run_id"] for line in file.read_text().splitlines()] == ["a"] * 3 + ["b"] * 3
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_said_once_and_with_the_name_of_the_file():
     file = Path("/dev/full")

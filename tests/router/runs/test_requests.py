@@ -339,7 +339,7 @@ def test_a_linked_output_stays_a_link_with_its_mode_when_it_is_cleaned(tmp_path:
     assert {json.loads(line)["run_id"] for line in real.read_text().splitlines()} == {"a"}
 
 
-@pytest.mark.parametrize("cut", range(1, 60, 7))
+@pytest.mark.parametrize("cut", range(2, 60, 7))
 def test_what_a_full_disk_cut_in_the_middle_of_a_line_is_asked_again(tmp_path: Path, cut: int):
     file = tmp_path / "out.jsonl"
     with Output(file) as output:

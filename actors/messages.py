@@ -331,7 +331,7 @@ class MessageFactory:
         self._is_call = kind == TOOL_CALL
         self._field = TEXT_FIELDS.get(kind)
         self._model = _MODELS[kind]
-        prototype = self._model.model_validate(as_dict(fields, "", None, None))
+        prototype = self._model.model_validate(as_dict(fields, None, None, None))
         self._values = dict(prototype.__dict__)
         fields_set = frozenset({*prototype.model_fields_set, "seq_id"})
         self._fields_set = _FIELDS_SETS.setdefault(fields_set, set(fields_set))

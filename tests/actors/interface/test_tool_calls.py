@@ -1,4 +1,4 @@
-"""Whose piece is a piece: calls told apart by id, index and name, however a provider sends these."""
+"""One tool call as it streams: gates for its name and id, inner thoughts, messages, and broken arguments."""
 
 from __future__ import annotations
 
@@ -7,104 +7,11 @@ from typing import Any
 
 import pytest
 
-from actors.deltas import (
-    BlockBoundary,
-    Delta,
-    Reasoning,
-    ReasoningSignature,
-    Text,
-    ToolCallEnd,
-    ToolCallPiece,
-    ToolReturn,
-)
+from actors.deltas import Delta, Text, ToolCallEnd
 from actors.interface import Interface
-from actors.messages import Emission
 from actors.settings import StreamSettings
-from tests.assemble import assembled, messages_of
-
-MESSAGE_ID = "message-6f1c2f4e-8a35-4f0e-9d5b-2b7f0c1d9e80"
-DATE = "2025-05-01T12:00:00+00:00"
-Piece = ToolCallPiece
-
-
-def run(deltas: list[Delta], **settings: Any) -> tuple[list[dict[str, Any]], Interface]:
-    interface = Interface(StreamSettings.load({"dialect": "chat", **settings}), run_id=None)
-    emissions: list[Emission] = interface.start_step(MESSAGE_ID, DATE, None)
-    for delta in deltas:
-        emissions += interface.feed([delta])
-    emissions += interface.end_step()
-    return messages_of(emissions), interface
-
-
-def calls(deltas: list[Delta], **settings: Any) -> list[tuple[str | None, str | None, str]]:
-    messages, _ = run(deltas, **settings)
-    return [(call["name"], call["id"], call["arguments"]) for call in assembled(messages)["calls"]]
-
-
-def args(index: int | None, text: str) -> ToolCallPiece:
-    return Piece(index, None, None, text)
-
-
-@pytest.mark.parametrize(
-    ("pieces", "expected"),
-    [
-        # Whole.
-        ([Piece(0, "c1", "f", '{"a":1}')], [("f", "c1", '{"a":1}')]),
-        # Names and ids in pieces, also of equal halves, also one character at a time.
-        ([Piece(0, "c1", "se"), Piece(0, None, "arch"), args(0, "{}")], [("search", "c1", "{}")]),
-        ([Piece(0, "c1", "bye"), Piece(0, None, "bye"), args(0, "{}")], [("byebye", "c1", "{}")]),
-        ([Piece(0, "call", "f"), Piece(0, "_1"), args(0, "{}")], [("f", "call_1", "{}")]),
-        ([Piece(0, c, None) for c in "call_1"] + [Piece(0, None, c) for c in "roll"], [("roll", "call_1", "")]),
-        # Told again on every piece.
-        ([Piece(0, "c1", "f", "{"), Piece(0, "c1", "f", "}"), Piece(0, "c1", "f", " ")], [("f", "c1", "{} ")]),
-        ([Piece(0, "c1", "f", "{"), Piece(0, None, "f", "}")], [("f", "c1", "{}")]),
-        ([Piece(0, "c1", "f"), Piece(0, "c1", "f"), Piece(0, "c1", "f", "{}")], [("f", "c1", "{}")]),
-        # The id, or the name, comes late.
-        ([Piece(0, None, "f", '{"a"'), args(0, ":1"), Piece(0, "c1", None, "}")], [("f", "c1", '{"a":1}')]),
-        ([Piece(0, "c1", None, '{"a"'), Piece(0, None, "f", ":1}")], [("f", "c1", '{"a":1}')]),
-        # It never comes.
-        ([Piece(0, None, "f", "{}")], [("f", None, "{}")]),
-        ([Piece(0, "c1", None, "{}")], [(None, "c1", "{}")]),
-        # No arguments at all.
-        ([Piece(0, "c1", "f")], [("f", "c1", "")]),
-        # Parallel, one after the other and interleaved.
-        ([Piece(0, "c1", "f", "{}"), Piece(1, "c2", "g", "{}")], [("f", "c1", "{}"), ("g", "c2", "{}")]),
-        (
-            [Piece(0, "c1", "f"), Piece(1, "c2", "g"), args(1, "[2"), args(0, "[1"), args(1, "]")],
-            [("f", "c1", "[1"), ("g", "c2", "[2]")],
-        ),
-        # A call without arguments keeps its place.
-        ([Piece(0, "c1", "f"), Piece(1, "c2", "g", "{}")], [("f", "c1", ""), ("g", "c2", "{}")]),
-        # The index is used again, or there is none.
-        ([Piece(0, "c1", "f", "{}"), Piece(0, "c2", "f", "{}")], [("f", "c1", "{}"), ("f", "c2", "{}")]),
-        ([Piece(0, "abcdef", "f"), Piece(0, "uvwxyz", "g")], [("f", "abcdef", ""), ("g", "uvwxyz", "")]),
-        ([Piece(0, None, "f", "{1}"), Piece(0, None, "f", "{2}")], [("f", None, "{1}"), ("f", None, "{2}")]),
-        ([Piece(0, None, "f", "{}"), Piece(0, None, "g", "{}")], [("f", None, "{}"), ("g", None, "{}")]),
-        ([Piece(None, "c1", "f", "{"), args(None, "}")], [("f", "c1", "{}")]),
-        ([Piece(None, "c1", "f", "{}"), Piece(None, "c2", "g", "{}")], [("f", "c1", "{}"), ("g", "c2", "{}")]),
-        ([Piece(None, None, "f", "{}"), Piece(None, None, "g", "{}")], [("f", None, "{}"), ("g", None, "{}")]),
-        # By id where index and id disagree; an id that changes with every piece.
-        ([Piece(0, "c", "f", "{"), Piece(1, "d", "g"), Piece(1, "c", None, "}")], [("f", "c", "{}"), ("g", "d", "")]),
-        ([Piece(0, "x1", "f", "{"), Piece(0, "x2", None, "}")], [("f", "x1", "{}")]),
-        # A call is over, and its index comes again.
-        ([Piece(0, "c1", "f"), ToolCallEnd(0, "c1"), Piece(0, None, "g", "{}")], [("f", "c1", ""), ("g", None, "{}")]),
-    ],
-)  # fmt: skip
-def test_identity(pieces: list[Delta], expected: list[tuple[str | None, str | None, str]]) -> None:
-    assert calls(pieces) == expected
-
-
-def test_a_piece_of_no_call_is_an_error_of_this_request_alone() -> None:
-    messages, interface = run([Text("a"), Piece(None, None, None, '{"lost":1}'), Text("b")])
-    assert interface.error
-    error = next(message for message in messages if message["message_type"] == "error_message")
-    assert error["error_type"] == "malformed_chunk"
-    assert '{"lost":1}' in error["message"]
-    assert assembled(messages)["assistant"] == "ab"
-
-
-THOUGHTS = {"inner_thoughts_in_kwargs": True}
-ASSISTANT = {"inner_thoughts_in_kwargs": True, "use_assistant_message": True}
+from tests.actors.interface.running import ASSISTANT, DATE, MESSAGE_ID, THOUGHTS, Piece, run, started
+from tests.assemble import assembled
 
 
 def call_of(arguments: str, name: str = "f", **settings: Any) -> tuple[dict[str, Any], Interface]:
@@ -245,40 +152,14 @@ def test_what_is_held_back_is_bounded() -> None:
     assert all(shown[6:])
 
 
-def test_blocks_signatures_and_provider_tools() -> None:
-    messages, interface = run(
-        [
-            Reasoning("a"),
-            ReasoningSignature("s1"),
-            BlockBoundary(),
-            ReasoningSignature("s2"),
-            BlockBoundary(),
-            Text("one"),
-            BlockBoundary(),
-            Text("two"),
-            Piece(0, "srv", "web_search", '{"inner_thoughts": "kept"}', provider_executed=True),
-            ToolReturn("srv", "found"),
-            Text("three"),
-        ],
-        **THOUGHTS,
-    )
-    assert [message["message_type"] for message in messages] == [
-        "reasoning_message",
-        "reasoning_message",
-        "assistant_message",
-        "assistant_message",
-        "tool_call_message",
-        "tool_return_message",
-        "assistant_message",
-    ]
-    assert [message.get("signature") for message in messages[:2]] == ["s1", "s2"]
-    assert messages[4]["tool_call"]["arguments"] == '{"inner_thoughts": "kept"}'
-    assert messages[4]["provider_executed"] is messages[5]["provider_executed"] is True
-    assert not interface.has_called_tools
+def test_a_call_that_waits_for_its_id_begins_when_another_message_does() -> None:
+    interface = started()
+    assert interface.feed([Piece(0, None, "f", "{}")]) == []
+    kinds = [emission.head.kind for emission in interface.feed([Text("later")])]
+    assert kinds == ["tool_call_message", "tool_call_message", "assistant_message"]
 
 
-def test_a_flood_of_calls_is_bounded() -> None:
-    messages, interface = run([Piece(None, f"call{place}", "f", "{}") for place in range(5000)])
-    assert len(assembled(messages)["calls"]) == 5000
-    assert interface.warnings["too_many_tool_calls"] > 0
-    assert len({message["otid"] for message in messages}) == 5000
+def test_arguments_after_the_end_follow_with_a_warning() -> None:
+    messages, interface = run([Piece(0, "c1", "f", "{}"), ToolCallEnd(0, "c1"), Piece(0, None, None, "!")], **THOUGHTS)
+    assert assembled(messages)["calls"][0]["arguments"] == "{}!"
+    assert interface.warnings == {"arguments_after_end": 1}

@@ -76,23 +76,9 @@ def _openai_responses(request: Request) -> dict[str, Any]:
 
 
 def _anthropic(request: Request) -> dict[str, Any]:
-    system = [] if request.system is None else [request.system]
     turns: list[dict[str, Any]] = []
-    for turn in request.turns:
-        if turn["role"] in {"system", "developer"}:
-            system.append(_text(turn, request))
-            continue
-        role, blocks = "assistant" if turn["role"] == "assistant" else "user", []
-        if turn["role"] == "tool":
-            blocks.append(
-                {"type": "tool_result", "tool_use_id": turn.get("tool_call_id"), "content": _text(turn, request)}
-            )
-        elif turn.get("content"):
-            blocks.append({"type": "text", "text": _text(turn, request)})
-        for call in turn.get("tool_calls") or ():
-            function = call["function"]
-            arguments = json.loads(function.get("arguments") or "{}")
-            blocks.append({"type": "tool_use", "id": call.get("id"), "name": function["name"], "input": arguments})
+    for turn in _spoken(request):
+        role, blocks = "assistant" if turn["role"] == "assistant" else "user", _anthropic_blocks(turn, request)
         # Neighbours of one role are one message: several tool results belong together here.
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += blocks
@@ -108,7 +94,7 @@ def _anthropic(request: Request) -> dict[str, Any]:
     ]
     return {
         "messages": turns or None,
-        "system": "\n\n".join(system) or None,
+        "system": _system(request),
         "tools": tools or None,
         "max_tokens": request.max_tokens or ANTHROPIC_TOKENS_MAX,
         "temperature": request.temperature,
@@ -116,35 +102,71 @@ def _anthropic(request: Request) -> dict[str, Any]:
     }
 
 
+def _anthropic_blocks(turn: dict[str, Any], request: Request) -> list[dict[str, Any]]:
+    blocks: list[dict[str, Any]] = []
+    if turn["role"] == "tool":
+        result = {"type": "tool_result", "tool_use_id": turn.get("tool_call_id"), "content": _text(turn, request)}
+        blocks.append(result)
+    elif turn.get("content"):
+        blocks.append({"type": "text", "text": _text(turn, request)})
+    blocks += [
+        {"type": "tool_use", "id": call.get("id"), "name": call["function"]["name"], "input": _arguments(call)}
+        for call in turn.get("tool_calls") or ()
+    ]
+    return blocks
+
+
 def _gemini(request: Request) -> dict[str, Any]:
-    system = [] if request.system is None else [request.system]
-    contents: list[dict[str, Any]] = []
-    names: dict[Any, str] = {}  # Gemini knows a tool's return by the tool's name
-    for turn in request.turns:
-        if turn["role"] in {"system", "developer"}:
-            system.append(_text(turn, request))
-            continue
-        parts: list[dict[str, Any]] = []
-        if turn["role"] == "tool":
-            name = names.get(turn.get("tool_call_id"), str(turn.get("name") or ""))
-            parts.append({"functionResponse": {"name": name, "response": {"result": _text(turn, request)}}})
-        elif turn.get("content"):
-            parts.append({"text": _text(turn, request)})
-        for call in turn.get("tool_calls") or ():
-            function = call["function"]
-            names[call.get("id")] = function["name"]
-            parts.append(
-                {"functionCall": {"name": function["name"], "args": json.loads(function.get("arguments") or "{}")}}
-            )
-        contents.append({"role": "model" if turn["role"] == "assistant" else "user", "parts": parts})
+    names: dict[Any, str] = {}  # by the call's ID: Gemini knows a tool's return by the tool's name
+    contents = [
+        {
+            "role": "model" if turn["role"] == "assistant" else "user",
+            "parts": _gemini_parts(turn, request, names),
+        }
+        for turn in _spoken(request)
+    ]
+    system = _system(request)
     generation = {"maxOutputTokens": request.max_tokens, "temperature": request.temperature}
     generation = {key: value for key, value in generation.items() if value is not None}
     return {
         "contents": contents or None,
-        "systemInstruction": {"parts": [{"text": "\n\n".join(system)}]} if system else None,
+        "systemInstruction": {"parts": [{"text": system}]} if system is not None else None,
         "tools": [{"functionDeclarations": [tool["function"] for tool in request.tools]}] if request.tools else None,
         "generationConfig": generation or None,
     }
+
+
+def _gemini_parts(turn: dict[str, Any], request: Request, names: dict[Any, str]) -> list[dict[str, Any]]:
+    """Return a turn's parts; `names` is read for tool returns, and learns the turn's own calls."""
+    parts: list[dict[str, Any]] = []
+    if turn["role"] == "tool":
+        name = names.get(turn.get("tool_call_id"), str(turn.get("name") or ""))
+        parts.append({"functionResponse": {"name": name, "response": {"result": _text(turn, request)}}})
+    elif turn.get("content"):
+        parts.append({"text": _text(turn, request)})
+    for call in turn.get("tool_calls") or ():
+        name = names[call.get("id")] = call["function"]["name"]
+        parts.append({"functionCall": {"name": name, "args": _arguments(call)}})
+    return parts
+
+
+_SYSTEM_ROLES = frozenset({"system", "developer"})
+
+
+def _system(request: Request) -> str | None:
+    """Return the request's system text and that of its system turns as one; None where there is none."""
+    texts = [] if request.system is None else [request.system]
+    texts += [_text(turn, request) for turn in request.turns if turn["role"] in _SYSTEM_ROLES]
+    return "\n\n".join(texts) or None
+
+
+def _spoken(request: Request) -> list[dict[str, Any]]:
+    """Return the turns without the system's, for APIs that keep system text apart."""
+    return [turn for turn in request.turns if turn["role"] not in _SYSTEM_ROLES]
+
+
+def _arguments(call: dict[str, Any]) -> Any:
+    return json.loads(call["function"].get("arguments") or "{}")
 
 
 def _text(turn: dict[str, Any], request: Request) -> str:

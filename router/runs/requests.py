@@ -44,18 +44,31 @@ class Request(BaseModel):
             raise ValueError("expected prompt, messages or body: there is nothing to ask")
         if self.prompt is not None and self.messages is not None:
             raise ValueError("prompt and messages are both given; put the prompt into the messages")
+        return self
+
+    @model_validator(mode="after")
+    def _turns_and_tools_have_their_form(self) -> Self:
         for number, message in enumerate(self.messages or ()):
             if not isinstance(message.get("role"), str):
                 raise ValueError(f"messages.{number}: expected a role, got {str(message)[:60]!r}")  # noqa: TRY004
         for number, tool in enumerate(self.tools):
-            if not isinstance(tool.get("function"), dict) or not isinstance(tool["function"].get("name"), str):
+            function = tool.get("function")
+            if not isinstance(function, dict) or not isinstance(function.get("name"), str):
                 raise ValueError(  # noqa: TRY004
                     f'tools.{number}: expected {{"type": "function", "function": {{"name": ...}}}}'
                 )
-        if self.id is not None and (
-            len(self.id.encode("utf-8", "replace")) > ID_BYTES_MAX or not self.id.isprintable()
-        ):
+        return self
+
+    @model_validator(mode="after")
+    def _id_can_name_a_request(self) -> Self:
+        if self.id is None:
+            return self
+        if len(self.id.encode("utf-8", "replace")) > ID_BYTES_MAX or not self.id.isprintable():
             raise ValueError(f"id: expected printable text of at most {ID_BYTES_MAX} bytes")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_are_stream_settings(self) -> Self:
         try:
             StreamSettings.load(self.settings)
         except SettingsError as error:

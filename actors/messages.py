@@ -4,11 +4,11 @@ Field names and types are those of Letta's API (`letta/schemas/letta_message.py`
 `run_id` (the request ID), `seq_id`, and the later API's `stop_reason`, `usage_statistics`,
 `error_message` and `ping`.
 
-A streamed message is many pieces with the same id, date, name, otid, ... and one growing text. So
-inside, and on the wire, it is one `Head` (all that stays the same) and a row of pieces (text only,
-seldom an `extra` field such as the tool's name or the reasoning's signature). A head is packed
-once; a piece costs little more than its text. `Emission` is one piece with its head. Pydantic
-comes in where messages are handed to a user: `MessageFactory` makes models, `as_dict` plain dicts.
+Theory. A streamed message is many pieces that share id, date, name, otid and so on, and one growing text.
+Inside, and on the wire, it is one `Head` (the shared fields) and a row of pieces (text, and sometimes an
+`extra` field such as the tool's name or the reasoning's signature). A head is packed once; a piece costs
+little more than its text. `Emission` is one piece with its head. Pydantic is used only where messages are
+handed to a user: `MessageFactory` makes models, `as_dict` makes plain dicts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pydantic import (
 
 
 class LettaMessage(BaseModel):
-    """What all messages share. `seq_id` is the place in the request's log, counted from 1."""
+    """The fields that all messages share. `seq_id` is the place in the request's log, counted from 1."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -52,7 +52,7 @@ class LettaMessage(BaseModel):
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # The reference has no such keys; only requests that ask for all choices see the last one.
+        # The reference has none of these keys. Only requests that ask for all choices have the last one.
         data: dict[str, Any] = handler(self)
         for key in ("run_id", "seq_id", "choice_index"):
             if data.get(key) is None:
@@ -114,7 +114,7 @@ class ToolCallMessage(LettaMessage):
 
 
 class ToolReturnMessage(LettaMessage):
-    """What a tool gave back."""
+    """The return of a tool."""
 
     message_type: Literal["tool_return_message"] = "tool_return_message"
     tool_return: str
@@ -166,7 +166,7 @@ class StopReasonMessage(LettaMessage):
 
 
 class UsageStatisticsMessage(LettaMessage):
-    """Tokens of all steps together; comes with the terminal. `reported`: did a provider say them."""
+    """Tokens of all steps together; comes with the terminal. `reported` True: a provider gave the counts."""
 
     message_type: Literal["usage_statistics"] = "usage_statistics"
     prompt_tokens: int = 0
@@ -179,13 +179,13 @@ class UsageStatisticsMessage(LettaMessage):
 
 
 class PingMessage(LettaMessage):
-    """A keepalive, on request, while nothing else comes. Never in the log."""
+    """A keepalive, sent on request while no other message comes. Never in the log."""
 
     message_type: Literal["ping"] = "ping"
 
 
 class GapMessage(LettaMessage):
-    """Retention has dropped what stood here: messages `first_seq_id` to `last_seq_id`."""
+    """Retention has dropped the messages `first_seq_id` to `last_seq_id`."""
 
     message_type: Literal["gap"] = "gap"
     first_seq_id: int
@@ -228,7 +228,7 @@ _MODELS: dict[str, type[LettaMessage]] = {
 MESSAGE_ADAPTER: TypeAdapter[Message] = TypeAdapter(Message)
 """Validates a message from a dict or JSON: `MESSAGE_ADAPTER.validate_python({...})`."""
 
-# Where a piece's text goes. Types that are not here come whole, all fields in the head.
+# The field that a piece's text belongs to. Other types come whole: all fields are in the head.
 TEXT_FIELDS: dict[str, str] = {
     "user_message": "content",
     "system_message": "content",
@@ -247,7 +247,7 @@ Fields = dict[str, Any]
 
 
 class Head:
-    """All that the pieces of one message have in common; made once per message.
+    """The fields that the pieces of one message share; made once per message.
 
     `fields` are the message's constant fields as JSON values (`date` an ISO string). For a
     `tool_call_message` they hold `tool_call_id`, not `tool_call`; a piece's text is its arguments,
@@ -309,14 +309,14 @@ def _call_as_dict(tool_call_id: str | None, text: str | None, extra: Fields | No
     return call
 
 
-# How pydantic itself fills a model in (`model_construct`, `copy`), without the search for each name
-# that `object.__setattr__` makes: a reader pays this for every single message.
+# The way pydantic itself fills a model (`model_construct`, `copy`), without the search for each name that
+# `object.__setattr__` makes. Readers pay this cost for every message.
 _set_values = BaseModel.__dict__["__dict__"].__set__
 _set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
 _set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
 _set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 _new = object.__new__
-# There are few of them, and a reader of ten thousand streams needs one for each: they are shared.
+# Shared: there are few different sets, and a reader of ten thousand streams needs one for each.
 _FIELDS_SETS: dict[frozenset[str], set[str]] = {}
 
 

@@ -1,4 +1,8 @@
-"""A queue between threads and event loops. Nothing polls."""
+"""A queue between threads and event loops. Nothing polls.
+
+A reader registers an event of its own loop before it looks at the queue, so no item can be missed between
+the look and the wait. A writer appends, then sets the events of all readers through their loops.
+"""
 
 from __future__ import annotations
 

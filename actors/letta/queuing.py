@@ -1,4 +1,8 @@
-"""`QueuingInterface`: agent events in, a queue out."""
+"""`QueuingInterface`: agent events in, a queue out.
+
+Each event is an entry: its form in the legacy API, and the stored message behind it. STOP ends a step. A
+list takes everything that is queued; a generator takes entries as they come, up to the next STOP.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,15 @@
-"""`StreamingServerInterface`: chunks and agent events in, messages out through a generator."""
+"""`StreamingServerInterface`: chunks and agent events in, messages out through a generator.
+
+Theory. A stream is active from its start; it ends with `step_yield`, or with `step_complete` if there is
+only one step, and may be started again. An ended stream takes nothing more, but what is in the mailbox can
+still be read. Within a stream, the chunks of one `message_id` are one response:
+
+    ENDED --stream_start--> ACTIVE --process_chunk--> ACTIVE, in a response
+    in a response --chunk with another id, stream_start, stream_end, step_complete, step_yield--> response over
+    ACTIVE --step_yield, or step_complete without multi_step--> ENDED
+
+When a response is over, what the interface holds back is let out.
+"""
 
 from __future__ import annotations
 

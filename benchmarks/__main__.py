@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -230,27 +230,30 @@ ON_STAGE: dict[str, Callable[[Plan, Found, ours.Stage], Awaitable[None]]] = {
     "growth": measure_growth,
     "curves": measure_curves,
 }
-OFF_STAGE: dict[str, Callable[[Plan, Found], Awaitable[None]]] = {
-    "memory": measure_silence,
-    "dedicated": measure_dedicated,
-    "baselines": measure_baselines,
-}
+Section = Callable[[Plan, Found], Awaitable[None]]
+BEFORE_STAGE: dict[str, Section] = {"memory": measure_silence}
+AFTER_STAGE: dict[str, Section] = {"dedicated": measure_dedicated, "baselines": measure_baselines}
+SECTIONS = (*ON_STAGE, *BEFORE_STAGE, *AFTER_STAGE)
 
 
 async def run(plan: Plan, only: list[str], found: Found, write: Callable[[], None]) -> None:
     """Measure what is asked for; `write` after each section, so that a run cut short has not been for nothing."""
-    for name, section in OFF_STAGE.items():
-        if name == "memory" and (not only or name in only):
-            await section(plan, found)
-            write()
-    wanted = [section for name, section in ON_STAGE.items() if not only or name in only]
-    if wanted:
+    wanted = only or SECTIONS
+    await _off_stage(BEFORE_STAGE, wanted, plan, found, write)
+    on_stage = [section for name, section in ON_STAGE.items() if name in wanted]
+    if on_stage:
         async with ours.stage(actors=STREAM_ACTORS) as stage:
-            for on_stage in wanted:
-                await on_stage(plan, found, stage)
+            for section in on_stage:
+                await section(plan, found, stage)
                 write()
-    for name, section in OFF_STAGE.items():
-        if name != "memory" and (not only or name in only):
+    await _off_stage(AFTER_STAGE, wanted, plan, found, write)
+
+
+async def _off_stage(
+    sections: dict[str, Section], wanted: Sequence[str], plan: Plan, found: Found, write: Callable[[], None]
+) -> None:
+    for name, section in sections.items():
+        if name in wanted:
             await section(plan, found)
             write()
 
@@ -282,9 +285,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--json", type=Path, required=True, help="where the figures go")
     parser.add_argument("--quick", action="store_true", help="fewer repeats, under three minutes; figures are rougher")
-    parser.add_argument(
-        "--only", action="append", default=[], choices=[*ON_STAGE, *OFF_STAGE], help="one section (repeatable)"
-    )
+    parser.add_argument("--only", action="append", default=[], choices=SECTIONS, help="one section (repeatable)")
     parser.add_argument("--plots", type=Path, help="a folder for throughput.png and latency.png (needs matplotlib)")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else FULL

@@ -302,32 +302,34 @@ async def fairness(stage: Stage, rounds: int) -> dict[str, Any]:
 WAVE = 1000
 
 
+async def cpu_percent(stage: Stage, seconds: float) -> dict[str, float]:
+    """Return what is used over the next seconds: by our own processes, and by Ray's daemons beside them."""
+    before = stage.cpu_s()
+    start = time.monotonic()
+    await asyncio.sleep(seconds)
+    took_s = time.monotonic() - start
+    after = stage.cpu_s()
+    used_s = sum(after[name] - before[name] for name in stage.pids)
+    return {"ours": 100 * used_s / took_s, "ray": 100 * (after["ray"] - before["ray"]) / took_s}
+
+
+def memory_of_all_but_us() -> dict[str, int]:
+    """Return the memory of all processes below this one."""
+    return measure.memory_bytes([process.pid for process in measure.family() if process.pid != os.getpid()])
+
+
 async def silence(stage: Stage, streams: int, seconds: float) -> dict[str, dict[str, Any]]:
     """Memory and CPU of streams that are open, have been read, and now say nothing.
 
     Each has one publisher, one reader, and has had one chunk. CPU is counted over our own processes
     (publisher, reader, router, stream actors), with and without the streams; Ray's daemons are beside it.
     """
-    me = os.getpid()
-
-    def all_pids() -> list[int]:
-        return [process.pid for process in measure.family() if process.pid != me]
-
-    async def cpu_share() -> dict[str, float]:
-        before = stage.cpu_s()
-        start = time.monotonic()
-        await asyncio.sleep(seconds)
-        took_s = time.monotonic() - start
-        after = stage.cpu_s()
-        ours = sum(after[name] - before[name] for name in stage.pids) / took_s
-        return {"ours": 100 * ours, "ray": 100 * (after["ray"] - before["ray"]) / took_s}
-
     # What only the first stream costs (code, caches, the allocator's first pages) is no stream's.
     await carry(stage, 64, 50)
     gc.collect()
     await asyncio.sleep(2.0)
-    idle_without = await cpu_share()
-    before = measure.memory_bytes(all_pids())
+    idle_without = await cpu_percent(stage, seconds)
+    before = memory_of_all_but_us()
     ids = stage.ids(streams)
     await stage.consumer.read.remote(ids)
     start = time.monotonic()
@@ -338,11 +340,11 @@ async def silence(stage: Stage, streams: int, seconds: float) -> dict[str, dict[
     await stage.consumer.wait_for_first.remote(streams)
     took_s = time.monotonic() - start
     await asyncio.sleep(3.0)
-    after = measure.memory_bytes(all_pids())
+    after = memory_of_all_but_us()
     per_process = {}
     for name, pid in stage.pids.items():
         per_process[name] = measure.memory_bytes([pid])["uss"]
-    idle_with = await cpu_share()
+    idle_with = await cpu_percent(stage, seconds)
     await stage.producer.end.remote(ids)
     await stage.consumer.wait.remote()
     return {

@@ -10,6 +10,7 @@ import gc
 import os
 import time
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 from actors.errors import StreamRouterError
@@ -224,29 +225,36 @@ class Reading:
 
     def take(self, batch: Batch[Any], fmt: Format, delays_s: list[float]) -> int:
         """Look at every message of a batch; return how many had content."""
-        texts = []
         if fmt == "model":
-            for message in batch:
-                self.in_order = self.in_order and message.seq_id == self.last_seq_id + 1
-                self.last_seq_id = message.seq_id
-                if message.message_type == "assistant_message":
-                    texts.append(message.content)
+            texts = self._take_models(batch)
         else:
-            for message in unpack_batch(batch.packed) if fmt == "packed" else batch:
-                self.in_order = self.in_order and message["seq_id"] == self.last_seq_id + 1
-                self.last_seq_id = message["seq_id"]
-                if message["message_type"] == "assistant_message":
-                    texts.append(message["content"])
+            texts = self._take_dicts(unpack_batch(batch.packed) if fmt == "packed" else batch)
         self.stop_reason = batch.stop_reason
         if texts:
             self.last_at = time.monotonic()
             self.count += len(texts)
             self.checksum = zlib.crc32("".join(texts).encode(), self.checksum)
-            for text in texts:
-                stamp = stamp_of(text)
-                if stamp is not None:
-                    delays_s.append(self.last_at - stamp / 1e9)
+            stamps = [stamp for text in texts if (stamp := stamp_of(text)) is not None]
+            delays_s += [self.last_at - stamp / 1e9 for stamp in stamps]
         return len(texts)
+
+    def _take_models(self, messages: Iterable[Any]) -> list[str]:
+        texts = []
+        for message in messages:
+            self.in_order = self.in_order and message.seq_id == self.last_seq_id + 1
+            self.last_seq_id = message.seq_id
+            if message.message_type == "assistant_message":
+                texts.append(message.content)
+        return texts
+
+    def _take_dicts(self, messages: Iterable[Any]) -> list[str]:
+        texts = []
+        for message in messages:
+            self.in_order = self.in_order and message["seq_id"] == self.last_seq_id + 1
+            self.last_seq_id = message["seq_id"]
+            if message["message_type"] == "assistant_message":
+                texts.append(message["content"])
+        return texts
 
     def result(self) -> dict[str, Any]:
         """Return all of it as plain data."""

@@ -134,23 +134,23 @@ def whole_chunk() -> dict[str, float]:
 def per_provider() -> dict[str, dict[str, float]]:
     """Return median costs over all recorded chunks of each API."""
     index = json.loads((RECORDED / "index.json").read_text(encoding="utf-8"))
-    figures: dict[str, dict[str, float]] = {}
-    for api in sorted({entry["api"] for entry in index}):
-        payloads = [recorded(entry["file"]) for entry in index if entry["api"] == api]
-        costs = [cost for stream in payloads for cost in costs_us(stream, CHAT, runs=3)]
-        loads = [
-            cost
-            for stream in payloads
-            for cost in loads_us([p for p in stream if p != b"[DONE]" and _is_json(p)], runs=3)
-        ]
-        figures[api] = {
-            "chunks": float(len(costs)),
-            "bytes": statistics.median(len(payload) for stream in payloads for payload in stream),
-            "json_loads_us": statistics.median(loads),
-            "chunk_us": statistics.median(costs),
-            "ratio": statistics.median(costs) / statistics.median(loads),
-        }
-    return figures
+    files: dict[str, list[str]] = {}
+    for entry in index:
+        files.setdefault(entry["api"], []).append(entry["file"])
+    return {api: _costs_of([recorded(name) for name in files[api]]) for api in sorted(files)}
+
+
+def _costs_of(streams: Sequence[Sequence[bytes]]) -> dict[str, float]:
+    """Return median costs over all chunks of some streams."""
+    costs = [cost for stream in streams for cost in costs_us(stream, CHAT, runs=3)]
+    loads = [cost for stream in streams for cost in loads_us([p for p in stream if _is_json(p)], runs=3)]
+    return {
+        "chunks": float(len(costs)),
+        "bytes": statistics.median(len(payload) for stream in streams for payload in stream),
+        "json_loads_us": statistics.median(loads),
+        "chunk_us": statistics.median(costs),
+        "ratio": statistics.median(costs) / statistics.median(loads),
+    }
 
 
 def _is_json(payload: bytes) -> bool:

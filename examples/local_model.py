@@ -59,17 +59,10 @@ def _deltas(messages: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], st
     returns = [message["content"] for message in messages if message["role"] == "tool"]
     question = next(message["content"] for message in messages if message["role"] == "user")
     calls = _plan(question)
-    done = len(returns)
     # Sums first, all at once; files in the step after, as a model would that looks at results before it goes on.
-    step = [call for call in calls if call[0] == "calculate"] if not done else calls[done:]
-    if done < len(calls) and step:
-        yield {"role": "assistant", "reasoning_content": f"I need {len(step)} tool calls before I can answer."}, None
-        for index, (name, arguments) in enumerate(step):
-            call = {"index": index, "id": f"call_{done + index}", "type": "function"}
-            yield {"tool_calls": [{**call, "function": {"name": name, "arguments": ""}}]}, None
-            for fragment in _fragments(json.dumps(arguments)):
-                yield {"tool_calls": [{"index": index, "function": {"arguments": fragment}}]}, None
-        yield {}, "tool_calls"
+    step = calls[len(returns) :] if returns else [call for call in calls if call[0] == "calculate"]
+    if step:
+        yield from _call_deltas(step, first=len(returns))
         return
     answer = " ".join(
         f"{next(iter(arguments.values()))}: {told}." for (_, arguments), told in zip(calls, returns, strict=False)
@@ -77,6 +70,16 @@ def _deltas(messages: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], st
     for fragment in _fragments(answer or "You asked for nothing that my tools can do."):
         yield {"content": fragment}, None
     yield {}, "stop"
+
+
+def _call_deltas(step: list[tuple[str, dict[str, str]]], first: int) -> Iterator[tuple[dict[str, Any], str | None]]:
+    yield {"role": "assistant", "reasoning_content": f"I need {len(step)} tool calls before I can answer."}, None
+    for index, (name, arguments) in enumerate(step):
+        call = {"index": index, "id": f"call_{first + index}", "type": "function"}
+        yield {"tool_calls": [{**call, "function": {"name": name, "arguments": ""}}]}, None
+        for fragment in _fragments(json.dumps(arguments)):
+            yield {"tool_calls": [{"index": index, "function": {"arguments": fragment}}]}, None
+    yield {}, "tool_calls"
 
 
 def _plan(question: str) -> list[tuple[str, dict[str, str]]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from router.client.stream_router import Location, StreamRouter
     from router.client.subscription import Subscription
     from router.config import RouterConfig, load_config
-    from router.status.description import Description
+    from router.status.overview import Description
 
 __all__ = [
     "Batch",
@@ -35,7 +35,7 @@ __all__ = [
 
 _HOMES = {
     "Batch": "router.client.batch",
-    "Description": "router.status.description",
+    "Description": "router.status.overview",
     "Location": "router.client.stream_router",
     "Publisher": "router.client.publisher",
     "RouterConfig": "router.config",

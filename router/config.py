@@ -7,8 +7,9 @@ their path and the nearest right one. The files in `configs/` show every key wit
 from __future__ import annotations
 
 import copy
+import itertools
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -249,25 +250,34 @@ def with_changes(data: dict[str, Any], changes: Mapping[str, Any], source: str) 
     """
     changed = copy.deepcopy(data)
     for path, value in changes.items():
-        place: Any = changed
-        *parents, last = path.split(".")
-        for depth, part in enumerate([*parents, last]):
-            key: Any = part
-            if isinstance(place, list):
-                if not (part.isdecimal() and int(part) < len(place)):
-                    raise ConfigError(
-                        f"{source}: {path}: there is no {part!r} in a list of {len(place)} (0 is the first)"
-                    )
-                key = int(part)
-            elif not isinstance(place, dict):
-                raise ConfigError(f"{source}: {path}: {parents[depth - 1]!r} holds {place!r}, not keys and values")
-            if depth == len(parents):
-                place[key] = value
-                break
-            if isinstance(place, dict) and place.get(key) is None:
-                place[key] = {}
-            place = place[key]
+        try:
+            _set(changed, path.split("."), value)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {path}: {error}") from None
     return changed
+
+
+def _set(data: dict[str, Any], parts: Sequence[str], value: Any) -> None:
+    """Set one value in place, making mappings on the way where there is nothing. Raises ConfigError."""
+    place: Any = data
+    key = _key_in(place, parts[0], "")
+    for before, part in itertools.pairwise(parts):
+        if isinstance(place, dict) and place.get(key) is None:
+            place[key] = {}
+        place = place[key]
+        key = _key_in(place, part, before)
+    place[key] = value
+
+
+def _key_in(place: Any, part: str, name: str) -> Any:
+    """Return a part of a path as a key of `place`, which is called `name`. Raises ConfigError: there is no such key."""
+    if isinstance(place, dict):
+        return part
+    if not isinstance(place, list):
+        raise ConfigError(f"{name!r} holds {place!r}, not keys and values")
+    if not (part.isdecimal() and int(part) < len(place)):
+        raise ConfigError(f"there is no {part!r} in a list of {len(place)} (0 is the first)")
+    return int(part)
 
 
 def find_config(path: str | Path) -> Path:

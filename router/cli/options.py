@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 import yaml
 
 from actors.errors import SettingsError
+
+ConnectAddress = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="With --connect: the Ray cluster where it runs.")
+]
+
+
+def check_writable(*files: Path | None) -> None:
+    """Create files that are to be written at the end. Raises OSError, before the run and not after it."""
+    for file in files:
+        if file is not None:
+            file.touch()
 
 
 def parse_sets(pairs: Sequence[str]) -> dict[str, Any]:

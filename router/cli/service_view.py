@@ -17,8 +17,7 @@ from rich.text import Text
 
 from router.cli.terminal import some
 from router.client.service import within
-from router.status.description import RequestDescription
-from router.status.overview import Overview, StreamActorOverview
+from router.status.overview import Overview, RequestDescription, StreamActorOverview
 
 if TYPE_CHECKING:
     from router.client.stream_router import StreamRouter

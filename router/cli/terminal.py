@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @contextmanager
@@ -16,6 +21,14 @@ def ray_kept_quiet() -> Iterator[None]:
     """
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         yield
+
+
+def make_console(plain_width: int) -> Console:
+    """Return a console on standard output; where that is no terminal, lines are `plain_width` cells long."""
+    from rich.console import Console  # noqa: PLC0415  # each command imports what it needs when it runs
+
+    console = Console(file=sys.stdout)
+    return console if console.is_terminal else Console(file=sys.stdout, width=plain_width)
 
 
 def some(count: int, noun: str) -> str:

@@ -151,25 +151,34 @@ async def stop(name: str, namespace: str, deadline_s: float = STOP_DEADLINE_S) -
         raise RouterNotFound(f"no service {name!r} in namespace {namespace!r} on this cluster{await _others()}")
     handles = [handle for router in service.routers if (handle := _handle(router, namespace)) is not None]
     told = await asyncio.gather(*(_stop_router(handle) for handle in handles))
-    seen = {*service.routers, *service.stream_actors}
+    stream_actors = await _kill_all(service, deadline_s)
+    counts = [count for count in told if count is not None]
+    open_requests = sum(counts) if len(counts) == len(service.routers) else None
+    return Stopped(len(service.routers), len(stream_actors), open_requests)
+
+
+async def _kill_all(service: Service, deadline_s: float) -> set[str]:
+    """Kill a service's actors until Ray lists none; return the stream actors that there were. Raises DeadlineExceeded.
+
+    Routers first: one that lives would start its stream actors anew.
+    """
     deadline = asyncio.get_running_loop().time() + deadline_s
+    stream_actors = set(service.stream_actors)
     left: Service | None = service
     while left is not None:
-        # Routers first: one that lives would start its stream actors anew.
         for actor in (*left.routers, *left.stream_actors):
-            handle = _handle(actor, namespace)
+            handle = _handle(actor, service.namespace)
             if handle is not None:
                 ray.kill(handle)
         await asyncio.sleep(POLL_S)
-        left = await asyncio.to_thread(_find, name, namespace)
-        if left is not None:
-            seen.update(left.stream_actors)
-            if asyncio.get_running_loop().time() > deadline:
-                names = ", ".join((*left.routers, *left.stream_actors))
-                raise DeadlineExceeded(f"still there {deadline_s:g} s after they were killed: {names}")
-    counts = [count for count in told if count is not None]
-    stream_actors = sum(1 for actor in seen if _STREAM_ACTOR.fullmatch(actor))
-    return Stopped(len(service.routers), stream_actors, sum(counts) if len(counts) == len(service.routers) else None)
+        left = await asyncio.to_thread(_find, service.name, service.namespace)
+        if left is None:
+            break
+        stream_actors.update(left.stream_actors)
+        if asyncio.get_running_loop().time() > deadline:
+            names = ", ".join((*left.routers, *left.stream_actors))
+            raise DeadlineExceeded(f"still there {deadline_s:g} s after they were killed: {names}")
+    return stream_actors
 
 
 def _find(name: str, namespace: str) -> Service | None:
@@ -203,5 +212,5 @@ async def _stop_router(handle: Any) -> int | None:
 
 def ship_code() -> dict[str, Any]:
     """Return a runtime_env that brings this package's code, though not what it needs, to nodes that lack it."""
-    here = Path(__file__).resolve().parent
-    return {"py_modules": [str(here), str(here.parent / "actors")]}
+    root = Path(__file__).resolve().parents[2]
+    return {"py_modules": [str(root / "router"), str(root / "actors")]}

@@ -37,8 +37,7 @@ from router.config import RayConfig, RouterConfig
 from router.on_ray import actors as ray_actors
 from router.on_ray.cluster import ensure_ray, why
 from router.on_ray.router_actor import RouterActor
-from router.status.description import Description
-from router.status.overview import Overview
+from router.status.overview import Description, Overview
 
 if TYPE_CHECKING:
     from router.client.sync import SyncStreamRouter

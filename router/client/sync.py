@@ -25,8 +25,7 @@ from router.client.batch import Batch
 from router.client.publisher import Chunk, Publisher
 from router.client.stream_router import Location, StreamRouter
 from router.client.subscription import Subscription
-from router.status.description import Description
-from router.status.overview import Overview
+from router.status.overview import Description, Overview
 
 T = TypeVar("T")
 

@@ -11,8 +11,6 @@ from router.demo.figures import Figures
 from router.demo.run import Outcome
 
 ROWS_MAX = 40
-
-
 # Below it, the models' names would have no room beside all counts.
 WIDE_CELLS = 110
 _COUNTS = ("chunks", "msgs", "text", "reasoning", "calls")
@@ -53,20 +51,30 @@ def _table(outcomes: list[Outcome], *, is_narrow: bool) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verified", no_wrap=True)
     for outcome in outcomes:
-        got = outcome.received
-        said = got.content if got else None
-        values = {
-            "chunks": f"{len(outcome.row.published.handed_at):,}",
-            "msgs": f"{outcome.row.messages:,}",
-            "text": f"{len(said.text):,}" if said else "-",
-            "reasoning": f"{len(said.reasoning):,}" if said else "-",
-            "calls": f"{len(said.calls):,}" if said else "-",
-        }
+        values = _counts(outcome)
+        stop_reason = outcome.received.stop_reason if outcome.received is not None else None
         table.add_row(
             outcome.row.agent.request_id,
             outcome.row.agent.model,
-            (got.stop_reason if got else None) or "-",
+            stop_reason or "-",
             *(values[heading] for heading in counts),
             "[bold red]no[/]" if outcome.mismatches else "[green]yes[/]",
         )
     return table
+
+
+def _counts(outcome: Outcome) -> dict[str, str]:
+    """Return the cells of `_COUNTS`; "-" for what nothing is known of, since nothing was read."""
+    counts = {
+        "chunks": f"{len(outcome.row.published.handed_at):,}",
+        "msgs": f"{outcome.row.messages:,}",
+    }
+    if outcome.received is None:
+        return {**counts, "text": "-", "reasoning": "-", "calls": "-"}
+    content = outcome.received.content
+    return {
+        **counts,
+        "text": f"{len(content.text):,}",
+        "reasoning": f"{len(content.reasoning):,}",
+        "calls": f"{len(content.calls):,}",
+    }

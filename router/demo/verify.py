@@ -121,23 +121,29 @@ def _openai_chat(events: list[dict[str, Any]]) -> Content:
     by_place: dict[str, Call] = {}
     for event in events:
         for choice in event.get("choices") or []:
-            delta = choice.get("delta") or {}
-            if choice.get("index", 0) != 0:
-                continue
-            said = delta.get("content")
-            if isinstance(said, list):  # Mistral's parts
-                for part in said:
-                    if part.get("type") == "text":
-                        content.text += part["text"]
-                    elif part.get("type") == "thinking":
-                        content.reasoning += "".join(piece.get("text", "") for piece in part["thinking"])
-            else:
-                content.text += said or ""
-            content.text += delta.get("refusal") or ""
-            content.reasoning += delta.get("reasoning_content") or delta.get("reasoning") or ""
-            for piece in delta.get("tool_calls") or []:
-                _add_piece(content, by_place, piece)
+            if choice.get("index", 0) == 0:
+                _add_delta(content, by_place, choice.get("delta") or {})
     return content
+
+
+def _add_delta(content: Content, by_place: dict[str, Call], delta: dict[str, Any]) -> None:
+    said = delta.get("content")
+    if isinstance(said, list):
+        _add_mistral_parts(content, said)
+    else:
+        content.text += said or ""
+    content.text += delta.get("refusal") or ""
+    content.reasoning += delta.get("reasoning_content") or delta.get("reasoning") or ""
+    for piece in delta.get("tool_calls") or []:
+        _add_piece(content, by_place, piece)
+
+
+def _add_mistral_parts(content: Content, parts: list[dict[str, Any]]) -> None:
+    for part in parts:
+        if part.get("type") == "text":
+            content.text += part["text"]
+        elif part.get("type") == "thinking":
+            content.reasoning += "".join(piece.get("text", "") for piece in part["thinking"])
 
 
 def _add_piece(content: Content, by_place: dict[str, Call], piece: dict[str, Any]) -> None:
@@ -178,41 +184,52 @@ def _anthropic(events: list[dict[str, Any]]) -> Content:
     calls: dict[int, Call] = {}
     for event in events:
         if event["type"] == "content_block_start":
-            block = event["content_block"]
-            content.text += block.get("text") or "" if block["type"] == "text" else ""
-            content.reasoning += block.get("thinking") or "" if block["type"] == "thinking" else ""
-            if block["type"] == "tool_use":
-                call = calls[event["index"]] = Call(block["name"])
-                content.calls.append(call)
+            _begin_block(content, calls, event["index"], event["content_block"])
         elif event["type"] == "content_block_delta":
-            delta = event["delta"]
-            if delta["type"] == "text_delta":
-                content.text += delta["text"]
-            elif delta["type"] == "thinking_delta":
-                content.reasoning += delta["thinking"]
-            elif delta["type"] == "input_json_delta" and event["index"] in calls:
-                calls[event["index"]].arguments += delta["partial_json"]
+            _add_to_block(content, calls.get(event["index"]), event["delta"])
     return content
+
+
+def _begin_block(content: Content, calls: dict[int, Call], index: int, block: dict[str, Any]) -> None:
+    if block["type"] == "text":
+        content.text += block.get("text") or ""
+    elif block["type"] == "thinking":
+        content.reasoning += block.get("thinking") or ""
+    elif block["type"] == "tool_use":
+        calls[index] = Call(block["name"])
+        content.calls.append(calls[index])
+
+
+def _add_to_block(content: Content, call: Call | None, delta: dict[str, Any]) -> None:
+    if delta["type"] == "text_delta":
+        content.text += delta["text"]
+    elif delta["type"] == "thinking_delta":
+        content.reasoning += delta["thinking"]
+    elif delta["type"] == "input_json_delta" and call is not None:
+        call.arguments += delta["partial_json"]
 
 
 def _gemini(events: list[dict[str, Any]]) -> Content:
     content = Content()
     for event in events:
         for candidate in event.get("candidates") or []:
-            if candidate.get("index", 0) != 0:
-                continue
-            for part in (candidate.get("content") or {}).get("parts") or []:
-                if part.get("text"):
-                    if part.get("thought"):
-                        content.reasoning += part["text"]
-                    else:
-                        content.text += part["text"]
-                asked = part.get("functionCall") or {}
-                if asked.get("name"):
-                    content.calls.append(Call(asked["name"], json.dumps(asked.get("args") or {})))
-                for piece in asked.get("partialArgs") or []:
-                    _add_partial(content.calls[-1], piece)
+            if candidate.get("index", 0) == 0:
+                for part in (candidate.get("content") or {}).get("parts") or []:
+                    _add_part(content, part)
     return content
+
+
+def _add_part(content: Content, part: dict[str, Any]) -> None:
+    text = part.get("text") or ""
+    if part.get("thought"):
+        content.reasoning += text
+    else:
+        content.text += text
+    asked = part.get("functionCall") or {}
+    if asked.get("name"):
+        content.calls.append(Call(asked["name"], json.dumps(asked.get("args") or {})))
+    for piece in asked.get("partialArgs") or []:
+        _add_partial(content.calls[-1], piece)
 
 
 def _add_partial(call: Call, piece: dict[str, Any]) -> None:

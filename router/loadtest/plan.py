@@ -125,17 +125,20 @@ def _matching(kind: Kind, number: int, recordings: Sequence[Recording], workload
     prefix = f"synthetic-{number}-"
     if kind.synthetic is not None:
         return [recording for recording in recordings if recording.name.startswith(prefix)]
-    found = [
-        recording
-        for recording in recordings
-        if not recording.name.startswith("synthetic-")
-        and (not kind.recordings or any(fnmatch.fnmatch(recording.name, pattern) for pattern in kind.recordings))
-        and (not kind.providers or recording.provider in kind.providers)
-        and (not kind.apis or recording.api in kind.apis)
-    ]
+    found = [recording for recording in recordings if _suits(kind, recording)]
     if not found:
         wanted = {"recordings": kind.recordings, "providers": kind.providers, "apis": kind.apis}
         asked = ", ".join(f"{key} {list(value)}" for key, value in wanted.items() if value)
         there = ", ".join(sorted({f"{recording.provider}: {recording.name}" for recording in recordings}))
         raise ConfigError(f"mix.{number}: no recording matches {asked}; there are {there}")
     return found
+
+
+def _suits(kind: Kind, recording: Recording) -> bool:
+    """Whether a recording passes all filters of a kind; synthetic ones are no choice of any filter."""
+    return (
+        not recording.name.startswith("synthetic-")
+        and (not kind.recordings or any(fnmatch.fnmatch(recording.name, pattern) for pattern in kind.recordings))
+        and (not kind.providers or recording.provider in kind.providers)
+        and (not kind.apis or recording.api in kind.apis)
+    )

@@ -257,35 +257,39 @@ class Publishers:
 
     def _conclude(self, live: _Live, end: StreamEnd) -> None:
         """Tell the readers' processes how the stream ended, and what was right where the recording does not say it."""
-        plan, measured = live.plan, self._measured
-        settings = self._planner.settings(plan)
-        api = plan.recording.api if plan.recording is not None else self._api()
-        is_whole = (
-            not end.provider_failed and plan.recording is not None and self._is_whole(plan.recording, live.payloads)
-        )
-        if not is_whole and end.stop_reason is not None and not end.interrupted:
-            # The provider broke off (or is a real one): right is what it did send.
-            end.right = expected(as_body(live.payloads), api, settings)
-            if plan.recording is None:
-                end.chunk_of = _completing(live.payloads, settings)
-            else:
-                end.provider_failed = True
+        self._complete_end(live, end)
         live.tell()
         for notes in live.notes:
-            notes.put(END, plan.number, end)
-        del self._live[plan.number]
-        now_s = self._now()
-        measured.count("ended", now_s)
-        measured.ends[end.stop_reason or "not opened"] += 1
-        if measured.streams.wants(plan.number):
-            first_s = live.handed_at[0] - self._zero if live.handed_at else None
-            label = plan.recording.name if plan.recording is not None else api
-            times = [
-                None if time_s is None else round(time_s, 3) for time_s in (live.asked_at - self._zero, first_s, now_s)
-            ]
-            measured.streams.put(plan.number, [label, *times, end.stop_reason])
+            notes.put(END, live.plan.number, end)
+        del self._live[live.plan.number]
+        self._measured.count("ended", self._now())
+        self._measured.ends[end.stop_reason or "not opened"] += 1
+        if self._measured.streams.wants(live.plan.number):
+            self._measured.streams.put(live.plan.number, self._timeline_row(live, end))
 
-    def _api(self) -> str:
+    def _complete_end(self, live: _Live, end: StreamEnd) -> None:
+        """Say what was right where the provider broke off, or is a real one: what it did send."""
+        recording = live.plan.recording
+        is_whole = not end.provider_failed and recording is not None and self._is_whole(recording, live.payloads)
+        if is_whole or end.stop_reason is None or end.interrupted:
+            return
+        settings = self._planner.settings(live.plan)
+        end.right = expected(as_body(live.payloads), self._api(live.plan), settings)
+        if recording is None:
+            end.chunk_of = _completing(live.payloads, settings)
+        else:
+            end.provider_failed = True
+
+    def _timeline_row(self, live: _Live, end: StreamEnd) -> list[Any]:
+        """Return label, times (asked, first chunk, end; seconds after the run's start) and stop reason of a stream."""
+        recording = live.plan.recording
+        label = recording.name if recording is not None else self._api(live.plan)
+        first_s = round(live.handed_at[0] - self._zero, 3) if live.handed_at else None
+        return [label, round(live.asked_at - self._zero, 3), first_s, round(self._now(), 3), end.stop_reason]
+
+    def _api(self, plan: StreamPlan) -> str:
+        if plan.recording is not None:
+            return plan.recording.api
         endpoint = self._setup.workload.target.endpoint
         return endpoint.api if endpoint is not None else "openai-chat"
 

@@ -180,27 +180,31 @@ class Readers:
     async def _follow(self, stream: _Stream, reading: _Reading) -> None:
         if self._router is None:
             raise RouterUnavailable("these readers are not connected yet; call connect() first")
-        plan, measured, assembly = reading.plan, self._measured, reading.assembly
+        plan = reading.plan
         if plan.late_s:
             await asyncio.sleep(max(0.0, stream.asked_at + plan.late_s - time.time()))
-        is_prompt = plan.late_s == 0 and not stream.plan.has_slow_readers
         last_at = 0.0
         request_id = self._setup.request_id(stream.plan.number)
         async for batch in self._router.subscribe(request_id, format="dict", wait_s=OPEN_WAIT_S):
             now = time.time()
-            at_s = now - self._zero
             if batch.gap is not None:
-                assembly.gap(*batch.gap)
+                reading.assembly.gap(*batch.gap)
             for message in batch:
-                assembly.feed(message)
+                reading.assembly.feed(message)
             if len(batch):
-                measured.count("messages", at_s, len(batch))
-                measured.count("batches", at_s)
-                if is_prompt:
-                    self._time(stream, batch, now, last_at)
-                    last_at = now
+                last_at = self._count_batch(stream, reading, batch, now, last_at)
             if plan.messages_per_s is not None and not batch.end:
                 await asyncio.sleep(len(batch) / plan.messages_per_s)
+
+    def _count_batch(
+        self, stream: _Stream, reading: _Reading, batch: Sequence[Mapping[str, Any]], now: float, last_at: float
+    ) -> float:
+        """Count a batch, and time it where its reader is prompt; return `now` as the next batch's `last_at`."""
+        self._measured.count("messages", now - self._zero, len(batch))
+        self._measured.count("batches", now - self._zero)
+        if reading.plan.late_s == 0 and not stream.plan.has_slow_readers:
+            self._time(stream, batch, now, last_at)
+        return now
 
     def _time(self, stream: _Stream, batch: Sequence[Mapping[str, Any]], now: float, last_at: float) -> None:
         """Time a batch that a prompt reader was given; `last_at` is when it had the one before, 0 for the first."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 
 from actors.errors import ConfigError
 from router.loadtest.faults import Struck
-from router.loadtest.measurements import Histogram, Measurements
+from router.loadtest.measurements import Bin, Histogram, Measurements
 from router.loadtest.metrics import COUNTS, SHARES, TIMES, full_name
 from router.loadtest.processes import ProcessFigures, Sample
 from router.loadtest.workload import Limit, Workload
@@ -149,29 +150,33 @@ def build(
 def _series(measured: Measurements, samples: Sequence[Sample], queues: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     timeline = measured.timeline
     indexes = range(min(timeline.bins, default=0), max(timeline.bins, default=-1) + 1)
-    bins = [timeline.bins.get(index) for index in indexes]
-    series: dict[str, Any] = {"bin_s": timeline.bin_s, "at_s": [round(index * timeline.bin_s, 3) for index in indexes]}
-    for name in ("messages", "chunks"):
-        series[f"{name}_per_s"] = [round(one.counts[name] / timeline.bin_s, 1) if one else 0 for one in bins]
-    open_now, opened = 0, []
-    for one in bins:
-        open_now += (one.counts["streams"] - one.counts["ended"]) if one else 0
-        opened.append(open_now)
-    series["streams_open"] = opened
-    for name in ("added_latency_ms", "time_to_first_message_ms"):
-        histograms = [one.times.get(name) if one else None for one in bins]
-        series[name] = {
-            part: [_ms(one.percentile(SHARES[part])) if one else None for one in histograms] for part in _SERIES_SHARES
-        }
-    series["processes"] = {
-        "at_s": [sample.at_s for sample in samples],
-        "cpu_cores": _by_role([sample.cpu_cores for sample in samples]),
-        "memory_mb": _by_role([sample.memory_mb for sample in samples]),
+    # A bin in which nothing happened was never made.
+    bins = [timeline.bins.get(index) or Bin() for index in indexes]
+    rates = {
+        f"{name}_per_s": [round(one.counts[name] / timeline.bin_s, 1) for one in bins]
+        for name in ("messages", "chunks")
     }
-    series["queues"] = {
-        key: [row.get(key) for row in queues] for key in ("at_s", "unread_bytes", "held_bytes", "sessions")
+    return {
+        "bin_s": timeline.bin_s,
+        "at_s": [round(index * timeline.bin_s, 3) for index in indexes],
+        **rates,
+        "streams_open": list(itertools.accumulate(one.counts["streams"] - one.counts["ended"] for one in bins)),
+        "added_latency_ms": _percentiles_ms([one.times.get("added_latency_ms") for one in bins]),
+        "time_to_first_message_ms": _percentiles_ms([one.times.get("time_to_first_message_ms") for one in bins]),
+        "processes": {
+            "at_s": [sample.at_s for sample in samples],
+            "cpu_cores": _by_role([sample.cpu_cores for sample in samples]),
+            "memory_mb": _by_role([sample.memory_mb for sample in samples]),
+        },
+        "queues": {key: [row.get(key) for row in queues] for key in ("at_s", "unread_bytes", "held_bytes", "sessions")},
     }
-    return series
+
+
+def _percentiles_ms(histograms: Sequence[Histogram | None]) -> dict[str, list[float | None]]:
+    return {
+        part: [None if one is None else _ms(one.percentile(SHARES[part])) for one in histograms]
+        for part in _SERIES_SHARES
+    }
 
 
 def _by_role(samples: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:

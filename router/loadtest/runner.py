@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import platform
 import signal
-import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,37 +17,26 @@ from typing import Any, Protocol
 
 import ray
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.errors import ConfigError, RouterUnavailable, StreamRouterError
 from router.client.stream_router import StreamRouter
 from router.demo import RECORDINGS
 from router.loadtest import processes, results
-from router.loadtest.chaos import rpc_failure_setting, schedule
+from router.loadtest.chaos import schedule
 from router.loadtest.faults import FaultInjector
+from router.loadtest.generators import CALL_DEADLINE_S, Generators, ask, call_of, start_generators
+from router.loadtest.infrastructure import router_under_test, rpc_failures, start_cluster, start_providers
 from router.loadtest.measurements import Measurements, merged
 from router.loadtest.plan import Planner, all_recordings
-from router.loadtest.publishers import Publishers, Setup
-from router.loadtest.readers import Readers
+from router.loadtest.publishers import Setup
 from router.loadtest.verify import can_verify
 from router.loadtest.workload import Workload
-from router.on_ray.cluster import ensure_ray
 from router.runs.requests import parse_requests
-from router.scripted_provider import Library, Recording, provider_process
+from router.scripted_provider import Library, Recording
 
 TICK_S = 1.0
 SAMPLE_EVERY_TICKS = 2
-CALL_DEADLINE_S = 20.0
-CALL_TRIES_MAX = 10
-CALL_BACKOFF_S = 0.1
-CONNECT_TIMEOUT_S = 90.0
 READ_REST_S = 15.0
-CONCURRENCY_MAX = 1_000_000
-OBJECT_STORE_BYTES = 128 * 1024 * 1024
-RPC_FAILURE_VARIABLE = "RAY_testing_rpc_failure"
-# Of the cluster that is started for kill-node: its worker nodes have this, and all stream actors want a little of it.
-STREAM_NODE = "stream_node"
-STREAM_NODE_SHARE = 0.001
 
 
 @dataclass
@@ -89,14 +76,14 @@ async def run_loadtest(workload: Workload, view: View) -> dict[str, Any]:
     view.show(state)
     started_at = datetime.now(UTC)
     started = time.perf_counter()
-    with _rpc_failures(workload.chaos.rpc_failures):
+    with rpc_failures(workload.chaos.rpc_failures):
         async with AsyncExitStack() as stack:
-            cluster = await _cluster(stack, workload)
-            router = await stack.enter_async_context(_router(workload))
+            cluster = await start_cluster(stack, workload)
+            router = await stack.enter_async_context(router_under_test(workload))
             setup.router_name, setup.namespace = router.config.name, router.config.namespace
-            urls = await _targets(stack, workload, setup.recordings)
-            load = await stack.enter_async_context(_generators(setup, urls))
-            run = _Run(workload, router, load, state, view, cluster)
+            urls = await start_providers(stack, workload, setup.recordings)
+            generators = await stack.enter_async_context(start_generators(setup, urls))
+            run = _Run(workload, router, generators, state, view, cluster)
             interrupted = await run.run()
     about = {
         "started_at": started_at.isoformat(timespec="seconds"),
@@ -142,161 +129,12 @@ def _prepare(workload: Workload) -> tuple[Setup, Planner]:
     return setup, Planner(workload, recordings)
 
 
-# --- what it runs on ------------------------------------------------------------------------------
-
-
-@contextmanager
-def _rpc_failures(share: float) -> Any:
-    """Let calls between workers fail, in every process that Ray starts from here on."""
-    if not share:
-        yield
-        return
-    if ray.is_initialized():
-        raise ConfigError("rpc-failures must be set before Ray starts, but it runs in this process already")
-    before = os.environ.get(RPC_FAILURE_VARIABLE)
-    os.environ[RPC_FAILURE_VARIABLE] = rpc_failure_setting(share)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[RPC_FAILURE_VARIABLE]
-        else:
-            os.environ[RPC_FAILURE_VARIABLE] = before
-
-
-async def _cluster(stack: AsyncExitStack, workload: Workload) -> Any:
-    """Start a cluster of several nodes on this machine where nodes are to be killed; else None."""
-    if not workload.chaos.kills_nodes:
-        return None
-    from ray.cluster_utils import Cluster  # noqa: PLC0415  # of Ray's own tests; wanted for this only
-
-    config = workload.router_config()
-    os.environ.setdefault("RAY_worker_niceness", str(config.ray.worker_niceness))
-    logging.getLogger("ray").setLevel(logging.WARNING)
-    cpus = config.ray.num_cpus if config.ray.num_cpus is not None else os.cpu_count() or 1
-    head = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    try:
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-    except (OSError, RuntimeError, ConnectionError) as error:
-        raise RouterUnavailable(f"a cluster on this machine did not start: {str(error)[:300]}") from error
-    stack.callback(cluster.shutdown)
-    for _ in range(workload.chaos.kills_nodes + 1):
-        cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES, resources={STREAM_NODE: 1})
-    cluster.wait_for_nodes()
-    ensure_ray(config.ray.model_copy(update={"address": cluster.address}), config.namespace)
-    stack.callback(ray.shutdown)
-    return cluster
-
-
-@asynccontextmanager
-async def _router(workload: Workload) -> AsyncIterator[StreamRouter]:
-    under_test = workload.router
-    if under_test.connect is not None:
-        entrance = StreamRouter.connect(under_test.connect, namespace=under_test.namespace, address=under_test.address)
-    else:
-        # A router that this test starts goes with it, also where its configuration is that of a service.
-        config = workload.router_config().model_copy(update={"detached": False})
-        if workload.chaos.kills_nodes:
-            # Without this, all stream actors may come to stand where the router and the driver are.
-            actors = config.stream_actors
-            placed = {"resources": {STREAM_NODE: STREAM_NODE_SHARE, **actors.resources}, "spread": True}
-            config = config.model_copy(update={"stream_actors": actors.model_copy(update=placed)})
-        entrance = StreamRouter.start(config)
-    async with entrance as router:
-        yield router
-
-
-async def _targets(stack: AsyncExitStack, workload: Workload, recordings: Sequence[Recording]) -> list[str]:
-    """Start what the streams come from; return the addresses."""
-    target = workload.target
-    if target.kind == "memory":
-        return []
-    if target.endpoint is not None:
-        return [target.endpoint.base_url]
-    folder = target.recordings or str(RECORDINGS)
-    if any(recording.name.startswith("synthetic-") for recording in recordings):
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stream-router-recordings-"))
-        await asyncio.to_thread(_write_recordings, Path(folder), recordings)
-    return [await stack.enter_async_context(provider_process(folder)) for _ in range(target.processes)]
-
-
-def _write_recordings(folder: Path, recordings: Sequence[Recording]) -> None:
-    for recording in recordings:
-        (folder / f"{recording.name}.sse").write_bytes(recording.body)
-
-
-class _Load:
-    """The load generators: their Ray handles."""
-
-    def __init__(self, publishers: list[Any], readers: list[Any]) -> None:
-        self.publishers, self.readers = publishers, readers
-
-    @property
-    def all(self) -> list[Any]:
-        """Publishing and reading ones."""
-        return [*self.publishers, *self.readers]
-
-
-@asynccontextmanager
-async def _generators(setup: Setup, urls: Sequence[str]) -> AsyncIterator[_Load]:
-    wanted = setup.workload.generators
-    endpoint = setup.workload.target.endpoint
-    key = endpoint.key() if endpoint is not None else None
-    options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": CONCURRENCY_MAX, "max_restarts": 0}
-    if wanted.placement == "spread":
-        options["scheduling_strategy"] = "SPREAD"
-    else:
-        node_id = ray.get_runtime_context().get_node_id()
-        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node_id=node_id, soft=False)
-    shared = ray.put(setup)
-    make_publishers: Any = ray.remote(Publishers)  # Ray's types do not know `options` of a class that is given so
-    make_readers: Any = ray.remote(Readers)
-    load = _Load(
-        [make_publishers.options(**options).remote(shared, n, wanted.publishers) for n in range(wanted.publishers)],
-        [make_readers.options(**options).remote(shared, n, wanted.readers) for n in range(wanted.readers)],
-    )
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await asyncio.gather(*(_ask(reader.connect.remote) for reader in load.readers))
-            connects = [_asking(publisher.connect.remote, urls, key, load.readers) for publisher in load.publishers]
-            await asyncio.gather(*(_ask(connect) for connect in connects))
-        yield load
-    except TimeoutError:
-        raise RouterUnavailable(f"the load generators did not start within {CONNECT_TIMEOUT_S:.0f} s") from None
-    finally:
-        for handle in load.all:
-            ray.kill(handle)
-
-
-def _asking(method: Callable[..., Awaitable[Any]], *arguments: Any) -> Callable[[], Awaitable[Any]]:
-    return lambda: method(*arguments)
-
-
-async def _ask(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Make a call that may be made twice until it has an answer: where calls fail by design, so do ours."""
-    for attempt in range(1, CALL_TRIES_MAX + 1):
-        try:
-            return await asyncio.wait_for(call(), CALL_DEADLINE_S)
-        except (RayError, TimeoutError) as error:
-            cause = getattr(error, "cause", None)
-            if isinstance(cause, StreamRouterError):
-                raise cause from None
-            if attempt == CALL_TRIES_MAX:
-                raise RouterUnavailable(
-                    f"a load generator does not answer: {str(error).splitlines()[0][:300]}"
-                ) from error
-        await asyncio.sleep(CALL_BACKOFF_S * attempt)
-    return None
-
-
-# --- the run --------------------------------------------------------------------------------------
-
-
 class _Run:
     def __init__(
-        self, workload: Workload, router: StreamRouter, load: _Load, state: State, view: View, cluster: Any
+        self, workload: Workload, router: StreamRouter, generators: Generators, state: State, view: View, cluster: Any
     ) -> None:
-        self._workload, self._router, self._load, self._state, self._view = workload, router, load, state, view
+        self._workload, self._router, self._generators = workload, router, generators
+        self._state, self._view = state, view
         self._zero = time.time()
         strikes = schedule(workload.chaos, workload.seed, state.expected_s)
         self.faults_planned = len(strikes)
@@ -325,9 +163,9 @@ class _Run:
             interrupted = await self._until_done()
             if interrupted:
                 self._state.phase = "stopping"
-                await self._all_of([publisher.stop.remote for publisher in self._load.publishers])
+                await self._all_of([publisher.stop.remote for publisher in self._generators.publishers])
                 await self._until_read()
-            await self._all_of([reader.give_up.remote for reader in self._load.readers])
+            await self._all_of([reader.give_up.remote for reader in self._generators.readers])
             await self._look()
             self._state.phase = "done"
             self._view.show(self._state)
@@ -368,8 +206,8 @@ class _Run:
     async def _look(self) -> bool:
         """Take a snapshot of all that was measured; return whether all has ended, or time is up."""
         state = self._state
-        published = await self._all_of([publisher.progress.remote for publisher in self._load.publishers])
-        read = await self._all_of([reader.progress.remote for reader in self._load.readers])
+        published = await self._all_of([publisher.progress.remote for publisher in self._generators.publishers])
+        read = await self._all_of([reader.progress.remote for reader in self._generators.readers])
         failure = next((snapshot["failure"] for snapshot in published if snapshot["failure"]), None)
         if failure is not None:
             raise RouterUnavailable(f"a load generator has failed: {failure}")
@@ -393,12 +231,15 @@ class _Run:
 
     async def _begin(self) -> None:
         """Start the load. Readers first: what a publisher that has begun tells them is of times since the start."""
-        for handles in (self._load.readers, self._load.publishers):
-            await self._all_of([_asking(handle.begin.remote, self._zero) for handle in handles])
+        for handles in (self._generators.readers, self._generators.publishers):
+            await self._all_of([call_of(handle.begin.remote, self._zero) for handle in handles])
 
     async def _introduce(self) -> None:
         """Tell the sampler which process is what."""
-        for handles, role in ((self._load.publishers, processes.PUBLISHER), (self._load.readers, processes.READER)):
+        for handles, role in (
+            (self._generators.publishers, processes.PUBLISHER),
+            (self._generators.readers, processes.READER),
+        ):
             for pid in await self._all_of([handle.pid.remote for handle in handles]):
                 self.sampler.know(pid, role)
 
@@ -446,7 +287,7 @@ class _Run:
         return list(described["sessions"].values())
 
     async def _all_of(self, calls: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
-        return list(await asyncio.gather(*(_ask(call) for call in calls)))
+        return list(await asyncio.gather(*(ask(call) for call in calls)))
 
 
 def _environment() -> dict[str, Any]:

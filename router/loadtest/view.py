@@ -107,48 +107,72 @@ def wrong(counts: Mapping[str, int]) -> str:
 
 def screen(state: State) -> Group:
     """Return the whole screen."""
-    measured, counts = state.measured, state.measured.counts
-    recent = _recent(state)
+    parts: list[Any] = [_head(state), _figures(state), _verdict(state)]
+    if state.samples and state.samples[-1].memory_mb:
+        parts.append(_processes(state))
+    parts += [
+        Text(f"{fault.at_s:6.1f} s  {_fault(fault)}", style="yellow", overflow="ellipsis", no_wrap=True)
+        for fault in state.faults[-FAULTS_SHOWN:]
+    ]
+    return Group(*parts)
+
+
+def _head(state: State) -> Table:
+    """Return the first line: the name, a progress bar, how many streams have ended."""
+    ended, total = state.measured.counts["ended"], state.workload.streams
+    if total:
+        share, of_total = ended / total, f"{ended:,}/{total:,} ended"
+    else:
+        share, of_total = min(state.elapsed_s / max(state.expected_s, 1e-9), 1.0), f"{ended:,} ended"
     head = Table.grid(expand=True, padding=(0, 1))
     head.add_column(no_wrap=True)
     head.add_column(ratio=1)
     head.add_column(no_wrap=True)
-    total = state.workload.streams
-    done = counts["ended"] / total if total else min(state.elapsed_s / max(state.expected_s, 1e-9), 1.0)
-    of_total = f"{counts['ended']:,}/{total:,} ended" if total else f"{counts['ended']:,} ended"
     head.add_row(
         Text(f"stream-router loadtest {state.workload.name}", style="bold"),
-        ProgressBar(total=1.0, completed=done, complete_style="green", pulse=state.phase == "starting"),
+        ProgressBar(total=1.0, completed=share, complete_style="green", pulse=state.phase == "starting"),
         f"{of_total}  {state.open:,} open  {state.phase}  {state.elapsed_s:3.0f} s",
     )
-    figures = Table(box=SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1), header_style="dim")
-    for title, justify in (("", "left"), ("now", "right"), ("all", "right")):
-        figures.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a literal
-    figures.add_column("each second of the last minute", ratio=1, no_wrap=True)
-    bins = _last_bins(state, SPARK_BINS)
+    return head
+
+
+def _figures(state: State) -> Table:
+    """Return rates and times: now, over all, and by the second."""
+    measured, recent = state.measured, _recent(state)
+    table = Table(box=SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column("", justify="left", no_wrap=True)
+    table.add_column("now", justify="right", no_wrap=True)
+    table.add_column("all", justify="right", no_wrap=True)
+    table.add_column("each second of the last minute", ratio=1, no_wrap=True)
+    bins = [one or Bin() for one in _last_bins(state, SPARK_BINS)]
     for title, name in (("chunks in /s", "chunks"), ("messages out /s", "messages")):
-        rates = [one.counts[name] / measured.timeline.bin_s if one else 0.0 for one in bins]
-        figures.add_row(title, f"{recent.counts[name] / _recent_s(state):,.0f}", f"{counts[name]:,}", _spark(rates))
+        rates = [one.counts[name] / measured.timeline.bin_s for one in bins]
+        table.add_row(
+            title, f"{recent.counts[name] / _recent_s(state):,.0f}", f"{measured.counts[name]:,}", _spark(rates)
+        )
     times = (("first message, p50/p99", "time_to_first_message_ms"), ("added latency, p50/p99", "added_latency_ms"))
     for title, name in times:
-        slow = [((one.times[name].percentile(0.99) or 0.0) if one and name in one.times else 0.0) for one in bins]
-        figures.add_row(title, _spread(recent.times.get(name)), _spread(measured.times.get(name)), _spark(slow))
-    lines: list[Any] = [head, figures]
-    state_words = Text()
-    state_words.append(f"wrong: {wrong(counts)}", style="green" if wrong(counts) == "nothing" else "bold red")
+        slow = [_slow_s(one.times.get(name)) for one in bins]
+        table.add_row(title, _spread(recent.times.get(name)), _spread(measured.times.get(name)), _spark(slow))
+    return table
+
+
+def _slow_s(histogram: Histogram | None) -> float:
+    return (histogram.percentile(0.99) if histogram is not None else None) or 0.0
+
+
+def _verdict(state: State) -> Text:
+    """Return the line that says what went wrong so far, and how much is under way."""
+    counts = state.measured.counts
+    found = wrong(counts)
     provider = f"   {counts['provider_errors']:,} provider errors" if counts["provider_errors"] else ""
-    state_words.append(
+    text = Text()
+    text.append(f"wrong: {found}", style="green" if found == "nothing" else "bold red")
+    text.append(
         f"   {state.actors} stream actors   {counts['credit_waits']:,} waits for credit{_unread(state)}{provider}",
         style="dim",
     )
-    lines.append(state_words)
-    if state.samples and state.samples[-1].memory_mb:
-        lines.append(_processes(state))
-    lines += [
-        Text(f"{fault.at_s:6.1f} s  {_fault(fault)}", style="yellow", overflow="ellipsis", no_wrap=True)
-        for fault in state.faults[-FAULTS_SHOWN:]
-    ]
-    return Group(*lines)
+    return text
 
 
 def _fault(fault: Any) -> str:

@@ -118,27 +118,42 @@ def plan(events: Sequence[bytes], api: str, script: Script, key: str, ordinal: i
     if faulty and script.status is not None:
         return Refusal(script.status, script.status_body, script.retry_after_s)
 
-    pace_s = 1 / (script.events_per_s * script.speed) if script.events_per_s else 0.0
-    stall_after = script.stall_after if script.stall_after is not None else rng.randrange(1, max(len(events), 2))
-    steps = []
-    ending: Literal["eof", "cut"] = "eof"
-    for index, event in enumerate(events):
-        if faulty and script.error_after == index:
-            steps.append(Step(pace_s, error_event(api)))
-            break
-        wait_s = pace_s * (1 + script.jitter * rng.uniform(-1, 1)) if index else script.first_event_s / script.speed
-        if script.stall_s and index == stall_after:
-            wait_s += script.stall_s / script.speed
-        if faulty and script.cut_after == index:
-            steps.append(Step(wait_s, event[: len(event) // 2]))
-            ending = "cut"
-            break
-        if script.omit_done and is_end_marker(event):
-            continue
-        steps.append(Step(wait_s, event))
+    if script.stall_after is None:
+        script = script.model_copy(update={"stall_after": rng.randrange(1, max(len(events), 2))})
+    steps, ending = _steps(events, api, script, rng, faulty=faulty)
     if script.split_bytes_max is not None:
         steps = [piece for step in steps for piece in _split(step, script.split_bytes_max, rng)]
     return Plan(steps, ending)
+
+
+def _steps(
+    events: Sequence[bytes], api: str, script: Script, rng: random.Random, *, faulty: bool
+) -> tuple[list[Step], Literal["eof", "cut"]]:
+    steps: list[Step] = []
+    for index, event in enumerate(events):
+        if faulty and script.error_after == index:
+            return [*steps, Step(_pace_s(script), error_event(api))], "eof"
+        wait_s = _wait_s(script, index, rng)
+        if faulty and script.cut_after == index:
+            return [*steps, Step(wait_s, event[: len(event) // 2])], "cut"
+        if not (script.omit_done and is_end_marker(event)):
+            steps.append(Step(wait_s, event))
+    return steps, "eof"
+
+
+def _pace_s(script: Script) -> float:
+    return 1 / (script.events_per_s * script.speed) if script.events_per_s else 0.0
+
+
+def _wait_s(script: Script, index: int, rng: random.Random) -> float:
+    """Return the wait before an event: the pace with its jitter, and the stall where it is due."""
+    if index == 0:
+        wait_s = script.first_event_s / script.speed
+    else:
+        wait_s = _pace_s(script) * (1 + script.jitter * rng.uniform(-1, 1))
+    if script.stall_s and index == script.stall_after:
+        wait_s += script.stall_s / script.speed
+    return wait_s
 
 
 def is_end_marker(event: bytes) -> bool:

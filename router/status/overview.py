@@ -1,6 +1,7 @@
-"""What `overview()` returns: how a service stands right now, with totals to take rates from.
+"""What `describe()` and `overview()` return: how the routers of one name stand right now.
 
-Unlike `describe()` it does not list all requests, and so costs the same with ten thousand of them.
+A `Description` lists every request. An `Overview` lists only the open requests with the greatest lag, and
+gives totals from which rates can be taken; it costs the same with ten thousand requests.
 """
 
 from __future__ import annotations
@@ -14,6 +15,59 @@ from pydantic import BaseModel
 from actors.protocol.states import RequestPhase
 from router.config import RouterConfig
 from router.core.registry import Registry
+
+
+class RouterDescription(BaseModel):
+    """One router actor. `counts` are totals since its start; `ended_by` requests by stop reason.
+
+    `refused_by`: opens and malformed frames refused, by the code of the error. `ignored_by`: items that came at the
+    wrong time or from another publisher, as they may after a crash.
+    """
+
+    actor_id: str
+    pid: int
+    node_id: str
+    state: Literal["ready", "draining"]
+    open_requests: int
+    counts: dict[str, int]
+    ended_by: dict[str, int]
+    refused_by: dict[str, int]
+    ignored_by: dict[str, int]
+    clients: int
+
+
+class StreamActorDescription(BaseModel):
+    """One stream actor as its router sees it. `unknown_events`: what providers sent that no adapter knows, counted."""
+
+    actor_id: str
+    pid: int
+    node_id: str
+    state: Literal["starting", "ready", "retiring"]
+    open_requests: int
+    served: int
+    unknown_events: dict[str, int] = {}
+
+
+class RequestDescription(BaseModel):
+    """One request. `last_seq_id` is what its actor last reported; it may be further by now."""
+
+    request_id: str
+    state: Literal["waiting", "open", "sealed"]
+    actor_id: str | None
+    epoch: int
+    stop_reason: str | None
+    last_seq_id: int
+    agent_id: str | None
+
+
+class Description(BaseModel):
+    """What `describe()` returns: the router actors of one name, their stream actors, all requests that they know."""
+
+    name: str
+    namespace: str
+    routers: list[RouterDescription]
+    stream_actors: list[StreamActorDescription]
+    requests: list[RequestDescription]
 
 
 class RouterOverview(BaseModel):
@@ -70,7 +124,7 @@ class StreamOverview(BaseModel):
 
 
 class Overview(BaseModel):
-    """A service: its router actors, their stream actors, and the open requests with the greatest lag."""
+    """What `overview()` returns: router actors, their stream actors, and the open requests with the greatest lag."""
 
     name: str
     namespace: str

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import psutil
 import ray
 from ray.cluster_utils import Cluster
 
-from router import StreamRouter
+from router import Description, StreamRouter
+from router.status.overview import RouterDescription, StreamActorDescription
 
 from .common import config, figures, is_gone, until
 from .load import Load
@@ -154,22 +155,11 @@ async def remove_node() -> dict[str, Any]:
     async def strike(router: StreamRouter, _: Load) -> Blow:
         nonlocal routers_hit
         described = await router.describe()
-
-        def of(node: Any) -> tuple[list[Any], list[Any]]:
-            routers = [actor for actor in described.routers if actor.node_id == node.node_id]
-            return routers, [actor for actor in described.stream_actors if actor.node_id == node.node_id]
-
-        victim = max(workers, key=lambda node: (len(of(node)[0]), sum(actor.open_requests for actor in of(node)[1])))
-        routers, actors = of(victim)
+        victim = max(workers, key=lambda node: _weight(described, node.node_id))
+        routers = [actor for actor in described.routers if actor.node_id == victim.node_id]
+        actors = [actor for actor in described.stream_actors if actor.node_id == victim.node_id]
         routers_hit = len(routers)
-        shards = {router.actor_id.rpartition("-")[2] for router in routers}
-        gone = {actor.actor_id for actor in actors}
-        hit = [
-            request.request_id
-            for request in described.requests
-            if request.state == "open" and request.actor_id
-            if request.actor_id in gone or request.actor_id.split("/")[1] in shards
-        ]
+        hit = _open_on(described, routers, actors)
         struck_at = time.monotonic()
         await asyncio.to_thread(victim.kill_all_processes, check_alive=False, allow_graceful=False, wait=True)
         pids = [actor.pid for actor in [*routers, *actors]]
@@ -183,6 +173,26 @@ async def remove_node() -> dict[str, Any]:
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def _weight(described: Description, node_id: str) -> tuple[int, int]:
+    """Return what the loss of a node would cost: its routers, then the open requests of its stream actors."""
+    routers = sum(actor.node_id == node_id for actor in described.routers)
+    return routers, sum(actor.open_requests for actor in described.stream_actors if actor.node_id == node_id)
+
+
+def _open_on(
+    described: Description, routers: Sequence[RouterDescription], actors: Sequence[StreamActorDescription]
+) -> list[str]:
+    """Return the open requests that these stream actors hold, or that belong to the shards of these routers."""
+    shards = {router.actor_id.rpartition("-")[2] for router in routers}
+    gone = {actor.actor_id for actor in actors}
+    return [
+        request.request_id
+        for request in described.requests
+        if request.state == "open" and request.actor_id
+        if request.actor_id in gone or request.actor_id.split("/")[1] in shards
+    ]
 
 
 async def fail_calls() -> dict[str, Any]:

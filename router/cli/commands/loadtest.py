@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from router.cli.options import ConnectAddress
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 PANEL = "Load"
 EXAMPLES_SHOWN_MAX = 5
+PLAIN_WIDTH = 140
 EXAMPLES = (
     "stream-router loadtest quick",
     "stream-router loadtest my.yaml --json a.json --csv a.csv --html a.html",
@@ -20,38 +23,45 @@ EXAMPLES = (
 )
 
 
+Config = Annotated[
+    str,
+    typer.Argument(metavar="CONFIG", help="A workload in YAML, or a packaged one by name: quick, steady, chaos."),
+]
+Chaos = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND:N,...",
+        help="Faults at random times: kill-stream-actor:2, kill-router:1, kill-node:1, stop-actor:1, "
+        "rpc-failures:0.05, joined by commas; 'none': none.",
+    ),
+]
+Streams = Annotated[int | None, typer.Option(min=1, help="So many streams, whatever the workload says.")]
+Seed = Annotated[int | None, typer.Option(help="Of all random choices.")]
+Connect = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Put this running service under load, not a router of its own.")
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="All figures, and the series.")]
+CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="The series, a row a second.")]
+HtmlFile = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="The report, one file.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="One key of the workload, dotted (arrival.rate_per_s=50); repeatable."
+    ),
+]
+
+
 def command(
-    config: Annotated[
-        str,
-        typer.Argument(metavar="CONFIG", help="A workload in YAML, or a packaged one by name: quick, steady, chaos."),
-    ],
-    chaos: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND:N,...",
-            help="Faults at random times: kill-stream-actor:2, kill-router:1, kill-node:1, stop-actor:1, "
-            "rpc-failures:0.05, joined by commas; 'none': none.",
-        ),
-    ] = None,
-    streams: Annotated[int | None, typer.Option(min=1, help="So many streams, whatever the workload says.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of all random choices.")] = None,
-    connect: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Put this running service under load, not a router of its own.")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="With --connect: the Ray cluster where it runs.")
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="All figures, and the series.")
-    ] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="The series, a row a second.")] = None,
-    html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="The report, one file.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="One key of the workload, dotted (arrival.rate_per_s=50); repeatable."
-        ),
-    ] = None,
+    config: Config,
+    chaos: Chaos = None,
+    streams: Streams = None,
+    seed: Seed = None,
+    connect: Connect = None,
+    address: ConnectAddress = None,
+    json_file: JsonFile = None,
+    csv_file: CsvFile = None,
+    html_file: HtmlFile = None,
+    set_: Sets = None,
 ) -> int:
     """Put a router, a provider or an agent fleet under load, and count what is lost, doubled, reordered or wrong.
 
@@ -62,38 +72,27 @@ def command(
     results so far are written).
     """
     import asyncio
-    import sys
-
-    from rich.console import Console
 
     from router.cli import exit_codes
-    from router.cli.options import parse_sets
-    from router.cli.terminal import ray_kept_quiet
+    from router.cli.options import check_writable, parse_sets
+    from router.cli.terminal import make_console, ray_kept_quiet
     from router.loadtest import report, results
     from router.loadtest.runner import run_loadtest
     from router.loadtest.view import make_view
     from router.loadtest.workload import Workload
 
-    changes: dict[str, Any] = {}
+    given: dict[str, Any] = {"streams": streams, "seed": seed, "router.address": address}
+    changes = {key: value for key, value in given.items() if value is not None}
     if connect is not None:
-        changes["router"] = {"connect": connect}
-    given: dict[str, Any] = {
-        "chaos.faults": {} if chaos == "none" else chaos,
-        "streams": streams,
-        "seed": seed,
-        "router.address": address,
-    }
-    changes |= {key: value for key, value in given.items() if value is not None}
+        # As a whole: a workload's own router section is that of a router which the test starts.
+        changes = {"router": {"connect": connect}, **changes}
+    if chaos is not None:
+        changes["chaos.faults"] = {} if chaos == "none" else chaos
     workload = Workload.load(config, {**changes, **parse_sets(set_ or [])})
     if html_file is not None:
         report.need_plotly()
-    for file in (json_file, csv_file, html_file):
-        if file is not None:
-            # What cannot be written should be said before the run, not after it.
-            file.touch()
-    console = Console(file=sys.stdout)
-    if not console.is_terminal:
-        console = Console(file=sys.stdout, width=140)
+    check_writable(json_file, csv_file, html_file)
+    console = make_console(PLAIN_WIDTH)
     with ray_kept_quiet(), make_view(console) as view:
         found = asyncio.run(run_loadtest(workload, view))
     _summarise(console, found)

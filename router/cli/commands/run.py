@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import typer
 
+from router.cli.options import ConnectAddress
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
 
+    from router.runs.requests import Request
     from router.runs.runner import Totals
 
 PANEL = "Load"
+PLAIN_WIDTH = 120
 EXAMPLES = (
     "stream-router run requests.jsonl --base-url https://api.example.com/v1 --model some-model --key-env MY_KEY",
     "stream-router run requests.jsonl --config run.yaml --out answers.jsonl --concurrency 64",
@@ -22,39 +26,46 @@ EXAMPLES = (
 )
 
 
+Requests = Annotated[
+    Path, typer.Argument(metavar="REQUESTS.jsonl", help="Each line a request: prompt or messages, model, tools.")
+]
+Config = Annotated[
+    Path | None, typer.Option(metavar="FILE.yaml", help="Endpoint, concurrency, retries, stream settings.")
+]
+Out = Annotated[Path | None, typer.Option(metavar="FILE.jsonl", help="The messages; else REQUESTS.messages.jsonl.")]
+BaseUrl = Annotated[str | None, typer.Option(help="Of the provider, as its own SDK takes it.")]
+Api = Annotated[
+    Literal["openai-chat", "openai-responses", "anthropic-messages", "gemini"] | None,
+    typer.Option(help="Which API it speaks; openai-chat if nothing says otherwise."),
+]
+Model = Annotated[str | None, typer.Option(help="For requests that name none.")]
+KeyEnv = Annotated[str | None, typer.Option(metavar="NAME", help="The environment variable that holds the key.")]
+Concurrency = Annotated[int | None, typer.Option(min=1, help="Requests under way at a time.")]
+Connect = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Use this running service instead of a router of its own.")
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the totals there.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="One key of the configuration, dotted (retries.attempts=1); repeatable."
+    ),
+]
+
+
 def command(
-    requests: Annotated[
-        Path, typer.Argument(metavar="REQUESTS.jsonl", help="Each line a request: prompt or messages, model, tools.")
-    ],
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE.yaml", help="Endpoint, concurrency, retries, stream settings.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE.jsonl", help="The messages; else REQUESTS.messages.jsonl.")
-    ] = None,
-    base_url: Annotated[str | None, typer.Option(help="Of the provider, as its own SDK takes it.")] = None,
-    api: Annotated[
-        Literal["openai-chat", "openai-responses", "anthropic-messages", "gemini"] | None,
-        typer.Option(help="Which API it speaks; openai-chat if nothing says otherwise."),
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="For requests that name none.")] = None,
-    key_env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The environment variable that holds the key.")
-    ] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests under way at a time.")] = None,
-    connect: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Use this running service instead of a router of its own.")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="With --connect: the Ray cluster where it runs.")
-    ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the totals there.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="One key of the configuration, dotted (retries.attempts=1); repeatable."
-        ),
-    ] = None,
+    requests: Requests,
+    config: Config = None,
+    out: Out = None,
+    base_url: BaseUrl = None,
+    api: Api = None,
+    model: Model = None,
+    key_env: KeyEnv = None,
+    concurrency: Concurrency = None,
+    connect: Connect = None,
+    address: ConnectAddress = None,
+    json_file: JsonFile = None,
+    set_: Sets = None,
 ) -> int:
     """Ask a provider many things at once and keep every message of every answer.
 
@@ -68,22 +79,14 @@ def command(
     130 interrupted (what came is kept).
     """
     import asyncio
-    import json
-    import sys
 
-    from rich.console import Console
-
-    from actors.errors import ConfigError
     from router.cli import exit_codes
-    from router.cli.options import parse_sets
-    from router.cli.terminal import ray_kept_quiet
+    from router.cli.options import check_writable, parse_sets
+    from router.cli.terminal import make_console, ray_kept_quiet
     from router.runs.config import RunConfig
     from router.runs.output import Output
-    from router.runs.requests import parse_requests
     from router.runs.runner import run
-    from router.runs.whole_file import write_whole
 
-    changes: dict[str, Any] = dict(parse_sets(set_ or []))
     given = {
         "endpoint.base_url": base_url,
         "endpoint.api": api,
@@ -93,27 +96,40 @@ def command(
         "connect": connect,
         "address": address,
     }
-    changes |= {key: value for key, value in given.items() if value is not None}
-    loaded = RunConfig.load(config, changes)
-    try:
-        text = requests.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{requests}: cannot be read: {error}") from None
-    parsed = parse_requests(text, str(requests))
-    if json_file is not None:
-        json_file.touch()
-    console = Console(file=sys.stdout)
-    if not console.is_terminal:
-        console = Console(file=sys.stdout, width=120)
+    given = {key: value for key, value in given.items() if value is not None}
+    loaded = RunConfig.load(config, {**parse_sets(set_ or []), **given})
+    parsed = _read_requests(requests)
+    check_writable(json_file)
+    console = make_console(PLAIN_WIDTH)
     file = out or requests.with_name(f"{requests.stem}.messages.jsonl")
     with Output(file) as output, ray_kept_quiet(), _Progress(console, len(parsed)) as progress:
         totals = asyncio.run(run(loaded, parsed, output, progress.show))
     _summarise(console, totals, file)
-    if json_file is not None:
-        write_whole(json_file, json.dumps(totals.as_dict(), indent=1) + "\n")
+    _write_totals(totals, json_file)
     if totals.interrupted:
         return exit_codes.INTERRUPTED
     return exit_codes.MISMATCH if totals.failed else exit_codes.OK
+
+
+def _read_requests(file: Path) -> list[Request]:
+    """Return the requests of a file. Raises ConfigError."""
+    from actors.errors import ConfigError
+    from router.runs.requests import parse_requests
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}") from None
+    return parse_requests(text, str(file))
+
+
+def _write_totals(totals: Totals, file: Path | None) -> None:
+    import json
+
+    from router.runs.whole_file import write_whole
+
+    if file is not None:
+        write_whole(file, json.dumps(totals.as_dict(), indent=1) + "\n")
 
 
 LINES_EVERY_S = 2.0

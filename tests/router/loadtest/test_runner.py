@@ -6,7 +6,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from router.loadtest.runner import State, _Load, _Run
+from router.loadtest.generators import Generators
+from router.loadtest.runner import State, _Run
 from router.loadtest.workload import Workload
 
 
@@ -23,12 +24,12 @@ def generator(name: str, turns: int, begun: list[str]) -> Any:
 
 async def test_no_publisher_begins_before_every_reader_knows_when_the_run_began():
     begun: list[str] = []
-    load = _Load(
+    generators = Generators(
         [generator(f"publisher {n}", 0, begun) for n in range(2)],
         [generator("reader 0", 50, begun), generator("reader 1", 0, begun)],
     )
     workload = Workload.model_validate({"streams": 4})
     nobody: Any = None
-    await _Run(workload, nobody, load, State(workload, 1.0), nobody, None)._begin()
+    await _Run(workload, nobody, generators, State(workload, 1.0), nobody, None)._begin()
     assert sorted(begun[:2]) == ["reader 0", "reader 1"]
     assert len(begun) == 4

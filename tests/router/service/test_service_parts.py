@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from rich.console import Console
 
@@ -10,8 +12,7 @@ from router.cli import service_view
 from router.client import service
 from router.config import RouterConfig, load_config
 from router.on_ray.cluster import why
-from router.status.description import RequestDescription
-from router.status.overview import Overview
+from router.status.overview import Overview, RequestDescription
 
 
 def overview(chunks: int = 0, actors: int = 1, streams: int = 0, **router) -> Overview:
@@ -68,6 +69,12 @@ def test_any_key_can_be_changed_and_a_wrong_one_is_named():
     for key, said in (("stream_actors.max_actor", "max_actors"), ("routers.x", "routers"), ("nonsense", "unknown key")):
         with pytest.raises(ConfigError, match=said):
             service.as_service(load_config("cluster"), {key: 2})
+
+
+def test_the_code_that_is_shipped_to_nodes_is_both_packages_whole():
+    shipped = [Path(folder) for folder in service.ship_code()["py_modules"]]
+    assert [folder.name for folder in shipped] == ["router", "actors"]
+    assert all((folder / "__init__.py").is_file() for folder in shipped)
 
 
 def test_services_are_what_ray_lists_by_name(monkeypatch):

@@ -44,6 +44,12 @@ class InvalidRecord(StreamRouterError):
     code = "invalid_record"
 
 
+class MessageTooLarge(InvalidRecord):
+    """A record (a whole message, a usage) over `message_bytes_max`."""
+
+    code = "message_too_large"
+
+
 class InvalidArgument(StreamRouterError, ValueError):
     """An argument of a public call has the wrong type or is out of range; nothing was done."""
 

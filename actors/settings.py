@@ -73,6 +73,7 @@ class StreamSettings(BaseModel):
 
     # Bounds, in bytes of what is held for this request in its stream actor.
     chunk_bytes_max: int = Field(4 * 1024 * 1024, gt=0)
+    message_bytes_max: int = Field(16 * 1024 * 1024, gt=0, description="A whole message of the agent loop, packed.")
     buffer_bytes_max: int = Field(1024 * 1024, gt=0, description="Unread messages; beyond it, when_full.")
     when_full: Literal["wait", "drop_oldest", "fail"] = "wait"
     retain_bytes_max: int = Field(16 * 1024 * 1024, gt=0, description="Read messages kept for late readers.")

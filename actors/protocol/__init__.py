@@ -3,6 +3,7 @@
 | file | what |
 | --- | --- |
 | `frames.py` | bytes: packing, unpacking, their limits; how a shape is checked |
+| `items.py` | what a publisher says: chunks, and records cut into parts |
 | `envelopes.py` | what goes down: items from publisher to router to stream actor, and the router's orders |
 | `states.py` | what comes back: an actor's reports, a router's news to its clients |
 | `calls.py` | what a client asks of a router |

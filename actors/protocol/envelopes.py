@@ -5,22 +5,13 @@ to the stream actor that holds the request. The other envelopes are the router's
 begins with its kind, the request's ID and the epoch it is meant for: an envelope of an epoch that is
 over does nothing.
 
-An item is what a publisher says: the bytes of one provider chunk, or `[kind, body]`, a record of the
-agent loop (`actors.records`). Items of a request are numbered from 1 (`seq`).
+Items (see `items.py`) of a request are numbered from 1 (`seq`).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, NamedTuple
-
-Item = bytes | list[Any]
-"""One provider chunk, or a record `[kind, body]`."""
-
-
-def item_bytes(item: Item) -> int:
-    """Return what an item counts for in credit. Both ends must agree, so records count nothing."""
-    return len(item) if isinstance(item, bytes) else 0
+from typing import NamedTuple
 
 
 class Order(IntEnum):

@@ -29,10 +29,10 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from actors.errors import ProtocolViolation, StreamRouterError
+from actors.errors import StreamRouterError
 from actors.messages import Emission, Head
 from actors.protocol.deadlines import NEVER
-from actors.protocol.envelopes import Item
+from actors.protocol.items import Item, RecordParts, item_bytes
 from actors.protocol.states import Report, SessionPhase, SessionRecord
 from actors.settings import StreamSettings
 from actors.stream.log import Log, Reading
@@ -44,8 +44,6 @@ logger = logging.getLogger("actors.session")
 READ_BYTES_MAX = 64 * 1024
 
 _NONE: dict[str, int] = {}
-
-RECORD_PARTS = 2
 
 # An end from outside waits so long for items that were announced before it.
 END_WAIT_S = 20.0
@@ -66,6 +64,7 @@ class Session:
         "_last_content_at",
         "_last_read_at",
         "_opened_at",
+        "_parts",
         "_reported_credit",
         "_terminal_pieces",
         "_tools_running",
@@ -115,6 +114,7 @@ class Session:
         self.translator: Translator | None = Translator(settings, run_id=request_id, message_date=date)
         self.date = date
         self.log = Log()
+        self._parts: RecordParts | None = None
         self.start_seq = start_seq
         self.replay_through = replay_through
         self.next_seq = start_seq
@@ -192,11 +192,15 @@ class Session:
         self._bound()
         return log.last_seq - before
 
-    def _record(self, translator: Translator, item: Sequence[Any], now: float) -> None:
-        if item.__class__ is not list or len(item) != RECORD_PARTS or item[1].__class__ is not dict:
-            raise ProtocolViolation(f"an item is the bytes of a chunk or [kind, body], not {str(item)[:80]!r}")
-        kind, body = item
+    def _record(self, translator: Translator, item: Item, now: float) -> None:
         self._last_content_at = now
+        if self._parts is None:
+            self._parts = RecordParts(self.settings.message_bytes_max)
+        record = self._parts.take(item)
+        self.received_bytes += item_bytes(item)
+        if record is None:
+            return
+        kind, body = record
         if kind == "finish":
             self._seal(now, body.get("stop_reason"), usage=body.get("usage"), detail=body.get("detail"))
         elif kind == "fail":
@@ -304,7 +308,8 @@ class Session:
         # All that the end wrote (what was held back, stop reason, usage) becomes visible at once.
         self._terminal_pieces = len(emissions)
         self.forget_at = now + self.settings.sealed_ttl_s
-        # The parser's buffers are of no more use.
+        # What was held to be put together, and the parser's buffers, are of no more use.
+        self._parts = None
         if self.translator is not None:
             self._unknown_events = self.translator.interface.unknown
         self.translator = None

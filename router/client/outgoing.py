@@ -13,8 +13,9 @@ item is accepted while `accepted_bytes` is below it, so at most one item is ever
 from __future__ import annotations
 
 from actors.errors import RequestEnded, StreamRouterError, from_wire
-from actors.protocol.envelopes import Item, ItemsEnvelope, item_bytes
+from actors.protocol.envelopes import ItemsEnvelope
 from actors.protocol.frames import pack
+from actors.protocol.items import Item, item_bytes
 from actors.protocol.states import PublisherState, RequestPhase
 from router.client.replay_store import ReplayBudget, ReplayStore
 
@@ -99,7 +100,7 @@ class PublishedStream:
         # No more than what a frame of items of the usual size can take.
         usual = self.accepted_bytes // self.replay.next_seq + ITEM_FRAME_BYTES
         for item in self.replay.tail(first, min(2 * bytes_max // usual + 1, GIVE_COUNT_MAX)):
-            cost_bytes = (len(item) if isinstance(item, bytes) else 256) + ITEM_FRAME_BYTES
+            cost_bytes = item_bytes(item) + ITEM_FRAME_BYTES
             if size + cost_bytes > bytes_max and not (at_least_one and not items):
                 break
             items.append(item)

@@ -32,6 +32,7 @@ from actors.errors import (
     StreamRouterError,
 )
 from actors.protocol.calls import Registration
+from actors.protocol.items import cut_record, pack_body
 from actors.protocol.states import PublisherState, Role
 from actors.records import check_record
 from actors.settings import StreamSettings, packed
@@ -304,7 +305,8 @@ class Publisher:
     def _send_record(self, kind: str, body: dict[str, Any]) -> None:
         if self._stream.is_over or self._finished:
             raise self._failure()
-        self._stream.accept([kind, body])
+        for item in cut_record(kind, pack_body(kind, body)):
+            self._stream.accept(item)
         if self._recording is not None:
             self._recording.keep([kind, body])
         self._link.has_items(self.request_id, self._stream)

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from actors.protocol.envelopes import Item
 from actors.recording_format import FORMAT_KEY, FORMAT_VERSION
 from actors.settings import StreamSettings
 from router.config import RecordConfig
@@ -70,20 +69,20 @@ class Recording:
             "settings": settings.model_dump(mode="json", exclude_defaults=True),
         }
 
-    def keep(self, item: Item) -> None:
-        """Keep a chunk (bytes) or a record ([kind, body])."""
+    def keep(self, what: bytes | list[Any]) -> None:
+        """Keep a chunk (bytes) or a record ([kind, body], not packed)."""
         if self._closed:
             return
         now = time.monotonic()
         if self._began_at is None:
             self._began_at = now
             self._recorder.put(self, 0.0, {**self._header, "started_at": datetime.now(UTC).isoformat()}, 0)
-        size = len(item) if isinstance(item, bytes) else 0
+        size = len(what) if isinstance(what, bytes) else 0
         self._bytes_left -= size
         if self._bytes_left < 0:
             self.cut(f"request_bytes_max of {self._recorder.config.request_bytes_max} bytes reached")
             return
-        if not self._recorder.put(self, now - self._began_at, item, size):
+        if not self._recorder.put(self, now - self._began_at, what, size):
             self.cut("the disk was too slow")
 
     def cut(self, why: str) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgpack
 
 from actors.errors import LimitExceeded
-from actors.protocol.envelopes import Item
+from actors.protocol.items import Item
 from router.client.spill_file import ROOM_BYTES_MIN, Block, SpillFile
 
 # What an item costs in memory beside its bytes.

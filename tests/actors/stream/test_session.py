@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import as_dict
+from actors.protocol.items import cut_record, item_bytes, pack_body
 from actors.protocol.segments import read_segment
 from actors.protocol.states import SessionPhase as Phase
 from actors.settings import StreamSettings
@@ -27,7 +28,12 @@ def finish(reason: str = "stop") -> bytes:
     return json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}).encode()
 
 
-END = ["finish", {"stop_reason": None, "usage": None}]
+def record(kind: str, body: dict) -> list:
+    (item,) = cut_record(kind, pack_body(kind, body))
+    return item
+
+
+END = record("finish", {"stop_reason": None, "usage": None})
 ITEMS = [text("Hello"), text(" "), text("you"), text("!"), finish(), END]
 
 
@@ -115,8 +121,8 @@ def test_the_terminal_is_seen_only_when_another_process_has_the_log():
         (ITEMS, "end_turn"),
         ([text("x"), END], "incomplete"),
         ([text("x"), finish("length"), END], "max_tokens"),
-        ([text("x"), ["fail", {"error_type": "Boom", "message": "no"}]], "error"),
-        ([text("x"), ["finish", {"stop_reason": "cancelled"}]], "cancelled"),
+        ([text("x"), record("fail", {"error_type": "Boom", "message": "no"})], "error"),
+        ([text("x"), record("finish", {"stop_reason": "cancelled"})], "cancelled"),
         ([b"{not json", finish(), END], "error"),
     ],
 )
@@ -153,16 +159,59 @@ def test_an_end_from_outside_waits_for_the_items_before_it():
 def test_cancel_after_the_step_lets_the_step_end():
     s = session()
     s.cancel_after_step()
-    s.feed(1, 1, [["step_start", {}], text("a")], 0.0)
+    s.feed(1, 1, [record("step_start", {}), text("a")], 0.0)
     assert not s.sealed
-    s.feed(1, 3, [["step_end", {}], text("never")], 0.0)
+    s.feed(1, 3, [record("step_end", {}), text("never")], 0.0)
     assert s.stop_reason == "cancelled"
 
 
 def test_without_multi_step_the_first_step_ends_the_request():
     s = session(StreamSettings(dialect="chat", multi_step=False))
-    s.feed(1, 1, [text("a"), finish(), ["step_end", {}]], 0.0)
+    s.feed(1, 1, [text("a"), finish(), record("step_end", {})], 0.0)
     assert s.stop_reason == "end_turn"
+
+
+# --- records ----------------------------------------------------------------------------------------
+
+
+def large_message(characters: int) -> list:
+    body = {
+        "message_type": "tool_return_message", "tool_return": "x" * characters, "status": "success",
+        "tool_call_id": "c",
+    }  # fmt: skip
+    return cut_record("message", pack_body("message", body))
+
+
+def test_a_message_in_parts_is_shown_once_whole_wherever_its_parts_are_cut_apart():
+    items = [text("a"), *large_message(300_000), END]
+    assert len(items) > 4
+    shown = []
+    for batch in range(1, len(items) + 1):
+        s = session()
+        for at in range(0, len(items), batch):
+            s.feed(1, at + 1, items[at : at + batch], 0.0)
+        s.confirm_stored()
+        assert s.received_bytes == sum(map(item_bytes, items))
+        shown.append(messages(s))
+    assert next(m for m in shown[0] if m["message_type"] == "tool_return_message")["tool_return"] == "x" * 300_000
+    assert all(other == shown[0] for other in shown)
+
+
+def test_records_are_counted_in_credit_as_chunks_are():
+    s = session()
+    s.grant(10_000)
+    items = large_message(50_000)
+    s.feed(1, 1, items, 0.0)
+    assert s.received_bytes == sum(map(item_bytes, items))
+    assert s.credit_bytes < s.received_bytes, "a producer of messages runs out of credit too"
+
+
+def test_a_message_over_message_bytes_max_ends_its_request_by_name():
+    s = session(StreamSettings(dialect="chat", message_bytes_max=100_000))
+    s.feed(1, 1, large_message(300_000), 0.0)
+    s.confirm_stored()
+    assert s.stop_reason == "error"
+    assert "message_too_large" in str(messages(s))
 
 
 # --- credit -----------------------------------------------------------------------------------------
@@ -252,9 +301,9 @@ def test_keepalives_are_no_content_and_a_running_tool_pauses_the_stall_timer():
     s.feed(1, 1, [text("a")], 0.0)
     s.feed(1, 2, [b"", b'{"choices": []}'], 4.0)
     assert s.due_at() == 5.0
-    s.feed(1, 4, [["tool_running", {"running": True}]], 4.0)
+    s.feed(1, 4, [record("tool_running", {"running": True})], 4.0)
     assert not s.expire(100.0)
-    s.feed(1, 5, [["tool_running", {"running": False}]], 100.0)
+    s.feed(1, 5, [record("tool_running", {"running": False})], 100.0)
     assert not s.expire(104.0)
     assert s.expire(105.0)
 

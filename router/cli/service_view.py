@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -39,12 +38,6 @@ _STATE_STYLES = {
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 _SIZE_STEP = 1000
 _MINUTE_S, _HOUR_S = 60, 3600
-
-
-def make_console() -> Console:
-    """Return a console for stdout; wide enough for the tables where it is no terminal."""
-    console = Console(file=sys.stdout)
-    return console if console.is_terminal else Console(file=sys.stdout, width=PLAIN_WIDTH)
 
 
 class Rates:
@@ -131,23 +124,23 @@ def requests(listed: Sequence[RequestDescription]) -> RenderableType:
     return _Rows(_without_empty(rows, "agent"), 0, ("epoch", "stream actor", "agent"))
 
 
-async def show_once(console: Console, door: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:
+async def show_once(console: Console, router: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:
     """Look twice, so that there are rates, and print one picture."""
     loop = asyncio.get_running_loop()
-    before, looked_at = await within(wait_s, door.overview(streams)), loop.time()
+    before, looked_at = await within(wait_s, router.overview(streams)), loop.time()
     await asyncio.sleep(every_s)
-    now = await within(wait_s, door.overview(streams))
+    now = await within(wait_s, router.overview(streams))
     console.print(top(now, Rates(before, now, loop.time() - looked_at), None))
 
 
-async def show_live(console: Console, door: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:
+async def show_live(console: Console, router: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:
     """Look again and again until interrupted; the last picture stays on the screen."""
     loop = asyncio.get_running_loop()
     before, looked_at = None, loop.time()
     with Live(console=console, auto_refresh=False, vertical_overflow="crop", redirect_stdout=False) as live:
         while True:
             began = loop.time()
-            now = await within(wait_s, door.overview(streams))
+            now = await within(wait_s, router.overview(streams))
             live.update(top(now, Rates(before, now, began - looked_at), console.size.height), refresh=True)
             before, looked_at = now, began
             await asyncio.sleep(every_s)

@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.errors import RouterUnavailable, StreamRouterError
 from router import StreamRouter
-from router.demo.verify import Content, received
+from router.demo.recorded_content import Content, received
 
 TAIL_CHARS = 200
 

@@ -20,7 +20,7 @@ from router.demo.agents import Agent, Published, make_agents, publish
 from router.demo.board import Board, Row
 from router.demo.figures import Figures, completing_chunks, spread
 from router.demo.readers import Readers, Received
-from router.demo.verify import differences, order_errors, recorded
+from router.demo.recorded_content import differences, order_errors, recorded
 from router.demo.view import make_view
 from router.on_ray.signals import end_in_order_on_termination
 from router.scripted_provider import Library, provider_process

@@ -1,16 +1,25 @@
-"""Load tests: a workload in YAML in, streams through a router, faults on demand, figures and a report out.
+"""Load tests: a workload in YAML, streams through a router, faults on demand, figures and a report.
 
-workload.py     what is wanted, validated                          pure
-distributions.py, arrivals.py, plan.py, synthetic.py
-which stream starts when, and what it is           pure, from a seed
-measurements.py histograms and time lines of fixed size            pure
-verify.py       what a reader got against an independent reading   pure
-chaos.py        which fault strikes when                           pure, from a seed
-publishers.py, readers.py
-the load generators, Ray actors                    shells
-faults.py, processes.py
-faults done, processes measured                    shells
-runner.py       all of it together
-results.py, report.py, comparison.py, view.py
-what is left for people and pipelines
+Pure:
+
+    workload.py         what is wanted, validated
+    distributions.py, arrivals.py, plan.py, synthetic.py
+                        which stream starts when, and what it is; from the seed
+    fault_schedule.py   which fault is done when; from the seed
+    measurements.py     histograms and time lines of fixed size
+    verify.py           what a reader got, against an independent reading of the recording
+    figure_names.py, results.py, comparison.py, report.py, plots.py
+                        the figures, and what is written of them
+
+Shells:
+
+    runner.py           a load test from start to end
+    infrastructure.py   the cluster, the router and the providers that it runs on
+    generators.py       starts and calls the load generators, which are Ray actors:
+    publishing_actor.py, reading_actor.py
+                        publishers and readers; stream_events.py is what the first tell the second
+    memory_source.py    recordings played inside a publishing actor, without HTTP
+    fault_injector.py   does the faults
+    processes.py        measures CPU and memory of processes
+    view.py             what a person sees meanwhile
 """

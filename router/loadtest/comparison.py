@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from router.loadtest.metrics import COUNTS, TIMES
+from router.loadtest.figure_names import COUNTS, TIMES
 
 Results = Mapping[str, Any]
 # Within this share, two runs of one workload differ by chance.

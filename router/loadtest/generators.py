@@ -12,8 +12,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.errors import RouterUnavailable, StreamRouterError
-from router.loadtest.publishers import Publishers, Setup
-from router.loadtest.readers import Readers
+from router.loadtest.publishing_actor import PublishingActor, Setup
+from router.loadtest.reading_actor import ReadingActor
 
 CALL_DEADLINE_S = 20.0
 CALL_TRIES_MAX = 10
@@ -47,8 +47,8 @@ async def start_generators(setup: Setup, urls: Sequence[str]) -> AsyncIterator[G
         node_id = ray.get_runtime_context().get_node_id()
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node_id=node_id, soft=False)
     shared = ray.put(setup)
-    make_publishers: Any = ray.remote(Publishers)  # Ray's types do not know `options` of a class that is given so
-    make_readers: Any = ray.remote(Readers)
+    make_publishers: Any = ray.remote(PublishingActor)  # Ray's types do not know `options` of a class that is given so
+    make_readers: Any = ray.remote(ReadingActor)
     generators = Generators(
         [make_publishers.options(**options).remote(shared, n, wanted.publishers) for n in range(wanted.publishers)],
         [make_readers.options(**options).remote(shared, n, wanted.readers) for n in range(wanted.readers)],

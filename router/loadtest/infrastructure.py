@@ -16,7 +16,7 @@ import ray
 from actors.errors import ConfigError, RouterUnavailable
 from router.client.stream_router import StreamRouter
 from router.demo import RECORDINGS
-from router.loadtest.chaos import rpc_failure_setting
+from router.loadtest.fault_schedule import rpc_failure_setting
 from router.loadtest.workload import Workload
 from router.on_ray.cluster import ensure_ray
 from router.scripted_provider import Recording, provider_process

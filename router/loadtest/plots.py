@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from router.loadtest.metrics import SHARES, TIMES
+from router.loadtest.figure_names import SHARES, TIMES
 
 Results = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ import yaml
 
 from actors.errors import ConfigError
 from router.loadtest import plots
-from router.loadtest.metrics import COUNTS, SHARES, TIMES
+from router.loadtest.figure_names import COUNTS, SHARES, TIMES
 
 Results = Mapping[str, Any]
 _EXAMPLE_CHARS_MAX = 600

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigError
-from router.loadtest.faults import Struck
+from router.loadtest.fault_injector import Struck
+from router.loadtest.figure_names import COUNTS, SHARES, TIMES, full_name
 from router.loadtest.measurements import Bin, Histogram, Measurements
-from router.loadtest.metrics import COUNTS, SHARES, TIMES, full_name
 from router.loadtest.processes import ProcessFigures, Sample
 from router.loadtest.workload import Limit, Workload
 

@@ -22,13 +22,13 @@ from actors.errors import ConfigError, RouterUnavailable, StreamRouterError
 from router.client.stream_router import StreamRouter
 from router.demo import RECORDINGS
 from router.loadtest import processes, results
-from router.loadtest.chaos import schedule
-from router.loadtest.faults import FaultInjector
+from router.loadtest.fault_injector import FaultInjector
+from router.loadtest.fault_schedule import schedule
 from router.loadtest.generators import CALL_DEADLINE_S, Generators, ask, call_of, start_generators
 from router.loadtest.infrastructure import router_under_test, rpc_failures, start_cluster, start_providers
 from router.loadtest.measurements import Measurements, merged
 from router.loadtest.plan import Planner, all_recordings
-from router.loadtest.publishers import Setup
+from router.loadtest.publishing_actor import Setup
 from router.loadtest.verify import can_verify
 from router.loadtest.workload import Workload
 from router.runs.requests import parse_requests

@@ -1,6 +1,6 @@
 """What a reader was given, held against an independent reading of what the provider sent.
 
-The right answer comes from `router.demo.verify`, which shares no code with the router: it reads a
+The right answer comes from `router.demo.recorded_content`, which shares no code with the router: it reads a
 recorded body by itself, all at once. How settings change what a reader sees is stated here once
 more, in a few lines.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.settings import StreamSettings
-from router.demo.verify import Call, Content, differences, recorded
+from router.demo.recorded_content import Call, Content, differences, recorded
 
 # A terminal that says the model ended by itself; every other one must have a cause in the provider.
 _ENDS_OF_THE_MODEL = frozenset(

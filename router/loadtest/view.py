@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from router.loadtest.figure_names import COUNTS
 from router.loadtest.measurements import Bin, Histogram
-from router.loadtest.metrics import COUNTS
 from router.loadtest.runner import State
 
 LINES_EVERY_S = 5.0

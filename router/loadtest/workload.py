@@ -16,9 +16,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from actors.errors import ConfigError, StreamRouterError
 from actors.settings import StreamSettings, explain
 from router.config import RouterConfig, load_config, parse_yaml, with_changes
-from router.loadtest.chaos import Chaos
 from router.loadtest.distributions import Number, fixed
-from router.loadtest.metrics import METRICS, full_name
+from router.loadtest.fault_schedule import Chaos
+from router.loadtest.figure_names import METRICS, full_name
 from router.runs.endpoint import Endpoint
 from router.scripted_provider.script import Script
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.service import (
+from router.cli.service_options import (
     DEFAULT_NAME,
     DEFAULT_NAMESPACE,
     DEFAULT_WAIT_S,
@@ -44,10 +44,10 @@ def command(
 
     async def run() -> int:
         unknown = 0
-        async with connected(name, namespace, address, wait_s) as door:
+        async with connected(name, namespace, address, wait_s) as router:
             for request_id in request_ids:
                 try:
-                    cancelled = door.cancel(request_id, after_step=after_step, detail=detail)
+                    cancelled = router.cancel(request_id, after_step=after_step, detail=detail)
                     was_open = await within(wait_s, cancelled)
                 except UnknownRequest as error:
                     unknown += 1

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.service import (
+from router.cli.service_options import (
     DEFAULT_NAME,
     DEFAULT_NAMESPACE,
     DEFAULT_WAIT_S,
@@ -41,19 +41,20 @@ def command(
     import asyncio
 
     from router.cli import exit_codes, service_view
+    from router.cli.terminal import make_console
     from router.client.service import connected
     from router.client.service import drain as drain_service
 
-    console = service_view.make_console()
+    console = make_console(service_view.PLAIN_WIDTH)
 
     async def run() -> int:
-        async with connected(name, namespace, address, wait_s) as door:
+        async with connected(name, namespace, address, wait_s) as router:
             if resume:
-                await door.resume()
+                await router.resume()
                 console.print(f"service {name!r} takes new requests again", highlight=False)
                 return exit_codes.OK
             with service_view.Countdown(console, name) as countdown:
-                still_open = await drain_service(door, deadline_s, countdown.show)
+                still_open = await drain_service(router, deadline_s, countdown.show)
         if still_open:
             console.print(
                 f"service {name!r} takes no new requests; {still_open} are still open after {deadline_s:g} s",

@@ -159,7 +159,7 @@ def _times(found: dict[str, Any]) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from router.loadtest.metrics import TIMES
+    from router.loadtest.figure_names import TIMES
 
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("milliseconds", no_wrap=True)

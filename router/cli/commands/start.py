@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.service import PANEL, Address
+from router.cli.service_options import PANEL, Address
 
 __all__ = ["PANEL", "command"]
 
@@ -54,9 +54,9 @@ def command(
         service = service.model_copy(update={"ray": ray})
 
     async def run() -> None:
-        async with StreamRouter.start(service) as door:
-            overview = await door.overview(0)
-        nodes = {router.node_id for router in overview.routers}
+        async with StreamRouter.start(service) as router:
+            overview = await router.overview(0)
+        nodes = {shard.node_id for shard in overview.routers}
         routers, actors = len(overview.routers), len(overview.stream_actors)
         Console().print(
             f"service {service.name!r} in namespace {service.namespace!r} runs: {some(routers, 'router')} on "

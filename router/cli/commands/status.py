@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.service import (
+from router.cli.service_options import (
     DEFAULT_NAME,
     DEFAULT_NAMESPACE,
     DEFAULT_WAIT_S,
@@ -41,6 +41,7 @@ def command(
     import sys
 
     from router.cli import service_view
+    from router.cli.terminal import make_console
     from router.client.service import connected, within
 
     if all_:
@@ -48,16 +49,16 @@ def command(
         return
 
     async def run() -> None:
-        async with connected(name, namespace, address, wait_s) as door:
-            overview = await within(wait_s, door.overview(0))
-            listed = (await within(wait_s, door.describe())).requests if requests else None
+        async with connected(name, namespace, address, wait_s) as router:
+            overview = await within(wait_s, router.overview(0))
+            listed = (await within(wait_s, router.describe())).requests if requests else None
         if json_:
             shown = overview.model_dump(mode="json", exclude={"streams"})
             if listed is not None:
                 shown["requests"] = [request.model_dump(mode="json") for request in listed]
             sys.stdout.write(json.dumps(shown, indent=2) + "\n")
             return
-        console = service_view.make_console()
+        console = make_console(service_view.PLAIN_WIDTH)
         console.print(service_view.status(overview))
         if listed is not None:
             console.print(service_view.requests(listed))

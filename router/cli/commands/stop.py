@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.service import (
+from router.cli.service_options import (
     DEFAULT_NAME,
     DEFAULT_NAMESPACE,
     PANEL,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.service import (
+from router.cli.service_options import (
     DEFAULT_NAME,
     DEFAULT_NAMESPACE,
     DEFAULT_WAIT_S,
@@ -41,17 +41,17 @@ def command(
     import asyncio
 
     from router.cli import service_view
-    from router.cli.terminal import ray_kept_quiet
+    from router.cli.terminal import make_console, ray_kept_quiet
     from router.client.service import connected
 
-    console = service_view.make_console()
+    console = make_console(service_view.PLAIN_WIDTH)
 
     async def run() -> None:
-        async with connected(name, namespace, address, wait_s) as door:
+        async with connected(name, namespace, address, wait_s) as router:
             if once or not console.is_terminal:
-                await service_view.show_once(console, door, every_s, wait_s, streams)
+                await service_view.show_once(console, router, every_s, wait_s, streams)
             else:
-                await service_view.show_live(console, door, every_s, wait_s, streams)
+                await service_view.show_live(console, router, every_s, wait_s, streams)
 
     try:
         with ray_kept_quiet():

@@ -12,7 +12,7 @@ import pytest
 
 from actors.messages import MESSAGE_ADAPTER
 from router.demo import RECORDINGS
-from router.demo.verify import differences, received, recorded
+from router.demo.recorded_content import differences, received, recorded
 from router.scripted_provider import Library
 
 TOOL = str(RECORDINGS / "openai-tool-2.sse")

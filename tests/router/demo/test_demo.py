@@ -21,7 +21,7 @@ from router.demo.agents import SETTINGS, Agent, Published, make_agents
 from router.demo.board import Board, Row
 from router.demo.figures import Spread, added_latencies, completing_chunks, spread
 from router.demo.readers import Progress
-from router.demo.verify import Call, Content, differences, order_errors, received, recorded
+from router.demo.recorded_content import Call, Content, differences, order_errors, received, recorded
 from router.demo.view import LineView, _screen
 from router.scripted_provider import Library
 
@@ -258,8 +258,8 @@ def test_the_demo_verifies_every_stream_and_writes_its_figures(tmp_path: Path):
 def test_a_stream_that_differs_from_its_recording_is_named_and_the_status_is_1():
     # The check is handed a wrong answer for one recording; nothing else is touched.
     wrong = (
-        "from router.demo import run, verify\n"
-        "right = verify.recorded\n"
+        "from router.demo import recorded_content, run\n"
+        "right = recorded_content.recorded\n"
         "def recorded(body, api):\n"
         "    content = right(body, api)\n"
         "    content.text += '!' if b'claude-haiku-4-5' in body else ''\n"

@@ -9,7 +9,7 @@ import pytest
 
 from router.demo import RECORDINGS
 from router.loadtest import results
-from router.loadtest.faults import Struck
+from router.loadtest.fault_injector import Struck
 from router.loadtest.measurements import Measurements
 from router.loadtest.processes import ProcessFigures, Sample
 from router.loadtest.workload import Workload

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from router.loadtest import faults
-from router.loadtest.chaos import KILL_NODE, KILL_ROUTER, Strike
-from router.loadtest.faults import FaultInjector, Struck
+from router.loadtest import fault_injector
+from router.loadtest.fault_injector import FaultInjector, Struck
+from router.loadtest.fault_schedule import KILL_NODE, KILL_ROUTER, Strike
 
 
 class Router:
@@ -22,8 +22,8 @@ class Router:
 
 
 async def test_those_after_a_late_strike_are_late_too(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(faults, "FIND_FOR_S", 0.2)
-    monkeypatch.setattr(faults, "FIND_EVERY_S", 0.05)
+    monkeypatch.setattr(fault_injector, "FIND_FOR_S", 0.2)
+    monkeypatch.setattr(fault_injector, "FIND_EVERY_S", 0.05)
     started = time.monotonic()
     injector: Any = FaultInjector(
         Router(),  # type: ignore[arg-type]  # as much of one as is asked

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.recording_format import read_recording
-from router.demo.verify import recorded
+from router.demo.recorded_content import recorded
 from router.loadtest.arrivals import planned_starts, start_times
-from router.loadtest.chaos import Chaos, parse_faults, rpc_failure_setting, schedule
 from router.loadtest.distributions import Distribution
+from router.loadtest.fault_schedule import Chaos, parse_faults, rpc_failure_setting, schedule
 from router.loadtest.plan import Planner, all_recordings
 from router.loadtest.workload import Arrival, Workload
 

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from router import StreamRouter, StreamSettings
-from router.demo.verify import differences, received, recorded
+from router.demo.recorded_content import differences, received, recorded
 from router.runs.endpoint import Endpoint
 from router.runs.retries import Retries
 from router.runs.source import Outcome, Source

@@ -1,13 +1,13 @@
-"""What publishing generators tell reading ones: starts, the times at which chunks were handed over, ends.
+"""What publishing processes tell reading ones: starts, the times at which chunks were handed over, ends.
 
-A note is a row of events `(kind, stream number, ...)`:
+One call carries a row of events `(kind, stream number, ...)`:
 
     START   asked_at                    the stream begins; its readers may come
-    HANDED  first chunk's index, times  chunks that were handed to `publish` since the last note
+    HANDED  first chunk's index, times  chunks that were handed to `publish` since the last such event
     END     a `StreamEnd`               the publisher has done with it
 
-One note is under way at a time, and its number makes a second arrival harmless, so calls that fail
-are simply made again.
+One call is in flight at a time. Calls are numbered, and the reading process ignores a number that it
+has had, so a call that fails is made again.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 
 from ray.exceptions import RayError
 
-from router.demo.verify import Content
+from router.demo.recorded_content import Content
 
 START, HANDED, END = "start", "handed", "end"
-NOTE_DEADLINE_S = 10.0
+CALL_DEADLINE_S = 10.0
 BACKOFF_S = 0.05
 
 
@@ -40,30 +40,30 @@ class StreamEnd:
     chunk_of: list[int] | None = None
 
 
-class Notes:
-    """The notes of one publishing process to one reading process."""
+class StreamEvents:
+    """The events that one publishing process sends to one reading process, in order."""
 
-    def __init__(self, publisher: int, handle: Any) -> None:
-        self._publisher, self._handle = publisher, handle
-        self._events: list[tuple[Any, ...]] = []
+    def __init__(self, publisher: int, reading_actor: Any) -> None:
+        self._publisher, self._reading_actor = publisher, reading_actor
+        self._waiting: list[tuple[Any, ...]] = []
         self._number = 0
         self._sending: asyncio.Task[None] | None = None
 
     def put(self, *event: Any) -> None:
-        """Send an event, with what else comes while a note is under way."""
-        self._events.append(event)
+        """Send an event; events that come while a call is in flight go together in the next."""
+        self._waiting.append(event)
         if self._sending is None or self._sending.done():
             self._sending = asyncio.get_running_loop().create_task(self._send())
 
     async def _send(self) -> None:
         await asyncio.sleep(0)
-        while self._events:
-            events, self._events = self._events, []
+        while self._waiting:
+            events, self._waiting = self._waiting, []
             self._number += 1
             while True:
                 try:
-                    call = self._handle.note.remote(self._publisher, self._number, events)
-                    await asyncio.wait_for(call, NOTE_DEADLINE_S)
+                    call = self._reading_actor.take_events.remote(self._publisher, self._number, events)
+                    await asyncio.wait_for(call, CALL_DEADLINE_S)
                     break
                 except (RayError, TimeoutError):
                     await asyncio.sleep(BACKOFF_S)

@@ -1,4 +1,4 @@
-"""Reading load generators: each a Ray actor that reads its share of the streams, times them and checks them.
+"""The reading load generator: a Ray actor that reads its share of the streams, times them and checks them.
 
 A reader is *prompt* when it comes at once and reads as fast as it can. Only prompt readers, of
 streams that no slow reader holds back, count for added latency, first messages and gaps: what a slow
@@ -21,11 +21,11 @@ from actors.recording_format import read_recording
 from actors.settings import StreamSettings
 from actors.translator import Translator
 from router.client.stream_router import StreamRouter
-from router.demo.verify import Content
+from router.demo.recorded_content import Content
 from router.loadtest.measurements import Measurements
-from router.loadtest.notes import END, HANDED, START, StreamEnd
 from router.loadtest.plan import Planner, ReaderPlan, StreamPlan
-from router.loadtest.publishers import Setup
+from router.loadtest.publishing_actor import Setup
+from router.loadtest.stream_events import END, HANDED, START, StreamEnd
 from router.loadtest.verify import Assembly, Expectations, content_faults, faults_of_end
 from router.scripted_provider.library import Recording
 
@@ -59,7 +59,7 @@ class _Stream:
     end: StreamEnd | None = None
 
 
-class Readers:
+class ReadingActor:
     """One reading process of a load test."""
 
     def __init__(self, setup: Setup, number: int, count: int) -> None:
@@ -71,7 +71,7 @@ class Readers:
         self._open = AsyncExitStack()
         self._router: StreamRouter | None = None
         self._streams: dict[int, _Stream] = {}
-        self._noted: dict[int, int] = {}
+        self._last_call: dict[int, int] = {}
         self._readings = 0
         self._zero = 0.0
 
@@ -116,11 +116,11 @@ class Readers:
 
     # --- called by the publishing processes ---------------------------------------------------
 
-    async def note(self, publisher: int, number: int, events: Sequence[tuple[Any, ...]]) -> None:
-        """Take a note; see `notes`. A note that has come already is passed over."""
-        if number <= self._noted.get(publisher, 0):
+    async def take_events(self, publisher: int, number: int, events: Sequence[tuple[Any, ...]]) -> None:
+        """Take a call's events; see `stream_events`. A call that was made before is ignored."""
+        if number <= self._last_call.get(publisher, 0):
             return
-        self._noted[publisher] = number
+        self._last_call[publisher] = number
         for event in events:
             if event[0] == START:
                 self._start(event[1], event[2])

@@ -1,4 +1,4 @@
-"""Publishing load generators: each a Ray actor that asks, or plays, its share of the streams and publishes them."""
+"""The publishing load generator: a Ray actor that publishes its share of the streams."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from router.client.publisher import Publisher
 from router.client.stream_router import StreamRouter
 from router.loadtest.arrivals import planned_starts
 from router.loadtest.measurements import Measurements
-from router.loadtest.notes import END, HANDED, START, Notes, StreamEnd
+from router.loadtest.memory_source import play
 from router.loadtest.plan import Planner, StreamPlan
-from router.loadtest.playback import play
+from router.loadtest.stream_events import END, HANDED, START, StreamEnd, StreamEvents
 from router.loadtest.verify import as_body, expected
 from router.loadtest.workload import Workload
 from router.runs.bodies import build_body, model_of
@@ -53,10 +53,10 @@ class Setup:
 
 @dataclass
 class _Live:
-    """A stream under way. `told`: how many of `handed_at` its readers' processes know."""
+    """A stream under way. `readers`: the processes that read it; `told`: how many of `handed_at` they know."""
 
     plan: StreamPlan
-    notes: list[Notes]
+    readers: list[StreamEvents]
     asked_at: float
     handed_at: list[float] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
@@ -65,12 +65,12 @@ class _Live:
     def tell(self) -> None:
         """Tell the readers' processes which chunks were handed over since the last time."""
         if self.told < len(self.handed_at):
-            for notes in self.notes:
-                notes.put(HANDED, self.plan.number, self.told, self.handed_at[self.told :])
+            for events in self.readers:
+                events.put(HANDED, self.plan.number, self.told, self.handed_at[self.told :])
             self.told = len(self.handed_at)
 
 
-class Publishers:
+class PublishingActor:
     """One publishing process of a load test: every `count`-th stream from `number` on."""
 
     def __init__(self, setup: Setup, number: int, count: int) -> None:
@@ -80,7 +80,7 @@ class Publishers:
         self._open = AsyncExitStack()
         self._router: StreamRouter | None = None
         self._sources: list[HttpSource] = []
-        self._notes: list[Notes] = []
+        self._readers: list[StreamEvents] = []
         self._live: dict[int, _Live] = {}
         self._whole: dict[str, list[bytes]] = {}
         self._zero = 0.0
@@ -107,7 +107,7 @@ class Publishers:
         for url in urls:
             source = HttpSource(url, headers=headers, timeouts=timeouts)
             self._sources.append(await self._open.enter_async_context(source))
-        self._notes = [Notes(self._number, handle) for handle in readers]
+        self._readers = [StreamEvents(self._number, handle) for handle in readers]
         self._router = router
 
     async def begin(self, zero: float) -> None:
@@ -136,8 +136,8 @@ class Publishers:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for notes in self._notes:
-            await notes.flush()
+        for events in self._readers:
+            await events.flush()
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -145,7 +145,7 @@ class Publishers:
             self._telling.cancel()
         await self._open.aclose()
 
-    # --- when what starts -------------------------------------------------------------------
+    # --- starting streams --------------------------------------------------------------------
 
     async def _drive(self) -> None:
         workload = self._setup.workload
@@ -164,8 +164,8 @@ class Publishers:
                 task.add_done_callback(self._tasks.discard)
             while self._tasks:
                 await asyncio.wait(self._tasks)
-        for notes in self._notes:
-            await notes.flush()
+        for events in self._readers:
+            await events.flush()
 
     async def _worker(self, numbers: Any) -> None:
         """Keep one stream open, one after the other."""
@@ -191,10 +191,10 @@ class Publishers:
         if self._router is None:
             raise RouterUnavailable("this generator is not connected yet; call connect() first")
         plan = self._planner.stream(number)
-        chosen = {(number + reader) % len(self._notes) for reader in range(len(plan.readers))}
-        live = self._live[number] = _Live(plan, [self._notes[index] for index in sorted(chosen)], time.time())
-        for notes in live.notes:
-            notes.put(START, number, live.asked_at)
+        processes = sorted({(number + reader) % len(self._readers) for reader in range(len(plan.readers))})
+        live = self._live[number] = _Live(plan, [self._readers[index] for index in processes], time.time())
+        for events in live.readers:
+            events.put(START, number, live.asked_at)
         measured = self._measured
         measured.count("streams", self._now())
         end = StreamEnd(None)
@@ -259,8 +259,8 @@ class Publishers:
         """Tell the readers' processes how the stream ended, and what was right where the recording does not say it."""
         self._complete_end(live, end)
         live.tell()
-        for notes in live.notes:
-            notes.put(END, live.plan.number, end)
+        for events in live.readers:
+            events.put(END, live.plan.number, end)
         del self._live[live.plan.number]
         self._measured.count("ended", self._now())
         self._measured.ends[end.stop_reason or "not opened"] += 1

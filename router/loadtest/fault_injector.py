@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.errors import StreamRouterError
 from router.client.stream_router import StreamRouter
-from router.loadtest.chaos import KILL_NODE, KILL_ROUTER, KILL_STREAM_ACTOR, STOP_ACTOR, Strike
+from router.loadtest.fault_schedule import KILL_NODE, KILL_ROUTER, KILL_STREAM_ACTOR, STOP_ACTOR, Strike
 from router.status.overview import Description
 
 FIND_FOR_S = 20.0

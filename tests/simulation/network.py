@@ -16,6 +16,8 @@ from typing import Any
 
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
+from actors.errors import Recovering
+
 from .loop import PROCESS, Process, SimulatedLoop
 
 _DUAL: dict[type, type] = {}
@@ -154,6 +156,10 @@ class Network:
                 self._fail_later(future, actor, self.random.uniform(0.0005, 0.1))
             return
         if self.loop.now < actor.up_at:  # its process is still starting; calls wait for it
+            if actor.up_at == float("inf"):
+                if future is not None:
+                    actor.pending[future] = None
+                return
             self.loop.call_at(actor.up_at, self._arrive, actor, method, arguments, future, context=self.loop.outside)
             return
         if future is not None:
@@ -170,7 +176,8 @@ class Network:
             result = await getattr(actor.instance, method)(*arguments)
         except Exception as raised:  # whatever a method raises goes to its caller, as with Ray
             error = as_ray_raises(raised)
-            self.loop.errors.append({"message": f"{method} of {actor.name} raised", "exception": raised})
+            if not isinstance(raised, Recovering):  # that is no fault, but an answer
+                self.loop.errors.append({"message": f"{method} of {actor.name} raised", "exception": raised})
         if future is not None:
             delay = self.random.uniform(*self.weather.latency_s)
             self.loop.call_later(delay, self._answer, actor, future, result, error, context=self.loop.outside)

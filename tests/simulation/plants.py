@@ -24,6 +24,7 @@ from router.client.outgoing import PublishedStream
 from router.core.registry import Registry
 from router.core.request import Entry
 
+from .features import NONE
 from .run import Harder
 
 Patch = Any
@@ -225,11 +226,11 @@ class Plant:
 
     plant: Callable[[], list[Patch]]
     seeds: range
-    harder: Harder = field(default_factory=Harder)
+    harder: Harder = field(default_factory=lambda: Harder(features=NONE))
 
 
-ROUGH = Harder(roughness=0.15)
-CUT_OFF = Harder(incident="cut_actor", lingers=True)
+ROUGH = Harder(roughness=0.15, features=NONE)
+CUT_OFF = Harder(incident="cut_actor", lingers=True, features=NONE)
 
 PLANTS = {
     "no-dedupe": Plant(_no_dedupe, range(50)),

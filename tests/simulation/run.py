@@ -6,17 +6,24 @@ import gc
 import hashlib
 from dataclasses import dataclass
 
+from . import hardships
+from .features import HELD, NONE, Feature
 from .scenario import draw
 from .world import World
 
 
 @dataclass(frozen=True)
 class Harder:
-    """What makes a seed's scenario harder; see `scenario.draw`."""
+    """What makes a seed's scenario harder; see `scenario.draw` and `features.py`.
+
+    `surely`: these features come in every seed; `features`: these by their chance.
+    """
 
     roughness: float | None = None
     incident: str | None = None
     lingers: bool = False
+    features: frozenset[Feature] = HELD
+    surely: frozenset[Feature] = NONE
 
 
 @dataclass
@@ -41,7 +48,10 @@ def run_seed(seed: int, *, tells: bool = False, harder: Harder | None = None) ->
     was_enabled = gc.isenabled()
     # Collected at odd moments, a dead coroutine would unwind at odd moments.
     gc.disable()
-    world = World(seed, draw(seed, **vars(harder)), tells=tells)
+    scenario = draw(seed, roughness=harder.roughness, incident=harder.incident, lingers=harder.lingers)
+    hardships.add(scenario, seed, harder.features - harder.surely)
+    hardships.add(scenario, seed, harder.surely, surely=True)
+    world = World(seed, scenario, tells=tells)
     try:
         world.run()
     except Exception as error:

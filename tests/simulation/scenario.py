@@ -10,10 +10,13 @@ from typing import Any
 from actors.settings import StreamSettings
 from router.config import RouterConfig
 
+from .features import NONE, Feature
 from .network import Weather
 
 Op = tuple[str, Any]
 """What a publisher says: ("chunk", payload), ("message", body), ("step_end", None), ("sleep", seconds)."""
+
+NEVER_S = float("inf")
 
 
 @dataclass
@@ -24,6 +27,32 @@ class ReaderPlan:
     reopens_every: int = 0
     moves_to: int | None = None  # goes on in another process, should this one die
     is_late: bool = False
+    leaves_after: int = 0  # batches, then it breaks out of its loop and never comes back
+
+
+@dataclass
+class Rival:
+    """A second publisher of a request."""
+
+    process: int
+    at_s: float
+
+
+@dataclass
+class Close:
+    """A process closes its `StreamRouter`."""
+
+    at_s: float
+    process: int
+
+
+@dataclass
+class DiskTrouble:
+    """What goes wrong with the spill files of all processes, from when to when."""
+
+    fault: str
+    from_s: float
+    until_s: float
 
 
 @dataclass
@@ -39,6 +68,20 @@ class RequestPlan:
     cancel_after_step: bool = False
     agent_id: str | None = None
     when_busy: str = "reject"
+    rival: Rival | None = None
+
+    @staticmethod
+    def piece(text: str) -> bytes:
+        """Return a chunk of plain text."""
+        return _chunk(text)
+
+    @property
+    def item_bytes_max(self) -> int:
+        """How large its largest item is, about."""
+        sizes = [
+            len(body) if kind == "chunk" else len(json.dumps(body or {})) for kind, body in self.ops if kind != "sleep"
+        ]
+        return max(sizes, default=0)
 
     @property
     def sleeps_s(self) -> float:
@@ -67,6 +110,26 @@ class Scenario:
     quiet_at_s: float = 0.0
     lingers: bool = False
     is_harsh: bool = False  # so many calls fail that a living process may be taken for gone
+    features: frozenset[Feature] = NONE
+    window_bytes_max: int | None = None
+    actors_from_s: float = 0.0  # no stream actor starts before
+    disk: DiskTrouble | None = None
+    hostile: list[tuple[float, int]] = field(default_factory=list)
+    closes: list[Close] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Work out when the last fault is over; to be called when all is drawn."""
+        ends_s = [i.at_s + i.seconds for i in self.incidents if i.kind.startswith(("cut", "stop"))]
+        ends_s += [i.at_s for i in self.incidents] + [close.at_s for close in self.closes]
+        ends_s += [self.disk.until_s] if self.disk is not None else []
+        ends_s += [self.actors_from_s] if self.actors_from_s < NEVER_S else []
+        self.quiet_at_s = max([self.calm_at_s, *ends_s])
+        self.is_calm = not self.weather.drop and not self.incidents and not self.features
+
+    def set_replay_bytes_max(self, bytes_max: int) -> None:
+        """Let publishers keep no more than so much in memory."""
+        publisher = self.config.publisher.model_copy(update={"replay_bytes_max": bytes_max})
+        self.config = self.config.model_copy(update={"publisher": publisher})
 
 
 def _chunk(text: str, finish: str | None = None) -> bytes:
@@ -81,6 +144,12 @@ def _tool_chunk(index: int, name: str | None, arguments: str) -> bytes:
         call["type"] = "function"
         call["function"]["name"] = name
     return json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}]}).encode()
+
+
+def large_message(size: int) -> Op:
+    """Return a tool's return of about so many bytes."""
+    body = {"message_type": "tool_return_message", "tool_return": "r" * size, "status": "success"}
+    return "message", {**body, "tool_call_id": "call-0-look"}
 
 
 def _ops(random: Random, *, pace_s: float, piece_max: int) -> list[Op]:
@@ -200,13 +269,10 @@ def draw(seed: int, *, roughness: float | None = None, incident: str | None = No
         )
     if incident is not None:
         scenario.incidents.append(Incident(random.uniform(0.2, 1.5), incident, random.randrange(1000), 14.0))
-    scenario.quiet_at_s = max(
-        [calm_at_s, *(i.at_s + i.seconds for i in scenario.incidents if i.kind.startswith(("cut", "stop")))]
-    )
     scenario.lingers = lingers
     scenario.is_harsh = rough > 0.1
-    scenario.is_calm = not rough and not scenario.incidents
     scenario.watches_leaks = random.random() < 0.15
+    scenario.settle()
     return scenario
 
 

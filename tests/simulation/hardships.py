@@ -1,0 +1,141 @@
+"""Draws what the features add to a scenario; see `features.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from actors.settings import StreamSettings
+
+from .features import Feature
+from .scenario import Close, DiskTrouble, Incident, Rival, Scenario, large_message
+
+# A publisher that is silent for so long counts as gone; see `CLIENT_TIMEOUT_S`.
+GIVEN_UP_AFTER_S = 12.0
+
+
+def _agents(random: Random, scenario: Scenario) -> None:
+    for plan in scenario.requests:
+        plan.agent_id = "agent"
+        plan.when_busy = random.choice(("reject", "queue", "queue", "interrupt"))
+    kind = random.choice(("kill_router", "stop_process", "stop_process", "kill_process", "cut"))
+    _incident(random, scenario, kind, seconds=random.choice((5.0, 14.0)))
+
+
+def _messages(random: Random, scenario: Scenario) -> None:
+    for plan in scenario.requests:
+        size = random.choice((10, 1_500, 20_000))
+        for _ in range(random.randint(1, 12)):
+            plan.ops.insert(random.randint(0, len(plan.ops)), large_message(size))
+
+
+def _queues(random: Random, scenario: Scenario) -> None:
+    scenario.window_bytes_max = 8 * 1024
+    plan = random.choice(scenario.requests)
+    size = random.choice((300, 1_200))
+    place = random.randint(0, len(plan.ops))
+    plan.ops[place:place] = [("chunk", plan.piece("y" * size)) for _ in range(random.randint(20, 80))]
+    plan.settings = _with(plan.settings, buffer_bytes_max=1 << 20)
+    _incident(random, scenario, random.choice(("stop_actor", "kill_actor", "stop_router")), seconds=5.0)
+
+
+def _stops(random: Random, scenario: Scenario) -> None:
+    for _ in range(random.choice((1, 1, 2))):
+        kind = random.choice(("stop_actor", "stop_router", "stop_router", "stop_process"))
+        _incident(random, scenario, kind, seconds=random.uniform(1.0, 20.0))
+
+
+def _double_deaths(random: Random, scenario: Scenario) -> None:
+    _incident(random, scenario, random.choice(("kill_both", "kill_router_node", "kill_router_node", "stop_and_kill")))
+
+
+def _unplaced(random: Random, scenario: Scenario) -> None:
+    scenario.actors_from_s = random.choice((3.0, 12.0, float("inf"), float("inf")))
+    for plan in scenario.requests:
+        timer = random.choice((None, "request_timeout_s", "first_message_timeout_s"))
+        if timer is not None:
+            plan.settings = _with(plan.settings, **{timer: random.choice((0.8, 2.5))})
+        if random.random() < 0.4:
+            plan.cancel_s, plan.cancel_after_step = plan.starts_s + random.uniform(0.2, 2.0), False
+
+
+def _disk(random: Random, scenario: Scenario) -> None:
+    begins_s = random.uniform(0.0, 2.0)
+    fault = random.choice(("full", "full", "unreadable"))
+    scenario.disk = DiskTrouble(fault, begins_s, begins_s + random.choice((0.5, 4.0)))
+    scenario.set_replay_bytes_max(random.choice((1, 500)))
+    _incident(random, scenario, random.choice(("kill_actor", "kill_router")))
+
+
+def _hostile(random: Random, scenario: Scenario) -> None:
+    for _ in range(random.randint(2, 8)):
+        scenario.hostile.append((random.uniform(0.0, scenario.calm_at_s), random.randrange(scenario.processes)))
+
+
+def _abandoned(random: Random, scenario: Scenario) -> None:
+    for plan in scenario.requests:
+        for reader in plan.readers:
+            if not reader.is_late and random.random() < 0.7:
+                reader.leaves_after = random.randint(1, 3)
+        if random.random() < 0.5:
+            plan.settings = _with(plan.settings, buffer_bytes_max=400)
+
+
+def _closes(random: Random, scenario: Scenario) -> None:
+    number = random.randrange(scenario.processes)
+    scenario.closes.append(Close(random.uniform(0.0, scenario.calm_at_s), number))
+
+
+def _rivals(random: Random, scenario: Scenario) -> None:
+    for plan in scenario.requests:
+        where = random.choice((plan.process, random.randrange(scenario.processes)))
+        plan.rival = Rival(where, plan.starts_s + random.choice((0.0, 0.0, 0.001, 0.3)))
+
+
+def _take_overs(random: Random, scenario: Scenario) -> None:
+    plan = random.choice(scenario.requests)
+    others = [number for number in range(scenario.processes) if number != plan.process]
+    if others:
+        plan.successor = random.choice(others)
+        died_at_s = plan.starts_s + random.uniform(0.1, 1.0)
+        scenario.incidents.append(Incident(died_at_s, "kill_process", plan.process))
+        at_s = died_at_s + GIVEN_UP_AFTER_S + random.uniform(-2.0, 4.0)
+        scenario.incidents.append(Incident(at_s, "kill_router"))
+    plan.cancel_s = plan.starts_s + random.uniform(0.3, 2.0) if plan.cancel_s is None else plan.cancel_s
+    scenario.incidents.append(Incident(plan.cancel_s - random.uniform(0.0, 0.2), "kill_router"))
+
+
+def _incident(random: Random, scenario: Scenario, kind: str, seconds: float = 0.0) -> None:
+    at_s = random.uniform(0.2, max(1.0, scenario.calm_at_s))
+    scenario.incidents.append(Incident(at_s, kind, random.randrange(1000), seconds))
+
+
+def _with(settings: StreamSettings, **changes: object) -> StreamSettings:
+    return settings.model_copy(update=changes)
+
+
+_DRAWN: dict[Feature, tuple[float, Callable[[Random, Scenario], None]]] = {
+    Feature.AGENTS: (0.10, _agents),
+    Feature.MESSAGES: (0.20, _messages),
+    Feature.QUEUES: (0.06, _queues),
+    Feature.STOPS: (0.12, _stops),
+    Feature.DOUBLE_DEATHS: (0.12, _double_deaths),
+    Feature.UNPLACED: (0.06, _unplaced),
+    Feature.DISK: (0.10, _disk),
+    Feature.HOSTILE: (0.15, _hostile),
+    Feature.ABANDONED: (0.12, _abandoned),
+    Feature.CLOSES: (0.10, _closes),
+    Feature.RIVALS: (0.08, _rivals),
+    Feature.TAKE_OVERS: (0.08, _take_overs),
+}
+
+
+def add(scenario: Scenario, seed: int, features: frozenset[Feature], *, surely: bool = False) -> None:
+    """Add to a seed's scenario what the features draw for it; `surely`: each of them, whatever its chance."""
+    for feature, (chance, draw) in _DRAWN.items():
+        if feature in features:
+            random = Random(f"{feature} {seed}")
+            if random.random() < chance or surely:
+                scenario.features |= {feature}
+                draw(random, scenario)
+    scenario.settle()

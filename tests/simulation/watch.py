@@ -1,0 +1,229 @@
+"""What must hold at every moment of a simulated world, and when all is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors.protocol.envelopes import Order
+from actors.stream.session import Session
+
+from .features import Feature
+from .network import Exited
+
+if TYPE_CHECKING:
+    from .world import World
+
+LOOK_S = 0.2
+# What a window bounds is beside it: what a publisher may send on first credit, and records, which need none.
+BESIDE_WINDOW_BYTES = 4096 + 1024
+# A program waits of its own accord for so long at most; then it must have heard that its door is closed.
+HEARS_OF_CLOSE_S = 8.0
+
+
+class Watch:
+    """Looks at a world while it runs."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.sealed_seen_at: dict[str, float] = {}
+        self._holder: dict[str, str] = {}
+        self._former: set[str] = set()
+        self._accepted: dict[str, int] = {}
+
+    def look(self) -> None:
+        """Check what can be seen from outside, every now and then."""
+        world = self._world
+        registry = world.registry
+        if registry is not None:
+            for request_id, entry in registry.entries.items():
+                if entry.phase == "sealed":
+                    self.sealed_seen_at.setdefault(request_id, world.loop.now)
+        self._check_memory()
+        if world.scenario.window_bytes_max is not None:
+            self._check_queues(world.scenario.window_bytes_max)
+        if world.faults.closed_at:
+            self._check_closed()
+        world.later(LOOK_S, self.look)
+
+    # --- bytes ------------------------------------------------------------------------------------
+
+    def _check_memory(self) -> None:
+        world = self._world
+        by_id = {request.plan.request_id: request.plan for request in world.requests}
+        counts_messages = Feature.MESSAGES in world.scenario.features
+        for actor in world.stream_actors.values():
+            if actor.instance is None or not actor.process.alive:
+                continue
+            host = actor.instance._host
+            for request_id, session in host.sessions.items():
+                plan = by_id.get(request_id)
+                if plan is None:
+                    continue
+                # The credit is in bytes of items, the log in bytes of messages: one item of n bytes gives
+                # no more than n plus a piece's overhead and a head. Beyond the buffer lies at most what had
+                # been accepted on first credit, and the one item that was begun with a little left.
+                allowed = plan.settings.buffer_bytes_max + 2 * 4096 + 2 * 1600 + 1024
+                if counts_messages:
+                    allowed += 2 * plan.item_bytes_max
+                if session.epoch > 1 and world.faults.have_died_together():
+                    # Its publisher sends again what it had credit for in all, and what of that was read nobody knows.
+                    allowed = 1 << 30
+                if session.log.unread_bytes > allowed and session.settings.when_full != "drop_oldest":
+                    world.fail(
+                        f"{request_id}: {session.log.unread_bytes} bytes unread, buffer_bytes_max is "
+                        f"{plan.settings.buffer_bytes_max}"
+                    )
+                if session.log.unread_bytes < 0 or session.log.bytes_held < 0:
+                    world.fail(f"{request_id}: a log counts {session.log.unread_bytes}, {session.log.bytes_held} bytes")
+            for reader in host.readers.values():
+                for subscription in reader.subscriptions.values():
+                    if subscription._sent_bytes < 0:
+                        world.fail(f"a subscription has {subscription._sent_bytes} bytes on the way")
+        item_bytes_max = max((plan.item_bytes_max for plan in by_id.values()), default=0)
+        for number, client in world.clients.items():
+            if client._budget.bytes_held > client._budget.bytes_max + 4096 + item_bytes_max:
+                world.fail(f"client-{number} keeps {client._budget.bytes_held} bytes for replay")
+
+    def _check_queues(self, window_bytes_max: int) -> None:
+        world = self._world
+        router_actor = world.router.instance
+        if router_actor is None or not world.router.process.alive:
+            return
+        plans = {request.plan.request_id: request.plan for request in world.requests}
+        for request_id, size in queued_bytes(router_actor).items():
+            plan = plans.get(request_id)
+            if plan is not None and size > window_bytes_max + BESIDE_WINDOW_BYTES + 2 * plan.item_bytes_max:
+                world.fail(f"{request_id}: {size} bytes wait in the router, its window is {window_bytes_max}")
+
+    # --- agents -----------------------------------------------------------------------------------
+
+    def feeding(self) -> list[tuple[Any, str, Any]]:
+        """Return what stands in for `Session.feed` where requests share an agent: it notes whose items are taken."""
+        agents = {r.plan.request_id: r.plan.agent_id for r in self._world.requests if r.plan.agent_id is not None}
+        if Feature.AGENTS not in self._world.scenario.features or len(agents) < 2:
+            return []
+        feed = Session.feed
+
+        def noting(session: Session, epoch: int, first_seq: int, items: Any, now: float) -> int:
+            gained = feed(session, epoch, first_seq, items, now)
+            agent_id = agents.get(session.request_id)
+            if agent_id is not None and session.next_seq - 1 > self._accepted.get(session.request_id, 0):
+                self._accepted[session.request_id] = session.next_seq - 1
+                self._note_taken(agent_id, session.request_id)
+            return gained
+
+        return [(Session, "feed", noting)]
+
+    def _note_taken(self, agent_id: str, request_id: str) -> None:
+        holder = self._holder.get(agent_id)
+        if holder == request_id:
+            return
+        if request_id in self._former:
+            self._world.fail(f"agent {agent_id}: an item of {request_id} was taken while {holder} is under way")
+        if holder is not None:
+            self._former.add(holder)
+        self._holder[agent_id] = request_id
+
+    # --- closed doors -----------------------------------------------------------------------------
+
+    def _check_closed(self) -> None:
+        world = self._world
+        for number, closed_at in list(world.faults.closed_at.items()):
+            process = world.processes[number]
+            if world.loop.now < closed_at + HEARS_OF_CLOSE_S or not process.alive or process.stopped:
+                continue
+            if any(kind == "stop_process" for _, kind, _ in world.faults.process_troubles.get(number, ())):
+                continue
+            waiting = [
+                p.describe()
+                for p in world.programs
+                if p.number == number and p.process is process and not p.is_done and p.waits_on_door
+            ]
+            if waiting:
+                world.fail(f"{HEARS_OF_CLOSE_S:g} s after client-{number} was closed there wait: {'; '.join(waiting)}")
+                del world.faults.closed_at[number]
+
+    # --- when all is over -------------------------------------------------------------------------
+
+    def watch_leaks(self) -> None:
+        """Let all that is kept for a time run out, and see that nothing is left."""
+        world = self._world
+        patience_s = 60.0 + max(request.plan.settings.sealed_ttl_s for request in world.requests)
+        world.loop.run(world.loop.now + patience_s, lambda: not self._leaks())
+        leaks = self._leaks()
+        if leaks:
+            world.fail(f"left behind {patience_s:.0f} s after the last program ended: {', '.join(leaks)}")
+
+    def _leaks(self) -> list[str]:
+        world = self._world
+        found: list[str] = []
+        if world.router.process.alive and world.router.instance is None:
+            return []  # it has restarted, and nobody is left who would have spoken to it since
+        registry = world.registry
+        if registry is None:
+            return ["no router"]
+        for name in ("entries", "_waiting"):
+            left = getattr(registry, name)
+            if left:
+                found.append(f"registry.{name}: {list(left)[:3]}")
+        # A process that died while it published is remembered for a while.
+        living = {client.client_id for number, client in world.clients.items() if world.processes[number].alive}
+        for request_id, interested in registry.clients._interests.items():
+            if living & set(interested):
+                found.append(f"interest in {request_id}")
+        if registry._agents._claims:
+            found.append(f"claims {list(registry._agents._claims)}")
+        if registry._open_count or registry._sealed_bytes:
+            found.append(f"registry counts {registry._open_count} open, {registry._sealed_bytes} bytes sealed")
+        for actor_id, actor in world.router.instance._actors.items():
+            if actor.waits or actor.queues:
+                found.append(f"queues of {actor_id}")
+        for slot in registry.pool.slots.values():
+            if slot.open_requests:
+                found.append(f"place {slot.actor_id} holds {sorted(slot.open_requests)}")
+        for actor in world.stream_actors.values():
+            if actor.process.alive and actor.instance is not None:
+                host = actor.instance._host
+                for name in ("sessions", "_parked", "_subscriptions", "_reports", "_scheduled", "readers"):
+                    if getattr(host, name):
+                        found.append(f"{actor.name} {name}: {list(getattr(host, name))[:3]}")
+                if host.sessions or actor.process.name.split("#")[0] not in world.router.instance._actors:
+                    found.append(f"{actor.name} is nobody's")
+        for number, client in world.clients.items():
+            if world.processes[number].alive:
+                link = client._links[0]
+                if link._listeners:
+                    found.append(f"client-{number} listens: {list(link._listeners)[:3]}")
+                if client._budget.bytes_held:
+                    found.append(f"client-{number} keeps {client._budget.bytes_held} bytes for replay")
+                if link._feed.waits:
+                    found.append(f"client-{number} has something to send")
+                for poller in client._pollers._pollers.values():
+                    if poller._subscriptions:
+                        found.append(f"client-{number} polls on")
+        return found
+
+    def check_errors(self) -> None:
+        """No part of the product may have raised what nobody caught."""
+        loop = self._world.loop
+        for context in loop.errors:
+            error = context.get("exception")
+            if isinstance(error, Exited):
+                continue
+            self._world.fail(f"{context.get('message')}: {type(error).__name__}: {error}")
+        for task in loop.tasks:
+            if task.done() and not task.cancelled() and task._log_traceback:  # nobody has asked for it
+                error = task.exception()
+                if error is not None and not isinstance(error, Exited):
+                    self._world.fail(f"a task ended with {type(error).__name__}: {error}")
+
+
+def queued_bytes(router_actor: Any) -> dict[str, int]:
+    """Return how many bytes of items wait in a router for its stream actors, by request."""
+    found: dict[str, int] = {}
+    for actor in router_actor._actors.values():
+        waiting = [*actor._next, *(envelope for fifo in actor.queues.values() for _, envelope in fifo._items)]
+        for envelope in waiting:
+            if envelope[0] == Order.DATA:
+                found[envelope[1]] = found.get(envelope[1], 0) + len(envelope[4])
+    return found

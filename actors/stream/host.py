@@ -185,7 +185,7 @@ class StreamHost:
             for subscription in self._subscriptions.pop(request_id, ()):
                 subscription.reader.forget(subscription)
                 key = (subscription.reader.reader_id, subscription.number)
-                waiting[key] = old.cursors.get(subscription, 0), True
+                waiting[key] = old.cursors.get(subscription), True
             self._scheduled.pop(request_id, None)
         self.sessions[request_id] = session
         for (reader_id, number), (after, is_moving) in waiting.items():

@@ -12,6 +12,9 @@ forward:
         |                    which is what the producer's credit is measured by
         '- what retention or `drop_oldest` threw away; a reader from before it gets an explicit gap
 
+A segment is bounded (`SEGMENT_COST_BYTES_MAX`): a long message stands in several. So no step (a read,
+a compaction, a drop) costs more than what it moves, however long a message is.
+
 Reading destroys nothing. What lies behind `released` is compacted: the pieces of a segment become
 one text and their lengths, from which any slice can be had again, so that a cursor in the middle
 of a message stays valid and a late reader gets the same pieces as an early one.
@@ -35,6 +38,8 @@ from actors.protocol.segments import NO_TEXT, Fields, Piece, pack_log
 
 # What a piece costs in memory beside its characters: a str object, its place in a list.
 PIECE_OVERHEAD_BYTES = 64
+# A message that costs more goes on in a further segment.
+SEGMENT_COST_BYTES_MAX = 64 * 1024
 Extra = dict[int, Fields]
 
 
@@ -74,8 +79,19 @@ class Segment:
         """Join the pieces; return how many bytes that freed."""
         if self.pieces is None:
             return 0
+        try:
+            self.text = "".join(self.pieces)  # type: ignore[arg-type]  # where not, the error says so
+            self.lengths = array("I", map(len, self.pieces))  # type: ignore[arg-type]
+        except TypeError:
+            self._compact_one_by_one(self.pieces)
+        self.pieces = None
+        before = self.costs_bytes
+        self.costs_bytes = _cost(self.text) + 4 * len(self.lengths) + PIECE_OVERHEAD_BYTES * len(self.extras)
+        return before - self.costs_bytes
+
+    def _compact_one_by_one(self, pieces: list[Piece]) -> None:
         texts: list[str] = []
-        for index, piece in enumerate(self.pieces):
+        for index, piece in enumerate(pieces):
             text = piece
             if isinstance(piece, tuple):
                 text = piece[0]
@@ -86,10 +102,6 @@ class Segment:
                 texts.append(text)  # type: ignore[arg-type]  # a tuple was taken apart above
                 self.lengths.append(len(text))
         self.text = "".join(texts)
-        self.pieces = None
-        before = self.costs_bytes
-        self.costs_bytes = _cost(self.text) + 4 * len(self.lengths) + PIECE_OVERHEAD_BYTES * len(self.extras)
-        return before - self.costs_bytes
 
     def cost_of(self, index: int) -> int:
         """Return what one piece counts for in an answer."""
@@ -172,7 +184,12 @@ class Log:
         segment = segments[-1] if segments else None
         added = 0
         for head, text, extra in emissions:
-            if segment is None or segment.head is not head or segment.pieces is None:
+            if (
+                segment is None
+                or segment.head is not head
+                or segment.pieces is None
+                or segment.costs_bytes > SEGMENT_COST_BYTES_MAX
+            ):
                 segment = Segment(head, self.last_seq + 1)
                 segments.append(segment)
                 self._firsts.append(segment.first)
@@ -226,6 +243,8 @@ class Log:
         # What is read whole has its cost written on it; a plain row of texts is as long as it is joined.
         if start == 0 and stop == len(segment) and segment.costs_bytes <= room:
             return stop, segment.costs_bytes
+        # No piece costs less than this: what cannot fit is not looked at.
+        stop = min(stop, start + room // PIECE_OVERHEAD_BYTES + 1)
         used = len(segment.head.packed)
         if segment.pieces is not None:
             try:
@@ -257,9 +276,10 @@ class Log:
     def _bytes_between(self, after: int, through: int) -> int:
         total = 0
         at = max(bisect_right(self._firsts, after + 1) - 1, 0)
-        for segment in self._segments[at:]:
-            if segment.first > through:
-                break
+        segments = self._segments
+        while at < len(segments) and segments[at].first <= through:
+            segment = segments[at]
+            at += 1
             start = max(after + 1 - segment.first, 0)
             stop = min(len(segment), through + 1 - segment.first)
             if start == 0 and stop == len(segment):
@@ -284,18 +304,22 @@ class Log:
         self._compacted_through = self.last_seq
 
     def drop(self, bytes_max: int, *, through: int) -> int:
-        """Drop the oldest segments until at most `bytes_max` are held; none beyond `through`.
+        """Drop the oldest messages until at most `bytes_max` are held; none beyond `through`.
 
-        Returns the bytes dropped. What is dropped counts as released.
+        One that stands in several segments, and the newest, may be dropped in part. Returns the bytes
+        dropped; what is dropped counts as released.
         """
         dropped = 0
         gone = 0
         last = self.dropped_through
-        for segment in self._segments:
+        segments = self._segments
+        for at, segment in enumerate(segments):
             surplus = self.bytes_held - dropped - bytes_max
             if surplus <= 0 or segment.first > through:
                 break
-            if segment.last <= through and segment is not self._segments[-1]:
+            is_newest = at == len(segments) - 1
+            goes_on = not is_newest and segments[at + 1].head is segment.head
+            if segment.last <= through and not is_newest and not (goes_on and segment.costs_bytes > surplus):
                 dropped += segment.costs_bytes
                 gone += 1
                 last = segment.last

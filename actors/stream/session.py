@@ -35,6 +35,7 @@ from actors.protocol.deadlines import NEVER
 from actors.protocol.items import Item, RecordParts, item_bytes
 from actors.protocol.states import Report, SessionPhase, SessionRecord
 from actors.settings import StreamSettings
+from actors.stream.cursors import Cursors
 from actors.stream.log import Log, Reading
 from actors.terminal import TERMINAL_PIECES, terminal_fields
 from actors.translator import Translator
@@ -120,7 +121,7 @@ class Session:
         self.next_seq = start_seq
         self.received_bytes = 0
         self.gap = False
-        self.cursors: dict[object, int] = {}
+        self.cursors = Cursors()
         self._consumed_before = released
         self.credit_bytes = 0
         self._reported_credit = -1
@@ -341,20 +342,19 @@ class Session:
     def consume(self, reader: object, cursor: int, now: float) -> None:
         """Note a reader's cursor: all up to it may be compacted once every reader has come so far."""
         self._last_read_at = now
-        if cursor >= self.cursors.get(reader, 0):
-            self.cursors[reader] = cursor
+        self.cursors.move(reader, cursor)
         self._release()
         self._bound()
 
     def _release(self) -> None:
         # A reader may be ahead of the log while that is replayed: what it has had is not unread again.
-        consumed = max(min(self.cursors.values(), default=0), self._consumed_before)
+        consumed = max(self.cursors.least(), self._consumed_before)
         if consumed > self.log.released:
             self.log.release(min(consumed, self.visible_through))
 
     def detach(self, reader: object) -> None:
         """Forget a reader; what it had not consumed no longer holds the producer back."""
-        self.cursors.pop(reader, None)
+        self.cursors.remove(reader)
         self._release()
 
     # --- what it says of itself -------------------------------------------------------------

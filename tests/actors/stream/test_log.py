@@ -120,6 +120,35 @@ def test_one_long_message_can_be_dropped_in_part():
     assert 400 < log.dropped_through < 600
 
 
+def long_message(pieces: int) -> Log:
+    log = Log()
+    (head,) = heads(1)
+    log.append([Emission(head, "word ") for _ in range(pieces)])
+    log.append([Emission(Head("assistant_message", {"id": "next"}), "x")])
+    return log
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_a_long_message_stands_in_segments_none_of_which_is_long(is_compacted):
+    """So that no read, compaction or drop is a long step, however long a message is."""
+    log = long_message(40_000)
+    if is_compacted:
+        log.compact_all()
+    assert max(len(segment) for segment in log._segments) < 2_000
+    seen = after = 0
+    while (reading := log.read(after, through=log.last_seq, bytes_max=16 * 1024)).segments:
+        after = reading.last_seq
+        seen += sum(len(read_segment(segment)[2]) for segment in reading.segments)
+    assert seen == log.last_seq
+
+
+def test_a_long_message_is_compacted_while_it_still_grows():
+    log = long_message(40_000)
+    held = log.bytes_held
+    log.release(39_000)
+    assert log.bytes_held < held // 3
+
+
 def test_compacting_frees_most_of_what_small_pieces_cost():
     log = Log()
     first, second = heads(2)

@@ -10,11 +10,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 SEEDS  ?= 100000
+MINUTES ?= 10
 
 # The stamp bears the sum of pyproject.toml: new dependencies mean a new installation, nothing else does.
 STAMP := $(VENV)/.installed-$(shell cksum < pyproject.toml | cut -d ' ' -f 1)
 
-.PHONY: help demo test lint format bench simulate kills loadtest chaos clean
+.PHONY: help demo test lint format bench simulate kills soak loadtest chaos clean
 
 help:
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -45,6 +46,10 @@ simulate: $(STAMP)  ## the protocol under simulated faults (SEEDS=100000)
 kills: $(STAMP)     ## real processes killed under load, every kind 3 times; figures into out/kills.json
 	@mkdir -p out
 	@$(BIN)/python -m tests.chaos --all --json out/kills.json $(ARGS)
+
+soak: $(STAMP)      ## short requests for MINUTES=10: what each closed one leaves behind; figures into out/soak.json
+	@mkdir -p out
+	@$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) --json out/soak.json $(ARGS)
 
 loadtest: $(STAMP)  ## 1,000 streams without faults; report in out/loadtest.html
 	@mkdir -p out

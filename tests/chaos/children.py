@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import sys
 import time
 import uuid
 from pathlib import Path
 from typing import Any
 
+from actors.errors import LimitExceeded
 from actors.protocol import frames as wire
 from actors.protocol.calls import OpenAnswer
 from actors.settings import packed
@@ -24,6 +26,10 @@ from .load import DATE, SETTINGS, percentile, recordings
 
 FRAME_OPENS = 250
 CALLS_OUT_MAX = 4
+# Chunks that the crowd sends before its disk is full, how large a file may then be, and how often it is refused.
+FULL_FROM = 10
+FULL_BYTES = 1
+REFUSED_ENOUGH = 5
 
 
 async def publish(address: str, *request_ids: str) -> None:
@@ -70,6 +76,38 @@ async def driver(address: str, spill_dir: str) -> None:
         spilled = sum(1 for file in open_files if file.startswith(str(Path(spill_dir).resolve())))
         print("running", json.dumps({"pids": pids, "spilled_files": spilled}), flush=True)
         await asyncio.Event().wait()
+
+
+async def crowd(address: str, request_id: str) -> None:
+    """Publish while no file of this process may grow any further, then may again; each refused item is said again."""
+    recording = next(r for r in recordings(1, chunks_min=60))
+    refused, errno_named, full_s = 0, True, 0.0
+    async with StreamRouter.connect(NAME, address=address) as router:
+        router._budget.bytes_max = 1  # all goes to disk
+        async with router.publish(request_id, SETTINGS, date=DATE) as publisher:
+            for number, chunk in enumerate(recording.chunks):
+                if number == FULL_FROM:
+                    _let_files_grow(bytes_max=FULL_BYTES)
+                    full_since = time.monotonic()
+                while True:
+                    try:
+                        await publisher.chunk(chunk)
+                        break
+                    except LimitExceeded as error:
+                        refused += 1
+                        errno_named = errno_named and "File too large" in str(error)
+                        if refused == REFUSED_ENOUGH:
+                            _let_files_grow(bytes_max=None)
+                            full_s = time.monotonic() - full_since
+                    await asyncio.sleep(0.05)
+    print("done", json.dumps({"refused": refused, "errno_named": errno_named, "full_s": full_s}), flush=True)
+    await asyncio.Event().wait()
+
+
+def _let_files_grow(bytes_max: int | None) -> None:
+    """Set how large a file this process may write; beyond it the system refuses as it does on a full disk."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard if bytes_max is None else bytes_max, hard))
 
 
 async def flood(address: str) -> None:
@@ -122,7 +160,7 @@ async def _flood(router_actor: Any, settings: bytes, opens_per_s: float, seconds
     }
 
 
-ROLES = {"publish": publish, "read": read, "driver": driver, "flood": flood}
+ROLES = {"publish": publish, "crowd": crowd, "read": read, "driver": driver, "flood": flood}
 
 
 if __name__ == "__main__":

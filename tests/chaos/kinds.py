@@ -22,8 +22,10 @@ from router.status.overview import RouterDescription, StreamActorDescription
 
 from .common import config, figures, is_gone, until
 from .load import Load
+from .misuse import close_and_break, full_disk, unplaced
 from .processes import kill_driver, kill_publisher, kill_reader, shut_down
 from .refusals import refuse_opens
+from .together import hang_and_kill, kill_both, kill_node, stop_router
 
 KILLS = 3
 ENOUGH_STREAMS = 36
@@ -253,4 +255,11 @@ KINDS: dict[str, Callable[[], Awaitable[dict[str, Any]]]] = {
     "kill-driver": kill_driver,
     "shut-down": shut_down,
     "refuse-opens": refuse_opens,
+    "kill-both": kill_both,
+    "kill-node": kill_node,
+    "stop-router": stop_router,
+    "hang-and-kill": hang_and_kill,
+    "unplaced": unplaced,
+    "full-disk": full_disk,
+    "close-and-break": close_and_break,
 }

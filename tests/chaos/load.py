@@ -169,6 +169,8 @@ class Load:
         self._stopping = False
         self._cut_short = False
         self.streams: list[Stream] = []
+        # The same requests, read once more from their beginning.
+        self.read_again: list[Stream] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -183,7 +185,27 @@ class Load:
         tally = Tally()
         for stream in self.streams:
             tally.count(stream)
+        for again in self.read_again:
+            again.chunks = next(stream.chunks for stream in self.streams if stream.request_id == again.request_id)
+            tally.count(again)
         return tally
+
+    def read_late(self, streams: Sequence[Stream]) -> asyncio.Task[None]:
+        """Read these once more from their beginning, as somebody does who comes late; it counts in the tally."""
+        late = [Stream(stream.request_id, stream.chunks) for stream in streams]
+        self.read_again += late
+
+        async def read_all() -> None:
+            await asyncio.gather(*(read(self._router, stream) for stream in late))
+
+        task = asyncio.create_task(read_all())
+        self._tasks.append(task)
+        return task
+
+    @property
+    def ended(self) -> list[Stream]:
+        """The streams that were read to their end."""
+        return [stream for stream in self.streams if stream.ended]
 
     @property
     def under_way(self) -> list[Stream]:

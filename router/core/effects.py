@@ -33,3 +33,12 @@ class Effects:
     send: list[tuple[str, str, Envelope, int]] = field(default_factory=list)
     wake: dict[str, bool] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.send or self.wake or self.start or self.stop or self.notes)
+
+    def take(self) -> Effects:
+        """Return what there is, once."""
+        taken = Effects(self.start, self.stop, self.send, self.wake, self.notes)
+        self.start, self.stop, self.send, self.wake, self.notes = [], [], [], {}, []
+        return taken

@@ -87,6 +87,19 @@ class Pool:
         chosen.served += 1
         return chosen, starts
 
+    def move_to_ready(self, actor_id: str, request_id: str) -> Slot | None:
+        """Move a request to an actor that answers and has room; None where there is none."""
+        ready = [
+            slot for slot in self.slots.values() if slot.state is ActorState.READY and slot.load < self._max_streams
+        ]
+        if not ready:
+            return None
+        self.slots[actor_id].open_requests.discard(request_id)
+        chosen = min(ready, key=lambda slot: slot.load)
+        chosen.open_requests.add(request_id)
+        chosen.served += 1
+        return chosen
+
     def has_place(self) -> bool:
         """Whether `place` would find one."""
         return len(self.slots) < self._max_actors or any(

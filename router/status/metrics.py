@@ -104,9 +104,8 @@ class Sample(NamedTuple):
 def of_registry(registry: Registry) -> list[Sample]:
     """Return what a router's registry knows."""
     counts = registry.counts
-    phases = {phase.value: 0 for phase in (RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED)}
-    for entry in registry.entries.values():
-        phases[entry.phase.value] += 1
+    shown = (RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED)
+    phases = {phase.value: registry.requests.count(phase) for phase in shown}
     states = dict.fromkeys(_ACTOR_STATES, 0)
     for slot in registry.pool.slots.values():
         states[slot.state.value] += 1

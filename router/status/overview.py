@@ -49,7 +49,10 @@ class StreamActorDescription(BaseModel):
 
 
 class RequestDescription(BaseModel):
-    """One request. `last_seq_id` is what its actor last reported; it may be further by now."""
+    """One request. `last_seq_id` is what its actor last reported; it may be further by now.
+
+    `waits_for`: what a request in the state `waiting` waits for, in words.
+    """
 
     request_id: str
     state: Literal["waiting", "open", "sealed"]
@@ -58,6 +61,7 @@ class RequestDescription(BaseModel):
     stop_reason: str | None
     last_seq_id: int
     agent_id: str | None
+    waits_for: str | None = None
 
 
 class Description(BaseModel):
@@ -152,9 +156,8 @@ def of_shard(
     node_id: str,
 ) -> dict[str, Any]:
     """Return one router actor's part as plain data; `looks`: what each stream actor's `measure` gave."""
-    phases = {phase.value: 0 for phase in (RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED)}
-    for entry in registry.entries.values():
-        phases[entry.phase.value] += 1
+    shown = (RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED)
+    phases = {phase.value: registry.requests.count(phase) for phase in shown}
     return {
         "router": {
             "actor_id": config.router_name(shard),
@@ -205,7 +208,7 @@ def _measures(look: Mapping[str, Any] | None) -> dict[str, Any]:
 def _streams(registry: Registry, actor_id: str, look: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
     streams = []
     for request_id, epoch, messages, lag, unread_bytes, provider in look["laggards"]:
-        entry = registry.entries.get(request_id)
+        request = registry.requests.get(request_id)
         streams.append(
             {
                 "request_id": request_id,
@@ -215,8 +218,8 @@ def _streams(registry: Registry, actor_id: str, look: Mapping[str, Any], now: fl
                 "messages": messages,
                 "lag": lag,
                 "unread_bytes": unread_bytes,
-                "age_s": None if entry is None else now - entry.opened_at,
-                "agent_id": None if entry is None else entry.agent_id,
+                "age_s": None if request is None else now - request.opened_at,
+                "agent_id": None if request is None else request.agent_id,
             }
         )
     return streams

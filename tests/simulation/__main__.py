@@ -53,7 +53,9 @@ def _batches(
             yield size, *_batch(start, size, plant, features)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        for size, result in zip(sizes, pool.map(_batch, starts, sizes, [plant] * len(sizes)), strict=True):
+        for size, result in zip(
+            sizes, pool.map(_batch, starts, sizes, [plant] * len(sizes), [features] * len(sizes)), strict=True
+        ):
             yield size, *result
 
 

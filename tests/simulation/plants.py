@@ -21,8 +21,9 @@ from actors.stream.session import Session, bare_terminal
 from router.client.inbox import Cursor
 from router.client.link import Link
 from router.client.outgoing import PublishedStream
+from router.core.lifecycle import Lifecycle
 from router.core.registry import Registry
-from router.core.request import Entry
+from router.core.request import Request
 
 from .features import NONE
 from .run import Harder
@@ -53,8 +54,9 @@ def _gap_taken() -> list[Patch]:
 
     def open_handed(self: Registry, client_id: str, envelopes: Any, now: float) -> None:
         for request_id, _, first_seq, *_ in envelopes:
-            entry = self.entries.get(request_id)
+            entry = self.requests.get(request_id)
             if entry is not None:
+                entry.high_seq = max(entry.high_seq, first_seq - 1)
                 entry.sent_seq = max(entry.sent_seq, first_seq - 1)
         forward(self, client_id, envelopes, now)
 
@@ -71,13 +73,12 @@ def _end_before_stored() -> list[Patch]:
 
 def _stored_without_log() -> list[Patch]:
     """The router says that it keeps a log which it has thrown away."""
-    keep = Registry._keep
+    keep = Lifecycle.keep
 
-    def broken(self: Registry, entry: Entry, log: bytes) -> None:
-        keep(self, entry, log)
-        entry.log = wire.pack([0, 0, 0, []])
+    def broken(self: Lifecycle, request: Request, log: bytes) -> None:
+        keep(self, request, wire.pack([0, 0, 0, []]))
 
-    return [mock.patch.object(Registry, "_keep", broken)]
+    return [mock.patch.object(Lifecycle, "keep", broken)]
 
 
 def _epoch_ignored() -> list[Patch]:
@@ -95,12 +96,12 @@ def _epoch_ignored() -> list[Patch]:
 
     def any_report(self: Registry, actor_id: str, parts: Any, now: float) -> None:
         def current(report: Any) -> Any:
-            entry = self.entries.get(report[0])
-            return report if entry is None else [report[0], entry.epoch, *report[2:]]
+            request = self.requests.get(report[0])
+            return report if request is None else [report[0], request.epoch, *report[2:]]
 
-        for entry in self.entries.values():
-            if any(report[0] == entry.request_id for report in parts):
-                entry.actor_id = actor_id
+        for request in self.requests.values():
+            if any(report[0] == request.request_id for report in parts):
+                request.actor_id = actor_id
         reports(self, actor_id, [current(report) for report in parts], now)
 
     return [mock.patch.object(StreamHost, "handle", any_epoch), mock.patch.object(Registry, "reports", any_report)]

@@ -5,7 +5,7 @@ import pytest
 from actors.settings import StreamSettings
 from actors.stream.host import READER_TIMEOUT_S
 from router.config import RouterConfig
-from router.on_ray.router_actor import ACTOR_DEADLINE_S
+from router.on_ray.fleet import ACTOR_DEADLINE_S
 
 from .network import Weather
 from .scenario import Incident, ReaderPlan, RequestPlan, Scenario, _chunk

@@ -35,9 +35,9 @@ class Watch:
         world = self._world
         registry = world.registry
         if registry is not None:
-            for request_id, entry in registry.entries.items():
-                if entry.phase == "sealed":
-                    self.sealed_seen_at.setdefault(request_id, world.loop.now)
+            for request in registry.requests.values():
+                if not request.is_live:
+                    self.sealed_seen_at.setdefault(request.request_id, world.loop.now)
         self._check_memory()
         if world.scenario.window_bytes_max is not None:
             self._check_queues(world.scenario.window_bytes_max)
@@ -162,20 +162,19 @@ class Watch:
         registry = world.registry
         if registry is None:
             return ["no router"]
-        for name in ("entries", "_waiting"):
-            left = getattr(registry, name)
+        for name, left in (("requests", registry.requests), ("waiting", registry.lifecycle.waiting)):
             if left:
-                found.append(f"registry.{name}: {list(left)[:3]}")
+                found.append(f"registry {name}: {list(left)[:3]}")
         # A process that died while it published is remembered for a while.
         living = {client.client_id for number, client in world.clients.items() if world.processes[number].alive}
         for request_id, interested in registry.clients._interests.items():
             if living & set(interested):
                 found.append(f"interest in {request_id}")
-        if registry._agents._claims:
-            found.append(f"claims {list(registry._agents._claims)}")
-        if registry._open_count or registry._sealed_bytes:
-            found.append(f"registry counts {registry._open_count} open, {registry._sealed_bytes} bytes sealed")
-        for actor_id, actor in world.router.instance._actors.items():
+        if registry.agents._claims:
+            found.append(f"claims {list(registry.agents._claims)}")
+        if registry.requests.kept_bytes:
+            found.append(f"the registry counts {registry.requests.kept_bytes} bytes of logs")
+        for actor_id, actor in world.router.instance._fleet.actors.items():
             if actor.waits or actor.queues:
                 found.append(f"queues of {actor_id}")
         for slot in registry.pool.slots.values():
@@ -187,7 +186,7 @@ class Watch:
                 for name in ("sessions", "_parked", "_subscriptions", "_reports", "_scheduled", "readers"):
                     if getattr(host, name):
                         found.append(f"{actor.name} {name}: {list(getattr(host, name))[:3]}")
-                if host.sessions or actor.process.name.split("#")[0] not in world.router.instance._actors:
+                if host.sessions or actor.process.name.split("#")[0] not in world.router.instance._fleet.actors:
                     found.append(f"{actor.name} is nobody's")
         for number, client in world.clients.items():
             if world.processes[number].alive:
@@ -221,7 +220,7 @@ class Watch:
 def queued_bytes(router_actor: Any) -> dict[str, int]:
     """Return how many bytes of items wait in a router for its stream actors, by request."""
     found: dict[str, int] = {}
-    for actor in router_actor._actors.values():
+    for actor in router_actor._fleet.actors.values():
         waiting = [*actor._next, *(envelope for fifo in actor.queues.values() for _, envelope in fifo._items)]
         for envelope in waiting:
             if envelope[0] == Order.DATA:

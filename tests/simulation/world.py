@@ -20,10 +20,10 @@ import router.client.link
 import router.client.stream_router
 import router.client.subscription
 import router.on_ray.actors
+import router.on_ray.fleet
 import router.on_ray.router_actor
 from actors.stream.stream_actor import StreamActor
 from router.client.stream_router import StreamRouter
-from router.core.registry import Registry
 from router.on_ray.router_actor import RouterActor
 
 from .faults import NODES, Faults
@@ -248,14 +248,11 @@ class World:
     @staticmethod
     def _validating() -> list[tuple[Any, str, Any]]:
         """After every event of a router its registry must be consistent with itself."""
-        validate = getattr(Registry, "validate", None)
-        if validate is None:
-            return []
         after_event = RouterActor._after_event
 
         def checking(router_actor: RouterActor) -> None:
             after_event(router_actor)
-            validate(router_actor._registry)
+            router_actor._registry.validate()
 
         return [(RouterActor, "_after_event", checking)]
 
@@ -273,7 +270,9 @@ class World:
             (router.on_ray.router_actor, "ray", ray),
             (router.on_ray.router_actor, "time", time),
             (router.on_ray.router_actor, "uuid", uuid),
-            (router.on_ray.router_actor, "random", self.random),
+            (router.on_ray.fleet, "ray", ray),
+            (router.on_ray.fleet, "time", time),
+            (router.on_ray.fleet, "random", self.random),
             (router.on_ray.actors, "make_stream_actor", self.make_stream_actor),
             (router.on_ray.actors, "find_stream_actors", self.find_stream_actors),
             (router.client.link, "random", self.random),

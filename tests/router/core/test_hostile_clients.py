@@ -25,13 +25,14 @@ NEW = ("new", SETTINGS, DATE, None, False, 0, 0, 1, None)
 def a_registry() -> Registry:
     registry = Registry(RouterConfig.model_validate({"stream_actors": {"max_actors": 1}}), "incarnation", 0.0)
     assert registry.open("owner", "mine", SETTINGS, 0.0, date=DATE) is None
+    registry.actor_started("s1", 1, "node", 0.0)
     registry.take_effects()
     return registry
 
 
 def check_unharmed(registry: Registry) -> None:
     """The owner's next item is taken and goes to its actor."""
-    entry = registry.entries["mine"]
+    entry = registry.requests["mine"]
     registry.forward("owner", [["mine", entry.epoch, entry.sent_seq + 1, 1, BLOB]], 0.0)
     (sent,) = [envelope for _, request_id, envelope, _ in registry.take_effects().send if request_id == "mine"]
     assert sent[0] == Order.DATA
@@ -57,7 +58,7 @@ def state(registry: Registry, client_id: str, request_id: str) -> list:
 def test_an_envelope_of_another_shape_is_refused_and_its_neighbours_are_taken(registry, envelope):
     registry.forward("owner", [envelope, ["mine", 1, 1, 1, BLOB]], 0.0)
     assert registry.refused_by == {"protocol_violation": 1}
-    assert registry.entries["mine"].sent_seq == 1
+    assert registry.requests["mine"].sent_seq == 1
     registry.take_effects()
 
 
@@ -74,12 +75,12 @@ def test_nobody_else_can_take_over_a_request_whose_publisher_lives(registry):
     # Nor by pretending to be its publisher, come back after a crash.
     error = registry.open("stranger", "mine", SETTINGS, 1.0, date=DATE, epoch=7, sent_seq=99)
     assert isinstance(error, DuplicateRequest)
-    assert registry.entries["mine"].client_id == "owner"
+    assert registry.requests["mine"].client_id == "owner"
 
 
 def test_nobody_else_can_disown_a_request(registry):
     registry.disown("stranger", "mine", 0.0)
-    assert registry.entries["mine"].is_live
+    assert registry.requests["mine"].is_live
 
 
 def test_a_foreign_epoch_is_ignored_counted_and_answered_with_the_right_one(registry):
@@ -116,7 +117,7 @@ def test_a_registration_of_another_shape_is_refused_by_name(parts):
 def test_settings_that_cannot_be_read_are_refused_and_nothing_is_opened(registry, settings):
     error = registry.open("owner", "other", settings, 0.0, date=DATE)
     assert isinstance(error, ProtocolViolation)
-    assert "other" not in registry.entries
+    assert "other" not in registry.requests
     assert registry.refused_by == {"protocol_violation": 1}
     registry.take_effects()
 
@@ -125,16 +126,16 @@ def test_settings_that_cannot_be_read_are_refused_and_nothing_is_opened(registry
     "parts", [[], ["mine"], 7, ["mine", 1, 0, 1, 0, 0, "credit", None, None, 0], [["mine"], *[0] * 9]]
 )
 def test_a_report_of_another_shape_is_refused_and_those_beside_it_are_taken(registry, parts):
-    actor_id = registry.entries["mine"].actor_id
+    actor_id = registry.requests["mine"].actor_id
     registry.reports(actor_id, [parts, list(Report("mine", 1, 0, credit_bytes=123))], 0.0)
     assert registry.refused_by == {"protocol_violation": 1}
-    assert registry.entries["mine"].credit_bytes == 123
+    assert registry.requests["mine"].credit_bytes == 123
     registry.take_effects()
 
 
 def test_an_actor_cannot_report_on_a_request_that_lives_on_another(registry):
     registry.reports("impostor", [list(Report("mine", 1, SessionPhase.SEALED, stop_reason="end_turn", log=b""))], 0.0)
-    assert registry.entries["mine"].is_live
+    assert registry.requests["mine"].is_live
     registry.take_effects()
 
 

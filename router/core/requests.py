@@ -1,0 +1,185 @@
+"""All requests of one router actor, with the counts and orders that depend on them, kept in this one place. Pure.
+
+Every change of a request that a count depends on goes through here: how many are live, who holds
+what, how many bytes of logs are kept and which of them go first when they are too many.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, ValuesView
+
+from actors.protocol.states import RequestPhase
+from router.core.request import Request
+
+
+class Requests:
+    """Requests by ID."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Request] = {}
+        self._by_actor: dict[str, dict[str, Request]] = {}
+        self._counts = dict.fromkeys((RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED), 0)
+        # Requests whose log is kept, the one kept first in front: an ordinary dict is slow to give its first item
+        # once many were taken from its front.
+        self._kept: OrderedDict[str, Request] = OrderedDict()
+        self.kept_bytes = 0
+        self.get = self._by_id.get  # asked for every envelope
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_id)
+
+    def __contains__(self, request_id: object) -> bool:
+        return request_id in self._by_id
+
+    def __getitem__(self, request_id: str) -> Request:
+        return self._by_id[request_id]
+
+    def values(self) -> ValuesView[Request]:
+        """Return all requests, in the order in which they became known."""
+        return self._by_id.values()
+
+    @property
+    def live_count(self) -> int:
+        """How many have not ended."""
+        return self._counts[RequestPhase.WAITING] + self._counts[RequestPhase.OPEN]
+
+    def count(self, phase: RequestPhase) -> int:
+        """How many are WAITING, OPEN or SEALED."""
+        return self._counts[phase]
+
+    def held_by(self, actor_id: str) -> list[Request]:
+        """Return the requests whose session or log an actor holds, and those that wait for it to start."""
+        return [*self._by_actor.get(actor_id, {}).values()]
+
+    # --- changes ----------------------------------------------------------------------------
+
+    def add(self, request: Request) -> None:
+        """Take in a request, in place of another one of its ID, if there is one."""
+        known = self._by_id.get(request.request_id)
+        if known is not None:
+            self.remove(known)
+        self._by_id[request.request_id] = request
+        self._counts[request.phase] += 1
+        self._index(request, request.actor_id)
+
+    def remove(self, request: Request) -> None:
+        """Forget a request."""
+        self.drop_log(request)
+        self._unindex(request)
+        self._counts[request.phase] -= 1
+        del self._by_id[request.request_id]
+
+    def reserve(self, request: Request, actor_id: str) -> None:
+        """See `Request.reserve`."""
+        self._unindex(request)
+        request.reserve(actor_id)
+        self._index(request, actor_id)
+
+    def place(self, request: Request, actor_id: str) -> None:
+        """See `Request.place`."""
+        self._unindex(request)
+        self._counts[request.phase] -= 1
+        request.place(actor_id)
+        self._counts[request.phase] += 1
+        self._index(request, actor_id)
+
+    def unplace(self, request: Request, now: float) -> None:
+        """See `Request.unplace`."""
+        self._unindex(request)
+        self._counts[request.phase] -= 1
+        request.unplace(now)
+        self._counts[request.phase] += 1
+
+    def seal(self, request: Request, stop_reason: str, forget_at: float) -> None:
+        """See `Request.seal`."""
+        if request.actor_id is None:
+            self._unindex(request)
+        self._counts[request.phase] -= 1
+        request.seal(stop_reason, forget_at)
+        self._counts[request.phase] += 1
+
+    def hold(self, request: Request, actor_id: str | None) -> None:
+        """See `Request.hold`."""
+        self._unindex(request)
+        request.hold(actor_id)
+        self._index(request, actor_id)
+
+    def keep(self, request: Request, log: bytes) -> None:
+        """Keep the log of an ended request."""
+        self.drop_log(request)
+        request.keep(log)
+        self.kept_bytes += len(log)
+        self._kept[request.request_id] = request
+
+    def drop_log(self, request: Request) -> None:
+        """Keep its log no longer."""
+        if request.log is not None:
+            self.kept_bytes -= len(request.log)
+            request.keep(None)
+            del self._kept[request.request_id]
+
+    def kept_longest(self, *, but: Request) -> Request | None:
+        """Return the request whose log has been kept longest, but for this one; None where there is none."""
+        first = next(iter(self._kept.values()), None)
+        if first is but:
+            self._kept.move_to_end(but.request_id)
+            first = next(iter(self._kept.values()))
+        return None if first is but else first
+
+    def _index(self, request: Request, actor_id: str | None) -> None:
+        if actor_id is not None:
+            self._by_actor.setdefault(actor_id, {})[request.request_id] = request
+
+    def _unindex(self, request: Request) -> None:
+        actor_id = request.actor_id or request.awaits
+        held = self._by_actor.get(actor_id) if actor_id is not None else None
+        if held is not None and actor_id is not None:
+            held.pop(request.request_id, None)
+            if not held:
+                del self._by_actor[actor_id]
+
+    # --- whether that is right --------------------------------------------------------------
+
+    def validate(self) -> list[str]:
+        """Return what is inconsistent, a line each; meant for tests, for it looks at everything."""
+        found: list[str] = []
+        for request in self._by_id.values():
+            found += _validate(request)
+            place = request.actor_id or request.awaits
+            if place is not None and self._by_actor.get(place, {}).get(request.request_id) is not request:
+                found.append(f"{request.request_id}: it is not listed as held by {place}")
+        for phase, count in self._counts.items():
+            right = sum(1 for request in self._by_id.values() if request.phase == phase)
+            if count != right:
+                found.append(f"{count} requests are counted as {phase}, {right} are")
+        for actor_id, held in self._by_actor.items():
+            found += [
+                f"{request.request_id}: {actor_id} is listed as its holder, and it is at {request.actor_id}"
+                for request in held.values()
+                if actor_id not in (request.actor_id, request.awaits) or self.get(request.request_id) is not request
+            ]
+        kept = sum(len(request.log) for request in self._by_id.values() if request.log is not None)
+        if kept != self.kept_bytes:
+            found.append(f"{self.kept_bytes} bytes of logs are counted, {kept} are kept")
+        if {*self._kept} != {request.request_id for request in self._by_id.values() if request.log is not None}:
+            found.append("the order of logs names others than those that are kept")
+        return found
+
+
+def _validate(request: Request) -> list[str]:
+    wrong = {
+        "it is open without an actor": request.phase == RequestPhase.OPEN and request.actor_id is None,
+        "it waits and has an actor": request.phase == RequestPhase.WAITING and request.actor_id is not None,
+        "it waits for an actor though it does not wait": request.awaits is not None
+        and request.phase != RequestPhase.WAITING,
+        "it has ended without a stop reason": request.phase == RequestPhase.SEALED and request.stop_reason is None,
+        "it is live and has a stop reason": request.is_live and request.stop_reason is not None,
+        "it is live and a log of it is kept": request.is_live and request.log is not None,
+        "it is open in no epoch": request.phase == RequestPhase.OPEN and request.epoch < 1,
+        "more was sent than any session may have had": request.sent_seq > max(request.high_seq, request.start_seq - 1),
+    }
+    return [f"{request.request_id}: {what}" for what, is_so in wrong.items() if is_so]

@@ -1,0 +1,344 @@
+"""The stream actors of one router as its shell sees them: started, fed one call at a time, watched, given up.
+
+Envelopes for an actor wait in its lane and leave with one call in flight. What may block on Ray's control
+store (making an actor, which registers its name, and killing one) is done in a thread: a control store that
+does not answer must hold up no stream under way.
+
+A stream actor that answers neither calls nor beats for `ACTOR_DEADLINE_S` is killed and counts as dead: a
+process that hangs must not be silence. Before that it is asked once more, with a deadline of its own, for
+this process may itself have been stopped meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, RayError
+
+from actors.errors import RouterUnavailable, StreamRouterError
+from actors.protocol.backoff import Backoff
+from actors.protocol.envelopes import Envelope
+from actors.protocol.frames import cut_into_frames, pack, unpack_list
+from actors.protocol.lane import CALL_BYTES_MAX, Fifo, Lane
+from actors.stream.host import NOT_MY_ROUTER
+from router.config import RouterConfig
+from router.core.registry import Registry
+from router.on_ray import actors as ray_actors
+from router.status.observer import Observer
+
+log = logging.getLogger("router.fleet")
+
+CALL_DEADLINE_S = 4.0
+ACTOR_DEADLINE_S = 9.0
+START_DEADLINE_S = 120.0
+# An answer of a starting actor may take long, but may also have been lost.
+START_TRY_S = 3.0
+BACKOFF_S = 0.02
+BACKOFF_S_MAX = 0.5
+# An actor that Ray could not make is given up after so long, so that the next one is not asked for at once.
+MAKE_RETRY_S = 2.0
+
+
+class FleetActor:
+    """One stream actor: its handle (None until Ray has made it), its lane, when it was last heard."""
+
+    __slots__ = (
+        "_lane",
+        "_next",
+        "_next_bytes",
+        "busy",
+        "frame_no",
+        "handle",
+        "heard_at",
+        "is_started",
+        "queues",
+        "settled",
+        "waits_since",
+    )
+
+    def __init__(self, handle: Any, now: float) -> None:
+        self.handle = handle
+        self.frame_no = 0
+        self.heard_at = now
+        self.is_started = False
+        # Set when it has started, or has failed to.
+        self.settled = asyncio.Event()
+        # What fits into the next frame whole waits in the order in which it came; only beyond that is
+        # there anything to share out, by the lane, and what waits there is younger.
+        self._next: list[Envelope] = []
+        self._next_bytes = 0
+        self._lane: Lane[str, Envelope] = Lane()
+        self.queues: dict[str, Fifo[Envelope]] = {}
+        self.busy = False
+        self.waits_since: float | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits to leave."""
+        return bool(self._next) or self._lane.waits
+
+    def put(self, request_id: str, envelope: Envelope, size_bytes: int) -> None:
+        """Let an envelope wait for the next call."""
+        if self.waits_since is None:
+            self.waits_since = time.monotonic()
+        if not self._lane.waits and (self._next_bytes + size_bytes <= CALL_BYTES_MAX or not self._next):
+            self._next.append(envelope)
+            self._next_bytes += size_bytes
+            return
+        queue = self.queues.get(request_id)
+        if queue is None:
+            queue = self.queues[request_id] = Fifo()
+        queue.put(envelope, size_bytes)
+        self._lane.offer(request_id, queue)
+
+    def take(self) -> list[Envelope]:
+        """Return the envelopes of the next call; none where nothing waits."""
+        if self._next:
+            envelopes, self._next, self._next_bytes = self._next, [], 0
+        else:
+            taken = self._lane.take()
+            self._lane.done()
+            for request_id, _ in taken:
+                if not self.queues[request_id].has_items():
+                    del self.queues[request_id]
+            envelopes = [envelope for _, found in taken for envelope in found]
+        return envelopes
+
+    def waited_since(self) -> float:
+        """Return when the first of the envelopes just taken came; what is left counts from now."""
+        now = time.monotonic()
+        since, self.waits_since = self.waits_since, now if self.waits else None
+        return now if since is None else since
+
+
+class Fleet:
+    """Starts, feeds, watches and kills the stream actors of one router actor.
+
+    `after_event` performs what the registry wants done, and is called after each event that comes from here.
+    """
+
+    def __init__(
+        self,
+        config: RouterConfig,
+        shard: int,
+        incarnation: str,
+        registry: Registry,
+        observer: Observer,
+        after_event: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._shard = shard
+        self._incarnation = incarnation
+        self._registry = registry
+        self._observer = observer
+        self._after_event = after_event
+        self.actors: dict[str, FleetActor] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run something in the background."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- beginning --------------------------------------------------------------------------
+
+    def start(self, actor_id: str) -> None:
+        """Start a stream actor."""
+        if actor_id in self.actors:
+            return
+        me = ray.get_runtime_context().current_actor
+        actor = self.actors[actor_id] = FleetActor(None, time.monotonic())
+        self.spawn(self._start(actor_id, actor, me))
+
+    async def _start(self, actor_id: str, actor: FleetActor, me: Any) -> None:
+        try:
+            handle = await asyncio.to_thread(ray_actors.make_stream_actor, self._config, self._shard, actor_id, me)
+            if self.actors.get(actor_id) is not actor:
+                await _kill(handle)
+                return
+            actor.handle = handle
+            who = await self.begin_with(handle, START_DEADLINE_S, START_TRY_S)
+        except (RayError, TimeoutError, RouterUnavailable, ValueError) as error:
+            log.error("stream actor %s did not start: %s", actor_id, str(error).splitlines()[0][:200])  # noqa: TRY400
+            if actor.handle is None:
+                await asyncio.sleep(MAKE_RETRY_S)
+            self.gone(actor_id, actor)
+            actor.settled.set()
+            return
+        self._has_started(actor, time.monotonic())
+        self._registry.actor_started(actor_id, who["pid"], who["node_id"], time.monotonic())
+        self._after_event()
+        self.pump(actor_id)
+
+    @staticmethod
+    def _has_started(actor: FleetActor, now: float) -> None:
+        actor.heard_at = now
+        actor.is_started = True
+        actor.settled.set()
+
+    async def begin_with(self, handle: Any, deadline_s: float, try_s: float) -> dict[str, Any]:
+        """Say to a stream actor that this incarnation is its router; return who it is.
+
+        Raises RayError, TimeoutError, RouterUnavailable (it has come to know another incarnation as the later one).
+        """
+        who: dict[str, Any] | None = await _insist(partial(handle.start.remote, self._incarnation), deadline_s, try_s)
+        if who is None:
+            raise RouterUnavailable("the stream actor takes another incarnation of this router for the later one")
+        return who
+
+    async def adopt(self, actor_id: str, handle: Any) -> None:
+        """Take in a stream actor of the incarnation before, with what it holds; one that does not answer is killed.
+
+        It is given as long as any other actor: one that is merely slow must not lose what it holds.
+        """
+        try:
+            who = await self.begin_with(handle, ACTOR_DEADLINE_S, CALL_DEADLINE_S)
+            inventory = await _insist(handle.inventory.remote, ACTOR_DEADLINE_S, CALL_DEADLINE_S)
+        except (RayError, TimeoutError, RouterUnavailable) as error:
+            log.warning("stream actor %s cannot be adopted: %s", actor_id, type(error).__name__)
+            await _kill(handle)
+            return
+        now = time.monotonic()
+        actor = self.actors[actor_id] = FleetActor(handle, now)
+        self._has_started(actor, now)
+        self._observer.actor_adopted(actor_id)
+        self._registry.adopt(actor_id, unpack_list(inventory), now)
+        self._registry.actor_started(actor_id, who["pid"], who["node_id"], now)
+
+    # --- feeding ----------------------------------------------------------------------------
+
+    def pump(self, actor_id: str) -> None:
+        """Let what waits for an actor leave, unless a call is out."""
+        actor = self.actors[actor_id]
+        if actor.is_started and not actor.busy and actor.waits:
+            # Busy from now on, until nothing waits any more: two calls out at once could overtake each other.
+            actor.busy = True
+            self.spawn(self._feed(actor_id, actor))
+
+    async def _feed(self, actor_id: str, actor: FleetActor) -> None:
+        try:
+            while self.actors.get(actor_id) is actor and (envelopes := actor.take()):
+                since = actor.waited_since()
+                answer = await self._deliver(actor_id, actor, cut_into_frames(envelopes))
+                if answer is None:
+                    self.gone(actor_id, actor)
+                    return
+                actor.heard_at = time.monotonic()
+                self._observer.delivered(actor.heard_at - since)
+                reports = unpack_list(answer)
+                if reports:
+                    self._registry.reports(actor_id, reports, actor.heard_at)
+                    self._after_event()
+        finally:
+            actor.busy = False
+
+    async def _deliver(self, actor_id: str, actor: FleetActor, frames: list[bytes]) -> bytes | None:
+        """Call until there is an answer; None when the actor is dead or must be given up."""
+        deadline = time.monotonic() + ACTOR_DEADLINE_S
+        backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
+        actor.frame_no += 1
+        call = partial(actor.handle.feed.remote, self._incarnation, actor.frame_no, *frames)
+        while True:
+            try:
+                # The last try has what is left: whole tries would wait for a hanging actor well beyond its deadline.
+                left_s = max(0.0, deadline - time.monotonic())
+                answer: bytes = await asyncio.wait_for(call(), min(CALL_DEADLINE_S, left_s))
+                if answer == NOT_MY_ROUTER:
+                    # A call of an incarnation that never came to speak here has come after ours.
+                    await self.begin_with(actor.handle, CALL_DEADLINE_S, CALL_DEADLINE_S)
+                    continue
+            except (ActorDiedError, RouterUnavailable):
+                return None
+            except (RayError, TimeoutError) as error:
+                # Outcome unknown; the same frame again does no harm.
+                if isinstance(getattr(error, "cause", None), StreamRouterError):
+                    log.error("stream actor %s refused a frame: %s", actor_id, error)  # noqa: TRY400
+                    return pack([])
+                log.info("stream actor %s: a call failed (%s); trying again", actor_id, type(error).__name__)
+                if time.monotonic() > deadline:
+                    log.warning("stream actor %s has not answered for %g s; giving it up", actor_id, ACTOR_DEADLINE_S)
+                    return None
+            else:
+                return answer
+            await asyncio.sleep(backoff.next_s(random.random()))
+
+    # --- watching, and ending ---------------------------------------------------------------
+
+    async def probe(self, actor_id: str, actor: FleetActor) -> None:
+        """Ask an actor that has been silent, and give it up where it does not answer."""
+        if not actor.is_started:
+            return
+        try:
+            await self.begin_with(actor.handle, CALL_DEADLINE_S, CALL_DEADLINE_S)
+            actor.heard_at = time.monotonic()
+        except (ActorDiedError, RouterUnavailable):
+            self.gone(actor_id, actor)
+        except (RayError, TimeoutError):
+            if time.monotonic() - actor.heard_at > ACTOR_DEADLINE_S:
+                self.gone(actor_id, actor)
+
+    def probe_silent(self, now: float, silence_s: float) -> None:
+        """Ask all actors that have been silent for so long."""
+        for actor_id, actor in list(self.actors.items()):
+            if actor.is_started and now - actor.heard_at > silence_s:
+                self.spawn(self.probe(actor_id, actor))
+
+    def gone(self, actor_id: str, actor: FleetActor) -> None:
+        """A stream actor is dead, or given up."""
+        if self.actors.get(actor_id) is not actor:
+            return
+        log.warning("stream actor %s is gone; its requests are placed anew", actor_id)
+        self._observer.actor_lost()
+        self.kill(actor_id)
+        self._registry.actor_died(actor_id, time.monotonic())
+        self._after_event()
+
+    def kill(self, actor_id: str) -> None:
+        """End a stream actor."""
+        actor = self.actors.pop(actor_id, None)
+        if actor is not None and actor.handle is not None:
+            self.spawn(_kill(actor.handle))
+
+    async def measure(self, laggards: int = 0) -> dict[str, dict[str, Any]]:
+        """Return what each stream actor says of its work; those that do not answer are left out."""
+        started = {actor_id: actor for actor_id, actor in self.actors.items() if actor.is_started}
+        calls = (asyncio.wait_for(actor.handle.measure.remote(laggards), CALL_DEADLINE_S) for actor in started.values())
+        looks = await asyncio.gather(*calls, return_exceptions=True)
+        return {actor_id: look for actor_id, look in zip(started, looks, strict=True) if isinstance(look, dict)}
+
+    async def unknown_events(self, wait_s: float) -> dict[str, dict[str, int]]:
+        """Return what providers sent that no adapter knows, by actor; a description waits for none that hangs."""
+        started = {actor_id: actor for actor_id, actor in self.actors.items() if actor.is_started}
+        calls = (asyncio.wait_for(actor.handle.unknown_events.remote(), wait_s) for actor in started.values())
+        counts = await asyncio.gather(*calls, return_exceptions=True)
+        return {actor_id: found for actor_id, found in zip(started, counts, strict=True) if isinstance(found, dict)}
+
+
+async def _kill(handle: Any) -> None:
+    try:
+        await asyncio.to_thread(ray.kill, handle)
+    except (RayError, ValueError) as error:
+        log.info("a stream actor could not be killed: %s", str(error).splitlines()[0][:200])
+
+
+async def _insist(method: Callable[[], Any], deadline_s: float, try_s: float) -> Any:
+    """Call what may be called twice until it answers; raise its last error at the deadline, or when the actor died."""
+    deadline = time.monotonic() + deadline_s
+    backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
+    while True:
+        try:
+            return await asyncio.wait_for(method(), try_s)
+        except ActorDiedError:
+            raise
+        except (RayError, TimeoutError):
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(backoff.next_s(random.random()))

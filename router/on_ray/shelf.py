@@ -1,0 +1,35 @@
+"""Ended requests that no stream actor can hold: the router's own process serves them to readers.
+
+It is a stream actor in all but its process: readers poll the router's handle as they poll a stream actor's. It
+exists only where it is needed, and what it holds moves to the first stream actor that answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+
+from actors.protocol.envelopes import Envelope
+from actors.protocol.frames import cut_into_frames, unpack_list
+from actors.stream.stream_actor import StreamActor
+from router.core.lifecycle import ROUTER_ITSELF
+
+Report = Callable[[str, bytes], Awaitable[None]]
+
+
+class Shelf:
+    """Logs of ended requests in the router's own process."""
+
+    def __init__(self, incarnation: str, report: Report) -> None:
+        self._incarnation = incarnation
+        self._frame_no = 0
+        router = SimpleNamespace(report=SimpleNamespace(remote=report))
+        self.actor = StreamActor(ROUTER_ITSELF, router)
+
+    async def take(self, envelopes: list[Envelope]) -> list[list[object]]:
+        """Take envelopes in order; return the reports."""
+        if not self._frame_no:
+            await self.actor.start(self._incarnation)
+        self._frame_no += 1
+        answer = await self.actor.feed(self._incarnation, self._frame_no, *cut_into_frames(envelopes))
+        return unpack_list(answer)

@@ -76,6 +76,7 @@ def test_the_registry_notes_a_life():
     registry = Registry(RouterConfig.model_validate({"stream_actors": {"max_actors": 1, "warm_actors": 0}}), "me", 0.0)
     settings = b"\x80"
     assert registry.open("client", "req-1", settings, 1.0, date="") is None
+    registry.actor_started("s1", 1, "node", 1.5)
     assert registry.open("client", "req-1\n", settings, 1.0, date="") is not None
     registry.cancel("req-1", 2.0, detail="enough")
     notes = registry.take_effects().notes

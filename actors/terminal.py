@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.messages import Emission, Head
 from actors.protocol.segments import pack_log, whole_segment
 
 TERMINAL_PIECES = 2
@@ -24,6 +25,14 @@ def terminal_fields(request_id: str, date: str, stop_reason: str, detail: str | 
     return [
         {"message_type": "stop_reason", **shared, **stop},
         {"message_type": "usage_statistics", **shared, "reported": False},
+    ]
+
+
+def bare_terminal(request_id: str, date: str, stop_reason: str, detail: str | None) -> list[Emission]:
+    """Return the end of a request that no translator can write."""
+    return [
+        Emission(Head(fields.pop("message_type"), fields))
+        for fields in terminal_fields(request_id, date, stop_reason, detail)
     ]
 
 

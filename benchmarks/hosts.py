@@ -79,11 +79,11 @@ class Bench:
     def operate(self, reader: str, operation: tuple[object, ...], what: str) -> None:
         """Let a reader say something of its subscription."""
         parts = list(operation)
-        self.timed(what, lambda: self.host.operate(reader, 0, [parts], 0.0))
+        self.timed(what, lambda: self.host.audience.operate(reader, 0, [parts], 0.0))
 
     def answer(self, reader: str, poll_no: int) -> bytes | None:
         """Return the answer to a reader's poll."""
-        found = self.timed(f"answer to {reader}", lambda: self.host.reader(reader, 0.0).answer(poll_no))
+        found = self.timed(f"answer to {reader}", lambda: self.host.audience.reader(reader, 0.0).answer(poll_no))
         return found if isinstance(found, bytes) else None
 
 

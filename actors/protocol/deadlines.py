@@ -7,12 +7,16 @@ time is set anew or dropped by whoever is asked. Pure: time is an argument.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
 NEVER = float("inf")
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+# So many times that were set anew or given up may stand in a heap beside as many as there are keys.
+STALE_MAX = 64
 
 
 class Deadlines(Generic[T]):
@@ -41,3 +45,59 @@ class Deadlines(Generic[T]):
         while self._heap and self._heap[0][0] <= now:
             at, _, what = heapq.heappop(self._heap)
             yield at, what
+
+
+class Schedule(Generic[K]):
+    """At most one time a key. What is set anew or cancelled leaves nothing behind for long."""
+
+    __slots__ = ("_at", "_heap", "_set")
+
+    def __init__(self) -> None:
+        self._at: dict[K, float] = {}
+        # Also times that were set anew or cancelled since; they are passed over when they come up.
+        self._heap: list[tuple[float, int, K]] = []
+        self._set = 0
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def set(self, key: K, at: float) -> None:
+        """Look at `key` at `at`, and not when it was to be looked at before; NEVER: not at all."""
+        if at == NEVER:
+            self.cancel(key)
+        elif self._at.get(key) != at:
+            self._at[key] = at
+            self._push(key, at)
+            self._tidy()
+
+    def set_by(self, key: K, at: float) -> None:
+        """Look at `key` at `at` at the latest."""
+        if at < self._at.get(key, NEVER):
+            self.set(key, at)
+
+    def cancel(self, key: K) -> None:
+        """Look at `key` no more."""
+        self._at.pop(key, None)
+        self._tidy()
+
+    def due_at(self) -> float:
+        """When to `take_due` next, at the latest; NEVER if nothing is to be looked at."""
+        return self._heap[0][0] if self._heap else NEVER
+
+    def take_due(self, now: float) -> Iterator[K]:
+        """Give what is due by `now`, in order, also what is set for then meanwhile."""
+        while self._heap and self._heap[0][0] <= now:
+            at, _, key = heapq.heappop(self._heap)
+            if self._at.get(key) == at:
+                del self._at[key]
+                yield key
+
+    def _push(self, key: K, at: float) -> None:
+        self._set += 1
+        heapq.heappush(self._heap, (at, self._set, key))
+
+    def _tidy(self) -> None:
+        if len(self._heap) > 2 * len(self._at) + STALE_MAX:
+            self._heap = []
+            for key, at in self._at.items():
+                self._push(key, at)

@@ -24,6 +24,8 @@ class Order(IntEnum):
     STORED = 4
     RESTORE = 5
     FORGET = 6
+    COPY = 7
+    ADOPT = 8
 
 
 class ItemsEnvelope(NamedTuple):
@@ -112,8 +114,36 @@ class RestoreEnvelope(NamedTuple):
     """How long it stays readable."""
 
 
+class CopyEnvelope(NamedTuple):
+    """Keep a second copy of the log of an ended request that another actor shows to readers.
+
+    Answered by a report of the phase COPY.
+    """
+
+    kind: int
+    request_id: str
+    epoch: int
+    stop_reason: str | None
+    log: bytes
+    """The sealed log, packed."""
+    ttl_s: float
+    """How long it is kept."""
+
+
+class AdoptEnvelope(NamedTuple):
+    """Show to readers what was kept as a copy: the actor that held the request is gone.
+
+    Answered by a report of the phase SEALED, with the log, until the router says STORED; of the phase
+    UNKNOWN where there is no copy of this epoch.
+    """
+
+    kind: int
+    request_id: str
+    epoch: int
+
+
 class ForgetEnvelope(NamedTuple):
-    """Drop the session of this epoch or an older one."""
+    """Drop the session, and the copy, of this epoch or an older one."""
 
     kind: int
     request_id: str
@@ -127,6 +157,8 @@ Envelope = (
     | CancelAfterStepEnvelope
     | StoredEnvelope
     | RestoreEnvelope
+    | CopyEnvelope
+    | AdoptEnvelope
     | ForgetEnvelope
 )
 
@@ -138,5 +170,7 @@ ENVELOPES: dict[int, type[Envelope]] = {
     Order.STORED: StoredEnvelope,
     Order.RESTORE: RestoreEnvelope,
     Order.FORGET: ForgetEnvelope,
+    Order.COPY: CopyEnvelope,
+    Order.ADOPT: AdoptEnvelope,
 }
 """The shape of each kind of envelope."""

@@ -101,6 +101,8 @@ class PartState(IntEnum):
     """That was all."""
     UNKNOWN = 2
     """The request is not on this actor."""
+    REFUSED = 3
+    """What was asked for cannot be done; the subscription is over. `segments` is (code, text) of the error."""
 
 
 class Part(NamedTuple):
@@ -113,5 +115,5 @@ class Part(NamedTuple):
     """(first, last) of the messages that the log no longer holds, or None."""
     epoch: int
     segments: list[Any]
-    """See `actors.protocol.segments`. The first one's fields are None where it goes on with the message that the
-    subscription's last part ended in."""
+    """See `actors.protocol.segments`. The fields of one are None where it goes on with the message of the one
+    before it, or that the subscription's last part ended in."""

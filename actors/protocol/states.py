@@ -26,6 +26,8 @@ class SessionPhase(IntEnum):
     """There is no such session on this actor."""
     GAP = 3
     """Open, and an item before those that came is missing: `next_seq` is wanted."""
+    COPY = 4
+    """No session: a second copy of the log of an ended request."""
 
 
 class Report(NamedTuple):

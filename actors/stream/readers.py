@@ -21,13 +21,17 @@ Pure: `answer` returns None where a real process would wait; the shell waits.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 
+from actors.errors import InternalError
 from actors.protocol.frames import pack
 from actors.protocol.reads import FORGOTTEN, NOTHING, Part, PartState
 from actors.protocol.segments import Fields
 from actors.stream.log import Reading
 from actors.stream.session import Session
+
+logger = logging.getLogger("actors.stream_host")
 
 ANSWER_BYTES_MAX = 80 * 1024
 # What one subscription may put into one answer before the next has its turn.
@@ -82,8 +86,11 @@ class Subscription:
             self.ended = True
         if reading.segments:
             head_sent, self.head_sent = self.head_sent, reading.segments[-1][1]
-            if reading.segments[0][1] is head_sent:
-                reading.segments[0][1] = None
+            for segment in reading.segments:
+                if segment[1] is head_sent:
+                    segment[1] = None  # it goes on with the message before it
+                else:
+                    head_sent = segment[1]
         return reading
 
     def consumed(self, cursor: int) -> None:
@@ -101,9 +108,9 @@ class Reader:
         "_poll_no",
         "_ready",
         "_settled",
-        "_unknown",
         "is_forgotten",
         "last_seen",
+        "notices",
         "parked",
         "reader_id",
         "subscriptions",
@@ -119,7 +126,8 @@ class Reader:
         self.parked: dict[int, str] = {}
         # A dict whose front is taken off again and again would be searched from its first place each time.
         self._ready: OrderedDict[Subscription, None] = OrderedDict()
-        self._unknown: list[int] = []
+        # What is to be said of subscriptions that are none, by number: not here, or refused.
+        self.notices: dict[int, Part] = {}
         self._poll_no = 0
         self._answer: bytes | None = None
         self._settled = 0
@@ -128,7 +136,7 @@ class Reader:
     @property
     def has_news(self) -> bool:
         """Whether an answer would have something to tell."""
-        return bool(self._ready or self._unknown)
+        return bool(self._ready or self.notices)
 
     def mark_ready(self, subscription: Subscription) -> bool:
         """Queue a subscription if it has news; True if the reader had none before."""
@@ -153,10 +161,6 @@ class Reader:
         self._done[number] = operation_no
         return True
 
-    def mark_unknown(self, number: int) -> None:
-        """Queue the news that a subscription's request is not here."""
-        self._unknown.append(number)
-
     def forget(self, subscription: Subscription) -> None:
         """Drop a subscription."""
         self._ready.pop(subscription, None)
@@ -176,12 +180,26 @@ class Reader:
         if not self.has_news:
             return None
         self._poll_no = poll_no
-        self._answer = pack(self._take_news())
+        parts = self._take_news()
+        try:
+            self._answer = pack(parts)
+        except (TypeError, ValueError, OverflowError):
+            self._answer = pack([self._packable(part) for part in parts])
         return self._answer
 
+    def _packable(self, part: Part) -> Part:
+        """Return a part, or, where it cannot be packed, the end of its subscription: the others hear theirs."""
+        try:
+            pack(part)
+        except (TypeError, ValueError, OverflowError) as error:
+            logger.exception("reader %s: messages of subscription %d cannot be packed", self.reader_id, part.number)
+            told = InternalError(f"messages of this request cannot be packed: {error}").to_wire()
+            return Part(part.number, PartState.REFUSED, None, 0, list(told))
+        return part
+
     def _take_news(self) -> list[Part]:
-        parts = [Part(number, PartState.UNKNOWN, None, 0, []) for number in self._unknown]
-        self._unknown.clear()
+        parts = [*self.notices.values()]
+        self.notices.clear()
         room = ANSWER_BYTES_MAX
         ready = self._ready
         while ready and room > 0:

@@ -30,14 +30,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.errors import StreamRouterError
-from actors.messages import Emission, Head
+from actors.messages import Emission
 from actors.protocol.deadlines import NEVER
 from actors.protocol.items import Item, RecordParts, item_bytes
 from actors.protocol.states import Report, SessionPhase, SessionRecord
 from actors.settings import StreamSettings
 from actors.stream.cursors import Cursors
 from actors.stream.log import Log, Reading
-from actors.terminal import TERMINAL_PIECES, terminal_fields
+from actors.stream.timers import Timeout, Timers
+from actors.terminal import TERMINAL_PIECES, bare_terminal
 from actors.translator import Translator
 
 logger = logging.getLogger("actors.session")
@@ -45,6 +46,9 @@ logger = logging.getLogger("actors.session")
 READ_BYTES_MAX = 64 * 1024
 
 _NONE: dict[str, int] = {}
+
+# A session under replay always has room for so much more.
+REPLAY_ROOM_BYTES = 4 * 1024
 
 # An end from outside waits so long for items that were announced before it.
 END_WAIT_S = 20.0
@@ -61,13 +65,10 @@ class Session:
         "_consumed_before",
         "_end",
         "_end_by",
-        "_first_message_by",
-        "_last_content_at",
-        "_last_read_at",
-        "_opened_at",
         "_parts",
         "_reported_credit",
         "_terminal_pieces",
+        "_timers",
         "_tools_running",
         "_unknown_events",
         "cancels_after_step",
@@ -128,9 +129,7 @@ class Session:
         self._end: tuple[str, str | None, int] | None = None
         self._end_by = NEVER
         self.cancels_after_step = False
-        self._opened_at = now - age_s
-        self._last_content_at = now
-        self._last_read_at = now
+        self._timers = Timers(now - age_s, now)
         self._tools_running = 0
         self._terminal_pieces = 0
         self._unknown_events: dict[str, int] = _NONE
@@ -180,7 +179,7 @@ class Session:
                     if emissions:
                         log.append(emissions)
                     if translator.last_had_content:
-                        self._last_content_at = now
+                        self._timers.content_at = now
                 else:
                     self._record(translator, item, now)
             except Exception as error:  # noqa: BLE001  # whatever one request's item sets off, others share this process
@@ -194,7 +193,7 @@ class Session:
         return log.last_seq - before
 
     def _record(self, translator: Translator, item: Item, now: float) -> None:
-        self._last_content_at = now
+        self._timers.content_at = now
         if self._parts is None:
             self._parts = RecordParts(self.settings.message_bytes_max)
         record = self._parts.take(item)
@@ -220,7 +219,7 @@ class Session:
     def fail(self, error: Exception, now: float) -> None:
         """End the request because of what its publisher sent, or of what that set off."""
         code = error.code if isinstance(error, StreamRouterError) else "internal_error"
-        text = f"item {self.next_seq - 1} cannot be taken: {type(error).__name__}: {str(error)[:500]}"
+        text = f"after item {self.next_seq - 1}: {type(error).__name__}: {str(error)[:500]}"
         logger.error("request %s: %s", self.request_id, text, exc_info=error if code == "internal_error" else None)
         try:
             self._seal(now, "error", error=(code, text))
@@ -285,8 +284,12 @@ class Session:
         if self._end is None or self.sealed or self.is_replaying:
             return
         reason, detail, after_seq = self._end
-        if self.next_seq > after_seq or self._end_by <= now:
+        if self.next_seq <= after_seq and self._end_by > now:
+            return
+        try:
             self._seal(now, reason, detail=detail)
+        except Exception as error:  # noqa: BLE001  # a timer or a cancel of one request is a step that all share
+            self.fail(error, now)
 
     def _seal(
         self,
@@ -341,7 +344,7 @@ class Session:
 
     def consume(self, reader: object, cursor: int, now: float) -> None:
         """Note a reader's cursor: all up to it may be compacted once every reader has come so far."""
-        self._last_read_at = now
+        self._timers.read_at = now
         self.cursors.move(reader, cursor)
         self._release()
         self._bound()
@@ -367,7 +370,9 @@ class Session:
         """
         room = window_bytes
         if self.settings.when_full != "drop_oldest":
-            room = min(room, self.settings.buffer_bytes_max - self.log.unread_bytes)
+            unread_room = self.settings.buffer_bytes_max - self.log.unread_bytes
+            # What an earlier session had is taken whatever is unread, if slowly: without it there can be no end.
+            room = min(room, max(unread_room, REPLAY_ROOM_BYTES) if self.is_replaying else unread_room)
         if room > 0:
             self.credit_bytes = max(self.credit_bytes, self.received_bytes + room)
         gained = self.credit_bytes - self._reported_credit
@@ -416,24 +421,17 @@ class Session:
 
     def age_s(self, now: float) -> float:
         """Return the seconds since the request was opened, in whatever epoch."""
-        return now - self._opened_at
+        return now - self._timers.opened_at
 
     # --- time -------------------------------------------------------------------------------
 
-    def _deadlines(self) -> list[tuple[float, str]]:
-        settings = self.settings
-        found: list[tuple[float, str]] = []
-        if settings.request_timeout_s is not None:
-            found.append((self._opened_at + settings.request_timeout_s, "timeout_request"))
-        if settings.first_message_timeout_s is not None and self.log.last_seq == 0 and not self.is_replaying:
-            found.append((self._opened_at + settings.first_message_timeout_s, "timeout_first_message"))
-        # Without credit the producer cannot speak, so its silence is the reader's doing.
-        may_speak = self.credit_bytes > self.received_bytes and not self._tools_running
-        if settings.stall_timeout_s is not None and self.log.last_seq > 0 and may_speak:
-            found.append((self._last_content_at + settings.stall_timeout_s, "timeout_stall"))
-        if settings.idle_reader_timeout_s is not None:
-            found.append((self._last_read_at + settings.idle_reader_timeout_s, "timeout_idle_reader"))
-        return found
+    def _running(self) -> list[Timeout]:
+        has_messages = self.log.last_seq > 0
+        return self._timers.running(
+            self.settings,
+            awaits_first=not has_messages and not self.is_replaying,
+            may_speak=has_messages and self.credit_bytes > self.received_bytes and not self._tools_running,
+        )
 
     def due_at(self) -> float:
         """When the session next wants `expire` to be called; NEVER if not at all."""
@@ -441,7 +439,7 @@ class Session:
             return self.forget_at
         if self._end is not None:
             return NEVER if self.is_replaying else self._end_by
-        return min((at for at, _ in self._deadlines()), default=NEVER)
+        return min((timeout.at for timeout in self._running()), default=NEVER)
 
     def expire(self, now: float) -> bool:
         """End the request if a timer has run out; True when that happened."""
@@ -450,27 +448,10 @@ class Session:
         if self._end is not None:
             self._end_if_due(now)
             return self.sealed
-        over = [(at, name) for at, name in self._deadlines() if at <= now]
+        over = [timeout for timeout in self._running() if timeout.at <= now]
         if not over:
             return False
-        _, name = min(over)
-        seconds = getattr(self.settings, _TIMER_SETTINGS[name])
-        self._end = (name, f"{_TIMER_SETTINGS[name]} of {seconds:g} s ran out", 0)
+        _, stop_reason, detail = min(over)
+        self._end = (stop_reason, detail, 0)
         self._end_if_due(now)
         return self.sealed
-
-
-def bare_terminal(request_id: str, date: str, stop_reason: str, detail: str | None) -> list[Emission]:
-    """Return the end of a request that no translator can write."""
-    return [
-        Emission(Head(fields.pop("message_type"), fields))
-        for fields in terminal_fields(request_id, date, stop_reason, detail)
-    ]
-
-
-_TIMER_SETTINGS = {
-    "timeout_request": "request_timeout_s",
-    "timeout_first_message": "first_message_timeout_s",
-    "timeout_stall": "stall_timeout_s",
-    "timeout_idle_reader": "idle_reader_timeout_s",
-}

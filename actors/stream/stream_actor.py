@@ -10,7 +10,6 @@ Plain Python: `router/on_ray/actors.py` is the one place where the class is made
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import random
@@ -24,12 +23,12 @@ from actors import logging_setup as logs
 from actors.errors import LimitExceeded, StreamRouterError
 from actors.messages import LettaMessage, MessageFactory
 from actors.protocol.backoff import Backoff
-from actors.protocol.deadlines import NEVER
 from actors.protocol.frames import pack, read
 from actors.protocol.reads import NOTHING, POLL_WAIT_S_MAX, PollCall, TellCall
 from actors.protocol.segments import read_segment
 from actors.protocol.states import Report
-from actors.stream import measures
+from actors.shell import Alarm, Clock, Waits, calm_garbage_collection, wait_at_most
+from actors.stream import arguments, measures
 from actors.stream.host import StreamHost
 
 log = logging.getLogger("actors.stream_actor")
@@ -43,16 +42,6 @@ REPORT_DEADLINE_S = 10.0
 REPORTS_BYTES_MAX = 4 * 1024 * 1024
 BACKOFF_S = 0.05
 BACKOFF_S_MAX = 2.0
-
-
-def calm_garbage_collection() -> None:
-    """Let the garbage collector of a process of ours run seldom.
-
-    Reference counting frees what the hot path makes; there are no cycles in it. At Python's own
-    thresholds every large frame sets off searches through the state of all open streams, which at
-    ten thousand streams cost more than the frame.
-    """
-    gc.set_threshold(50_000, 20, 100)
 
 
 class StreamActor:
@@ -69,11 +58,13 @@ class StreamActor:
         self._actor_id = actor_id
         self._router = router
         self._host = StreamHost()
-        self._waiting: dict[str, asyncio.Future[None]] = {}
+        # Silence is measured while this process runs: what it could not hear is nobody's silence.
+        self._clock = Clock(time.monotonic)
+        self._clock.keep()
+        self._alarm = Alarm(self._clock, self._tick)
+        self._polls = Waits()
         self._pulls: dict[str, list[asyncio.Future[None]]] = {}
         self._pulls_waiting = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = NEVER
         self._has_reports = asyncio.Event()
         # From the beginning (Ray makes its async actors inside their event loop): a router that dies before it has
         # said `start` would otherwise leave an actor behind that waits for it for ever.
@@ -83,57 +74,52 @@ class StreamActor:
 
     async def start(self, router: str) -> dict[str, Any] | None:
         """Begin to work for this incarnation of the router; return who this is, None to one that was followed."""
-        if not self._host.begin(router):
+        if not self._host.begin(arguments.text("start", "router", router)):
             return None
         context = ray.get_runtime_context()
         return {"actor_id": self._actor_id, "pid": os.getpid(), "node_id": context.get_node_id()}
 
     async def feed(self, router: str, frame_no: int, *frames: bytes) -> bytes:
         """Take frames of envelopes; see `StreamHost.feed`."""
-        answer = self._host.feed(router, frame_no, frames, time.monotonic())
+        arguments.whole("feed", "frame_no", frame_no)
+        answer = self._host.feed(router, frame_no, frames, self._clock.now())
         self._after_event()
         return answer
 
     async def inventory(self) -> bytes:
         """Tell a router that has lost its memory what is here."""
-        packed = pack(self._host.inventory(time.monotonic()))
+        packed = pack(self._host.inventory(self._clock.now()))
         self._after_event()
         return packed
 
     async def measure(self, laggards: int = 0) -> dict[str, Any]:
         """Return totals and how things stand, with up to `laggards` open requests; see `measures.look`."""
         host = self._host
-        return measures.look(host.measures, host.sessions.values(), len(host.readers), laggards)
+        return measures.look(
+            host.measures, host.sessions.values(), len(host.audience), arguments.whole("measure", "laggards", laggards)
+        )
 
     # --- the readers' side ------------------------------------------------------------------
 
     async def poll(self, frame: bytes) -> bytes:
         """Long poll of one reading process: a `PollCall` to an answer; see `actors.protocol.reads`."""
         reader_id, poll_no, settled, operations, wait_s = read(PollCall, frame)
-        now = time.monotonic()
-        self._host.operate(reader_id, settled, operations, now)
+        wait_s = min(arguments.seconds("poll", "wait_s", wait_s), POLL_WAIT_S_MAX)
+        now = self._clock.now()
+        audience = self._host.audience
+        audience.operate(reader_id, settled, operations, now)
         self._after_event()
-        answer = self._host.reader(reader_id, now).answer(poll_no)
+        answer = audience.reader(reader_id, now).answer(poll_no)
         if answer is None:
-            await self._wait(reader_id, min(float(wait_s), POLL_WAIT_S_MAX))
-            answer = self._host.reader(reader_id, time.monotonic()).answer(poll_no)
+            await self._polls.wait(reader_id, wait_s)
+            answer = audience.reader(reader_id, self._clock.now()).answer(poll_no)
         return answer if answer is not None else NOTHING
 
     async def tell(self, frame: bytes) -> None:
         """Operations of a reader whose poll is out: a `TellCall`."""
         reader_id, settled, operations = read(TellCall, frame)
-        self._host.operate(reader_id, settled, operations, time.monotonic())
+        self._host.audience.operate(reader_id, settled, operations, self._clock.now())
         self._after_event()
-
-    async def _wait(self, reader_id: str, wait_s: float) -> None:
-        older = self._waiting.pop(reader_id, None)
-        if older is not None and not older.done():
-            older.set_result(None)  # a poll given up by its caller and sent again
-        future = asyncio.get_running_loop().create_future()
-        self._waiting[reader_id] = future
-        await _wait_for(future, wait_s)
-        if self._waiting.get(reader_id) is future:
-            del self._waiting[reader_id]
 
     async def pull(
         self,
@@ -147,18 +133,23 @@ class StreamActor:
 
         `after_seq` is the cumulative acknowledgement: nothing behind it is wanted again by this
         `reader_id`. The last message of a request is its `usage_statistics`, right behind `stop_reason`;
-        after that nothing comes, at once. Raises UnknownRequest, LimitExceeded.
+        after that nothing comes, at once. Raises InvalidArgument, UnknownRequest, LimitExceeded.
         """
-        now = time.monotonic()
-        deadline = now + min(wait_s, POLL_WAIT_S_MAX)
+        arguments.text("pull", "request_id", request_id)
+        arguments.whole("pull", "after_seq", after_seq)
+        arguments.whole("pull", "max_messages", max_messages, least=1)
+        arguments.text("pull", "reader_id", reader_id)
+        wait_s = min(arguments.seconds("pull", "wait_s", wait_s), POLL_WAIT_S_MAX)
+        now = self._clock.now()
+        deadline = now + wait_s
         while True:
-            reading = self._host.peek(request_id, reader_id, after_seq, max_messages, now)
+            reading = self._host.audience.peek(request_id, reader_id, after_seq, max_messages, now)
             self._after_event()
             session = self._host.sessions[request_id]
             if reading.segments or session.complete or now >= deadline:
                 break
             await self._wait_for_news(request_id, deadline - now)
-            now = time.monotonic()
+            now = self._clock.now()
         messages = []
         for segment in reading.segments:
             first, _, pieces = read_segment(segment)
@@ -177,12 +168,12 @@ class StreamActor:
         future = asyncio.get_running_loop().create_future()
         self._pulls.setdefault(request_id, []).append(future)
         self._pulls_waiting += 1
-        self._host.expect(request_id, 1)
+        self._host.audience.expect(request_id, 1)
         try:
-            await _wait_for(future, wait_s)
+            await wait_at_most(future, wait_s)
         finally:
             self._pulls_waiting -= 1
-            self._host.expect(request_id, -1)
+            self._host.audience.expect(request_id, -1)
             waiting = self._pulls.get(request_id)
             if waiting is not None:
                 waiting.remove(future)
@@ -197,9 +188,9 @@ class StreamActor:
             "pid": os.getpid(),
             "chunks": host.chunks,
             "requests_served": host.requests_served,
-            "refused": dict(host.refused),
-            "ignored": dict(host.ignored),
-            "readers": len(host.readers),
+            "refused": dict(host.refusals.refused),
+            "ignored": dict(host.refusals.ignored),
+            "readers": len(host.audience),
             "sessions": {
                 request_id: {
                     "epoch": session.epoch,
@@ -222,34 +213,24 @@ class StreamActor:
 
     def _after_event(self) -> None:
         host = self._host
-        for key in host.take_wakes():
-            future = self._waiting.get(key)
-            if future is not None and not future.done():
-                future.set_result(None)
+        for key in host.audience.take_wakes():
+            self._polls.wake(key)
             for pull in self._pulls.get(key, ()):
                 if not pull.done():
                     pull.set_result(None)
         if host.has_reports:
             self._has_reports.set()
-        due_at = host.due_at()
-        if due_at < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            loop = asyncio.get_running_loop()
-            self._timer_at = due_at
-            self._timer = loop.call_later(max(0.0, due_at - time.monotonic()), self._tick)
+        self._alarm.set(host.due_at())
 
     def _tick(self) -> None:
-        self._timer = None
-        self._timer_at = NEVER
-        self._host.tick(time.monotonic())
+        self._host.tick(self._clock.now())
         self._after_event()
 
     async def _push_reports(self) -> None:
         """Report to the router what no answer carries, and that this actor lives; end with the router."""
         backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
         while True:
-            await _wait_for(self._has_reports.wait(), BEAT_S)
+            await wait_at_most(self._has_reports.wait(), BEAT_S)
             self._has_reports.clear()
             reports = self._host.take_reports()
             while True:
@@ -280,11 +261,3 @@ def _split(reports: list[Report]) -> tuple[list[Report], list[Report]]:
         if size > REPORTS_BYTES_MAX:
             return reports[:count], reports[count:]
     return reports, []
-
-
-async def _wait_for(awaitable: Any, wait_s: float) -> None:
-    """Wait for something at most so long; running out is no error."""
-    try:
-        await asyncio.wait_for(awaitable, wait_s)
-    except TimeoutError:
-        return

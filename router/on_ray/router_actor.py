@@ -31,7 +31,7 @@ from actors.protocol.calls import (
 )
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import checked, pack, read, unpack_list
-from actors.stream.stream_actor import calm_garbage_collection
+from actors.shell import calm_garbage_collection
 from router.config import RouterConfig
 from router.core.effects import ENDED, Effects
 from router.core.lifecycle import ROUTER_ITSELF

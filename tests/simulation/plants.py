@@ -17,7 +17,8 @@ from actors.protocol import frames as wire
 from actors.protocol.envelopes import Order
 from actors.stream.host import StreamHost
 from actors.stream.readers import Reader
-from actors.stream.session import Session, bare_terminal
+from actors.stream.session import Session
+from actors.terminal import bare_terminal
 from router.client.inbox import Cursor
 from router.client.link import Link
 from router.client.outgoing import PublishedStream

@@ -3,7 +3,7 @@
 import pytest
 
 from actors.settings import StreamSettings
-from actors.stream.host import READER_TIMEOUT_S
+from actors.stream.audience import READER_TIMEOUT_S
 from router.config import RouterConfig
 from router.on_ray.fleet import ACTOR_DEADLINE_S
 

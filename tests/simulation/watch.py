@@ -75,7 +75,7 @@ class Watch:
                     )
                 if session.log.unread_bytes < 0 or session.log.bytes_held < 0:
                     world.fail(f"{request_id}: a log counts {session.log.unread_bytes}, {session.log.bytes_held} bytes")
-            for reader in host.readers.values():
+            for reader in host.audience.readers.values():
                 for subscription in reader.subscriptions.values():
                     if subscription._sent_bytes < 0:
                         world.fail(f"a subscription has {subscription._sent_bytes} bytes on the way")
@@ -183,9 +183,12 @@ class Watch:
         for actor in world.stream_actors.values():
             if actor.process.alive and actor.instance is not None:
                 host = actor.instance._host
-                for name in ("sessions", "_parked", "_subscriptions", "_reports", "_scheduled", "readers"):
-                    if getattr(host, name):
-                        found.append(f"{actor.name} {name}: {list(getattr(host, name))[:3]}")
+                left = {
+                    **{name: getattr(host, name) for name in ("sessions", "_reports", "_timeouts", "copies")},
+                    **{name: getattr(host.audience, name) for name in ("_parked", "_subscriptions", "_awaited")},
+                    "readers": host.audience,
+                }
+                found += [f"{actor.name} {name}: {len(what)}" for name, what in left.items() if len(what)]
                 if host.sessions or actor.process.name.split("#")[0] not in world.router.instance._fleet.actors:
                     found.append(f"{actor.name} is nobody's")
         for number, client in world.clients.items():

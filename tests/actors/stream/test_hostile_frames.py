@@ -7,10 +7,9 @@ import random
 
 import pytest
 
-from actors.errors import ProtocolViolation
 from actors.protocol import frames as wire
 from actors.protocol.envelopes import Order
-from actors.protocol.reads import Operation
+from actors.protocol.reads import Operation, Part, PartState
 from actors.protocol.states import Report
 from actors.protocol.states import SessionPhase as Phase
 from actors.settings import StreamSettings, packed
@@ -72,25 +71,25 @@ def actor():
 def test_a_frame_cut_short_is_refused_and_those_beside_it_are_taken(actor, cut):
     whole = wire.pack([opened("other")])
     actor.feed_frame(whole[:cut] if cut else b"", wire.pack([data("mine", 2, "x")]))
-    assert actor.host.refused == {"frame": 1}
+    assert actor.host.refusals.refused == {"frame": 1}
     assert actor.host.sessions["mine"].next_seq == 3
 
 
 def test_a_frame_that_is_no_list_is_refused(actor):
     for value in (7, "text", {"a": 1}, None):
         actor.feed_frame(wire.pack(value))
-    assert actor.host.refused == {"frame": 4}
+    assert actor.host.refusals.refused == {"frame": 4}
 
 
 def test_a_frame_nested_without_end_is_refused(actor):
     actor.feed_frame(b"\x91" * 100_000)
-    assert actor.host.refused == {"frame": 1}
+    assert actor.host.refusals.refused == {"frame": 1}
 
 
 def test_pickled_bytes_are_data_like_any_other(actor):
     # An unpickler would call what this names; msgpack reads numbers and text.
     actor.feed_frame(b"cos\nsystem\n(S'false'\ntR.")
-    assert actor.host.refused == {"frame": 1}
+    assert actor.host.refusals.refused == {"frame": 1}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_pickled_bytes_are_data_like_any_other(actor):
 )  # fmt: skip
 def test_an_envelope_of_another_shape_is_refused_and_its_neighbours_are_taken(actor, envelope):
     actor.feed(envelope, data("mine", 2, "x"))
-    assert actor.host.refused == {"envelope": 1}
+    assert actor.host.refusals.refused == {"envelope": 1}
     assert actor.host.sessions["mine"].next_seq == 3
 
 
@@ -120,14 +119,14 @@ def test_a_foreign_epoch_is_ignored_counted_and_answered_with_how_things_stand(a
     assert (report.epoch, report.phase, report.next_seq) == (3, Phase.OPEN, 1)
     (report,) = actor.feed(data("moved", 1, "future", epoch=4))
     assert (report.epoch, report.phase) == (4, Phase.UNKNOWN)
-    assert actor.host.ignored == {"other_epoch": 1, "not_here": 1}
+    assert actor.host.refusals.ignored == {"other_epoch": 1, "not_here": 1}
     assert actor.host.sessions["moved"].log.last_seq == 0
 
 
 def test_items_from_the_future_are_not_taken_and_the_wanted_number_is_said(actor):
     (report,) = actor.feed(data("mine", 40, "later"))
     assert (report.phase, report.next_seq) == (Phase.GAP, 2)
-    assert actor.host.ignored == {"ahead": 1}
+    assert actor.host.refusals.ignored == {"ahead": 1}
 
 
 def test_items_sent_before_are_skipped_whatever_they_say_now(actor):
@@ -150,22 +149,47 @@ def test_a_terminal_is_not_shown_because_somebody_says_that_it_is_stored_before_
 
 
 def test_an_acknowledgement_of_what_was_never_sent_is_clipped_and_counted(actor):
-    actor.host.operate("reader", 0, [(1, SUBSCRIBE, 1, "mine", 0, 1, False)], 0.0)
-    assert actor.host.reader("reader", 0.0).answer(1)
-    actor.host.operate("reader", 0, [(0, CONSUMED, 1, 1_000_000)], 0.0)
-    assert actor.host.ignored == {"consumed_ahead": 1}
+    actor.host.audience.operate("reader", 0, [(1, SUBSCRIBE, 1, "mine", 0, 1, False)], 0.0)
+    assert actor.host.audience.reader("reader", 0.0).answer(1)
+    actor.host.audience.operate("reader", 0, [(0, CONSUMED, 1, 1_000_000)], 0.0)
+    assert actor.host.refusals.ignored == {"consumed_ahead": 1}
     assert actor.host.sessions["mine"].log.released == 1
 
 
+def parts(actor: Actor, reader_id: str, poll_no: int = 1) -> dict[int, Part]:
+    """Return what a reader's poll is answered, by subscription."""
+    answer = actor.host.audience.reader(reader_id, 0.0).answer(poll_no)
+    return {} if answer is None else {found[0]: Part(*found) for found in wire.unpack(answer)}
+
+
 @pytest.mark.parametrize(
-    "operations",
-    [[3], [[]], [[1, 77, 1]], [[1, SUBSCRIBE, 1]], [["x", SUBSCRIBE, 1, "mine", 0, 1, False]],
-     [[1, SUBSCRIBE, 1, ["mine"], 0, 1, False]], [[0, CONSUMED, [], 1]], 7],
+    "operation",
+    [[1, 77, 5], [1, SUBSCRIBE, 5], ["x", SUBSCRIBE, 5, "mine", 0, 1, False], [1, SUBSCRIBE, 5, ["mine"], 0, 1, False],
+     [1, SUBSCRIBE, 5, "mine", 1.5, 1, False], [1, SUBSCRIBE, 5, "mine", None, 1, False],
+     [1, SUBSCRIBE, 5, "mine", "7", 1, False], [1, SUBSCRIBE, 5, "mine", -1, 1, False], [0, CONSUMED, 5, 1.5],
+     [0, CONSUMED, 5, []], [1, SUBSCRIBE, 5, "mine", 0, "1", False], [1, Operation.DROP, 5, 3]],
 )  # fmt: skip
-def test_operations_of_another_shape_are_refused_by_name(actor, operations):
-    with pytest.raises(ProtocolViolation):
-        actor.host.operate("reader", 0, operations, 0.0)
-    assert actor.host.refused == {"operation": 1}
+def test_an_operation_that_cannot_be_done_is_answered_to_its_subscription_alone(actor, operation):
+    """Twenty other subscriptions of the same process, in the same call, are made and read."""
+    good = [[number, SUBSCRIBE, number, "mine", 0, 1, False] for number in range(10, 30)]
+    actor.host.audience.operate("reader", 0, [*good[:10], operation, *good[10:]], 0.0)
+    found = parts(actor, "reader")
+    refused = found.pop(5)
+    assert refused.state == PartState.REFUSED
+    code, _text = refused.segments
+    assert code in {"protocol_violation", "invalid_argument"}
+    assert found.keys() == set(range(10, 30))
+    assert all(part.state == PartState.OPEN and part.segments for part in found.values())
+    assert actor.host.refusals.refused == {"operation": 1}
+
+
+@pytest.mark.parametrize(
+    "operation", [3, [], None, "text", [1], [[], {}, {}], [1, SUBSCRIBE, "5", "mine", 0, 1, False]]
+)
+def test_an_operation_that_concerns_no_subscription_is_counted_and_left_out(actor, operation):
+    actor.host.audience.operate("reader", 0, [operation, [1, SUBSCRIBE, 1, "mine", 0, 1, False]], 0.0)
+    assert parts(actor, "reader").keys() == {1}
+    assert actor.host.refusals.refused == {"operation": 1}
 
 
 def test_a_router_that_another_has_followed_is_never_obeyed_again(actor):
@@ -175,14 +199,14 @@ def test_a_router_that_another_has_followed_is_never_obeyed_again(actor):
     assert actor.host.feed(ROUTER, 50, [wire.pack([opened("ghost")])], 0.0) == NOT_MY_ROUTER
     assert actor.host.feed("its successor", 1, [wire.pack([opened("new")])], 0.0) != NOT_MY_ROUTER
     assert actor.host.sessions.keys() == {"mine", "new"}
-    assert actor.host.refused == {"router": 2}
+    assert actor.host.refusals.refused == {"router": 2}
     actor.router = "its successor"
 
 
 def test_a_frame_of_another_router_is_refused(actor):
     frame = wire.pack([(END, "mine", 1, "cancelled", None, 0)])
     assert actor.host.feed("impostor", 99, [frame], 0.0) == NOT_MY_ROUTER
-    assert actor.host.refused == {"router": 1}
+    assert actor.host.refusals.refused == {"router": 1}
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -35,11 +35,11 @@ def ended_host(messages: int) -> StreamHost:
 
 def read(host: StreamHost, after: int, *, is_moving: bool) -> list[tuple[int, str]]:
     """Return (seq_id, kind) of all that a reader still gets who has had `after` messages of an earlier session."""
-    host.operate("reader", 0, [(1, Operation.SUBSCRIBE, 1, "req", after, 2, is_moving)], 0.0)
+    host.audience.operate("reader", 0, [(1, Operation.SUBSCRIBE, 1, "req", after, 2, is_moving)], 0.0)
     cursor = Cursor(after)
     found = []
     poll_no = 0
-    while (answer := host.reader("reader", 0.0).answer(poll_no + 1)) is not None:
+    while (answer := host.audience.reader("reader", 0.0).answer(poll_no + 1)) is not None:
         poll_no += 1
         for _, _, gap, _, segments in wire.unpack(answer):
             for first, fields, pieces in cursor.take(segments, gap):

@@ -162,7 +162,7 @@ def test_a_stream_actor_counts_by_provider_and_says_who_lags():
     for name, count in (("quick", 1), ("slow", 60)):
         host.handle([(Order.OPEN, name, 1, settings, "me", "1970-01-01T00:00:00+00:00", 0.0, 0, 1, 0)], 10.0)
         host.handle([(Order.DATA, name, 1, 1, wire.pack([chunk] * count))], 10.2)
-    look = measures.look(host.measures, host.sessions.values(), len(host.readers), laggards=1)
+    look = measures.look(host.measures, host.sessions.values(), len(host.audience), laggards=1)
     assert look["open"] == 2
     assert look["credit_waits"] == 1
     assert [row[:4] for row in look["laggards"]] == [["slow", 1, 60, 60]]

@@ -94,7 +94,7 @@ Found = dict[str, Any]
 
 
 def say(text: str) -> None:
-    """Tell whoever waits what is going on."""
+    """Print progress to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -102,7 +102,7 @@ def say(text: str) -> None:
 
 
 async def measure_baselines(plan: Plan, found: Found) -> None:
-    """What the others do with the same chunks."""
+    """The alternatives with the same chunks."""
     baselines = found.setdefault("baselines", {})
     say("bound: the same work in one process, without Ray")
     repeats = range(max(plan.repeats, 3))
@@ -216,7 +216,7 @@ async def measure_dedicated(plan: Plan, found: Found) -> None:
 
 
 async def measure_bad_input(plan: Plan, found: Found, stage: ours.Stage) -> None:
-    """Streams that misbehave, and what their neighbours notice of it."""
+    """Streams that misbehave, and the latency of others meanwhile."""
     say("bad input: a reader that never acknowledges, a million-byte chunk, odd and long IDs")
     found["bad_input"] = await ours.bad_input(stage, plan.seconds)
 
@@ -237,7 +237,7 @@ SECTIONS = (*ON_STAGE, *BEFORE_STAGE, *AFTER_STAGE)
 
 
 async def run(plan: Plan, only: list[str], found: Found, write: Callable[[], None]) -> None:
-    """Measure what is asked for; `write` after each section, so that a run cut short has not been for nothing."""
+    """Measure what is asked for; `write` after each section, so that an interrupted run keeps its figures."""
     wanted = only or SECTIONS
     await _off_stage(BEFORE_STAGE, wanted, plan, found, write)
     on_stage = [section for name, section in ON_STAGE.items() if name in wanted]
@@ -259,7 +259,7 @@ async def _off_stage(
 
 
 def machine() -> Found:
-    """Say where this was measured."""
+    """Return the machine and the revision that were measured."""
     revision = subprocess.run(  # a fixed command
         ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607
         capture_output=True,
@@ -281,7 +281,7 @@ def machine() -> Found:
 
 
 def main() -> int:
-    """Parse the command line, measure, write, and say what holds."""
+    """Parse the command line, measure, write the figures, and print which targets are met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--json", type=Path, required=True, help="where the figures go")
     parser.add_argument("--quick", action="store_true", help="fewer repeats, under three minutes; figures are rougher")

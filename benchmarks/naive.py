@@ -34,7 +34,7 @@ class NaiveStream:
         self._messages: list[LettaMessage] = []
 
     async def begin(self) -> None:
-        """Be ready for another request; so that an actor need not be started for each repeat."""
+        """Reset for another request, so that no actor need be started for each repeat."""
         self._begin()
 
     async def chunk(self, payload: bytes) -> None:
@@ -86,7 +86,7 @@ class NaiveConsumer:
 
 
 async def chunks_per_s(streams: int, chunks: int, repeats: int) -> list[float]:
-    """Carry `streams` × `chunks` through, so many times; return the rates."""
+    """Carry `chunks` chunks on each of `streams` streams through, so many times; return the rates."""
     ids = [f"naive-{n}" for n in range(streams)]
     actors = {request_id: spawn(NaiveStream, request_id) for request_id in ids}
     router, producer, consumer = spawn(NaiveRouter, actors), spawn(NaiveProducer), spawn(NaiveConsumer)

@@ -32,7 +32,7 @@ _numbers = itertools.count(1)
 
 
 def config(name: str, *, actors: int, warm: int | None = None, streams_per_actor: int = 20_000) -> RouterConfig:
-    """Return a configuration whose pool does not move while it is measured."""
+    """Return a configuration whose pool does not grow or shrink while it is measured."""
     return RouterConfig.model_validate(
         {
             "name": name,
@@ -101,7 +101,7 @@ async def stage(*, actors: int, warm: int | None = None, streams_per_actor: int 
 async def carry(
     stage: Stage, streams: int, chunks: int, fmt: Format = "model", *, alternate: bool = False
 ) -> dict[str, Any]:
-    """Carry `streams` × `chunks` through and check every one; return rate and CPU per chunk by process.
+    """Carry `chunks` on each of `streams` and check every one; return rate and CPU per chunk by process.
 
     The clock runs from the first chunk sent to the last content message read. Streams are open and
     read before it starts and end after it; how fast they open and end is told beside it.
@@ -202,7 +202,7 @@ async def paced(stage: Stage, streams: int, chunks_per_s: float, seconds: float)
 
 
 async def light(stage: Stage, seconds: float, repeats: int) -> dict[str, Any]:
-    """One stream, fifty chunks a second: what the way itself takes."""
+    """One stream, fifty chunks a second: the latency without queueing."""
     calls, quick_calls, medians, tails = [], [], [], []
     for _ in range(repeats):
         calls.append(await bare_call_ms(stage))

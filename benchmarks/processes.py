@@ -25,7 +25,7 @@ TICK_S = 0.001
 
 
 class Door:
-    """A process with a door to a router."""
+    """A process that is connected to a router."""
 
     def __init__(self) -> None:
         self._entrance: Any = None
@@ -38,7 +38,7 @@ class Door:
         return time.process_time()
 
     async def connect(self, name: str) -> int:
-        """Open the door; return the pid."""
+        """Connect; return the pid."""
         if self._entrance is not None:
             await self._entrance.__aexit__(None, None, None)
         self._entrance = StreamRouter.connect(name)
@@ -103,7 +103,7 @@ class Producer(Door):
     async def pace(
         self, request_ids: list[str], chunks_per_s: float, seconds: float, drop_s: float = 0.0
     ) -> dict[str, float]:
-        """Send chunks in turn over these streams at a given rate, whatever comes back.
+        """Send chunks in turn over these streams at a given rate, whether or not they are read.
 
         Stamps begin after `drop_s`. At more than a thousand chunks a second they say when a chunk was due: one
         that leaves late because the machine is busy counts from then.
@@ -166,10 +166,10 @@ class Producer(Door):
             await self._streams[request_id].chunk(WORDS[0])
 
     async def misbehave(self, request_ids: list[str], seconds: float) -> dict[str, Any]:
-        """Do what a stream must not harm its neighbours by; return what it was told.
+        """Misbehave in ways that must not harm other streams; return what each attempt was answered.
 
-        Somebody who publishes as fast as possible to a reader who never acknowledges; a chunk of a
-        million bytes; request IDs of odd characters and of ten kilobytes.
+        A publisher at full speed whose reader never acknowledges; a chunk of a million bytes; request IDs of
+        odd characters and of ten kilobytes.
         """
         told: dict[str, Any] = {}
         for name, request_id in (("odd_id", "a\x00b\nc"), ("long_id", "x" * 10_240)):

@@ -67,7 +67,7 @@ class MessageReader:
 
 
 async def chunks_per_s(streams: int, chunks: int, repeats: int) -> list[float]:
-    """Carry `streams` × `chunks` through, so many times; return the rates."""
+    """Carry `chunks` chunks on each of `streams` streams through, so many times; return the rates."""
     producer, consumer = (spawn(kind) for kind in (QueueProducer, QueueConsumer))
     queues = {f"queue-{n}": Queue(actor_options={"num_cpus": 0}) for n in range(streams)}
     for queue in queues.values():

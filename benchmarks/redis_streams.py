@@ -103,7 +103,7 @@ class RedisConsumer:
 
 
 async def chunks_per_s(streams: int, chunks: int, repeats: int, *, hiredis: bool) -> list[float]:
-    """Carry `streams` × `chunks` through, so many times; return the rates."""
+    """Carry `chunks` chunks on each of `streams` streams through, so many times; return the rates."""
     producer, consumer = (spawn(kind) for kind in (RedisProducer, RedisConsumer))
     rates = []
     for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""What the figures are held against, and how they are shown."""
+"""The targets of the figures, and how they are shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TARGETS: tuple[tuple[str, str, str, float], ...] = (
 
 
 def look_up(found: dict[str, Any], path: str) -> Any:
-    """Return what stands at a dotted path; None where that was not measured."""
+    """Return the figure at a dotted path; None where it was not measured."""
     value: Any = found
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None

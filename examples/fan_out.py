@@ -31,7 +31,7 @@ def chunk(content: str | None, finish_reason: str | None = None) -> dict[str, ob
 
 
 async def publish(router: StreamRouter) -> None:
-    """Be the one producer."""
+    """Publish the request."""
     async with router.publish(REQUEST_ID, {"dialect": "chat"}) as stream:
         for word in WORDS:
             await stream.chunk(chunk(word))

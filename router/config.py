@@ -1,4 +1,4 @@
-"""What a router is started with: YAML in, one frozen pydantic model out.
+"""A router's configuration: YAML in, one frozen pydantic model out.
 
 Every key has a default, so an empty file is a valid configuration; unknown keys are refused with
 their path and the nearest right one. The files in `configs/` show every key with its meaning.
@@ -30,7 +30,7 @@ class _Section(BaseModel):
 
 
 class RayConfig(_Section):
-    """How to come by Ray. Not looked at where Ray is initialised already: that one is used as it is."""
+    """Which Ray to use. Ignored where Ray is initialised already: that one is used as it is."""
 
     address: str | None = Field(
         "local",
@@ -73,7 +73,7 @@ class StreamActorsConfig(_Section):
     )
     open_timeout_s: float = Field(30.0, gt=0)
     idle_ttl_s: float = Field(
-        300.0, gt=0, description="An actor without requests for so long goes, down to warm_actors."
+        300.0, gt=0, description="An actor without requests for so long is stopped, down to warm_actors."
     )
     recycle_after_requests: int = Field(
         10_000, ge=1, description="An actor that has served so many requests is replaced when it is empty."
@@ -101,7 +101,7 @@ class StreamActorsConfig(_Section):
 
 
 class LimitsConfig(_Section):
-    """What one router name takes on before it refuses (each router actor holds its share)."""
+    """What the routers of one name accept before they refuse (each router actor has its share)."""
 
     open_requests_max: int = Field(20_000, ge=1, description="Open requests; more are refused with LimitExceeded.")
     opens_per_s_max: float | None = Field(None, gt=0, description="New requests per second; None: no such limit.")
@@ -115,7 +115,7 @@ class PublisherConfig(_Section):
     """What a publishing process keeps so that it can replay after a crash."""
 
     replay_bytes_max: int = Field(256 * 1024 * 1024, gt=0, description="Held in memory per process; more goes to disk.")
-    spill_dir: str | None = Field(None, min_length=1, description="Where to; None: the system's temporary folder.")
+    spill_dir: str | None = Field(None, min_length=1, description="Its folder; None: the system's temporary folder.")
 
 
 class RecordConfig(_Section):
@@ -125,7 +125,7 @@ class RecordConfig(_Section):
     sample: float = Field(1.0, ge=0, le=1, description="Fraction of requests, chosen by their ID.")
     request_ids: tuple[str, ...] = Field((), description="Only requests of these IDs; * and ? stand for anything.")
     request_bytes_max: int = Field(16 * 1024 * 1024, gt=0, description="Raw bytes of one request; more is left out.")
-    bytes_max: int = Field(1024 * 1024 * 1024, gt=0, description="Size of the folder; beyond it nothing is begun.")
+    bytes_max: int = Field(1024 * 1024 * 1024, gt=0, description="Size of the folder; beyond it no recording begins.")
     compressed: bool = Field(default=True, description="gzip, about a tenth of the size.")
 
 
@@ -156,7 +156,7 @@ class TracingConfig(_Section):
 
 
 class RouterConfig(_Section):
-    """All of a router's configuration. Frozen: a running router's configuration never changes half."""
+    """A router's configuration. Frozen: a running router never has half of a change."""
 
     name: str = Field("agents", pattern=_NAME, description="What StreamRouter.connect(name=...) looks for.")
     namespace: str = Field("agent-stream-router", pattern=_NAME, description="The Ray namespace of all actors.")

@@ -1,4 +1,4 @@
-"""Collect the commands, run one, and turn whatever goes wrong into one line and an exit status.
+"""Collect the commands, run one, and turn every error into one line and an exit status.
 
 No command ever shows a traceback. To see one, set STREAM_ROUTER_DEBUG=1.
 """
@@ -83,7 +83,7 @@ def main() -> None:
     except RayError as error:
         first_line = str(error).partition("\n")[0]
         status = _say(f"Ray failed under it ({type(error).__name__}): {first_line}", exit_codes.ERROR, error)
-    except Exception as error:  # noqa: BLE001 - the last resort, so that nobody sees a traceback
+    except Exception as error:  # noqa: BLE001 - the last resort: no command shows a traceback
         text = f"unexpected {type(error).__name__}: {error}. This is a defect; {DEBUG_VARIABLE}=1 shows where"
         status = _say(text, exit_codes.INTERNAL, error)
     if status == exit_codes.INTERRUPTED:  # Typer turns some interrupts into this status by itself

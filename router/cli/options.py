@@ -1,4 +1,4 @@
-"""What several commands' options have in common."""
+"""Options of several commands, and how they are read."""
 
 from __future__ import annotations
 

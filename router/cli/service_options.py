@@ -1,4 +1,4 @@
-"""What the commands for a running service have in common: how it is named and found."""
+"""Options that the commands for a running service share: how it is named and found."""
 
 from __future__ import annotations
 

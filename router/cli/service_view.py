@@ -41,7 +41,7 @@ _MINUTE_S, _HOUR_S = 60, 3600
 
 
 class Rates:
-    """How fast totals grow, from two looks at a service."""
+    """How fast totals grow, from two overviews of a service."""
 
     def __init__(self, before: Overview | None, now: Overview, elapsed_s: float) -> None:
         self._elapsed_s = elapsed_s
@@ -56,7 +56,7 @@ class Rates:
             self.chunk_bytes += self.of_actor(actor, "chunk_bytes") or 0
 
     def _per_s(self, now: float, before: float | None) -> float | None:
-        # A total that fell belongs to an actor that has begun anew.
+        # A total that fell belongs to an actor that was restarted.
         if not self._known or before is None:
             return None
         return max(0.0, now - before) / self._elapsed_s
@@ -125,7 +125,7 @@ def requests(listed: Sequence[RequestDescription]) -> RenderableType:
 
 
 async def show_once(console: Console, router: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:
-    """Look twice, so that there are rates, and print one picture."""
+    """Ask twice, so that there are rates, and print the state once."""
     loop = asyncio.get_running_loop()
     before, looked_at = await within(wait_s, router.overview(streams)), loop.time()
     await asyncio.sleep(every_s)
@@ -134,7 +134,7 @@ async def show_once(console: Console, router: StreamRouter, every_s: float, wait
 
 
 async def show_live(console: Console, router: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:
-    """Look again and again until interrupted; the last picture stays on the screen."""
+    """Show the state anew until interrupted; the last one stays on the screen."""
     loop = asyncio.get_running_loop()
     before, looked_at = None, loop.time()
     with Live(console=console, auto_refresh=False, vertical_overflow="crop", redirect_stdout=False) as live:

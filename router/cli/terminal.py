@@ -1,4 +1,4 @@
-"""What all commands have in common that show something while Ray runs."""
+"""The terminal of commands that show something while Ray runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def ray_kept_quiet() -> Iterator[None]:
-    """Keep Ray from writing to standard output what it has in its logs, too (every death, every worker too many).
+    """Drop what Ray writes to standard output; its logs have it too (deaths, more workers than CPUs).
 
-    For code whose own console was made before, with `Console(file=sys.stdout)`.
+    A console made before with `Console(file=sys.stdout)` still writes.
     """
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         yield

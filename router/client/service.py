@@ -1,10 +1,10 @@
-"""Service mode: routers that outlive whoever started them, found and looked after by name from anywhere.
+"""Service mode: routers that outlive the process that started them, found and managed by name.
 
 A service is the detached router actors of one name in one Ray namespace, with their stream actors.
-Ray is its directory: what runs is what Ray lists by name, so nothing here keeps state of its own.
+Ray is its directory: the service is what Ray lists by name, so nothing here keeps state.
 
-Stopping goes by those names, not by what a router says: a router that is dead, hangs, or has not
-yet been placed can be stopped too, and stream actors that have lost theirs.
+`stop` goes by those names and needs no router's answer. So it also stops a router that is dead, hangs
+or has not been placed yet, and stream actors without a router.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ async def within(deadline_s: float, answer: Awaitable[T]) -> T:
 async def drain(router: StreamRouter, deadline_s: float, progress: Callable[[int], None] | None = None) -> int:
     """Take no new requests and wait until all open ones have ended; return how many had not by the deadline.
 
-    The word is said again and again while waiting, so that a router that restarts meanwhile drains too.
+    `drain` is called again and again meanwhile, so that a router that restarts drains too.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + deadline_s
@@ -134,7 +134,7 @@ async def drain(router: StreamRouter, deadline_s: float, progress: Callable[[int
 
 @dataclass(slots=True)
 class Stopped:
-    """What `stop` did. `open_requests`: how many it ended that way; None where no router could say."""
+    """What `stop` did. `open_requests`: how many it ended; None where a router did not answer."""
 
     routers: int
     stream_actors: int
@@ -199,7 +199,7 @@ def _handle(actor: str, namespace: str) -> Any:
 
 
 async def _stop_router(handle: Any) -> int | None:
-    """Let a router stop in order, if it can; return how many requests were open."""
+    """Ask a router to stop; return how many requests were open, None where it did not answer."""
     try:
         async with asyncio.timeout(STOP_ASK_DEADLINE_S):
             still_open: int = await handle.drain.remote()

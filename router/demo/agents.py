@@ -1,4 +1,4 @@
-"""The demo's agents: what each asks its provider for, and how its stream gets into the router."""
+"""The demo's agents: each asks its provider for a stream and publishes it."""
 
 from __future__ import annotations
 

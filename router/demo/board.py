@@ -1,4 +1,4 @@
-"""What is known of each request while the demo runs: the state behind the view. Pure: time is an argument."""
+"""The state of each request while the demo runs, which the view shows. Pure: time is an argument."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""What the demo measures, and what it means.
+"""The demo's figures, and how they are measured.
 
-- Time to first message: from the moment an agent turns to its provider (it opens the request and
-  posts) until its reader is handed the first message. The model's thinking is in it.
+- Time to first message: from the moment an agent opens the request and posts to its provider until its
+  reader is handed the first message. The model's thinking time is included.
 - Added latency: what the router adds. From the moment a chunk is handed to `publish` until the
   reader is handed the message which that chunk completed. Publisher and reader are two processes of
   one machine with one clock (`time.time()`). Which chunk completes the n-th message is known
-  beforehand: the same chunks and settings always give the same messages. What the readers' end adds
-  at the close (stop reason, usage) belongs to no chunk and is not measured.
+  beforehand: the same chunks and settings always give the same messages. The messages of the end (stop
+  reason, usage) belong to no chunk and are not measured.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Figures:
-    """What the demo says at its end. `chunks_per_s` is over the time in which streams were open."""
+    """The figures of a demo. `chunks_per_s` is over the time in which streams were open."""
 
     streams: int
     messages: int

@@ -29,7 +29,7 @@ class Received:
 
 @dataclass
 class Progress:
-    """What has come for one request since the last look at it."""
+    """What has come for one request since the last call of `progress`."""
 
     request_id: str
     seq_ids: list[int]
@@ -55,7 +55,7 @@ class Readers:
         self._router = await self._open.enter_async_context(entrance)
 
     async def close(self) -> None:
-        """Let go of the router."""
+        """Disconnect from the router."""
         await self._open.aclose()
 
     async def follow(self, request_id: str) -> Received:
@@ -101,7 +101,7 @@ class Readers:
 
 
 def _words(message: dict[str, Any]) -> str:
-    """Return what a person would want to see of a message while it comes."""
+    """Return the text of a message for the live view."""
     kind = message["message_type"]
     if kind == "assistant_message":
         return str(message["content"])

@@ -1,8 +1,8 @@
-"""What a recording says, read straight from its SSE, to hold the router's answers against.
+"""What a recording says, read straight from its SSE: the expected answer that readers are checked against.
 
-Nothing of the router's own reading is used here: no SSE decoder, adapter or interface. It is slow,
-sees the whole body at once, and knows of each API only what a client would show: the text
-(refusals are text), the reasoning, and the calls of the client's own tools. Choice 0 only.
+It shares no code with the router: no SSE decoder, adapter or interface. It is slow, sees the whole body
+at once, and knows of each API only what a client shows: the text (refusals are text), the reasoning, and
+the calls of the client's own tools. Choice 0 only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Call:
 
 @dataclass
 class Content:
-    """What one request said in all. `calls` in the order in which they began."""
+    """The whole content of one request. `calls` in the order in which they began."""
 
     text: str = ""
     reasoning: str = ""
@@ -64,7 +64,7 @@ def received(messages: Iterable[Mapping[str, Any]]) -> Content:
 
 
 def differences(right: Content, got: Content) -> list[str]:
-    """Return in words where two contents differ; nothing where they agree."""
+    """Return the differences of two contents in words; empty where they agree."""
     found = []
     if got.text != right.text:
         found.append(f"text {_where(right.text, got.text)}")

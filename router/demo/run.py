@@ -34,7 +34,7 @@ CONCURRENCY_MAX = 100_000
 
 @dataclass
 class Outcome:
-    """What one request came to. `mismatches` is empty where the reader got what the recording says."""
+    """The outcome of one request. `mismatches` is empty where the reader got what the recording says."""
 
     row: Row
     received: Received | None

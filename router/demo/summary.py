@@ -1,4 +1,4 @@
-"""What the demo says at its end: a row an agent, what differs, and the figures."""
+"""The demo's summary: a row an agent, what differs, and the figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of the demo: a live table in a terminal, plain lines where there is none."""
+"""The view of the demo: a live table in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def make_view(console: Console) -> View:
 
 
 class LiveView:
-    """One row an agent; where they do not all fit, those that move."""
+    """One row an agent; where they do not all fit, those that stream come first."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,7 +1,7 @@
 """When streams start. Pure: from the workload and its seed alone, in seconds after the run's start.
 
 Open arrivals (rate, ramp, spikes) give each stream its time beforehand, whatever the system under
-test does: one that falls behind is seen to. A fixed concurrency has no times: the next stream
+test does, so that one that falls behind shows it. A fixed concurrency has no times: the next stream
 starts when one ends.
 """
 

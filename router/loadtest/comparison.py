@@ -1,4 +1,4 @@
-"""Two runs side by side. Pure."""
+"""The figures of two runs compared. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the faults that `chaos` has planned, to the processes of a running router."""
+"""Does the faults of a `fault_schedule` to the processes of a running router."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Struck:
 
 @dataclass
 class FaultInjector:
-    """Strikes when it is time; `done` is what was struck. `cluster`: the one of our own, for kill-node."""
+    """Does each fault when it is due; `done` lists them. `cluster`: the test's own, for kill-node."""
 
     router: StreamRouter
     strikes: Sequence[Strike]
@@ -52,7 +52,7 @@ class FaultInjector:
     _waking: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self) -> None:
-        """Do all strikes, each when it is due."""
+        """Do all faults, each when it is due."""
         late_s = 0.0
         for strike in self.strikes:
             await asyncio.sleep(max(0.0, strike.at_s + late_s - self.now()))
@@ -63,7 +63,7 @@ class FaultInjector:
             await asyncio.wait(self._waking)
 
     async def close(self) -> None:
-        """Wake whatever still sleeps, now."""
+        """Continue every process that is still stopped, now."""
         for task in self._waking:
             task.cancel()
         await asyncio.gather(*self._waking, return_exceptions=True)
@@ -107,11 +107,11 @@ class FaultInjector:
         try:
             await asyncio.sleep(after_s)
         finally:
-            # The router may have killed it in the meantime, which is right.
+            # The router may have killed it in the meantime, as it does with actors that hang.
             await _signal(node_id, pid, signal.SIGCONT)
 
     async def _kill_node(self, strike: Strike, description: Description, at_s: float) -> Struck:
-        """Take away a worker node: one with requests, and without a router, whose death is another fault."""
+        """Kill a worker node that holds requests and no router: a router's death is a fault of its own."""
         if self.cluster is None:
             return Struck(at_s, strike.kind, None, "kill-node needs a cluster of our own")
         of_routers = {router.node_id for router in description.routers}
@@ -149,6 +149,6 @@ async def _signal(node_id: str | None, pid: int | None, sign: signal.Signals) ->
 
 
 def _is_here(node_id: str | None) -> bool:
-    """Whether a node runs on this machine, so that its processes are in our reach."""
+    """Whether a node runs on this machine, so that this process can signal its processes."""
     here = socket.gethostname()
     return any(node["NodeID"] == node_id and node["NodeManagerHostname"] == here for node in ray.nodes())  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Which fault strikes when. Pure: from the seed alone; `faults.py` does them.
+"""Which fault strikes when. Pure: from the seed alone; `fault_injector.py` does them.
 
 `kill-stream-actor:2,kill-router:1,kill-node:1,rpc-failures:0.05,stop-actor:1`
 
@@ -31,7 +31,7 @@ STRIKES: dict[str, str] = {
     KILL_STREAM_ACTOR: "SIGKILL to a stream actor that has requests",
     KILL_ROUTER: "SIGKILL to a router actor",
     KILL_NODE: "a worker node and all on it gone at once",
-    STOP_ACTOR: "SIGSTOP to a stream actor, SIGCONT after a while: a process that hangs, then wakes",
+    STOP_ACTOR: "SIGSTOP to a stream actor, SIGCONT after a while: a process that hangs, then continues",
 }
 KINDS = (*STRIKES, RPC_FAILURES)
 
@@ -73,7 +73,7 @@ RPC_SHARE_MAX = 0.5
 
 
 class Chaos(BaseModel):
-    """What goes wrong, and when."""
+    """Which faults are done, and when."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

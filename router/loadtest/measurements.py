@@ -1,4 +1,4 @@
-"""What a load generator counts, in a size that does not grow with the run. Pure: times come in as arguments.
+"""What a load generator measures, in a size that does not grow with the run. Pure: times come in as arguments.
 
 - `Histogram`: times by logarithmic bucket, 32 to a doubling, so a percentile is right within 2.2 %.
 - `Timeline`: counters and histograms by the second; when it grows beyond `BINS_MAX` its bins double in
@@ -186,7 +186,7 @@ class Sampled:
 
 
 class Measurements:
-    """All that one process counts; several merge into one."""
+    """All measurements of one process; several merge into one."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

@@ -35,7 +35,7 @@ class ProcessFigures:
 
 @dataclass(frozen=True)
 class Sample:
-    """One look at all processes. `cpu_cores` and `memory_mb` by role."""
+    """One measurement of all processes. `cpu_cores` and `memory_mb` by role."""
 
     at_s: float
     cpu_cores: dict[str, float]
@@ -43,7 +43,7 @@ class Sample:
 
 
 class ProcessSampler:
-    """Looks at processes from time to time; what is not on this machine is not seen."""
+    """Measures processes of this machine from time to time."""
 
     def __init__(self) -> None:
         self.figures: dict[int, ProcessFigures] = {}
@@ -52,13 +52,13 @@ class ProcessSampler:
         self._last_at: float | None = None
 
     def know(self, pid: int, role: str) -> None:
-        """Say what a process is. Processes below this one whose role nobody said are Ray's own, or the provider."""
+        """Set a process's role. Child processes without one are Ray's own, or the provider."""
         if self._roles.get(pid) != role:
             self._roles[pid] = role
             self.figures.pop(pid, None)
 
     def sample(self, at_s: float) -> Sample:
-        """Look at all processes now."""
+        """Measure all processes now."""
         now = time.monotonic()
         passed_s = None if self._last_at is None else max(now - self._last_at, 1e-3)
         self._last_at = now

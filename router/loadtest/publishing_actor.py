@@ -118,7 +118,7 @@ class PublishingActor:
             self._telling = asyncio.create_task(self._keep_telling())
 
     async def progress(self) -> dict[str, Any]:
-        """Return all that was counted so far, and whether that is all there will be."""
+        """Return all that was counted so far, and whether the load is over."""
         failure = None
         if self._driving is not None and self._driving.done() and not self._driving.cancelled():
             error = self._driving.exception()
@@ -131,7 +131,7 @@ class PublishingActor:
         }
 
     async def stop(self) -> None:
-        """Start nothing more and break off what is under way: each stream ends as cancelled."""
+        """Start no more streams and cancel those under way."""
         tasks = [task for task in (self._driving, *self._tasks) if task is not None]
         for task in tasks:
             task.cancel()
@@ -140,7 +140,7 @@ class PublishingActor:
             await events.flush()
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Disconnect from the router, the providers and the reading processes."""
         if self._telling is not None:
             self._telling.cancel()
         await self._open.aclose()

@@ -1,8 +1,8 @@
 """The reading load generator: a Ray actor that reads its share of the streams, times them and checks them.
 
 A reader is *prompt* when it comes at once and reads as fast as it can. Only prompt readers, of
-streams that no slow reader holds back, count for added latency, first messages and gaps: what a slow
-or late reader waits for is its own doing. All readers count for order and content.
+streams that no slow reader holds back, count for added latency, first messages and gaps: a slow or late
+reader causes its own waits. All readers count for order and content.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class ReadingActor:
         self._zero = zero
 
     async def progress(self) -> dict[str, Any]:
-        """Return all that was counted so far, and how many readers are at it."""
+        """Return all that was counted so far, and how many readers are under way."""
         return {"measurements": self._measured.dump(), "reading": self._readings}
 
     async def give_up(self) -> None:
@@ -111,7 +111,7 @@ class ReadingActor:
             self._settle(stream)
 
     async def close(self) -> None:
-        """Let go of the router."""
+        """Disconnect from the router."""
         await self._open.aclose()
 
     # --- called by the publishing processes ---------------------------------------------------

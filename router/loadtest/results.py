@@ -1,4 +1,4 @@
-"""What a load test comes to: one dictionary of plain values, which is also its JSON file. Pure.
+"""The results of a load test: one dictionary of plain values, which is also its JSON file. Pure.
 
 name, description, started_at, seed, interrupted, environment, workload
 streams, messages, chunks, bytes, readings, wall_s, messages_per_s, chunks_per_s, streams_open_max, ...
@@ -6,8 +6,8 @@ counts              lost, duplicated, reordered, unverified, ...: see `metrics.C
 <times>_ms          p50, p90, p95, p99, p99_9, mean, max, count: see `metrics.TIMES`
 errors, ends        by kind; by stop reason
 examples            the first few things that went wrong, in words
-faults              what was struck, when; faults_missed: strikes that hit nothing, or for which the run was over
-actors, processes   stream actors at most; CPU and memory of each process
+faults              what was done, when; faults_missed: faults that found no target, or for which the run was too short
+actors, processes   the greatest number of stream actors; CPU and memory of each process
 thresholds, met     each limit with its figure
 series              by the second, for the plots
 timeline_streams    a sample of the streams, for the gantt
@@ -204,7 +204,7 @@ def to_json(results: Mapping[str, Any]) -> str:
 
 
 def to_csv(results: Mapping[str, Any]) -> str:
-    """Return the series as CSV, a row a bin: what a spreadsheet wants."""
+    """Return the series as CSV for a spreadsheet, a row a bin."""
     series = results["series"]
     columns: dict[str, Sequence[Any]] = {
         "at_s": series["at_s"],
@@ -214,7 +214,7 @@ def to_csv(results: Mapping[str, Any]) -> str:
     }
     for name in ("added_latency_ms", "time_to_first_message_ms"):
         columns |= {f"{name}_{part}": values for part, values in series[name].items()}
-    # Processes and queues are looked at every other second: the last look stands until the next.
+    # Processes and queues are measured every other second: a value stands until the next.
     processes, queues = series["processes"], series["queues"]
     columns["cpu_cores"] = _last_known(series, processes["at_s"], _sums(processes["cpu_cores"]))
     columns["memory_mb"] = _last_known(series, processes["at_s"], _sums(processes["memory_mb"]))
@@ -231,7 +231,7 @@ def _sums(by_role: Mapping[str, Sequence[float]]) -> list[float]:
 
 
 def _last_known(series: Mapping[str, Any], seen_at_s: Sequence[float], values: Sequence[float]) -> list[float | None]:
-    """Return for each bin what was seen last before its end; None before the first look."""
+    """Return for each bin the last value before its end; None before the first."""
     found: list[float | None] = []
     place = 0
     for start_s in series["at_s"]:

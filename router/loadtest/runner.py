@@ -1,4 +1,4 @@
-"""A load test, from its workload to its results: Ray, a router, providers and load generators, faults, an end."""
+"""A load test from its workload to its results."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ READ_REST_S = 15.0
 
 @dataclass
 class State:
-    """What is known while a load test runs: what its view shows."""
+    """The state of a running load test, which its view shows."""
 
     workload: Workload
     expected_s: float
@@ -61,7 +61,7 @@ class View(Protocol):
     """Shows a load test while it runs."""
 
     def show(self, state: State) -> None:
-        """Show how it stands; called about once a second."""
+        """Show the state; called about once a second."""
         ...
 
 
@@ -106,7 +106,7 @@ async def run_loadtest(workload: Workload, view: View) -> dict[str, Any]:
 
 
 def _prepare(workload: Workload) -> tuple[Setup, Planner]:
-    """Find out all that can be wrong before anything starts. Raises ConfigError, RecordingError."""
+    """Check the workload before anything starts. Raises ConfigError, RecordingError."""
     workload.router_config()
     for number, kind in enumerate(workload.mix):
         reason = can_verify(kind.settings)
@@ -194,7 +194,7 @@ class _Run:
         return True
 
     async def _until_read(self) -> None:
-        """Let the readers see the ends of streams that were broken off."""
+        """Wait until the readers have read the ends of the streams that were cancelled."""
         deadline_s = self._now() + READ_REST_S
         while self._now() < deadline_s:
             await self._look()
@@ -230,12 +230,12 @@ class _Run:
         return bound_s is not None and self._now() > max(bound_s, self._state.expected_s) + self._workload.drain_s
 
     async def _begin(self) -> None:
-        """Start the load. Readers first: what a publisher that has begun tells them is of times since the start."""
+        """Start the load. Readers first: the times that publishers tell them are since the start."""
         for handles in (self._generators.readers, self._generators.publishers):
             await self._all_of([call_of(handle.begin.remote, self._zero) for handle in handles])
 
     async def _introduce(self) -> None:
-        """Tell the sampler which process is what."""
+        """Tell the sampler each process's role."""
         for handles, role in (
             (self._generators.publishers, processes.PUBLISHER),
             (self._generators.readers, processes.READER),
@@ -244,7 +244,7 @@ class _Run:
                 self.sampler.know(pid, role)
 
     async def _sample(self) -> None:
-        """Look at processes and queues. What does not answer now (it was killed, say) is left out."""
+        """Measure processes and queues. A process that does not answer now (it was killed, say) is left out."""
         state = self._state
         try:
             description = await asyncio.wait_for(self._router.describe(), CALL_DEADLINE_S)

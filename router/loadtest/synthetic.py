@@ -1,4 +1,4 @@
-"""Made-up OpenAI chat streams of chosen lengths. Pure.
+"""Generated OpenAI chat streams of chosen lengths. Pure.
 
 The text is numbered words, so that a lost or doubled piece shows.
 """

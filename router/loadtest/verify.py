@@ -22,7 +22,7 @@ _ENDS_OF_THE_MODEL = frozenset(
 
 @dataclass
 class Assembly:
-    """Takes a reader's messages as they come, and keeps what they say rather than the messages."""
+    """Takes a reader's messages as they come; keeps their content and order, not the messages."""
 
     last_seq: int = 0
     count: int = 0

@@ -1,4 +1,4 @@
-"""What a person sees of a load test while it runs: a live screen in a terminal, plain lines where there is none."""
+"""The view of a running load test: a live screen in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def make_view(console: Console) -> LiveView | LineView:
 
 
 def line(state: State) -> str:
-    """Return how it stands in one line."""
+    """Return the state in one line."""
     if state.phase == "starting":
         return f"starting Ray, a router and the load generators; about {state.expected_s:.0f} s of load"
     counts = state.measured.counts
@@ -184,7 +184,7 @@ def _unread(state: State) -> str:
 
 
 def _processes(state: State) -> Table:
-    """Return CPU and memory by role; the roles stay where they are, so that the eye finds them."""
+    """Return CPU and memory by role, always in the same order."""
     sample = state.samples[-1]
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim", style="dim")
     table.add_column("", no_wrap=True)

@@ -1,4 +1,4 @@
-"""What a load test is: YAML in, one frozen pydantic model out.
+"""The workload of a load test: YAML in, one frozen pydantic model out.
 
 Like a router's configuration: every key has its meaning here, unknown keys are refused with their
 path and the nearest right one. `configs/loadtest/` shows them at work.
@@ -66,12 +66,12 @@ class Arrival(_Section):
 
 
 class Target(_Section):
-    """Where the streams come from."""
+    """The provider of the streams."""
 
     kind: Literal["scripted", "memory", "endpoint"] = Field(
         "scripted",
         description="scripted: recordings over HTTP from a process of our own. memory: recordings played inside the "
-        "publishing processes, without HTTP. endpoint: a real provider, which costs what it costs.",
+        "publishing processes, without HTTP. endpoint: a real provider, which costs money.",
     )
     recordings: str | None = Field(
         None, min_length=1, description="Folder of recordings: *.sse, or what `record:` kept."
@@ -91,7 +91,7 @@ class Target(_Section):
 
 
 class Synthetic(_Section):
-    """Made-up OpenAI chat streams, where recordings are too short, too long or too alike."""
+    """Generated OpenAI chat streams, where recordings are too short, too long or too similar."""
 
     chunks: Number = Field(default_factory=lambda: fixed(200), description="Content chunks of a stream.")
     chunk_chars: Number = Field(default_factory=lambda: fixed(8), description="Characters in each.")
@@ -140,14 +140,14 @@ class Kind(_Section):
 
 
 class Slow(_Section):
-    """Readers that cannot keep up."""
+    """Readers that read at a fixed, low rate."""
 
     share: float = Field(0.0, ge=0, le=1, description="Of all readers.")
     messages_per_s: float = Field(10.0, gt=0)
 
 
 class Late(_Section):
-    """Readers that come when the stream is under way, or over."""
+    """Readers that start when the stream is under way, or has ended."""
 
     share: float = Field(0.0, ge=0, le=1, description="Of all readers.")
     delay_s: Number = Field(default_factory=lambda: fixed(3), description="After the stream's start.")
@@ -191,7 +191,7 @@ class RouterUnderTest(_Section):
 
 
 class Limit(_Section):
-    """What a figure must keep within; a bare number is `max`."""
+    """The bounds of a figure; a bare number is `max`."""
 
     min: float | None = None
     max: float | None = None

@@ -1,7 +1,7 @@
 """The scripted provider as a process of its own (`python -m router.scripted_provider`); see `process.py`.
 
-It says where it listens in one line of JSON on standard output, and ends when its standard input
-does, so that it never outlives the process that started it, however that one ends.
+It writes its address to standard output, as one line of JSON. It ends when its standard input ends, so
+that it never outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def _main(folder: str, script: dict[str, object], port: int) -> None:
 
 
 def main() -> int:
-    """Run until standard input ends. What cannot be started is said in the same line of JSON."""
+    """Run until standard input ends. An error at the start is reported in the same line of JSON."""
     parser = argparse.ArgumentParser(prog="python -m router.provider")
     parser.add_argument("--recordings", required=True)
     parser.add_argument("--port", type=int, default=0)

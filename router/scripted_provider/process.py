@@ -35,7 +35,7 @@ async def provider_process(recordings: str | Path, script: Mapping[str, Any] | N
         *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        # A group of its own: Ctrl-C is for us, and we end it in order.
+        # A process group of its own: Ctrl-C reaches only this process, which then ends it in order.
         start_new_session=True,
     )
     try:
@@ -62,7 +62,7 @@ async def _announced(process: asyncio.subprocess.Process) -> str:
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
     if process.stdin is not None:
-        process.stdin.close()  # its sign to end
+        process.stdin.close()  # it ends when its standard input does
     try:
         await asyncio.wait_for(process.wait(), _STOP_TIMEOUT_S)
     except TimeoutError:

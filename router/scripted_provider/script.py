@@ -1,6 +1,6 @@
-"""How a scripted stream is played: its pace, and what goes wrong with it. Pure: no clock, no network.
+"""How a scripted stream is played: its pace and its faults. Pure: no clock, no network.
 
-A `Script` says what is wanted; `plan` turns a recording's events into steps (wait, then write these
+A `Script` holds the settings; `plan` turns a recording's events into steps (wait, then write these
 bytes) and one ending. The same script and the same key give the same plan, so that a load test with
 a seed sees the same provider again.
 """
@@ -87,7 +87,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is no stream."""
+    """An HTTP error instead of a stream."""
 
     status: int
     body: Literal["json", "html", "empty"]
@@ -157,7 +157,7 @@ def _wait_s(script: Script, index: int, rng: random.Random) -> float:
 
 
 def is_end_marker(event: bytes) -> bool:
-    """Whether an event says nothing but that the stream is over."""
+    """Whether an event is only the provider's end marker."""
     lines = event.split()
     return lines in ([b"data:", b"[DONE]"], [b"data:[DONE]"]) or lines[:2] == [b"event:", b"message_stop"]
 

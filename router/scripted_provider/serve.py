@@ -18,7 +18,7 @@ LOOPBACK = "127.0.0.1"
 @asynccontextmanager
 async def serve(library: Library, script: Script, *, host: str = LOOPBACK, port: int = 0) -> AsyncIterator[str]:
     """Serve until the block ends; gives the base URL. Port 0: a free one. Raises ConfigError: port taken."""
-    # Streams under way when the block ends are broken off; there is nobody left to want their rest.
+    # Streams under way when the block ends are cut: their clients are going too.
     runner = web.AppRunner(make_app(library, script), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:

@@ -141,7 +141,7 @@ async def _play(request: web.Request, recording: Recording, decided: Plan) -> we
                 await asyncio.sleep(due - loop.time())
             await response.write(step.data)
     except ConnectionError:
-        return response  # the reader has gone; nothing is owed to it
+        return response  # the client has closed the connection
     if decided.ending == "cut" and request.transport is not None:
         request.transport.abort()
         return response

@@ -237,7 +237,7 @@ class Exporter:
                     instrument.observe(mean, tags)
 
     def forget_all_but(self, sources: Container[str]) -> None:
-        """Sources that are gone have taken their totals with them."""
+        """Forget the totals of sources that are gone."""
         for gone in [source for source in self._seen if source and source not in sources]:
             del self._seen[gone]
 

@@ -1,6 +1,6 @@
 """A router actor's observer: notes become log lines and spans, counts become metrics.
 
-It only looks on. Nothing here decides anything, and nothing that fails here may fail a request.
+It only observes: it decides nothing, and a failure here fails no request.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LEVELS = {
 
 
 class Observer:
-    """Looks on at one router actor."""
+    """Observes one router actor."""
 
     def __init__(self, config: RouterConfig, shard: int) -> None:
         self._place = {"router": config.name, "shard": shard}
@@ -70,7 +70,7 @@ class Observer:
         self._restarts[metrics.STREAM_ACTOR] += 1
 
     def export(self, registry: Registry, looks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Hand all metrics over; `looks`: what each stream actor's `measure` gave."""
+        """Hand all metrics to Ray; `looks`: the last answer of each stream actor's `measure`."""
         exporter = self._exporter
         exporter.take(metrics.of_registry(registry))
         exporter.take([Sample("restarts", count, {"reason": what}) for what, count in self._restarts.items()])
@@ -82,6 +82,6 @@ class Observer:
         exporter.forget_all_but(registry.pool.slots)
 
     def close(self) -> None:
-        """Send what was not sent yet."""
+        """Send the spans that were not sent yet."""
         if self._spans is not None:
             self._spans.close()

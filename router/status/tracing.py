@@ -40,7 +40,7 @@ class Spans:
         try:
             return cls(getattr(importlib.import_module(module), function)(), router, shard)
         except Exception:
-            # Somebody else's code, and only for looking on: no reason for a router not to run.
+            # The operator's code, and only for observation: a router runs without it.
             log.exception("tracing.setup = %s failed; there will be no spans", setup)
             return None
 

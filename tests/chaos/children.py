@@ -1,13 +1,12 @@
-"""The processes that are killed, or that do harm: `python -m tests.chaos.children ROLE ARGUMENTS`.
+"""The processes that are killed, or that flood the router: `python -m tests.chaos.children ROLE ARGUMENTS`.
 
-Each says on stdout what it has done; a line begins with the word that its parent waits for.
+Each reports on stdout; a line begins with the word that its parent waits for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import resource
 import sys
 import time
@@ -49,7 +48,7 @@ async def read(address: str, request_id: str, file: str) -> None:
     """Read, writing down each message before the next is asked for, until killed."""
     count = 0
     async with StreamRouter.connect(NAME, address=address) as router:
-        with Path(file).open("w") as out:
+        with await asyncio.to_thread(Path(file).open, "w") as out:
             async for batch in router.subscribe(request_id, format="dict"):
                 for message in batch:
                     count += 1
@@ -72,10 +71,15 @@ async def driver(address: str, spill_dir: str) -> None:
         await publisher.chunks(recordings(1)[0].chunks[:5])
         described = await router.describe()
         pids = [actor.pid for actor in [*described.routers, *described.stream_actors]]
-        open_files = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-        spilled = sum(1 for file in open_files if file.startswith(str(Path(spill_dir).resolve())))
+        spilled = await asyncio.to_thread(_open_files_in, spill_dir)
         print("running", json.dumps({"pids": pids, "spilled_files": spilled}), flush=True)
         await asyncio.Event().wait()
+
+
+def _open_files_in(folder: str) -> int:
+    """Return how many files in a folder this process holds open. They may have no name any more."""
+    open_files = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sum(file.startswith(str(Path(folder).resolve())) for file in open_files)
 
 
 async def crowd(address: str, request_id: str) -> None:
@@ -111,7 +115,10 @@ def _let_files_grow(bytes_max: int | None) -> None:
 
 
 async def flood(address: str) -> None:
-    """Open requests that the router must refuse, in raw frames; for each line `opens_per_s seconds` of stdin, a flood."""
+    """Open requests that the router must refuse, in raw frames.
+
+    Each line of stdin, `opens_per_s seconds`, is one flood.
+    """
     settings = packed(SETTINGS)
     async with StreamRouter.connect(NAME, address=address) as router:
         router_actor = router._links[0]._handle

@@ -1,4 +1,4 @@
-"""What all kinds of kill share: the configuration, waiting for a condition, the form of the figures."""
+"""What all kinds of kill share: the configuration, waiting for a condition, the figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .load import Tally, percentile
 ROOT = Path(__file__).parents[2]
 NAME = "chaos"
 LOOK_S = 0.02
-# Not a promise: a machine that is busy with other things gets that much time before a kind gives up.
+# Not a promise of the router: the time after which a kind gives up, long enough for a busy machine.
 PATIENCE_S = 90.0
 
 
@@ -45,7 +45,7 @@ async def until(condition: Callable[[], bool], what: str, patience_s: float = PA
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended; one that its parent has not yet asked after has."""
+    """Whether a process has ended; a zombie has."""
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -34,7 +34,7 @@ ENOUGH_FAILED_CALLS = 10
 
 @dataclass
 class Blow:
-    """One kill: when it was struck, when its victim was dead, which requests it hit, and what must be so at the end."""
+    """One kill: when it was done, when its victim was dead, which requests it hit, what to check afterwards."""
 
     struck_at: float
     dead_at: float
@@ -142,12 +142,12 @@ async def kill_router() -> dict[str, Any]:
 
 
 async def remove_node() -> dict[str, Any]:
-    """A node that holds stream actors, and a router where one was placed there, goes without a word.
+    """Kill a node that holds stream actors, and a router where one was placed there.
 
-    Ray learns of it by health checks of its own. At its defaults that alone takes up to 15 s, so their period is
-    what our cluster files set.
+    Ray notices by its own health checks. At their defaults that alone takes up to 15 s, so their period is the
+    one that our cluster files set.
     """
-    os.environ["RAY_health_check_period_ms"] = "1000"
+    os.environ["RAY_health_check_period_ms"] = "1000"  # noqa: SIM112  # Ray spells it so
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     workers = [cluster.add_node(num_cpus=1, resources={"streams": 4}) for _ in range(2)]
     cluster.wait_for_nodes()
@@ -199,10 +199,10 @@ def _open_on(
 
 async def fail_calls() -> dict[str, Any]:
     """Ray fails calls between processes at random, some before and some after they ran."""
-    os.environ["RAY_testing_rpc_failure"] = json.dumps(
+    os.environ["RAY_testing_rpc_failure"] = json.dumps(  # noqa: SIM112  # Ray spells it so
         {"CoreWorkerService.grpc_client.PushTask": {"num_failures": -1, "req_failure_prob": 4, "resp_failure_prob": 4}}
     )
-    os.environ["RAY_testing_rpc_failure_avoid_intra_node_failures"] = "0"
+    os.environ["RAY_testing_rpc_failure_avoid_intra_node_failures"] = "0"  # noqa: SIM112  # Ray spells it so
     ours = _Retries()
     logger = logging.getLogger("router.client.link")
     logger.setLevel(logging.INFO)

@@ -149,7 +149,7 @@ class Tally:
 
 
 class Load:
-    """Streams published and read by this process, one after the other in each of `width` places, until it is stopped."""
+    """Streams that this process publishes and reads, one after the other in each of `width` places."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Opens that are refused, thousands a second, beside streams that are under way: they must not notice."""
+"""Thousands of refused opens a second beside open streams, whose latency must not suffer."""
 
 from __future__ import annotations
 

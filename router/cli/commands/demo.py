@@ -39,7 +39,7 @@ def command(
     from router.demo.summary import print_summary
 
     loaded = load_config(config)
-    # The figures are all a run leaves behind: that they cannot be written should be said before it.
+    # A file that cannot be written must fail before the run, not after it.
     if json_file is not None:
         json_file.touch()
     console = Console()

@@ -84,7 +84,7 @@ def command(
     given: dict[str, Any] = {"streams": streams, "seed": seed, "router.address": address}
     changes = {key: value for key, value in given.items() if value is not None}
     if connect is not None:
-        # As a whole: a workload's own router section is that of a router which the test starts.
+        # Replaces the workload's whole router section, which describes a router that the test would start.
         changes = {"router": {"connect": connect}, **changes}
     if chaos is not None:
         changes["chaos.faults"] = {} if chaos == "none" else chaos

@@ -6,7 +6,12 @@ first, then what needs a Ray) comes before what needs a processor all the time, 
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
+
+# On a busy machine an example takes as long as it takes; pytest's timeout ends what hangs.
+hypothesis.settings.register_profile("default-without-deadline", deadline=None)
+hypothesis.settings.load_profile("default-without-deadline")
 
 
 def _place(item: pytest.Item) -> int:

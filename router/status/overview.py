@@ -155,7 +155,7 @@ def of_shard(
     looks: Mapping[str, Mapping[str, Any]],
     node_id: str,
 ) -> dict[str, Any]:
-    """Return one router actor\'s part as plain data; `looks`: the last answer of each stream actor\'s `measure`."""
+    """Return one router actor's part as plain data; `looks`: the last answer of each stream actor's `measure`."""
     shown = (RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED)
     phases = {phase.value: registry.requests.count(phase) for phase in shown}
     return {

@@ -181,7 +181,8 @@ def table(found: dict[str, Any]) -> str:
     """Return the figures as a table in Markdown."""
     lines = [
         (
-            f"{found['closed']:,} requests in {found['minutes']:g} minutes, {found['stream_actors_used']} stream actors, "
+            f"{found['closed']:,} requests in {found['minutes']:g} minutes, "
+            f"{found['stream_actors_used']} stream actors, "
             f"{found['wrong_count']} wrong"
         ),
         "",
@@ -192,7 +193,8 @@ def table(found: dict[str, Any]) -> str:
         first, last = (f"{process[name] / 1048576:.1f} MiB" for name in ("first_bytes", "last_bytes"))
         each = process["bytes_per_closed_request"]
         lines.append(
-            f"| {process['process']} | {process['closed']:,} | {first} | {last} | {'' if each is None else f'{each:.0f}'} |"
+            f"| {process['process']} | {process['closed']:,} | {first} | {last} | "
+            f"{'' if each is None else f'{each:.0f}'} |"
         )
     return "\n".join(lines)
 

@@ -104,7 +104,7 @@ async def stop_router() -> dict[str, Any]:
 
 
 async def hang_and_kill() -> dict[str, Any]:
-    """SIGSTOP of a stream actor for 5 s, in which its router is killed: it was slow, not dead, and keeps what it had."""
+    """SIGSTOP of a stream actor for 5 s, in which its router is killed: it was slow, and keeps what it had."""
     killed = 0
 
     async def strike(router: StreamRouter, load: Load) -> tuple[float, list[Stream]]:
@@ -129,7 +129,7 @@ async def hang_and_kill() -> dict[str, Any]:
 
 async def kill_node() -> dict[str, Any]:
     """A node goes that holds the router and a stream actor: what had ended is readable from another node."""
-    os.environ["RAY_health_check_period_ms"] = "1000"
+    os.environ["RAY_health_check_period_ms"] = "1000"  # noqa: SIM112  # Ray spells it so
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     workers = [cluster.add_node(num_cpus=2, resources={"streams": 4}) for _ in range(2)]
     cluster.wait_for_nodes()

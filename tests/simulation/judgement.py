@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.errors import LimitExceeded, PoolFull
+from actors.errors import LimitExceeded, PoolFull, RouterClosed
 
 from .features import Feature
 from .others import CancelProgram
@@ -87,6 +87,8 @@ class Request:
             if program.stop_reason is not None and program.error is None and program.finished:
                 for reading in self.readings:
                     is_excused = self.may_be_gone() or (self.world.faults.router_downs and self._publisher_trouble())
+                    if isinstance(reading.error, RouterClosed):
+                        continue
                     if not reading.ended and reading.error is not None and not is_excused:
                         self._fail(reading, f"its publisher has finished it, but: {reading.error!r}")
         if len(self.opened) > 1 and not self.may_be_gone() and not self.world.scenario.is_harsh:

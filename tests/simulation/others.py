@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .judgement import Request
     from .world import World
 
+HOSTILE_SETTINGS = {"dialect": "chat", "sealed_ttl_s": 2.0}
 CLOSE_DEADLINE_S = 15.0
 ANSWER_SLACK_S = 5.0
 OPEN_DEADLINE_S = 60.0
@@ -109,7 +110,7 @@ async def _first(subscription: Any) -> None:
 
 
 async def _say_odd(client: StreamRouter, number: int, odd: Callable[[Any], Awaitable[None]]) -> None:
-    async with client.publish(f"hostile-{number}", {"dialect": "chat"}) as stream:
+    async with client.publish(f"hostile-{number}", HOSTILE_SETTINGS) as stream:
         await stream.chunk(_chunk("well "))
         await odd(stream)
 

@@ -85,17 +85,18 @@ class PublishProgram(Program):
 
     async def _publish(self, client: StreamRouter, *, take_over: bool) -> None:
         plan, world = self.request.plan, self.request.world
-        publisher = client.publish(
-            plan.request_id,
-            plan.settings,
-            date=DATE,
-            agent_id=plan.agent_id,
-            when_busy=plan.when_busy,  # type: ignore[arg-type]  # drawn from the three
-            take_over=take_over,
-        )
         self.at = "opening"
         began_s = world.loop.now
+        publisher = None
         try:
+            publisher = client.publish(
+                plan.request_id,
+                plan.settings,
+                date=DATE,
+                agent_id=plan.agent_id,
+                when_busy=plan.when_busy,  # type: ignore[arg-type]  # drawn from the three
+                take_over=take_over,
+            )
             async with publisher as stream:
                 self.has_opened = True
                 self._see_that_open_was_prompt(began_s)
@@ -113,7 +114,7 @@ class PublishProgram(Program):
             self._see_that_open_was_prompt(began_s)
             self.error = error
             self._judge(error)
-        self.stop_reason = publisher.stop_reason
+        self.stop_reason = publisher.stop_reason if publisher is not None else None
         self.at = f"ended ({self.stop_reason}, {self.error!r})"
         world.tell(f"{self.name} {self.at}")
 

@@ -217,7 +217,7 @@ class Watch:
             if task.done() and not task.cancelled() and task._log_traceback:  # nobody has asked for it
                 error = task.exception()
                 if error is not None and not isinstance(error, Exited):
-                    self._world.fail(f"a task ended with {type(error).__name__}: {error}")
+                    self._world.fail(f"{task.get_coro().__qualname__} ended with {type(error).__name__}: {error}")
 
 
 def queued_bytes(router_actor: Any) -> dict[str, int]:

@@ -6,7 +6,8 @@ leaves, taken from the sources in turn, a quantum each, so that one source that 
 delay the others' first items. Batches therefore grow exactly as fast as calls are slow.
 
 Pure: the shell asks `take`, performs the call, and says `done`. A lane knows sizes, not contents;
-what a source gives leaves in the order in which the source gives it.
+what a source gives leaves in the order in which the source gives it. A source that raises an error is
+dropped, and the others go on: whoever runs the lane asks `take_failed` whose request is to be ended.
 """
 
 from __future__ import annotations
@@ -71,12 +72,13 @@ class Fifo(Generic[T]):
 class Lane(Generic[K, T]):
     """Sources by key, in turn, for the one call that may be out."""
 
-    __slots__ = ("_call_bytes_max", "_quantum_bytes", "_sources", "busy")
+    __slots__ = ("_call_bytes_max", "_failed", "_quantum_bytes", "_sources", "busy")
 
     def __init__(self, call_bytes_max: int = CALL_BYTES_MAX, quantum_bytes: int = QUANTUM_BYTES) -> None:
         self._sources: OrderedDict[K, Source[T]] = OrderedDict()
         self._call_bytes_max = call_bytes_max
         self._quantum_bytes = quantum_bytes
+        self._failed: list[tuple[K, Exception]] = []
         self.busy = False
 
     def offer(self, key: K, source: Source[T]) -> None:
@@ -110,13 +112,19 @@ class Lane(Generic[K, T]):
         quantum = self._quantum_bytes
         for _ in range(len(sources)):
             key, source = next(iter(sources.items()))
-            items, size = source.give(min(quantum, room), at_least_one=not taken)
+            try:
+                items, size = source.give(min(quantum, room), at_least_one=not taken)
+                has_more = source.has_items()
+            except Exception as error:  # noqa: BLE001  # whatever it is, it must stop this source alone
+                del sources[key]
+                self._failed.append((key, error))
+                continue
             if items:
                 taken.setdefault(key, []).extend(items)
                 room -= size
             elif key not in taken:
                 refused[key] = None
-            if source.has_items():
+            if has_more:
                 sources.move_to_end(key)
             else:
                 del sources[key]
@@ -129,6 +137,11 @@ class Lane(Generic[K, T]):
         for key in reversed(refused):
             if key in self._sources:
                 self._sources.move_to_end(key, last=False)
+
+    def take_failed(self) -> list[tuple[K, Exception]]:
+        """Return the sources that raised an error since this was last asked; they are no longer in the lane."""
+        failed, self._failed = self._failed, []
+        return failed
 
     def done(self) -> None:
         """Note that the call has returned (or has been given up)."""

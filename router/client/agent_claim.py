@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal
 
-from actors.errors import AgentBusy, RequestCancelled, RouterUnavailable, StreamRouterError, from_wire
+from actors.errors import AgentBusy, RequestCancelled, StreamRouterError, from_wire
 from actors.protocol.calls import ClaimAnswer, ClaimCall
 from actors.protocol.frames import checked, pack, read
 from actors.protocol.states import ClaimPhase, ClaimState, Role, State
@@ -97,10 +97,14 @@ class AgentClaim:
     async def _interrupt(self) -> None:
         await self._give_up(f"interrupted by a newer request of agent {self._agent_id!r}")
 
-    def on_unreachable(self, error: RouterUnavailable) -> None:
+    def on_unreachable(self, error: StreamRouterError) -> None:
         """See `StateListener`."""
         self._error = error
         self._changed.set()
+
+    def on_fault(self, error: StreamRouterError) -> None:
+        """See `StateListener`."""
+        self.on_unreachable(error)
 
     def on_router_restart(self) -> None:
         """See `StateListener`."""

@@ -1,12 +1,16 @@
-"""One process's connection to one router actor: lanes for what goes there, a watch for what comes back.
+"""One process's connection to one router actor: pumps for what goes there, a watch for what comes back.
 
 Everything the router wants this process to know (credit, new epochs, cancels, ends, where requests
 are) comes as states in the answers of calls that are made anyway, and in one long poll, the watch.
-A router that dies is found by a failing call; calls are made again with jittered backoff until
-`ROUTER_DEADLINE_S`. Its next incarnation has forgotten us: the first answer says so by another
-incarnation ID, and everything is registered again.
+A restarted router has forgotten this process: the first answer says so by another incarnation ID,
+and everything is registered again.
 
-Asyncio and Ray, no decisions: those are in `outgoing.py` and `inbox.py`.
+Thousands of requests share these loops, so a fault stays with its own: what one source, one
+registration or one listener raises ends that request by name (`StateListener.on_fault`), and where a
+router refuses a whole call, its parts are sent again one by one (`pumps.py`). Closing ends every wait with
+RouterClosed.
+
+A shell; what is decided is decided in `answers.py`, `outgoing.py` and `inbox.py`.
 """
 
 from __future__ import annotations
@@ -14,30 +18,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
-from ray.exceptions import ActorDiedError, RayError
-
-from actors.errors import RouterUnavailable, StreamRouterError, from_wire
+from actors.errors import (
+    DuplicateRequest,
+    InternalError,
+    InvalidArgument,
+    ProtocolViolation,
+    RouterClosed,
+    RouterUnavailable,
+    StreamRouterError,
+)
 from actors.protocol.backoff import Backoff
-from actors.protocol.calls import WATCH_WAIT_S_MAX, LocateCall, OpenAnswer, OpenCall, Registration, WatchCall
-from actors.protocol.envelopes import ItemsEnvelope
-from actors.protocol.frames import checked, cut_into_frames, pack, read
-from actors.protocol.lane import ROUTER_CALL_BYTES_MAX, Lane, Source
+from actors.protocol.calls import WATCH_WAIT_S_MAX, Registration, WatchCall
+from actors.protocol.frames import pack, read
 from actors.protocol.states import Key, News, PublisherState, RequestPhase, Role, state_of
+from router.client.answers import Answers, Standing
+from router.client.caller import BACKOFF_S, BACKOFF_S_MAX, RouterCaller, as_named, fresh
+from router.client.pumps import Feed, Handles, Locates, Opens
 
 log = logging.getLogger("router.link")
 
-ROUTER_DEADLINE_S = 60.0
-CALL_DEADLINE_S = 10.0
-BACKOFF_S = 0.05
-BACKOFF_S_MAX = 1.0
 # A watch whose answer does not come so long after it should have is lost; the router must hear of us before
 # it takes us for gone.
 WATCH_SLACK_S = 1.5
-LOSSES_DELAY_S = 1.0
 
+CLOSED = "this StreamRouter was closed; open another one with StreamRouter.connect or StreamRouter.start"
 
 _OPEN_PHASES = frozenset({RequestPhase.OPEN, RequestPhase.GAP, RequestPhase.WAITING})
 
@@ -49,8 +56,12 @@ class StateListener(Protocol):
         """Take what the router says: a state of the listener's own role."""
         ...
 
-    def on_unreachable(self, error: RouterUnavailable) -> None:
-        """The router is gone for good."""
+    def on_unreachable(self, error: StreamRouterError) -> None:
+        """Nothing more will come: the router is gone for good (RouterUnavailable), or this end is (RouterClosed)."""
+        ...
+
+    def on_fault(self, error: StreamRouterError) -> None:
+        """What this listener's request needs cannot be done: it alone has to end, with this error."""
         ...
 
     def on_router_restart(self) -> None:
@@ -63,102 +74,104 @@ class Link:
 
     def __init__(self, client_id: str, handle: Any, name: str) -> None:
         self.client_id = client_id
-        self._handle = handle
-        self._name = name
-        self._incarnation: str | None = None
-        self._confirmed_by = 0
-        self._calls_made = 0
-        self._seen = 0
-        self._as_of: dict[Key, int] = {}
-        self._feed: Lane[str, ItemsEnvelope] = Lane(ROUTER_CALL_BYTES_MAX)
+        self.caller = RouterCaller(handle, name, self._tell_unreachable)
+        self.answers = Answers()
+        self._opens = Opens(self)
+        self._feed = Feed(self)
+        self._locates = Locates(self)
+        self.handles = Handles(self)
+        self.has_items = self._feed.has_items
         self._listeners: dict[Key, dict[StateListener, None]] = {}
-        self._opens: list[tuple[Registration, asyncio.Future[None]]] = []
-        self._opening = False
-        self._locates: list[str] = []
-        self._losses: list[str] = []
-        self._locates_made = 0
-        self._locating = False
         self._watching: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._actors: dict[str, Any] = {}
-        self._asking: dict[str, asyncio.Future[Any]] = {}
-        self._error: RouterUnavailable | None = None
-        self._closed = False
+        self._awaited: set[asyncio.Future[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def error(self) -> StreamRouterError | None:
+        """Why no further call can have an answer; None while they can."""
+        return self.caller.error
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that this link is used in; None before its first use."""
+        return self._loop
+
+    def check_usable(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop. Raises RouterClosed, RouterUnavailable, InvalidArgument (another event loop)."""
+        if self.caller.error is not None:
+            raise fresh(self.caller.error)
+        running = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = running
+        elif self._loop is not running:
+            if self._loop.is_closed():
+                raise self.caller.end(
+                    RouterClosed(f"the event loop in which this StreamRouter was opened has ended: {CLOSED}")
+                )
+            raise InvalidArgument(
+                "a StreamRouter is used within the event loop that opened it, and this is another one; "
+                "connect a second StreamRouter here"
+            )
+        return running
 
     # --- publishers -------------------------------------------------------------------------
 
+    def enter(self, request_id: str, listener: StateListener) -> None:
+        """Publish a request from here. Raises DuplicateRequest where another publisher of this process does."""
+        self.check_usable()
+        others = self._listeners.setdefault((Role.PUBLISHER, request_id), {})
+        if others and listener not in others:
+            raise DuplicateRequest(
+                f"request {request_id!r} is open with another publisher of this StreamRouter; publish under a new ID"
+            )
+        others[listener] = None
+
     async def open(self, listener: StateListener, registration: Registration) -> None:
-        """Open a request at the router. Raises what the router answers, or RouterUnavailable."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        key = (Role.PUBLISHER, registration.request_id)
-        is_new = listener not in self._listeners.setdefault(key, {})
-        self._listeners[key][listener] = None
-        self._opens.append((registration, future))
+        """Open a request at the router. Raises what the router answers, RouterUnavailable, RouterClosed."""
+        self.enter(registration.request_id, listener)
+        opened = self._opens.put(registration)
         self._watch()
-        if not self._opening:
-            self._opening = True
-            self.spawn(self._pump_opens())
+        await opened
+
+    def open_again(self, listener: StateListener, registration: Registration) -> None:
+        """Open a request again that the router has forgotten; a refusal comes as a state."""
+        self.spawn(self._open_again(listener, registration))
+
+    async def _open_again(self, listener: StateListener, registration: Registration) -> None:
         try:
-            await future
-        except BaseException:
-            if is_new:
-                self.lose_interest(key, listener)
-            raise
-
-    async def _pump_opens(self) -> None:
-        try:
-            while self._opens:
-                batch, self._opens = self._opens[:512], self._opens[512:]
-                frame = pack(OpenCall(self.client_id, self._has_seen, [registration for registration, _ in batch]))
-                try:
-                    made, answer = await self._numbered_call("open", frame)
-                    errors, news = read(OpenAnswer, answer)
-                except StreamRouterError as error:
-                    for _, future in batch:
-                        if not future.done():
-                            future.set_exception(error)
-                    continue
-                for (_, future), refusal in zip(batch, errors, strict=True):
-                    if future.done():
-                        continue
-                    if refusal is None:
-                        future.set_result(None)
-                    else:
-                        future.set_exception(from_wire(refusal[0], refusal[1]))
-                self._take_news(checked(News, news), made)
-        finally:
-            self._opening = False
-
-    def has_items(self, request_id: str, source: Source[ItemsEnvelope]) -> None:
-        """Note that a publisher has items to send; they leave at once if the lane is idle."""
-        feed = self._feed
-        feed.offer(request_id, source)
-        if not feed.busy:
-            # Busy from now on, so that one pump runs; what comes until it starts rides along.
-            feed.busy = True
-            self.spawn(self._pump_feed())
-
-    async def _pump_feed(self) -> None:
-        feed = self._feed
-        feed.done()
-        while taken := feed.take():
-            envelopes = [envelope for _, found in taken for envelope in found]
-            try:
-                made, answer = await self._numbered_call(
-                    "feed", self.client_id, self._has_seen, *cut_into_frames(envelopes)
-                )
-            except StreamRouterError:
-                return  # every listener has been told
-            finally:
-                feed.done()
-            self._take_news(read(News, answer), made)
+            await self.open(listener, registration)
+        except (RouterUnavailable, RouterClosed):
+            return  # told already
+        except StreamRouterError as error:
+            request_id = registration.request_id
+            refused = (Role.PUBLISHER, request_id, 0, RequestPhase.REFUSED, 1, 0, None, None, error.to_wire())
+            listener.on_state(PublisherState(*refused))
 
     # --- readers ----------------------------------------------------------------------------
 
     def locate(self, request_id: str, listener: StateListener) -> None:
         """Ask where a request is; the listener hears of it now and at every change."""
-        self._listeners.setdefault((Role.READER, request_id), {})[listener] = None
+        self.listen((Role.READER, request_id), listener)
         self.ask_where(request_id)
+
+    def ask_where(self, request_id: str) -> None:
+        """Ask where a request is; the answer comes as a state."""
+        self._locates.ask(request_id)
+
+    async def suspect(self, actor_id: str) -> None:
+        """Let the router look after a stream actor that does not answer."""
+        try:
+            await self.caller.call("suspect", actor_id)
+        except StreamRouterError as error:
+            log.info("router %s was not told that %s does not answer: %s", self.caller.name, actor_id, error)
+
+    # --- listeners --------------------------------------------------------------------------
+
+    def listen(self, key: Key, listener: StateListener) -> None:
+        """Hear of the states of a key from now on. Raises RouterClosed, RouterUnavailable."""
+        self.check_usable()
+        self._listeners.setdefault(key, {})[listener] = None
         self._watch()
 
     def lose_interest(self, key: Key, listener: StateListener) -> None:
@@ -169,131 +182,73 @@ class Link:
         listeners.pop(listener, None)
         if not listeners:
             del self._listeners[key]
-            self._as_of.pop(key, None)
+            self.answers.forget(key)
             if key[0] == Role.READER:
-                self._losses.append(key[1])
-                if len(self._losses) == 1 and not self._closed:
-                    # They ride with the next question, but that may be far off.
-                    asyncio.get_running_loop().call_later(LOSSES_DELAY_S, self._ask_soon)
+                self._locates.lose(key[1], self._loop)
 
-    def ask_where(self, request_id: str) -> None:
-        """Ask where a request is; the answer comes as a state."""
-        self._locates.append(request_id)
-        self._ask_soon()
+    def hears(self, key: Key) -> bool:
+        """Whether anybody here listens to a key."""
+        return key in self._listeners
 
-    def _ask_soon(self) -> None:
-        if (self._locates or self._losses) and not self._locating and not self._closed:
-            self._locating = True
-            self.spawn(self._pump_locates())
+    def _all_listeners(self) -> list[tuple[Key, StateListener]]:
+        return [(key, listener) for key, listeners in self._listeners.items() for listener in listeners]
 
-    async def _pump_locates(self) -> None:
-        try:
-            while self._locates or self._losses:
-                asked, self._locates = self._locates[:1024], self._locates[1024:]
-                losses = [request_id for request_id in self._losses if (Role.READER, request_id) not in self._listeners]
-                self._losses = []
-                self._locates_made += 1
-                frame = pack(LocateCall(self.client_id, self._locates_made, asked, losses))
-                made, answer = await self._numbered_call("locate", frame)
-                incarnation, version, states = read(News, answer)
-                if self._is_current(incarnation, made):
-                    self._take_states(states, version)
-        except StreamRouterError:
-            return  # every listener has been told
-        finally:
-            self._locating = False
-
-    def known_actor(self, actor_id: str) -> Any:
-        """Return the handle of a stream actor if it is known here; None otherwise."""
-        return self._actors.get(actor_id)
-
-    async def actor(self, actor_id: str) -> Any:
-        """Return the handle of a stream actor; None where it is gone. Raises RouterUnavailable.
-
-        Thousands of subscriptions that begin at once ask once.
-        """
-        handle = self._actors.get(actor_id)
-        if handle is not None:
-            return handle
-        asking = self._asking.get(actor_id)
-        if asking is None:
-            asking = self._asking[actor_id] = asyncio.get_running_loop().create_future()
-            self.spawn(self._ask_for_actor(actor_id, asking))
-        return await asyncio.shield(asking)
-
-    async def _ask_for_actor(self, actor_id: str, asking: asyncio.Future[Any]) -> None:
-        try:
-            handle = await self._call("stream_actor", actor_id)
-        except StreamRouterError as error:
-            asking.set_exception(error)
-            asking.exception()  # whoever asked may have gone away meanwhile
-        else:
-            if handle is not None:
-                self._actors[actor_id] = handle
-            asking.set_result(handle)
-        finally:
-            del self._asking[actor_id]
-
-    async def suspect(self, actor_id: str) -> None:
-        """Let the router look after a stream actor that does not answer."""
-        try:
-            await self._call("suspect", actor_id)
-        except StreamRouterError:
-            return  # every listener has been told
-
-    def forget_actor(self, actor_id: str) -> None:
-        """The actor is gone."""
-        self._actors.pop(actor_id, None)
+    def fault(self, key: Key, error: Exception, what: str, listeners: Iterable[StateListener] | None = None) -> None:
+        """End what one request is here, by name."""
+        log.warning("request %r: %s: %s: %s", key[1], what, type(error).__name__, str(error)[:300], exc_info=error)
+        named = as_named(error, f"request {key[1]!r}: {what}")
+        for listener in list(self._listeners.get(key, ()) if listeners is None else listeners):
+            try:
+                listener.on_fault(named)
+            except Exception:
+                log.exception("request %r: its fault could not be told", key[1])
 
     # --- what comes back --------------------------------------------------------------------
 
     def _watch(self) -> None:
-        if self._watching is None or self._watching.done():
-            self._watching = asyncio.get_running_loop().create_task(self._keep_watching())
+        if (self._watching is None or self._watching.done()) and self.caller.error is None:
+            self._watching = self.spawn(self._keep_watching())
 
     async def _keep_watching(self) -> None:
-        while self._listeners and not self._closed:
+        backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
+        while self._listeners and self.caller.error is None:
             wait_s = WATCH_WAIT_S_MAX * random.uniform(0.7, 1.0)  # jitter, not a secret
-            frame = pack(WatchCall(self.client_id, self._has_seen, wait_s))
+            frame = pack(WatchCall(self.client_id, self.answers.seen, wait_s))
             try:
-                made, answer = await self._numbered_call("watch", frame, wait_s + WATCH_SLACK_S)
-            except StreamRouterError:
-                return  # every listener has been told
-            self._take_news(read(News, answer), made)
+                made, answer = await self.caller.call("watch", frame, limit_s=wait_s + WATCH_SLACK_S)
+                news = read(News, answer)
+            except StreamRouterError as error:
+                if self.caller.error is None:
+                    log.warning("router %s refused a watch: %s; trying again", self.caller.name, error)
+                    await asyncio.sleep(backoff.next_s(random.random()))
+                continue
+            backoff.reset()
+            self.take_news(news, made)
 
-    def _take_news(self, news: News, made: int) -> None:
+    def take_news(self, news: News, made: int, *, is_all: bool = True) -> None:
+        """Take an answer to the call with the number `made`; `is_all`: it holds all that is new up to its version."""
         incarnation, version, states = news
         if self._is_current(incarnation, made):
-            # Answers may overtake each other; the version must not go back.
-            self._seen = max(self._seen, version)
+            if is_all:
+                self.answers.advance(version)
             self._take_states(states, version)
 
-    @property
-    def _has_seen(self) -> list[Any]:
-        return [self._incarnation, self._seen]
-
     def _is_current(self, incarnation: str, made: int) -> bool:
-        """Whether an answer is of the router as it is now; a new incarnation is told again what it should know.
-
-        `made` is the number of the call that it answers: which of two incarnations is the later one
-        only the order of the calls tells.
-        """
-        if incarnation == self._incarnation:
-            self._confirmed_by = max(self._confirmed_by, made)
-            return True
-        if made < self._confirmed_by:
-            return False  # of an earlier one, overtaken
-        was, self._incarnation = self._incarnation, incarnation
-        self._confirmed_by = made
-        self._seen = 0
-        self._as_of.clear()
-        if was is not None:
-            log.warning("router %s has restarted; registering %d requests again", self._name, len(self._listeners))
+        """Whether an answer is of the router as it is now; a new incarnation is told again what it should know."""
+        standing = self.answers.standing(incarnation, made)
+        if standing == Standing.RESTARTED:
+            count = len(self._listeners)
+            log.warning("router %s has restarted; registering %d requests again", self.caller.name, count)
             self._register_again()
-        return True
+        return standing != Standing.OVERTAKEN
 
     def _take_states(self, states: list[Any], version: int) -> None:
-        for state in map(state_of, states):
+        for parts in states:
+            try:
+                state = state_of(parts)
+            except ProtocolViolation as error:
+                log.warning("router %s said what cannot be read: %s", self.caller.name, error)
+                continue
             key = (state.role, state.request_id)
             listeners = self._listeners.get(key)
             if listeners is None:
@@ -301,106 +256,108 @@ class Link:
                     # Opened by a call that was given up and came late: nobody will ever publish to it.
                     self.say("disown", self.client_id, state.request_id)
                 continue
-            if self._as_of.get(key, 0) > version:
+            if not self.answers.is_newest(key, version):
                 continue  # overtaken by a newer one
-            self._as_of[key] = version
             for listener in list(listeners):
-                listener.on_state(state)
+                try:
+                    listener.on_state(state)
+                except Exception as error:  # noqa: BLE001  # the listeners after it must hear theirs
+                    self.fault(key, error, "what the router says of it could not be taken", [listener])
 
     def _register_again(self) -> None:
-        self._actors.clear()
-        for listener in [listener for listeners in self._listeners.values() for listener in listeners]:
-            listener.on_router_restart()
-
-    def open_again(self, listener: StateListener, registration: Registration) -> None:
-        """Open a request again that the router has forgotten; a refusal comes as a state."""
-        self.spawn(self._open_again(listener, registration))
-
-    async def _open_again(self, listener: StateListener, registration: Registration) -> None:
-        try:
-            await self.open(listener, registration)
-        except RouterUnavailable:
-            return  # told already
-        except StreamRouterError as error:
-            request_id = registration.request_id
-            refused = (Role.PUBLISHER, request_id, 0, RequestPhase.REFUSED, 1, 0, None, None, error.to_wire())
-            listener.on_state(PublisherState(*refused))
+        self.handles.clear()
+        for key, listener in self._all_listeners():
+            try:
+                listener.on_router_restart()
+            except Exception as error:  # noqa: BLE001  # the listeners after it must hear theirs
+                self.fault(key, error, "it could not be registered again", [listener])
 
     # --- others -----------------------------------------------------------------------------
 
-    def listen(self, key: Key, listener: StateListener) -> None:
-        """Hear of the states of a key from now on."""
-        self._listeners.setdefault(key, {})[listener] = None
-        self._watch()
-
     def say(self, method: str, *arguments: Any) -> None:
         """Call a method of the router without waiting for it."""
-        self.spawn(self._say(method, *arguments))
+        if self.caller.error is None:
+            self.spawn(self._say(method, *arguments))
 
     async def _say(self, method: str, *arguments: Any) -> None:
         try:
-            await self._call(method, *arguments)
+            await self.caller.call(method, *arguments)
         except StreamRouterError as error:
-            log.info("router %s was not told (%s): %s", self._name, method, error)
-
-    # --- calls ------------------------------------------------------------------------------
+            log.info("router %s was not told (%s): %s", self.caller.name, method, error)
 
     async def ask(self, method: str, *arguments: Any) -> Any:
-        """Call any other method of the router. Raises what the router answers, or RouterUnavailable."""
-        return await self._call(method, *arguments)
+        """Call any other method of the router. Raises what the router answers, RouterUnavailable, RouterClosed."""
+        self.check_usable()
+        future: asyncio.Future[Any] = self.promise()
+        asking = self.spawn(self._answer(future, method, *arguments))
+        try:
+            return await future
+        finally:
+            self._tasks.discard(asking)
+            asking.cancel()
 
-    async def _call(self, method: str, *arguments: Any) -> Any:
-        return (await self._numbered_call(method, *arguments))[1]
+    async def _answer(self, future: asyncio.Future[Any], method: str, *arguments: Any) -> None:
+        try:
+            _, answer = await self.caller.call(method, *arguments)
+        except Exception as error:  # noqa: BLE001  # whoever asked gets it
+            if not future.done():
+                future.set_exception(as_named(error, method))
+        else:
+            if not future.done():
+                future.set_result(answer)
 
-    async def _numbered_call(self, method: str, *arguments: Any) -> tuple[int, Any]:
-        """Make a call until it has an answer: all of the router's methods may be called twice."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + ROUTER_DEADLINE_S
-        backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
-        limit_s = CALL_DEADLINE_S
-        if method == "watch":
-            arguments, limit_s = arguments[:1], arguments[1]
-        while True:
-            if self._error is not None:
-                raise self._error
+    # --- life -------------------------------------------------------------------------------
+
+    def promise(self) -> asyncio.Future[Any]:
+        """Return a future that somebody waits for; closing ends it."""
+        future: asyncio.Future[Any] = self.check_usable().create_future()
+        self._awaited.add(future)
+        future.add_done_callback(self._awaited.discard)
+        return future
+
+    def _tell_unreachable(self, error: StreamRouterError) -> None:
+        for future in list(self._awaited):
+            if not future.done():
+                future.set_exception(fresh(error))
+                future.exception()  # whoever waits is told; nobody need wait
+        for key, listener in self._all_listeners():
             try:
-                self._calls_made = made = self._calls_made + 1
-                return made, await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), limit_s)
-            except ActorDiedError as error:
-                raise self._unreachable(f"it has died: {str(error).splitlines()[0][:200]}") from None
-            except StreamRouterError:
-                raise
-            except (RayError, TimeoutError) as error:
-                cause = getattr(error, "cause", None)
-                if isinstance(cause, StreamRouterError):
-                    raise cause from None
-                if loop.time() > deadline:
-                    text = f"no answer for {ROUTER_DEADLINE_S:g} s ({type(error).__name__})"
-                    raise self._unreachable(text) from None
-                log.info("router %s: %s failed (%s); trying again", self._name, method, type(error).__name__)
-            await asyncio.sleep(backoff.next_s(random.random()))
-
-    def _unreachable(self, why: str) -> RouterUnavailable:
-        error = RouterUnavailable(
-            f"router {self._name!r} cannot be reached: {why}; see that the process that started it, or its cluster, "
-            "still runs, then connect again"
-        )
-        if self._error is None:
-            self._error = error
-            for listener in [listener for listeners in self._listeners.values() for listener in listeners]:
                 listener.on_unreachable(error)
-        return self._error
+            except Exception:
+                log.exception("request %r: it could not be told that its router is gone", key[1])
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something in the background, until this link is closed."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._background_ended)
+        return task
+
+    def _background_ended(self, task: asyncio.Task[None]) -> None:
+        if task not in self._tasks:
+            return
+        self._tasks.discard(task)
+        if self.caller.error is not None:
+            return
+        if task.cancelled():
+            # Somebody else has cancelled it, as `asyncio.run` does with all tasks when it ends.
+            self.caller.end(
+                RouterClosed("the background tasks of this StreamRouter were cancelled; its event loop ends")
+            )
+        elif (error := task.exception()) is not None:
+            log.error("router %s: a background task failed", self.caller.name, exc_info=error)
+            self.caller.end(InternalError(f"a background task of this StreamRouter failed: {error!r:.300}"))
+
+    def end(self, error: StreamRouterError) -> None:
+        """Make no further call, and tell all who wait why."""
+        self.caller.end(error)
+        for task in self._tasks:
+            task.cancel()
 
     async def close(self) -> None:
-        """Stop watching; what is under way is given up."""
-        self._closed = True
-        tasks = [*self._tasks, *([self._watching] if self._watching is not None else [])]
-        for task in tasks:
-            task.cancel()
+        """Stop watching; whoever waits hears RouterClosed."""
+        tasks = list(self._tasks)
+        self.end(RouterClosed(CLOSED))
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._listeners.clear()
+        self.handles.clear()

@@ -12,7 +12,7 @@ item is accepted while `accepted_bytes` is below it, so at most one item is ever
 
 from __future__ import annotations
 
-from actors.errors import RequestEnded, StreamRouterError, from_wire
+from actors.errors import RequestCancelled, RequestEnded, StreamRouterError, from_wire
 from actors.protocol.envelopes import ItemsEnvelope
 from actors.protocol.frames import pack
 from actors.protocol.items import Item, item_bytes
@@ -76,11 +76,28 @@ class PublishedStream:
         """Whether nothing more can be published."""
         return self.phase in (SEALED, FAILED)
 
-    def accept(self, item: Item) -> None:
-        """Take an item. The caller has looked at `has_credit`. Raises LimitExceeded; then it was not taken."""
+    def why_over(self) -> StreamRouterError | None:
+        """Return why nothing can follow, as far as the router has said so."""
+        if self.cancel == "now" or self.stop_reason == "cancelled":
+            return RequestCancelled(f"request {self.request_id!r} was cancelled; stop its provider")
+        if self.stop_reason is not None:
+            return RequestEnded(f"request {self.request_id!r} has ended ({self.stop_reason}); open a new one")
+        return None
+
+    def accept(self, item: Item, *, is_end: bool = False) -> None:
+        """Take an item. The caller has looked at `has_credit`.
+
+        Raises LimitExceeded; then it was not taken. The end of a request is taken whatever the disk says.
+        """
         size = item_bytes(item)
-        self.replay.append(item, size)
+        self.replay.append(item, size, is_end=is_end)
         self.accepted_bytes += size
+
+    def break_off(self, end: Item) -> None:
+        """What is to be sent next cannot be read: drop it and all that follows; `end` comes in its place."""
+        at = max(self.sent_seq + 1, self.replay.first_seq)
+        self.replay.cut(at, end, item_bytes(end))
+        self.sent_seq = at - 1
 
     # --- as a source of the lane --------------------------------------------------------------
 

@@ -8,25 +8,25 @@ A publisher keeps all it has sent until the request has ended, and sends it agai
 lost it; the user notices nothing. What the user may notice is named: `chunk` waits while the
 stream has no credit (its readers are behind), and a cancel, or an end from outside, interrupts the
 body of the `async with` at whatever it awaits.
+
+One task may publish several requests, one `async with` inside the other. Where the end of the outer one
+interrupts the body, the inner one has not ended: it stays open, and its publisher can go on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
-
-from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, to_json
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from actors.errors import (
     BufferFull,
     ChunkTooLarge,
-    MalformedChunk,
-    RequestCancelled,
+    InvalidArgument,
+    MessageTooLarge,
+    NotOpened,
     RequestEnded,
     RouterUnavailable,
     StreamRouterError,
@@ -36,7 +36,12 @@ from actors.protocol.items import cut_record, pack_body
 from actors.protocol.states import PublisherState, Role
 from actors.records import check_record
 from actors.settings import StreamSettings, packed
-from router.client.outgoing import FAILED, OPENING, SEALED, PublishedStream
+from router.client.arguments import check
+from router.client.caller import fresh
+from router.client.encoding import Chunk, clean, safe_text, to_mapping, to_payload
+from router.client.interruption import Body
+from router.client.outgoing import FAILED, OPENING, PublishedStream
+from router.client.patience import Patience
 from router.client.replay_store import ReplayBudget
 
 if TYPE_CHECKING:
@@ -46,62 +51,8 @@ if TYPE_CHECKING:
 
 # How long a publisher that has said all waits for the log to be safe in two processes.
 SEAL_DEADLINE_S = 60.0
-ERROR_TEXT_CHARACTERS_MAX = 2_000
-
-_SECRET = re.compile(
-    r"(?i:(authorization|api[-_ ]?key|x-api-key|token|secret|password)(\"?\s*[:=]\s*\"?)(?:bearer\s+|basic\s+)?)"
-    r"[^\s\"',;}]+"
-    r"|\b(?:sk|pk|rk|xai|gsk|hf|AIza)[-_A-Za-z0-9]{12,}"
-    r"|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}"
-)
-
-
-class HasModelDump(Protocol):
-    """A pydantic-like object of a provider's SDK."""
-
-    def model_dump(self, **options: Any) -> dict[str, Any]:
-        """Return the object as plain data."""
-        ...
-
-
-Chunk = bytes | bytearray | memoryview | str | Mapping[str, Any] | HasModelDump
-
-
-def to_payload(chunk: Chunk) -> bytes:
-    """Return a chunk as the bytes of one SSE `data:` payload.
-
-    Bytes and text are taken as they are (a leading `data:` is dropped); mappings and SDK objects
-    become JSON. Raises MalformedChunk for anything else.
-    """
-    if isinstance(chunk, bytes):
-        payload = chunk
-    elif isinstance(chunk, str):
-        payload = chunk.encode("utf-8", "surrogatepass")
-    elif isinstance(chunk, (bytearray, memoryview)):
-        payload = bytes(chunk)
-    else:
-        return _to_json(chunk)
-    return payload[5:].strip() if payload.startswith(b"data:") else payload
-
-
-def _to_json(chunk: Any) -> bytes:
-    try:
-        if isinstance(chunk, Mapping):
-            return to_json(dict(chunk))
-        dump = getattr(chunk, "model_dump", None)
-        if callable(dump):
-            return to_json(dump(mode="json", exclude_unset=True, warnings=False))
-    except (PydanticSerializationError, TypeError, ValueError) as error:
-        raise MalformedChunk(f"a chunk of type {type(chunk).__name__} cannot be written as JSON: {error}") from error
-    raise MalformedChunk(
-        f"a chunk is bytes, text, a mapping or an object with model_dump(), not {type(chunk).__name__}"
-    )
-
-
-def clean(text: str) -> str:
-    """Return an error text without keys and authorization headers, and of bounded length."""
-    shown = _SECRET.sub(lambda found: (found[1] + found[2] if found[1] else "") + "[removed]", text)
-    return shown if len(shown) <= ERROR_TEXT_CHARACTERS_MAX else shown[:ERROR_TEXT_CHARACTERS_MAX] + " [cut]"
+# It looks so often whether this process has been stopped meanwhile.
+SEAL_WAIT_S = 5.0
 
 
 class Publisher:
@@ -109,19 +60,20 @@ class Publisher:
 
     __slots__ = (
         "_agent_id",
+        "_body",
         "_changed",
         "_claim",
         "_date",
+        "_fault",
         "_finished",
-        "_interrupted",
+        "_has_begun",
         "_link",
         "_open_timeout_s",
-        "_owner",
-        "_owner_cancelling",
         "_recording",
         "_settings_packed",
         "_stream",
         "_take_over",
+        "_takes_items",
         "request_id",
         "settings",
     )
@@ -152,28 +104,46 @@ class Publisher:
         self._recording = recording
         self._stream = PublishedStream(request_id, budget)
         self._changed: asyncio.Future[None] | None = None
-        self._owner: asyncio.Task[Any] | None = None
-        self._owner_cancelling = 0
-        self._interrupted = False
+        self._body = Body()
+        self._has_begun = False
+        # Opened, and no end said yet.
+        self._takes_items = False
         self._finished = False
+        self._fault: StreamRouterError | None = None
 
     # --- life -------------------------------------------------------------------------------
 
     async def open(self) -> Self:
-        """Open the request; return when a stream actor has been chosen for it.
+        """Open the request; return when a stream actor has been chosen for it. Of an open one this does nothing.
 
         Raises DuplicateRequest, RequestEnded, InvalidRequestId, LimitExceeded, PoolFull, AgentBusy,
-        Draining, UnknownRequest (taking over what is not open), RouterUnavailable.
+        Draining, UnknownRequest (taking over what is not open), RouterUnavailable, RouterClosed.
         """
-        if self._claim is not None:
-            await self._claim.hold(self._open_timeout_s)
+        if self._takes_items and not self._stream.is_over:
+            return self
+        if self._has_begun:
+            raise self._failure()
+        self._link.enter(self.request_id, self)
+        self._has_begun = True
+        try:
+            if self._claim is not None:
+                await self._claim.hold(self._open_timeout_s)
+        except BaseException:
+            self._has_begun = False
+            self._leave()
+            raise
+        await self._open()
+        return self
+
+    async def _open(self) -> None:
         opening = asyncio.ensure_future(self._link.open(self, self._registration()))
         try:
             await asyncio.shield(opening)
             self._stream.is_accepted = True
             while self._stream.phase == OPENING and not self._stream.is_over:
                 await self._wait_for_change()
-        except StreamRouterError:
+        except StreamRouterError as error:
+            self._stream.fail(error)
             self._leave()
             raise
         except BaseException:
@@ -183,7 +153,7 @@ class Publisher:
         if self._stream.phase == FAILED:
             self._leave()
             raise self._failure()
-        return self
+        self._takes_items = True
 
     def _end_unwanted(self, opening: asyncio.Future[None]) -> None:
         if opening.cancelled() or opening.exception() is not None:
@@ -195,45 +165,45 @@ class Publisher:
 
     async def __aenter__(self) -> Self:
         await self.open()
-        self._owner = asyncio.current_task()
-        if self._owner is not None:
-            self._owner_cancelling = self._owner.cancelling()
+        self._body.enter()
         self._interrupt_if_over()
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        owner, self._owner = self._owner, None
-        if self._interrupted and owner is not None and kind is asyncio.CancelledError:
-            owner.uncancel()
-            if owner.cancelling() <= self._owner_cancelling:
-                self._leave_when_over()
-                raise self._failure() from None
+        if self._body.leave(error):
+            self._leave_when_over()
+            raise self._failure() from None
         if error is None:
             await self.finish()
             return
+        if self._body.was_left_for_another(error) and self._takes_items and not self._stream.is_over:
+            return  # another request of this task has ended, and not this one
         if not self._finished and not self._stream.is_over:
-            if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
-                self._end("finish", {"stop_reason": "cancelled", "detail": "the publisher's task was cancelled"})
-            elif not isinstance(error, StreamRouterError) or not self._stream.is_over:
-                text = clean(str(error) or repr(error))
-                self._end("fail", {"error_type": type(error).__name__, "message": text})
+            self._end_with(error)
         if isinstance(error, Exception):
             await self._wait_for_seal()
         else:
             # Being cancelled: the end is on its way, but nothing more is awaited.
             self._leave_when_over()
 
+    def _end_with(self, error: BaseException) -> None:
+        """End the request because its body was left by an error."""
+        if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
+            self._end("finish", {"stop_reason": "cancelled", "detail": "the publisher's task was cancelled"})
+        else:
+            self._end("fail", {"error_type": type(error).__name__, "message": clean(safe_text(error))})
+
     # --- saying things ----------------------------------------------------------------------
 
     async def chunk(self, chunk: Chunk) -> None:
         """Send one provider chunk; waits only when the stream has no credit.
 
-        Raises MalformedChunk (not bytes, text, mapping or SDK object), ChunkTooLarge,
+        Raises MalformedChunk (not bytes, text, mapping or SDK object), ChunkTooLarge, NotOpened,
         RequestCancelled, RequestEnded, BufferFull (`when_full="fail"`), LimitExceeded (what is kept for
-        replay is over its bound and the disk refuses), RouterUnavailable. Bytes that are not JSON are
-        not looked at here: they become an `error_message` in the stream.
+        replay is over its bound and the disk refuses), RouterUnavailable, RouterClosed. Bytes that are not
+        JSON are not looked at here: they become an `error_message` in the stream.
         """
         # The commonest form first: this is paid for every chunk.
         payload = chunk if chunk.__class__ is bytes and chunk[:1] == b"{" else to_payload(chunk)
@@ -243,7 +213,7 @@ class Publisher:
                 "It was not sent; the request stays open"
             )
         stream = self._stream
-        if stream.is_over or self._finished:
+        if not self._takes_items or stream.is_over:
             raise self._failure()
         if not stream.has_credit:
             await self._wait_for_credit()
@@ -253,24 +223,38 @@ class Publisher:
         self._link.has_items(self.request_id, stream)
 
     async def chunks(self, chunks: Iterable[Chunk]) -> None:
-        """Send several chunks in order."""
+        """Send several chunks in order. Raises InvalidArgument for what is not an iterable of chunks."""
+        if isinstance(chunks, (str, bytes, bytearray, memoryview, Mapping)) or not hasattr(chunks, "__iter__"):
+            raise InvalidArgument(
+                f"Publisher.chunks: chunks is an iterable of chunks; this is {type(chunks).__name__} "
+                "(one chunk is sent with `chunk`)"
+            )
         for chunk in chunks:
             await self.chunk(chunk)
 
     async def step_start(
         self, *, message_id: str | None = None, date: str | None = None, name: str | None = None
     ) -> None:
-        """Begin a step: what follows bears this message ID, date (ISO 8601) and agent name."""
+        """Begin a step: what follows bears this message ID, date (ISO 8601) and agent name. Raises InvalidRecord."""
         self._record("step_start", {"message_id": message_id, "date": date, "name": name})
 
     async def step_end(self) -> None:
         """End a step; with `multi_step=False` that ends the request."""
         self._record("step_end", {})
 
-    async def message(self, message: Mapping[str, Any] | BaseModel) -> None:
-        """Send a whole message (reasoning, tool call, tool return, assistant, …). Raises InvalidRecord."""
-        body = message.model_dump(mode="json") if isinstance(message, BaseModel) else dict(message)
-        self._record("message", body)
+    async def message(self, message: Mapping[str, Any] | Any) -> None:
+        """Send a whole message (reasoning, tool call, tool return, assistant, …); waits as `chunk` does.
+
+        Raises InvalidRecord, MessageTooLarge (over `message_bytes_max`), and what `chunk` raises.
+        """
+        body = check_record("message", to_mapping(message, "message"))
+        packed_body = self._packed("message", body)
+        if not self._takes_items or self._stream.is_over:
+            raise self._failure()
+        if not self._stream.has_credit:
+            await self._wait_for_credit()
+        # All parts at once: what others say of the request meanwhile must not come between them.
+        self._accept_record("message", packed_body, body)
 
     @asynccontextmanager
     async def tool_running(self) -> AsyncIterator[None]:
@@ -279,41 +263,61 @@ class Publisher:
         try:
             yield
         finally:
-            if not self._finished and not self._stream.is_over:
+            if self._takes_items and not self._stream.is_over:
                 self._send_record("tool_running", {"running": False})
 
-    async def finish(self, stop_reason: str | None = None, usage: Mapping[str, Any] | None = None) -> None:
+    async def finish(self, stop_reason: str | None = None, usage: Mapping[str, Any] | Any | None = None) -> None:
         """End the request; return when its log is safe in two processes.
 
-        `stop_reason` None: the provider's own finish reason; `incomplete` where it gave none.
+        `stop_reason` None: the provider's own finish reason; `incomplete` where it gave none. `usage`: a
+        mapping, or an SDK's object, of token counts. Raises InvalidArgument and InvalidRecord (the request
+        stays open), NotOpened, RouterUnavailable, RouterClosed.
         """
+        (stop_reason,) = check("Publisher.finish", stop_reason=stop_reason)
+        counts = to_mapping(usage, "usage") if usage is not None else None
+        self._check_opened()
         if not self._finished and not self._stream.is_over:
-            self._end("finish", {"stop_reason": stop_reason, "usage": dict(usage) if usage else None})
+            self._end("finish", {"stop_reason": stop_reason, "usage": counts or None})
         await self._wait_for_seal()
 
     async def fail(self, error_type: str, message: str, detail: str | None = None) -> None:
-        """End the request with an `error_message` and the stop reason `error`."""
+        """End the request with an `error_message` and the stop reason `error`. Raises as `finish`."""
+        error_type, message, detail = check("Publisher.fail", error_type=error_type, message=message, detail=detail)
+        self._check_opened()
         if not self._finished and not self._stream.is_over:
-            detail = clean(detail) if detail else None
-            self._end("fail", {"error_type": error_type, "message": clean(message), "detail": detail})
+            cleaned = clean(detail) if detail else None
+            self._end("fail", {"error_type": error_type, "message": clean(message), "detail": cleaned})
         await self._wait_for_seal()
 
-    def _record(self, kind: str, body: dict[str, Any]) -> None:
+    def _record(self, kind: str, body: Any) -> None:
         """Check what a user says of the agent loop, then send it."""
-        self._send_record(kind, check_record(kind, body))
+        self._send_record(kind, check_record(kind, to_mapping(body, kind)))
 
     def _send_record(self, kind: str, body: dict[str, Any]) -> None:
-        if self._stream.is_over or self._finished:
+        if not self._takes_items or self._stream.is_over:
             raise self._failure()
-        for item in cut_record(kind, pack_body(kind, body)):
-            self._stream.accept(item)
+        self._accept_record(kind, self._packed(kind, body), body)
+
+    def _packed(self, kind: str, body: dict[str, Any]) -> bytes:
+        packed_body = pack_body(kind, body)
+        if len(packed_body) > self.settings.message_bytes_max:
+            raise MessageTooLarge(
+                f"a {kind} record of {len(packed_body)} bytes; message_bytes_max is {self.settings.message_bytes_max}. "
+                "It was not sent; the request stays open"
+            )
+        return packed_body
+
+    def _accept_record(self, kind: str, packed_body: bytes, body: dict[str, Any], *, is_end: bool = False) -> None:
+        for item in cut_record(kind, packed_body):
+            self._stream.accept(item, is_end=is_end)
         if self._recording is not None:
             self._recording.keep([kind, body])
         self._link.has_items(self.request_id, self._stream)
 
     def _end(self, kind: str, body: dict[str, Any]) -> None:
-        self._send_record(kind, body)
+        self._accept_record(kind, self._packed(kind, body), body, is_end=True)
         self._finished = True
+        self._takes_items = False
 
     # --- what is known ----------------------------------------------------------------------
 
@@ -338,22 +342,31 @@ class Publisher:
         cancel = self._stream.cancel
         return cancel if cancel in ("now", "after_step") else None  # type: ignore[return-value]
 
+    def _check_opened(self) -> None:
+        if not self._has_begun or (self._stream.phase == OPENING and not self._takes_items):
+            raise self._failure()
+
     def _failure(self) -> StreamRouterError:
-        stream = self._stream
-        if stream.error is not None:
-            return stream.error
-        if stream.cancel == "now" or stream.stop_reason == "cancelled":
-            return RequestCancelled(f"request {self.request_id!r} was cancelled; stop its provider")
-        if stream.stop_reason is not None:
-            return RequestEnded(f"request {self.request_id!r} has ended ({stream.stop_reason}); open a new one")
-        return RequestEnded(f"request {self.request_id!r} was finished by this publisher; nothing can follow")
+        known = self._fault or self._stream.error or (None if self._stream.is_over else self._link.error)
+        if known is not None:
+            return fresh(known)
+        why = self._stream.why_over()
+        if why is not None:
+            return why
+        if self._finished:
+            return RequestEnded(f"request {self.request_id!r} was finished by this publisher; nothing can follow")
+        state = "is still being opened" if self._has_begun else "was never opened"
+        return NotOpened(
+            f"request {self.request_id!r} {state}, so nothing can be published to it; use "
+            "`async with router.publish(...) as stream`, or await its `open()` first"
+        )
 
     # --- waiting ----------------------------------------------------------------------------
 
     async def _wait_for_credit(self) -> None:
         stream = self._stream
         while not stream.has_credit:
-            if stream.is_over:
+            if not self._takes_items or stream.is_over:
                 raise self._failure()
             if self.settings.when_full == "fail" and stream.is_placed and stream.phase != OPENING:
                 full = BufferFull(
@@ -363,28 +376,39 @@ class Publisher:
                 await self.fail("buffer_full", str(full))
                 raise full
             await self._wait_for_change()
-        if stream.is_over:
+        if not self._takes_items or stream.is_over:
             raise self._failure()
 
     async def _wait_for_seal(self) -> None:
         stream = self._stream
+        loop = asyncio.get_running_loop()
+        patience = Patience(SEAL_DEADLINE_S)
         try:
-            async with asyncio.timeout(SEAL_DEADLINE_S):
-                while not stream.is_over:
-                    await self._wait_for_change()
-        except TimeoutError:
-            raise RouterUnavailable(
-                f"request {self.request_id!r} was finished, but its end was not confirmed within {SEAL_DEADLINE_S:g} s"
-            ) from None
+            while not stream.is_over:
+                began = loop.time()
+                await self._wait_for_change(SEAL_WAIT_S)
+                patience.spend(loop.time() - began, SEAL_WAIT_S)
+                if patience.is_over and not stream.is_over:
+                    raise RouterUnavailable(
+                        f"request {self.request_id!r} was finished, but its end was not confirmed within "
+                        f"{SEAL_DEADLINE_S:g} s"
+                    )
         finally:
             self._leave_when_over()
-        if stream.phase == FAILED:
+        if stream.phase == FAILED or self._fault is not None:
             raise self._failure()
 
-    async def _wait_for_change(self) -> None:
+    async def _wait_for_change(self, wait_s: float | None = None) -> None:
         if self._changed is None or self._changed.done():
             self._changed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._changed)
+        if wait_s is None:
+            await asyncio.shield(self._changed)
+        else:
+            await asyncio.wait([self._changed], timeout=wait_s)
+
+    def _tell_change(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
 
     def _leave(self) -> None:
         self._link.lose_interest((Role.PUBLISHER, self.request_id), self)
@@ -396,6 +420,7 @@ class Publisher:
     def _leave_when_over(self) -> None:
         # Until its end is safe a crash may yet lose what was sent, and nobody else can send it again.
         self._finished = True
+        self._takes_items = False
         if self._stream.is_over:
             self._leave()
 
@@ -408,27 +433,47 @@ class Publisher:
             self._link.open_again(self, self._registration())
         if stream.has_items():
             self._link.has_items(self.request_id, stream)
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
-        if stream.is_over and self._finished:
-            self._leave()
-        self._interrupt_if_over()
+        self._after_change()
 
-    def on_unreachable(self, error: RouterUnavailable) -> None:
+    def on_unreachable(self, error: StreamRouterError) -> None:
         """See `StateListener`."""
         self._stream.fail(error)
-        if self._finished:
-            self._leave()
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
+        self._after_change()
+
+    def on_fault(self, error: StreamRouterError) -> None:
+        """See `StateListener`: end the request where its items can no longer be sent."""
+        stream = self._stream
+        if stream.is_over:
+            return
+        self._finished = True
+        self._takes_items = False
+        if self._fault is None:
+            self._fault = error
+            body = {"error_type": error.code, "message": clean(str(error)), "detail": None}
+            stream.break_off(cut_record("fail", pack_body("fail", body))[0])
+            self._link.has_items(self.request_id, stream)
+        else:
+            # Not even its end can be sent.
+            self._link.say("cancel", self.request_id, False, clean(str(error)))
+            stream.fail(error)
+        self._after_change()
+
+    def on_router_restart(self) -> None:
+        """See `StateListener`."""
+        if not self._stream.is_over:
+            self._link.open_again(self, self._registration())
+
+    def _after_change(self) -> None:
+        self._tell_change()
         self._interrupt_if_over()
+        if self._stream.is_over:
+            self._leave()
 
     def _interrupt_if_over(self) -> None:
         stream = self._stream
-        cut_off = stream.cancel == "now" or stream.phase == FAILED or (stream.phase == SEALED and not self._finished)
-        if cut_off and self._owner is not None and not self._interrupted and not self._finished:
-            self._interrupted = True
-            self._owner.cancel()
+        cut_off = self._fault is not None or (not self._finished and (stream.cancel == "now" or stream.is_over))
+        if cut_off:
+            self._body.interrupt()
 
     def _registration(self) -> Registration:
         stream = self._stream
@@ -443,8 +488,3 @@ class Publisher:
             stream.replay.first_seq,
             stream.cancel,
         )
-
-    def on_router_restart(self) -> None:
-        """See `StateListener`."""
-        if not self._stream.is_over:
-            self._link.open_again(self, self._registration())

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgpack
 
 from actors.errors import LimitExceeded
-from actors.protocol.items import Item
+from actors.protocol.items import Item, item_bytes
 from router.client.spill_file import ROOM_BYTES_MIN, Block, SpillFile
 
 # What an item costs in memory beside its bytes.
@@ -58,9 +58,16 @@ class ReplayBudget:
             ) from error
 
     def items_of(self, block: Block) -> list[Item]:
-        """Return the items of a block. Raises OSError."""
+        """Return the items of a block. Raises LimitExceeded where the disk does not give them back."""
         if self._read is None or self._read[0] != block:
-            items: list[Item] = msgpack.unpackb(self.file.read(block))
+            try:
+                items: list[Item] = msgpack.unpackb(self.file.read(block))
+            except (OSError, ValueError, msgpack.UnpackException) as error:
+                raise LimitExceeded(
+                    f"what this process keeps of an open stream for replay cannot be read back from disk: {error}. The "
+                    "stream is ended; see to the disk of publisher.spill_dir, or raise publisher.replay_bytes_max so "
+                    "that it is not needed"
+                ) from error
             self._read = (block, items)
         return self._read[1]
 
@@ -101,11 +108,18 @@ class ReplayStore:
         """The number that the next item will have."""
         return self.first_seq + self.in_memory_from + len(self._items)
 
-    def append(self, item: Item, size_bytes: int) -> None:
-        """Keep an item. Raises LimitExceeded where memory is over budget and the disk refuses; then it is not kept."""
+    def append(self, item: Item, size_bytes: int, *, is_end: bool = False) -> None:
+        """Keep an item. Raises LimitExceeded where memory is over budget and the disk refuses; then it is not kept.
+
+        An end is small, and frees what its request holds: it is kept in any case.
+        """
         budget = self._budget
-        if budget.bytes_held > budget.bytes_max:
+        if budget.bytes_held > budget.bytes_max and not is_end:
             budget.make_room()
+        self._keep(item, size_bytes)
+
+    def _keep(self, item: Item, size_bytes: int) -> None:
+        budget = self._budget
         items = self._items
         if not items:
             budget.holders[self] = None
@@ -113,6 +127,23 @@ class ReplayStore:
         cost = size_bytes + ITEM_OVERHEAD_BYTES
         self.bytes_held += cost
         budget.bytes_held += cost
+
+    def cut(self, seq: int, item: Item, size_bytes: int) -> None:
+        """Drop all items from `seq` on, and keep this one as `seq`, whatever the disk says."""
+        index = seq - self.first_seq
+        kept = self._items[: index - self.in_memory_from] if index > self.in_memory_from else []
+        while self._spilled and self._spilled[-1].end > index:
+            last = self._spilled.pop()
+            begin = self._spilled[-1].end if self._spilled else 0
+            if begin < index:
+                self._spilled.append(_Spilled(index, last.block))
+            else:
+                self._budget.give_back(last.block)
+        self.in_memory_from = min(self.in_memory_from, index)
+        self._let_go()
+        for one in kept:
+            self._keep(one, item_bytes(one))
+        self._keep(item, size_bytes)
 
     def spill(self) -> None:
         """Give all items in memory to the disk. Raises OSError; then they are still in memory."""
@@ -138,7 +169,7 @@ class ReplayStore:
     def tail(self, seq: int, count_max: int) -> list[Item]:
         """Return items from `seq` on, up to `count_max` and to the end of a block; none only where there are none.
 
-        Raises OSError.
+        Raises LimitExceeded where the disk does not give them back.
         """
         start = seq - self.first_seq
         if start >= self.in_memory_from:
@@ -146,7 +177,8 @@ class ReplayStore:
             return self._items[start : start + count_max]
         at = bisect_right(self._spilled, start, key=lambda spilled: spilled.end)
         begin = self._spilled[at - 1].end if at else 0
-        return self._budget.items_of(self._spilled[at].block)[start - begin : start - begin + count_max]
+        end, block = self._spilled[at]
+        return self._budget.items_of(block)[start - begin : min(start - begin + count_max, end - begin)]
 
     def clear(self) -> None:
         """Forget everything: the request has ended and others keep it now."""

@@ -12,41 +12,47 @@ import logging
 import os
 import socket
 import uuid
+import weakref
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayError
+from ray.exceptions import RayError
 
-from actors.errors import RouterExists, RouterNotFound, RouterUnavailable, UnknownRequest, from_wire
+from actors.errors import (
+    RouterClosed,
+    RouterUnavailable,
+    SettingsError,
+    StreamRouterError,
+    UnknownRequest,
+    from_wire,
+)
 from actors.messages import iso_seconds
 from actors.protocol.states import ReaderState, Role
 from actors.settings import StreamSettings
 from router.client.agent_claim import AgentClaim, WhenBusy
-from router.client.batch import Format
-from router.client.link import Link
+from router.client.arguments import check
+from router.client.batch import Format, Shaper
+from router.client.caller import fresh
+from router.client.encoding import safe_text
+from router.client.entrance import Entrance, StreamRouterOpening
+from router.client.link import CLOSED, Link
+from router.client.poller import Pollers
 from router.client.publisher import Publisher
+from router.client.reader import Reader
 from router.client.recorder import Recorder
 from router.client.replay_store import ReplayBudget
-from router.client.subscription import Pollers, Subscription
+from router.client.startup import find, in_thread, make_or_find, stop_routers, until_answered
+from router.client.subscription import Subscription
 from router.config import RayConfig, RouterConfig
-from router.on_ray import actors as ray_actors
 from router.on_ray.cluster import ensure_ray, why
-from router.on_ray.router_actor import RouterActor
 from router.status.overview import Description, Overview
-
-if TYPE_CHECKING:
-    from router.client.sync import SyncStreamRouter
 
 log = logging.getLogger("router.client")
 
-START_DEADLINE_S = 120.0
-START_RETRY_S = 0.1
-STOP_DEADLINE_S = 10.0
 DEFAULT_WAIT_S = 30.0
 
 
@@ -75,6 +81,10 @@ class StreamRouter:
         self._pollers = Pollers(self.client_id)
         self._budget = ReplayBudget(config.publisher.replay_bytes_max, config.publisher.spill_dir)
         self._recorder = Recorder(config.record)
+        self._closing: asyncio.Future[None] | None = None
+        # Whoever waits while nobody holds this any more must hear that nothing will come.
+        self._finalizer = weakref.finalize(self, _end_unheld, self._links, self._pollers, self._budget)
+        self._finalizer.atexit = False
 
     # --- beginning and end ------------------------------------------------------------------
 
@@ -83,8 +93,9 @@ class StreamRouter:
         """Start the routers of a configuration (default: configs/local.yaml); a Ray that runs here is used as it is.
 
         Routers that run already under this name with the same configuration are joined. Raises
-        ConfigError, RayUnavailable, RouterExists.
+        ConfigError, RayUnavailable, RouterExists, InvalidArgument.
         """
+        (config,) = check("StreamRouter.start", config=config)
 
         def prepare() -> StreamRouterOpening:
             loaded = RouterConfig.load(config)
@@ -97,7 +108,11 @@ class StreamRouter:
     def connect(
         cls, name: str = "agents", *, namespace: str = "agent-stream-router", address: str | None = None
     ) -> Entrance:
-        """Find running routers by name, from any process of the cluster. Raises RayUnavailable, RouterNotFound."""
+        """Find running routers by name, from any process of the cluster.
+
+        Raises RayUnavailable, RouterNotFound, InvalidArgument.
+        """
+        name, namespace, address = check("StreamRouter.connect", name=name, namespace=namespace, address=address)
 
         def prepare() -> StreamRouterOpening:
             stops_ray = ensure_ray(RayConfig(address=address or "auto"), namespace)
@@ -110,13 +125,13 @@ class StreamRouter:
         made: list[tuple[Any, bool]] = []
         try:
             for shard in range(config.routers):
-                await _in_thread(_make_or_find, config, shard, made)
+                await in_thread(make_or_find, config, shard, made)
             # With the warm pool standing ready, the first request is as quick as any.
-            await asyncio.gather(*(_until_answered(handle.warm.remote) for handle, _ in made))
+            await asyncio.gather(*(until_answered(handle.warm.remote) for handle, _ in made))
         except BaseException as error:
             # Never half: what was started before the failure goes again.
             if not (stops_ray and config.ray.is_embedded):  # else they go with their Ray
-                await _stop_routers(config.name, [handle for handle, is_new in made if is_new])
+                await stop_routers(config.name, [handle for handle, is_new in made if is_new])
             if stops_ray:
                 ray.shutdown()
             if isinstance(error, (RayError, TimeoutError)):
@@ -128,10 +143,10 @@ class StreamRouter:
     @classmethod
     async def _connect(cls, name: str, namespace: str, *, stops_ray: bool) -> Self:
         try:
-            first = await _in_thread(_find, name, namespace, 0)
-            hello = await _until_answered(first.hello.remote)
+            first = await in_thread(find, name, namespace, 0)
+            hello = await until_answered(first.hello.remote)
             config = RouterConfig.model_validate_json(hello["config"])
-            others = [await _in_thread(_find, name, namespace, shard) for shard in range(1, config.routers)]
+            others = [await in_thread(find, name, namespace, shard) for shard in range(1, config.routers)]
         except BaseException as error:
             if stops_ray:
                 ray.shutdown()
@@ -141,20 +156,38 @@ class StreamRouter:
         return cls(config, [first, *others], is_owner=False, stops_ray=stops_ray)
 
     async def close(self) -> None:
-        """Close this door; routers that it started, and a Ray that it started, are stopped."""
-        await self._pollers.close()
+        """Close this end; routers that it started, and a Ray that it started, are stopped.
+
+        Whoever waits for anything of it hears RouterClosed, and so does every call from now on. Closing
+        twice does no harm; a cancel does not leave it half closed.
+        """
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        self._finalizer.detach()
         for link in self._links:
             await link.close()
+        await asyncio.gather(*self._pollers.end(), return_exceptions=True)
         self._budget.close()
         await asyncio.to_thread(self._recorder.close)
         if self._is_owner and not self.config.detached:
-            await self.stop()
+            await stop_routers(self.config.name, self._handles)
         if self._stops_ray:
             await asyncio.to_thread(ray.shutdown)
 
     async def stop(self) -> None:
         """Stop the routers and their stream actors, for everybody; open requests are lost."""
-        await _stop_routers(self.config.name, self._handles)
+        self._check_open()
+        await stop_routers(self.config.name, self._handles)
+
+    def _check_open(self) -> None:
+        if self._closing is not None:
+            raise RouterClosed(CLOSED)
+        for link in self._links:
+            if isinstance(link.error, RouterClosed):
+                raise fresh(link.error)
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -179,17 +212,27 @@ class StreamRouter:
         what happens while another request of the same agent runs: this one is refused with AgentBusy,
         waits (`open_timeout_s` at most), or has the other cancelled. `take_over` continues an open
         request whose publisher is gone: `next_seq` then says which item it wants next. Raises
-        SettingsError; opening raises what `Publisher.open` names.
+        SettingsError, InvalidArgument, InvalidRequestId, RouterClosed; opening raises what `Publisher.open` names.
         """
+        request_id, settings, dated, agent_id, when_busy, take_over = check(
+            "StreamRouter.publish",
+            request_id=request_id,
+            settings=settings,
+            date=date,
+            agent_id=agent_id,
+            when_busy=when_busy,
+            take_over=take_over,
+        )
+        self._check_open()
+        link = self._shard(request_id)
         claim = None
         if agent_id is not None:
-            give_up = functools.partial(self._give_up, request_id)
+            give_up = functools.partial(_give_up, link, request_id)
             claim = AgentClaim(self._shard(agent_id), request_id, agent_id, when_busy, give_up)
-        chosen = self.config.streams if settings is None else StreamSettings.load(settings)
-        when = datetime.now(UTC) if date is None else date
-        dated = when if isinstance(when, str) else iso_seconds(when)
+        chosen = self.config.streams if settings is None else _load(settings)
+        dated = dated or iso_seconds(datetime.now(UTC))
         return Publisher(
-            self._shard(request_id),
+            link,
             request_id,
             chosen,
             self._budget,
@@ -216,40 +259,48 @@ class StreamRouter:
         Any number of readers, anywhere, each with its own cursor. `coalesce` joins neighbouring
         pieces of a message in a batch. `format`: pydantic models, plain dicts, packed bytes, or
         OpenAI chat-completion chunks. A request not opened yet is waited for, `wait_s` at most. With
-        `ping_s`, a batch of one `ping` comes whenever nothing else has for so long.
+        `ping_s`, a batch of one `ping` comes whenever nothing else has for so long. Raises
+        InvalidArgument, InvalidRequestId, RouterClosed; reading raises what `Subscription.__anext__` names.
         """
-        link = self._shard(request_id)
-        return Subscription(
-            request_id, link, self._pollers, after=after, coalesce=coalesce, format=format, wait_s=wait_s, ping_s=ping_s
+        request_id, after, coalesce, format_, wait_s, ping_s = check(
+            "StreamRouter.subscribe",
+            request_id=request_id,
+            after=after,
+            coalesce=coalesce,
+            format=format,
+            wait_s=wait_s,
+            ping_s=ping_s,
         )
-
-    async def _give_up(self, request_id: str, detail: str) -> None:
-        try:
-            await self.cancel(request_id, detail=detail)
-        except UnknownRequest:
-            return  # not opened yet: its claim says so by itself
+        self._check_open()
+        shaper = Shaper(format_, coalesce=coalesce)
+        link = self._shard(request_id)
+        return Subscription(Reader(request_id, link, self._pollers, shaper, after=after, wait_s=wait_s, ping_s=ping_s))
 
     async def cancel(self, request_id: str, *, after_step: bool = False, detail: str | None = None) -> bool:
         """Cancel a request, at once or when the step under way ends; False where it had ended already.
 
-        Its producer is told at once, even while its provider stalls. Raises UnknownRequest.
+        Its producer is told at once, even while its provider stalls. Raises UnknownRequest,
+        InvalidArgument, InvalidRequestId, RouterUnavailable, RouterClosed.
         """
-        error, was_open = await self._shard(request_id).ask("cancel", request_id, after_step, detail)
-        if error is not None:
-            raise from_wire(error[0], error[1])
-        return bool(was_open)
+        request_id, after_step, detail = check(
+            "StreamRouter.cancel", request_id=request_id, after_step=after_step, detail=detail
+        )
+        self._check_open()
+        return await _cancel(self._shard(request_id), request_id, after_step=after_step, detail=detail)
 
     async def locate(self, request_id: str, *, wait_s: float = DEFAULT_WAIT_S) -> Location:
         """Return where a request is; `handle.pull.remote(request_id, after_seq, ...)` reads it.
 
-        Raises UnknownRequest, RouterUnavailable.
+        Raises UnknownRequest, InvalidArgument, InvalidRequestId, RouterUnavailable, RouterClosed.
         """
+        request_id, wait_s = check("StreamRouter.locate", request_id=request_id, wait_s=wait_s)
+        self._check_open()
         link = self._shard(request_id)
         listener = _Whereabouts(link, request_id)
         link.locate(request_id, listener)
         try:
             actor_id, epoch, state = await asyncio.wait_for(listener.found, wait_s)
-            handle = await link.actor(actor_id)
+            handle = await link.handles.of(actor_id)
         except TimeoutError:
             raise UnknownRequest(f"no request {request_id!r} within wait_s = {wait_s:g} s: check the ID") from None
         finally:
@@ -259,8 +310,8 @@ class StreamRouter:
         return Location(handle, epoch, state)
 
     async def describe(self) -> Description:
-        """Return who runs and what they hold. Raises RouterUnavailable."""
-        parts = await asyncio.gather(*(link.ask("describe") for link in self._links))
+        """Return who runs and what they hold. Raises RouterUnavailable, RouterClosed."""
+        parts = await self._ask_all("describe")
         return Description.model_validate(
             {
                 "name": self.config.name,
@@ -272,8 +323,12 @@ class StreamRouter:
         )
 
     async def overview(self, streams_max: int = 20) -> Overview:
-        """Return how the service stands, and `streams_max` open requests that lag most. Raises RouterUnavailable."""
-        parts = await asyncio.gather(*(link.ask("overview", streams_max) for link in self._links))
+        """Return how the service stands, and `streams_max` open requests that lag most.
+
+        Raises RouterUnavailable, RouterClosed, InvalidArgument.
+        """
+        (streams_max,) = check("StreamRouter.overview", streams_max=streams_max)
+        parts = await self._ask_all("overview", streams_max)
         streams = [stream for part in parts for stream in part["streams"]]
         return Overview.model_validate(
             {
@@ -287,11 +342,63 @@ class StreamRouter:
 
     async def drain(self) -> int:
         """Take no new requests from now on, in any process; return how many are still open."""
-        return sum(await asyncio.gather(*(link.ask("drain") for link in self._links)))
+        return sum(await self._ask_all("drain"))
 
     async def resume(self) -> None:
         """Take new requests again after a `drain`."""
-        await asyncio.gather(*(link.ask("resume") for link in self._links))
+        await self._ask_all("resume")
+
+    async def _ask_all(self, method: str, *arguments: Any) -> list[Any]:
+        self._check_open()
+        return await asyncio.gather(*(link.ask(method, *arguments) for link in self._links))
+
+
+def _load(settings: StreamSettings | Mapping[str, Any]) -> StreamSettings:
+    try:
+        return StreamSettings.load(settings)
+    except StreamRouterError:
+        raise
+    except Exception as error:  # whatever a caller's own mapping does when it is read
+        raise SettingsError(f"settings cannot be read: {type(error).__name__}: {safe_text(error)[:300]}") from error
+
+
+async def _cancel(link: Link, request_id: str, *, after_step: bool = False, detail: str | None = None) -> bool:
+    error, was_open = await link.ask("cancel", request_id, after_step, detail)
+    if error is not None:
+        raise from_wire(error[0], error[1])
+    return bool(was_open)
+
+
+async def _give_up(link: Link, request_id: str, detail: str) -> None:
+    try:
+        await _cancel(link, request_id, detail=detail)
+    except UnknownRequest:
+        return  # not opened yet: its claim says so by itself
+    except StreamRouterError as error:
+        log.info("request %r could not be given up: %s", request_id, error)
+
+
+def _end_unheld(links: list[Link], pollers: Pollers, budget: ReplayBudget) -> None:
+    """End what a `StreamRouter` ran that was dropped without `close`, from whatever thread collects garbage."""
+    error = RouterClosed(
+        "this StreamRouter is no longer held by anybody and was never closed; keep it, in an `async with`, for as long "
+        f"as anything of it is used: {CLOSED}"
+    )
+
+    def end() -> None:
+        for link in links:
+            link.end(error)
+        pollers.end()
+        budget.close()
+
+    loop = next((link.loop for link in links if link.loop is not None), None)
+    try:
+        if loop is not None:
+            loop.call_soon_threadsafe(end)
+            return
+    except RuntimeError:
+        pass  # the loop is closed, and with it all that ran there
+    budget.close()
 
 
 class _Whereabouts:
@@ -306,105 +413,12 @@ class _Whereabouts:
         if state.actor_id is not None and not self.found.done():
             self.found.set_result((state.actor_id, state.epoch, state.phase))
 
-    def on_unreachable(self, error: RouterUnavailable) -> None:
+    def on_unreachable(self, error: StreamRouterError) -> None:
         if not self.found.done():
-            self.found.set_exception(error)
+            self.found.set_exception(fresh(error))
+
+    def on_fault(self, error: StreamRouterError) -> None:
+        self.on_unreachable(error)
 
     def on_router_restart(self) -> None:
         self._link.ask_where(self._request_id)
-
-
-StreamRouterOpening = Callable[[], Coroutine[Any, Any, StreamRouter]]
-
-
-class Entrance:
-    """What `start` and `connect` return: enter it with `async with`, or with plain `with` from a script."""
-
-    def __init__(self, prepare: Callable[[], StreamRouterOpening]) -> None:
-        # Ray wants to be initialised in the caller's own thread, since it sets signal handlers.
-        self._prepare = prepare
-        self._router: StreamRouter | None = None
-        self._sync: SyncStreamRouter | None = None
-
-    async def __aenter__(self) -> StreamRouter:
-        self._router = await self._prepare()()
-        return self._router
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._router is not None:
-            await self._router.close()
-
-    def __enter__(self) -> SyncStreamRouter:
-        from router.client.sync import SyncStreamRouter  # noqa: PLC0415  # it imports this module
-
-        self._sync = SyncStreamRouter(self._prepare())
-        return self._sync
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._sync is not None:
-            self._sync.close()
-
-
-_T = TypeVar("_T")
-
-
-async def _in_thread(function: Callable[..., _T], *arguments: Any) -> _T:
-    """Call what blocks in a thread. A cancel waits for its end: a process whose Ray ends under a thread dies of it."""
-    calling = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    try:
-        return await asyncio.shield(calling)
-    except asyncio.CancelledError:
-        await asyncio.wait([calling])
-        raise
-
-
-def _make_or_find(config: RouterConfig, shard: int, made: list[tuple[Any, bool]]) -> None:
-    """Append a router actor's handle to `made`, and whether it was started now. Raises RouterExists."""
-    try:
-        made.append((ray_actors.make_router_actor(RouterActor, config, shard), True))
-    except ValueError:
-        handle = _find(config.name, config.namespace, shard)
-        running = RouterConfig.model_validate_json(ray.get(handle.hello.remote(), timeout=START_DEADLINE_S)["config"])
-        if running.model_dump(exclude={"ray"}) != config.model_dump(exclude={"ray"}):
-            raise RouterExists(
-                f"router {config.name!r} runs already with another configuration; connect to it with "
-                f"StreamRouter.connect(name={config.name!r}), stop it first, or give this one another name"
-            ) from None
-        made.append((handle, False))
-
-
-async def _stop_routers(name: str, handles: Sequence[Any]) -> None:
-    """Let routers end their stream actors, then end them."""
-    try:
-        await asyncio.wait_for(asyncio.gather(*(handle.stop.remote() for handle in handles)), STOP_DEADLINE_S)
-    except (RayError, TimeoutError) as error:
-        log.warning("router %s did not stop by itself: %s", name, type(error).__name__)
-    for handle in handles:
-        ray.kill(handle)
-
-
-async def _until_answered(method: Callable[[], Awaitable[Any]]) -> Any:
-    """Call a method that may be called twice until its outcome is known: a call can fail, a router be restarting.
-
-    Raises RayError, TimeoutError.
-    """
-    async with asyncio.timeout(START_DEADLINE_S):
-        while True:
-            try:
-                return await method()
-            except ActorUnavailableError:
-                await asyncio.sleep(START_RETRY_S)
-
-
-def _find(name: str, namespace: str, shard: int) -> Any:
-    try:
-        return ray_actors.find_router_actor(name, namespace, shard)
-    except ValueError:
-        raise RouterNotFound(
-            f"no router {name!r} in namespace {namespace!r} on this cluster; start one with "
-            "StreamRouter.start(config) or `stream-router start`, or check the name and the address"
-        ) from None

@@ -12,55 +12,59 @@ An event loop runs in a thread of its own; every call here is one there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from concurrent.futures import Future
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel
-
+from actors.errors import RouterClosed
 from actors.settings import StreamSettings
 from router.client.batch import Batch
-from router.client.publisher import Chunk, Publisher
+from router.client.encoding import Chunk
+from router.client.publisher import Publisher
 from router.client.stream_router import Location, StreamRouter
 from router.client.subscription import Subscription
 from router.status.overview import Description, Overview
 
 T = TypeVar("T")
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+CLOSED = "this StreamRouter was closed; open another one"
+JOIN_DEADLINE_S = 10.0
 
 
 class SyncStreamRouter:
     """`StreamRouter` for code without an event loop. May be used from several threads."""
 
     def __init__(self, open_door: Callable[[], Coroutine[Any, Any, StreamRouter]]) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="stream-router", daemon=True)
-        self._thread.start()
+        self._background = _Background()
+        self._closing = threading.Lock()
+        # A router that nobody holds any more must not leave its thread behind.
+        self._finalizer = weakref.finalize(self, self._background.stop)
+        self._finalizer.atexit = False
         try:
             self._router = self._run(open_door())
         except BaseException:
-            self._stop_loop()
+            self._finalizer()
+            self._background.join()
             raise
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            # Ctrl-C while waiting: do not leave the call behind.
-            future.cancel()
-            raise
+        return self._background.run(coroutine)
 
     def publish(
         self, request_id: str, settings: StreamSettings | Mapping[str, Any] | None = None, **options: Any
     ) -> SyncPublisher:
         """See `StreamRouter.publish`."""
-        return SyncPublisher(self._router.publish(request_id, settings, **options), self._run)
+        return SyncPublisher(self._router.publish(request_id, settings, **options), self._background.run)
 
     def subscribe(self, request_id: str, **options: Any) -> SyncSubscription:
         """See `StreamRouter.subscribe`."""
-        return SyncSubscription(self._router.subscribe(request_id, **options), self._run)
+        return SyncSubscription(self._router.subscribe(request_id, **options), self._background.run)
 
     def cancel(self, request_id: str, **options: Any) -> bool:
         """See `StreamRouter.cancel`."""
@@ -82,20 +86,82 @@ class SyncStreamRouter:
         """See `StreamRouter.drain`."""
         return self._run(self._router.drain())
 
+    def resume(self) -> None:
+        """See `StreamRouter.resume`."""
+        self._run(self._router.resume())
+
+    def stop(self) -> None:
+        """See `StreamRouter.stop`."""
+        self._run(self._router.stop())
+
     def close(self) -> None:
-        """See `StreamRouter.close`."""
+        """See `StreamRouter.close`: calls that wait in other threads end with RouterClosed."""
+        with self._closing:
+            if not self._background.is_stopped:
+                try:
+                    self._run(self._router.close())
+                finally:
+                    self._finalizer()
+                    self._background.join()
+
+
+class _Background:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.is_stopped = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="stream-router", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        loop = self._loop
+        asyncio.set_event_loop(loop)
         try:
-            self._run(self._router.close())
+            loop.run_forever()
+            # Whoever still waits in another thread must hear that nothing will come.
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
-            self._stop_loop()
+            loop.close()
 
-    def _stop_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine there, and wait for it. Raises what it raises, or RouterClosed."""
+        future: Future[T] | None = None
+        try:
+            if self.is_stopped:
+                raise RouterClosed(CLOSED)
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            return future.result()
+        except CancelledError:
+            if self.is_stopped:
+                raise RouterClosed(CLOSED) from None
+            raise
+        except RuntimeError:
+            if future is None and self._loop.is_closed():
+                raise RouterClosed(CLOSED) from None
+            raise
+        finally:
+            if future is None:
+                coroutine.close()
+            else:
+                # Ctrl-C while waiting: do not leave the call behind.
+                future.cancel()
 
+    def stop(self) -> None:
+        """Let the loop and its thread end."""
+        if not self.is_stopped:
+            self.is_stopped = True
+            with contextlib.suppress(RuntimeError):  # it is closed already
+                self._loop.call_soon_threadsafe(self._loop.stop)
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
+    def join(self) -> None:
+        """Wait for the thread's end."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(JOIN_DEADLINE_S)
 
 
 class SyncPublisher:
@@ -105,9 +171,13 @@ class SyncPublisher:
         self._publisher = publisher
         self._run = run
 
-    def __enter__(self) -> Self:
+    def open(self) -> Self:
+        """See `Publisher.open`."""
         self._run(self._publisher.open())
         return self
+
+    def __enter__(self) -> Self:
+        return self.open()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -118,6 +188,10 @@ class SyncPublisher:
         """See `Publisher.chunk`."""
         self._run(self._publisher.chunk(chunk))
 
+    def chunks(self, chunks: Iterable[Chunk]) -> None:
+        """See `Publisher.chunks`."""
+        self._run(self._publisher.chunks(chunks))
+
     def step_start(self, **fields: Any) -> None:
         """See `Publisher.step_start`."""
         self._run(self._publisher.step_start(**fields))
@@ -126,11 +200,21 @@ class SyncPublisher:
         """See `Publisher.step_end`."""
         self._run(self._publisher.step_end())
 
-    def message(self, message: Mapping[str, Any] | BaseModel) -> None:
+    def message(self, message: Mapping[str, Any] | Any) -> None:
         """See `Publisher.message`."""
         self._run(self._publisher.message(message))
 
-    def finish(self, stop_reason: str | None = None, usage: Mapping[str, Any] | None = None) -> None:
+    @contextlib.contextmanager
+    def tool_running(self) -> Iterator[None]:
+        """See `Publisher.tool_running`."""
+        running = self._publisher.tool_running()
+        self._run(running.__aenter__())
+        try:
+            yield
+        finally:
+            self._run(running.__aexit__(None, None, None))
+
+    def finish(self, stop_reason: str | None = None, usage: Mapping[str, Any] | Any | None = None) -> None:
         """See `Publisher.finish`."""
         self._run(self._publisher.finish(stop_reason, usage))
 
@@ -155,17 +239,25 @@ class SyncPublisher:
 
 
 class SyncSubscription(Iterator["Batch[Any]"]):
-    """`Subscription` as a plain iterator."""
+    """`Subscription` as a plain iterator. Leaving a `for` loop over it gives the cursor up at once."""
 
     def __init__(self, subscription: Subscription, run: Run) -> None:
         self._subscription = subscription
         self._run = run
 
+    def __iter__(self) -> Iterator[Batch[Any]]:  # noqa: PYI034  # what it returns is to end with the loop
+        return _SyncBatches(aiter(self._subscription), self._run)
+
     def __next__(self) -> Batch[Any]:
-        batch: Batch[Any] | None = self._run(_next_or_none(self._subscription))
-        if batch is None:
-            raise StopIteration
-        return batch
+        return _next(self._subscription, self._run)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def last_seq_id(self) -> int:
@@ -173,13 +265,34 @@ class SyncSubscription(Iterator["Batch[Any]"]):
         return self._subscription.last_seq_id
 
     def close(self) -> None:
-        """See `Subscription.aclose`."""
-        self._run(self._subscription.aclose())
+        """See `Subscription.aclose`; after the router was closed it does nothing."""
+        with contextlib.suppress(RouterClosed):
+            self._run(self._subscription.aclose())
 
 
-async def _next_or_none(subscription: Subscription) -> Batch[Any] | None:
+class _SyncBatches(Iterator["Batch[Any]"]):
+    """What one `for` holds."""
+
+    __slots__ = ("_batches", "_run")
+
+    def __init__(self, batches: AsyncIterator[Batch[Any]], run: Run) -> None:
+        self._batches = batches
+        self._run = run
+
+    def __next__(self) -> Batch[Any]:
+        return _next(self._batches, self._run)
+
+
+def _next(batches: AsyncIterator[Batch[Any]], run: Run) -> Batch[Any]:
+    batch: Batch[Any] | None = run(_next_or_none(batches))
+    if batch is None:
+        raise StopIteration
+    return batch
+
+
+async def _next_or_none(batches: AsyncIterator[Batch[Any]]) -> Batch[Any] | None:
     # StopAsyncIteration cannot cross from one event loop's future to another thread.
     try:
-        return await subscription.__anext__()
+        return await anext(batches)
     except StopAsyncIteration:
         return None

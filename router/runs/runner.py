@@ -16,7 +16,8 @@ from ray.exceptions import RayError
 
 from actors.errors import StreamRouterError
 from actors.stop_reasons import StopReason
-from router.client.stream_router import Entrance, StreamRouter
+from router.client.entrance import Entrance
+from router.client.stream_router import StreamRouter
 from router.config import load_config
 from router.runs.bodies import build_body, model_of
 from router.runs.config import RunConfig

@@ -16,9 +16,10 @@ from unittest import mock
 
 import actors.stream.host
 import actors.stream.stream_actor
+import router.client.caller
 import router.client.link
+import router.client.poller
 import router.client.stream_router
-import router.client.subscription
 import router.on_ray.actors
 import router.on_ray.fleet
 import router.on_ray.router_actor
@@ -276,7 +277,8 @@ class World:
             (router.on_ray.actors, "make_stream_actor", self.make_stream_actor),
             (router.on_ray.actors, "find_stream_actors", self.find_stream_actors),
             (router.client.link, "random", self.random),
-            (router.client.subscription, "random", self.random),
+            (router.client.caller, "random", self.random),
+            (router.client.poller, "random", self.random),
             (router.client.stream_router, "uuid", uuid),
             (router.client.stream_router, "os", os),
             (router.client.stream_router, "socket", socket),

@@ -84,3 +84,35 @@ def test_a_dropped_source_gives_nothing_more():
     fill(lane, {}, [("a", 10), ("b", 10)])
     lane.drop("a")
     assert [key for key, _ in lane.take()] == ["b"]
+
+
+class _Unreadable:
+    """A source whose next item cannot be read."""
+
+    def give(self, _bytes_max: int, *, at_least_one: bool) -> tuple[list, int]:
+        raise OSError(5, f"Input/output error ({at_least_one})")
+
+    def has_items(self) -> bool:
+        return True
+
+
+def test_a_source_that_fails_is_dropped_and_named_and_the_others_leave():
+    lane: Lane = Lane()
+    queues: dict = {}
+    fill(lane, queues, [("a", 10)])
+    lane.offer("broken", _Unreadable())
+    fill(lane, queues, [("b", 10)])
+    assert [key for key, _ in lane.take()] == ["a", "b"]
+    ((key, error),) = lane.take_failed()
+    assert key == "broken"
+    assert isinstance(error, OSError)
+    assert lane.take_failed() == []
+    lane.done()
+    assert not lane.waits, "what failed is not asked again"
+
+
+def test_a_lane_whose_only_source_fails_is_idle():
+    lane: Lane = Lane()
+    lane.offer("broken", _Unreadable())
+    assert lane.take() == []
+    assert not lane.busy

@@ -1,0 +1,71 @@
+"""Which of a router's answers are still true. Pure.
+
+Theory. A client has several calls out at once, and their answers may overtake each other. Two numbers
+put them in order. `version` counts what one incarnation of a router has to say to this client; it only
+rises. A router that has restarted has another incarnation ID, and which of two incarnations is the later
+one only the order of the calls tells: an answer to a call made before a call that the present
+incarnation has answered is of an earlier one.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Any
+
+from actors.protocol.states import Key
+
+
+class Standing(Enum):
+    """What an answer is, by its incarnation."""
+
+    CURRENT = auto()
+    RESTARTED = auto()
+    """The first of a new incarnation: the router has forgotten this client."""
+    OVERTAKEN = auto()
+    """Of an incarnation that is gone."""
+
+
+class Answers:
+    """What one client has heard from one router."""
+
+    __slots__ = ("_as_of", "_confirmed_by", "incarnation", "version")
+
+    def __init__(self) -> None:
+        self.incarnation: str | None = None
+        self.version = 0
+        self._confirmed_by = 0
+        self._as_of: dict[Key, int] = {}
+
+    @property
+    def seen(self) -> list[Any]:
+        """What to say that was seen (`actors.protocol.states.Seen`)."""
+        return [self.incarnation, self.version]
+
+    def standing(self, incarnation: str, made: int) -> Standing:
+        """Judge the answer to the call with the number `made`, and remember it."""
+        if incarnation == self.incarnation:
+            self._confirmed_by = max(self._confirmed_by, made)
+            return Standing.CURRENT
+        if made < self._confirmed_by:
+            return Standing.OVERTAKEN
+        is_first = self.incarnation is None
+        self.incarnation = incarnation
+        self._confirmed_by = made
+        self.version = 0
+        self._as_of.clear()
+        return Standing.CURRENT if is_first else Standing.RESTARTED
+
+    def advance(self, version: int) -> None:
+        """All up to this version has come. It does not go back when answers overtake each other."""
+        self.version = max(self.version, version)
+
+    def is_newest(self, key: Key, version: int) -> bool:
+        """Whether a state of this version is not older than what was heard of the key, and remember it."""
+        if self._as_of.get(key, 0) > version:
+            return False
+        self._as_of[key] = version
+        return True
+
+    def forget(self, key: Key) -> None:
+        """Nobody here is interested in this key any more."""
+        self._as_of.pop(key, None)

@@ -1,0 +1,183 @@
+"""What the arguments of every public call may be: one table, by call and parameter. Pure.
+
+Each public method asks `check` before it does anything, so a wrong argument is refused in the caller's own
+call and comes nowhere near what others use. A checked value is of the plain type itself: a subclass
+could mean anything to another process.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from actors.errors import InvalidArgument, InvalidRequestId
+from actors.messages import iso_seconds
+from actors.settings import StreamSettings
+from router.config import RouterConfig
+
+SEQ_ID_MAX = (1 << 63) - 1
+REQUEST_ID_BYTES_MAX = 65_536
+TEXT_CHARACTERS_MAX = 16_384
+NAME_CHARACTERS_MAX = 1_024
+PING_S_MIN = 0.01
+STREAMS_MAX = 1_000_000
+_SHOWN_CHARACTERS_MAX = 60
+
+
+class _Refused(Exception):  # never leaves this module
+    """The value is not allowed."""
+
+
+class Parameter(NamedTuple):
+    """One parameter: what is allowed, in words, and how a value becomes it."""
+
+    allowed: str
+    convert: Callable[[Any], Any]
+    error: type[InvalidArgument] = InvalidArgument
+
+
+def _refuse_unless(holds: bool) -> None:  # noqa: FBT001  # a condition
+    if not holds:
+        raise _Refused
+
+
+def _text(least: int, most: int, *, is_printable: bool = False) -> Callable[[Any], str]:
+    def convert(value: Any) -> str:
+        _refuse_unless(isinstance(value, str))
+        text = str.__str__(value)
+        size = len(text.encode())  # half of a surrogate pair raises
+        _refuse_unless(least <= size <= most and (text.isprintable() or not is_printable))
+        return text
+
+    return convert
+
+
+def _whole(least: int, most: int) -> Callable[[Any], int]:
+    def convert(value: Any) -> int:
+        _refuse_unless(not isinstance(value, bool))
+        number = operator.index(value)
+        _refuse_unless(least <= number <= most)
+        return int(number)
+
+    return convert
+
+
+def _seconds(least: float) -> Callable[[Any], float]:
+    def convert(value: Any) -> float:
+        _refuse_unless(isinstance(value, (int, float)) and not isinstance(value, bool))
+        number = float(value)
+        _refuse_unless(not math.isnan(number) and number >= least)
+        return number
+
+    return convert
+
+
+def _flag(value: Any) -> bool:
+    _refuse_unless(isinstance(value, bool))
+    return bool(value)
+
+
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def convert(value: Any) -> str:
+        _refuse_unless(isinstance(value, str) and str.__str__(value) in words)
+        return str.__str__(value)
+
+    return convert
+
+
+def _is_a(*kinds: type) -> Callable[[Any], Any]:
+    def convert(value: Any) -> Any:
+        _refuse_unless(isinstance(value, kinds))
+        return value
+
+    return convert
+
+
+def _date(value: Any) -> str:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(str.__str__(value))
+    _refuse_unless(isinstance(value, datetime))
+    # Readers in other time zones compare it, which the first and the last days of the calendar do not bear.
+    _ = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+    return iso_seconds(value)
+
+
+def _or_none(parameter: Parameter) -> Parameter:
+    convert = parameter.convert
+    return Parameter(
+        f"{parameter.allowed}, or None", lambda value: None if value is None else convert(value), parameter.error
+    )
+
+
+def _named(*words: str) -> Parameter:
+    return Parameter("one of " + ", ".join(repr(word) for word in words), _one_of(*words))
+
+
+REQUEST_ID = Parameter(
+    "text, printable, of at least one character", _text(1, REQUEST_ID_BYTES_MAX, is_printable=True), InvalidRequestId
+)
+NAME = Parameter(f"text of 1 to {NAME_CHARACTERS_MAX} bytes", _text(1, NAME_CHARACTERS_MAX))
+TEXT = Parameter(f"text of up to {TEXT_CHARACTERS_MAX} bytes", _text(0, TEXT_CHARACTERS_MAX))
+ANY_TEXT = Parameter("text", _is_a(str))
+FLAG = Parameter("True or False", _flag)
+WAIT_S = Parameter("a number of seconds, 0 or more", _seconds(0.0))
+SETTINGS = _or_none(Parameter("StreamSettings, a mapping", _is_a(StreamSettings, Mapping)))
+
+CALLS: dict[str, dict[str, Parameter]] = {
+    "StreamRouter.start": {
+        "config": _or_none(Parameter("a RouterConfig, a path", _is_a(RouterConfig, str, Path))),
+    },
+    "StreamRouter.connect": {"name": NAME, "namespace": NAME, "address": _or_none(NAME)},
+    "StreamRouter.publish": {
+        "request_id": REQUEST_ID,
+        "settings": SETTINGS,
+        "date": _or_none(Parameter("a datetime, ISO 8601 text", _date)),
+        "agent_id": _or_none(NAME),
+        "when_busy": _named("reject", "queue", "interrupt"),
+        "take_over": FLAG,
+    },
+    "StreamRouter.subscribe": {
+        "request_id": REQUEST_ID,
+        "after": Parameter("a whole number from 0 to 2**63 - 1", _whole(0, SEQ_ID_MAX)),
+        "coalesce": FLAG,
+        "format": _named("model", "dict", "packed", "openai"),
+        "wait_s": WAIT_S,
+        "ping_s": _or_none(Parameter(f"a number of seconds, {PING_S_MIN} or more", _seconds(PING_S_MIN))),
+    },
+    "StreamRouter.cancel": {"request_id": REQUEST_ID, "after_step": FLAG, "detail": _or_none(TEXT)},
+    "StreamRouter.locate": {"request_id": REQUEST_ID, "wait_s": WAIT_S},
+    "StreamRouter.overview": {"streams_max": Parameter(f"a whole number up to {STREAMS_MAX}", _whole(0, STREAMS_MAX))},
+    "Publisher.finish": {"stop_reason": _or_none(NAME)},
+    "Publisher.fail": {"error_type": NAME, "message": ANY_TEXT, "detail": _or_none(ANY_TEXT)},
+}
+
+
+def check(call: str, **given: Any) -> list[Any]:
+    """Return the arguments of a call, each as the plain type it is to be, in the order given.
+
+    Raises InvalidArgument, which names the call, the parameter, what came and what is allowed.
+    """
+    parameters = CALLS[call]
+    return [_checked(call, name, parameters[name], value) for name, value in given.items()]
+
+
+def _checked(call: str, name: str, parameter: Parameter, value: Any) -> Any:
+    try:
+        return parameter.convert(value)
+    except Exception:  # noqa: BLE001  # whatever a hostile value does when it is looked at
+        raise parameter.error(f"{call}: {name} is {parameter.allowed}; this is {_shown(value)}") from None
+
+
+def _shown(value: Any) -> str:
+    kind = type(value).__name__
+    try:
+        text = repr(value[: 2 * _SHOWN_CHARACTERS_MAX] if isinstance(value, (str, bytes)) else value)
+    except Exception:  # noqa: BLE001  # as above
+        return kind
+    text = text.encode("utf-8", "replace").decode()
+    size = f" of length {len(value)}" if isinstance(value, (str, bytes)) and len(value) > _SHOWN_CHARACTERS_MAX else ""
+    return f"{text[:_SHOWN_CHARACTERS_MAX]} ({kind}{size})"

@@ -1,0 +1,319 @@
+"""One reader of one request: asks where it is, joins the poller there, hands out what comes.
+
+If the stream actor dies, or the request moves, the reader goes on from its cursor wherever the router
+says. What has been consumed (the next batch was asked for after it) is acknowledged with the next poll,
+or shortly after by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from actors.errors import AlreadyReading, RequestLost, RouterClosed, StreamRouterError, UnknownRequest
+from actors.protocol.reads import PartState
+from actors.protocol.states import ReaderState, RequestPhase, Role
+from router.client.batch import Batch, Shaper
+from router.client.caller import fresh
+from router.client.inbox import Cursor, Run
+from router.client.patience import was_stopped
+
+if TYPE_CHECKING:
+    from router.client.link import Link
+    from router.client.poller import Poller, Pollers
+
+ASK_AGAIN_S = 0.02
+
+
+class Reader:
+    """Where one subscription stands, from its first question until it has left. Use within one event loop."""
+
+    __slots__ = (
+        "_arrived",
+        "_changed",
+        "_cursor",
+        "_epochs_read",
+        "_error",
+        "_known",
+        "_link",
+        "_loop",
+        "_moving",
+        "_ping_s",
+        "_place",
+        "_poller",
+        "_pollers",
+        "_shaper",
+        "_wait_s",
+        "has_left",
+        "is_asked",
+        "number",
+        "request_id",
+    )
+
+    def __init__(
+        self,
+        request_id: str,
+        link: Link,
+        pollers: Pollers,
+        shaper: Shaper,
+        *,
+        after: int,
+        wait_s: float,
+        ping_s: float | None,
+    ) -> None:
+        self.request_id = request_id
+        self.number = pollers.next_number()
+        self._link = link
+        self._pollers = pollers
+        self._shaper = shaper
+        self._cursor = Cursor(after)
+        self._wait_s = wait_s
+        self._ping_s = ping_s
+        # A list, since it is mostly empty: an empty deque has room for 64 and takes it.
+        self._arrived: list[tuple[int, list[int] | None, list[Any]]] = []
+        self._changed: asyncio.Future[None] | None = None
+        self._error: StreamRouterError | None = None
+        self._poller: Poller | None = None
+        self._place: tuple[str, int] | None = None
+        self._moving: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._known = False
+        self._epochs_read = 0
+        self.has_left = False
+        self.is_asked = False
+
+    def again(self) -> Reader:
+        """Return a reader that goes on where this one, which has left, stood."""
+        return Reader(
+            self.request_id,
+            self._link,
+            self._pollers,
+            self._shaper,
+            after=self.last_seq_id,
+            wait_s=self._wait_s,
+            ping_s=self._ping_s,
+        )
+
+    @property
+    def last_seq_id(self) -> int:
+        """The last message handed out."""
+        return self._cursor.last_seq_id
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the end of the request has been handed out."""
+        return self._cursor.ended
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop in which it reads; None before it has begun and after it has left."""
+        return None if self.has_left else self._loop
+
+    # --- for the subscription ---------------------------------------------------------------
+
+    async def next(self) -> Batch[Any]:
+        """Return the next batch. Raises as `Subscription.__anext__` does."""
+        if self.is_asked:
+            raise AlreadyReading(
+                f"request {self.request_id!r}: another task waits for the next batch of this subscription; "
+                "subscribe once for each task"
+            )
+        if self._cursor.ended:
+            raise StopAsyncIteration
+        self.is_asked = True
+        try:
+            if self._loop is None:
+                self._loop = self._link.check_usable()
+                self._link.locate(self.request_id, self)
+            elif self._poller is not None:
+                # Coming for more means that what was handed out has been consumed.
+                self._poller.consumed(self)
+            while (batch := self._next_batch()) is None:
+                if not await self._wait():
+                    return self._shaper.ping(self.request_id, self._cursor.last_seq_id)
+        except BaseException:
+            self.leave()
+            raise
+        finally:
+            self.is_asked = False
+        return batch
+
+    def _next_batch(self) -> Batch[Any] | None:
+        runs, missing, has_arrived = self._take_arrived()
+        if not runs and missing is None and not self._cursor.ended:
+            if has_arrived and self._poller is not None:
+                # All of it was known already; whoever sent it again must hear that, or it counts as unread.
+                self._poller.consumed(self)
+            return None
+        batch = self._shaper.shape(runs, self._cursor.last_seq_id)
+        batch.gap = missing
+        if self._cursor.ended:
+            batch.end = True
+            batch.stop_reason = self._cursor.stop_reason
+            self.leave()
+            if not runs and missing is None:
+                self._raise_end()
+        return batch
+
+    def _take_arrived(self) -> tuple[list[Run], tuple[int, int] | None, bool]:
+        runs: list[Run] = []
+        missing: tuple[int, int] | None = None
+        has_arrived = bool(self._arrived)
+        while self._arrived:
+            state, gap, segments = self._arrived[0]
+            if gap is not None and gap[1] > self._cursor.last_seq_id:
+                if runs or missing:
+                    break  # a batch's gap lies before it
+                missing = (max(gap[0], self._cursor.last_seq_id + 1), gap[1])
+            self._arrived.pop(0)
+            runs.extend(self._cursor.take(segments, gap))
+            if state == PartState.ENDED:
+                self._cursor.ended = True
+        return runs, missing, has_arrived
+
+    def _raise_end(self) -> None:
+        if self._epochs_read > 1 and self._cursor.stop_reason is None:
+            raise RequestLost(
+                f"request {self.request_id!r} was ended anew after several crashes at once, at or before "
+                f"message {self.last_seq_id}, the last one read here; read it from the beginning to see its end"
+            )
+        raise StopAsyncIteration
+
+    async def _wait(self) -> bool:
+        """Wait for something to happen; False when it is time for a ping instead."""
+        loop = self._loop
+        if self._error is not None:
+            raise fresh(self._error)
+        if loop is None:
+            raise RouterClosed(f"request {self.request_id!r} is not being read")
+        # (To ask for the running loop is a system call in Python 3.11, and this is paid for every batch.)
+        self._changed = loop.create_future()
+        wait_s = self._ping_s if self._known else self._wait_s
+        if wait_s is None:
+            await self._changed
+            return True
+        began = loop.time()
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._changed
+        except TimeoutError:
+            if self._known:
+                return False
+            if was_stopped(loop.time() - began, wait_s):
+                return True  # this process was stopped, and could hear nothing: wait again
+            raise UnknownRequest(
+                f"no request {self.request_id!r} within wait_s = {self._wait_s:g} s: never opened here, or its "
+                "time-to-live is over; check the ID, or give subscribe a longer wait_s"
+            ) from None
+        return True
+
+    def leave(self) -> None:
+        """Stop reading, and give the cursor up."""
+        if self.has_left:
+            return
+        self.has_left = True
+        self._link.lose_interest((Role.READER, self.request_id), self)
+        if self._moving is not None:
+            self._moving.cancel()
+            self._moving = None
+        if self._poller is not None:
+            self._poller.drop(self)
+            self._poller = None
+        self._wake()
+
+    # --- for the poller ---------------------------------------------------------------------
+
+    def arrive(self, state: int, gap: list[int] | None, segments: list[Any]) -> None:
+        """Take what a poll brought."""
+        self._arrived.append((state, gap, segments))
+        self._wake()
+
+    def moved(self, poller: Poller) -> None:
+        """The session is not where that poller reads; ask again, unless the router has said so already."""
+        if self._poller is poller and not self.has_left:
+            self._poller = None
+            self._place = None
+            self._ask_where()
+
+    def _ask_where(self) -> None:
+        if self._link.error is not None:
+            self._fail(self._link.error)
+        else:
+            self._link.locate(self.request_id, self)
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    def _fail(self, error: StreamRouterError) -> None:
+        self._error = error
+        self._wake()
+
+    # --- as the link's listener -------------------------------------------------------------
+
+    def on_state(self, state: ReaderState) -> None:
+        """See `StateListener`."""
+        _, _, phase, actor_id, epoch = state
+        if self.has_left or phase == RequestPhase.RECOVERING:
+            return
+        if phase == RequestPhase.UNKNOWN:
+            if self._known:
+                self._fail(
+                    UnknownRequest(
+                        f"request {self.request_id!r} is gone: its time-to-live is over, or no survivor knows it; "
+                        f"the last message read was {self._cursor.last_seq_id}"
+                    )
+                )
+            return
+        if not self._known:
+            self._known = True
+            self._wake()
+        if actor_id is None or self._place == (actor_id, epoch):
+            return
+        self._place = (actor_id, epoch)
+        if self._moving is not None:
+            self._moving.cancel()
+            self._moving = None
+        handle = self._link.handles.known(actor_id)
+        if handle is not None:
+            self._join(actor_id, epoch, handle)
+        else:
+            self._moving = asyncio.get_running_loop().create_task(self._move(actor_id, epoch))
+
+    async def _move(self, actor_id: str, epoch: int) -> None:
+        try:
+            handle = await self._link.handles.of(actor_id)
+        except StreamRouterError as error:
+            self._fail(error)
+            return
+        if handle is None:
+            # It died between two words of the router; its next state names another actor.
+            self._place = None
+            await asyncio.sleep(ASK_AGAIN_S)
+            self._ask_where()
+            return
+        self._join(actor_id, epoch, handle)
+        self._moving = None  # ten thousand finished tasks are many megabytes
+
+    def _join(self, actor_id: str, epoch: int, handle: Any) -> None:
+        poller = self._pollers.of(self._link, actor_id, handle)
+        if self._poller is not None and self._poller is not poller:
+            self._poller.drop(self)
+        self._poller = poller
+        # What has arrived from the old place stays: the same messages have the same numbers in the new.
+        self._epochs_read += 1
+        is_moving = self._epochs_read > 1 and self._cursor.stop_reason is None
+        poller.add(self, epoch, is_moving=is_moving)
+
+    def on_unreachable(self, error: StreamRouterError) -> None:
+        """See `StateListener`: without its router, what the stream actor still gives is read; then this is the end."""
+        if self._poller is None or isinstance(error, RouterClosed):
+            self._fail(error)
+
+    def on_fault(self, error: StreamRouterError) -> None:
+        """See `StateListener`."""
+        self._fail(error)
+
+    def on_router_restart(self) -> None:
+        """See `StateListener`."""
+        self._link.ask_where(self.request_id)

@@ -1,0 +1,180 @@
+"""A router actor and stream actors without Ray: they answer as told, in the test's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from actors.protocol.calls import LocateCall, OpenAnswer, OpenCall, WatchCall
+from actors.protocol.frames import pack, read, unpack_list
+from actors.protocol.reads import NOTHING, PollCall, TellCall
+from actors.protocol.states import News, PublisherState, ReaderState
+from router.client.stream_router import StreamRouter
+from router.config import RouterConfig
+
+_numbers = itertools.count(1)
+
+
+class Handle:
+    """What Ray gives: `handle.method.remote(...)` is awaitable. `broken[method]` is called first, and may raise."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+        self._actor_id = SimpleNamespace(hex=lambda: f"{id(target):x}")
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.broken: dict[str, Callable[..., Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        async def call(*arguments: Any) -> Any:
+            self.calls.append((name, arguments))
+            await asyncio.sleep(0)
+            if name in self.broken:
+                self.broken[name](*arguments)
+            return await getattr(self._target, name)(*arguments)
+
+        return SimpleNamespace(remote=call)
+
+    def count(self, method: str) -> int:
+        return sum(1 for name, _ in self.calls if name == method)
+
+
+class FakeRouter:
+    """Says what a test lets it say; opens whatever comes, unless `refusals` names it."""
+
+    def __init__(self) -> None:
+        self.handle = Handle(self)
+        self.incarnation = "first"
+        self.version = 0
+        self.said: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.refusals: dict[str, tuple[str, str]] = {}
+        self.opens_into: PublisherState | None = None
+        self.credit_bytes = 1 << 20
+        self.items: dict[str, list[Any]] = {}
+        self.losses: list[str] = []
+        self.actors: dict[str, FakeActor] = {}
+        self.changed = asyncio.Event()
+
+    def say(self, *states: Any) -> None:
+        for state in states:
+            self.version += 1
+            self.said[state.role, state.request_id] = (self.version, state)
+        self.changed.set()
+
+    def say_publisher(self, request_id: str, phase: str = "open", **parts: Any) -> None:
+        base = PublisherState("p", request_id, 1, phase, 1, self.credit_bytes, None, None, None)
+        self.say(base._replace(**parts))
+
+    def place(self, request_id: str, actor: FakeActor, epoch: int = 1) -> None:
+        self.actors[actor.name] = actor
+        self.say(ReaderState("r", request_id, "open", actor.name, epoch))
+
+    def restart(self) -> None:
+        self.incarnation += "'"
+        self.version = 0
+        self.said.clear()
+        self.changed.set()
+
+    def _news(self, seen: Any) -> News:
+        since = seen[1] if seen[0] == self.incarnation else 0
+        return News(self.incarnation, self.version, [state for at, state in self.said.values() if at > since])
+
+    async def open(self, frame: bytes) -> bytes:
+        call = read(OpenCall, frame)
+        errors = []
+        for parts in call.registrations:
+            refusal = self.refusals.get(parts[0])
+            errors.append(refusal)
+            if refusal is None:
+                self.say_publisher(parts[0])
+        return pack(OpenAnswer(errors, list(self._news(call.seen))))
+
+    async def feed(self, _client_id: str, seen: Any, *frames: bytes) -> bytes:
+        for frame in frames:
+            for request_id, _epoch, _first, _count, blob in unpack_list(frame):
+                self.items.setdefault(request_id, []).extend(unpack_list(blob))
+        return pack(self._news(seen))
+
+    async def watch(self, frame: bytes) -> bytes:
+        call = read(WatchCall, frame)
+        if not self._news(call.seen).states and call.seen[0] in (None, self.incarnation):
+            self.changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.changed.wait(), call.wait_s)
+        return pack(self._news(call.seen))
+
+    async def locate(self, frame: bytes) -> bytes:
+        call = read(LocateCall, frame)
+        self.losses.extend(call.losses)
+        states = [self.said[key][1] for asked in call.request_ids if (key := ("r", asked)) in self.said]
+        return pack(News(self.incarnation, self.version, states))
+
+    async def stream_actor(self, actor_id: str) -> Any:
+        actor = self.actors.get(actor_id)
+        return None if actor is None else actor.handle
+
+    async def suspect(self, actor_id: str) -> None:
+        pass
+
+    async def cancel(self, *_arguments: Any) -> Any:
+        return None, True
+
+    async def disown(self, *_arguments: Any) -> None:
+        pass
+
+
+class FakeActor:
+    """A stream actor that gives what `bring` was told, one answer a poll."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.handle = Handle(self)
+        self.operations: list[Any] = []
+        self.answers: list[bytes] = []
+        self.changed = asyncio.Event()
+
+    def bring(self, *parts: Any) -> None:
+        self.answers.append(pack(list(parts)))
+        self.changed.set()
+
+    async def poll(self, frame: bytes) -> bytes:
+        call = read(PollCall, frame)
+        self.operations += call.operations
+        if not self.answers:
+            self.changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.changed.wait(), call.wait_s)
+        return self.answers.pop(0) if self.answers else NOTHING
+
+    async def tell(self, frame: bytes) -> None:
+        self.operations += read(TellCall, frame).operations
+
+    def said(self, kind: int) -> list[Any]:
+        return [operation for operation in self.operations if operation[1] == kind]
+
+
+def door(router: FakeRouter, **config: Any) -> StreamRouter:
+    """Return a StreamRouter whose one router is a fake."""
+    settings = RouterConfig.model_validate({"name": f"fake-{next(_numbers)}", **config})
+    return StreamRouter(settings, [router.handle], is_owner=False, stops_ray=False)
+
+
+def message(seq_id: int, text: str = "x", *, request_id: str = "req") -> list[Any]:
+    """Return a segment of one assistant message."""
+    fields = {
+        "message_type": "assistant_message", "id": "m", "date": "2026-01-01T00:00:00+00:00", "run_id": request_id,
+    }  # fmt: skip
+    return [seq_id, fields, [text]]
+
+
+async def until(holds: Callable[[], Any], within_s: float = 5.0) -> None:
+    """Let others run until something holds."""
+    async with asyncio.timeout(within_s):
+        while not holds():  # noqa: ASYNC110  # what it waits for has no event
+            await asyncio.sleep(0.001)

@@ -24,6 +24,8 @@ REQUEST_ID_BYTES_MAX = 65_536
 TEXT_CHARACTERS_MAX = 16_384
 NAME_CHARACTERS_MAX = 1_024
 PING_S_MIN = 0.01
+# For ever, as far as timers go.
+SECONDS_MAX = 1e9
 STREAMS_MAX = 1_000_000
 _SHOWN_CHARACTERS_MAX = 60
 
@@ -71,7 +73,7 @@ def _seconds(least: float) -> Callable[[Any], float]:
         _refuse_unless(isinstance(value, (int, float)) and not isinstance(value, bool))
         number = float(value)
         _refuse_unless(not math.isnan(number) and number >= least)
-        return number
+        return min(number, SECONDS_MAX)
 
     return convert
 

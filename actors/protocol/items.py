@@ -78,6 +78,11 @@ def cut_record(kind: str, body_packed: bytes, part_bytes_max: int = RECORD_PART_
     return items
 
 
+def record_bytes_max(kind: str, message_bytes_max: int) -> int:
+    """Return how large a record may be: the bound is meant for messages, and an end must be possible in any case."""
+    return message_bytes_max if kind == "message" else max(message_bytes_max, RECORD_PART_BYTES_MAX)
+
+
 class RecordParts:
     """Puts the parts of a record together."""
 
@@ -104,11 +109,10 @@ class RecordParts:
         elif not self._parts or self._kind != item.kind:
             raise ProtocolViolation(f"a later part of a {item.kind[:40]!r} record whose beginning has not come")
         self.held_bytes += len(item.part)
-        if self.held_bytes > self._bytes_max:
+        bytes_max = record_bytes_max(item.kind, self._bytes_max)
+        if self.held_bytes > bytes_max:
             self.drop()
-            raise MessageTooLarge(
-                f"a {item.kind[:40]!r} record of more than {self._bytes_max} bytes, which is message_bytes_max"
-            )
+            raise MessageTooLarge(f"a {item.kind[:40]!r} record of more than {bytes_max} bytes; see message_bytes_max")
         self._parts.append(item.part)
         if not place & Place.LAST:
             return None

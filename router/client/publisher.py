@@ -32,7 +32,7 @@ from actors.errors import (
     StreamRouterError,
 )
 from actors.protocol.calls import Registration
-from actors.protocol.items import cut_record, pack_body
+from actors.protocol.items import cut_record, pack_body, record_bytes_max
 from actors.protocol.states import PublisherState, Role
 from actors.records import check_record
 from actors.settings import StreamSettings, packed
@@ -300,9 +300,10 @@ class Publisher:
 
     def _packed(self, kind: str, body: dict[str, Any]) -> bytes:
         packed_body = pack_body(kind, body)
-        if len(packed_body) > self.settings.message_bytes_max:
+        bytes_max = record_bytes_max(kind, self.settings.message_bytes_max)
+        if len(packed_body) > bytes_max:
             raise MessageTooLarge(
-                f"a {kind} record of {len(packed_body)} bytes; message_bytes_max is {self.settings.message_bytes_max}. "
+                f"a {kind} record of {len(packed_body)} bytes; {bytes_max} are allowed (message_bytes_max). "
                 "It was not sent; the request stays open"
             )
         return packed_body

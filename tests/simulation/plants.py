@@ -234,7 +234,7 @@ PLANTS = {
     "gap-taken": Plant(_gap_taken, range(400)),
     "end-before-stored": Plant(_end_before_stored, range(200, 500), CUT_OFF),
     "stored-without-log": Plant(_stored_without_log, range(100)),
-    "epoch-ignored": Plant(_epoch_ignored, range(200), CUT_OFF),
+    "epoch-ignored": Plant(_epoch_ignored, range(1_870, 2_200), CUT_OFF),
     "terminal-twice": Plant(_terminal_twice, range(400)),
     "credit-leak": Plant(_credit_leak, range(50)),
     "no-credit-limit": Plant(_no_credit_limit, range(100)),

@@ -66,7 +66,8 @@ class BlockBoundary:
 class ToolCallPiece:
     """A piece of a tool call. Any part may be missing; `index` is None where none was sent.
 
-    `provider_executed` marks a tool that the provider runs itself (web search, code, MCP).
+    `provider_executed` marks a tool that the provider runs itself (web search, code, MCP). `signature` is what the
+    provider wants back with this call. `needs_id`: no id will come, so the call gets one of ours at once.
     """
 
     index: int | None = None
@@ -75,6 +76,8 @@ class ToolCallPiece:
     arguments: str | None = None
     choice: int = 0
     provider_executed: bool = False
+    signature: str | None = None
+    needs_id: bool = False
 
 
 @dataclass(slots=True)
@@ -102,19 +105,21 @@ class Finish:
     """The provider's finish reason, in the provider's own word.
 
     `detail` is what the provider says beside it: the stop sequence that was met, why a response is
-    incomplete, a sentence for people. None where it says no more.
+    incomplete, a sentence for people. None where it says no more. `meaning` is the stop reason where not the
+    word decides but the field it stands in (a block reason is a content filter, whatever the word).
     """
 
     reason: str
     choice: int = 0
     detail: str | None = None
+    meaning: str | None = None
 
 
 @dataclass(slots=True)
 class Usage:
     """Token counts so far, in one form: prompt includes cached, completion includes reasoning.
 
-    A later one replaces an earlier one of the same step. None: the provider did not say.
+    A later one replaces an earlier one of the same step, but zero never a count. None: the provider did not say.
     """
 
     prompt_tokens: int | None = None

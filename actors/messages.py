@@ -105,6 +105,7 @@ class ToolCallMessage(LettaMessage):
     message_type: Literal["tool_call_message"] = "tool_call_message"
     tool_call: ToolCallDelta
     provider_executed: bool | None = Field(None, description="True: the provider runs this tool itself.")
+    signature: str | None = Field(None, description="What the provider wants back with this call.")
 
     @model_serializer(mode="wrap")
     def _leave_out_nulls(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -138,6 +139,15 @@ class AssistantMessage(LettaMessage):
 
     message_type: Literal["assistant_message"] = "assistant_message"
     content: str | list[dict[str, Any]]
+    signature: str | None = Field(None, description="What the provider wants back with the call that this was.")
+
+    @model_serializer(mode="wrap")
+    def _leave_out_signature(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        for key in ("run_id", "seq_id", "choice_index", "signature"):
+            if data.get(key) is None:
+                data.pop(key, None)
+        return data
 
 
 class LegacyFunctionCallMessage(LettaMessage):
@@ -289,6 +299,8 @@ def as_dict(fields: Fields, text: str | None, extra: Fields | None, seq_id: int 
         data["seq_id"] = seq_id
     if kind == TOOL_CALL:
         data["tool_call"] = _call_as_dict(data.pop("tool_call_id", None), text, extra)
+        if extra and "signature" in extra:
+            data["signature"] = extra["signature"]
         return data
     field = TEXT_FIELDS.get(kind)
     if field is not None and (text is not None or field not in data):
@@ -351,6 +363,8 @@ class MessageFactory:
                 arguments=text,
                 tool_call_id=self._fields.get("tool_call_id"),
             )
+            if extra and "signature" in extra:
+                values["signature"] = extra["signature"]
             return message
         if self._field is not None and (text is not None or self._field not in self._fields):
             is_hidden = self._field == "hidden_reasoning"

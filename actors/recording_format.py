@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.errors import RecordingError
-from actors.providers.sse import SseDecoder
+from actors.providers.sse import SseDecoder, split_name
 
 FORMAT_KEY = "agent_stream_router_recording"
 FORMAT_VERSION = 1
@@ -54,7 +54,7 @@ def read_recording(data: bytes) -> list[bytes]:
         return _json_array(body)
     decoder = SseDecoder(event_bytes_max=len(data))
     payloads = [event.data for event in [*decoder.feed(data), *decoder.close()]]
-    if not payloads:
+    if not payloads or decoder.is_text:
         raise _neither(body, "no line of it starts with 'data:'")
     return payloads
 
@@ -87,8 +87,10 @@ def as_sse(payloads: list[bytes]) -> bytes:
             kind = json.loads(payload).get("type")
         except (ValueError, AttributeError, RecursionError):
             kind = None
+        told, data = split_name(payload)
+        kind = told if told is not None else kind
         name = b"event: " + kind.encode() + b"\n" if isinstance(kind, str) and kind.isprintable() else b""
-        lines = b"".join(b"data: " + line + b"\n" for line in payload.splitlines())
+        lines = b"".join(b"data: " + line + b"\n" for line in data.splitlines())
         events.append(name + lines + b"\n")
     return b"".join(events)
 

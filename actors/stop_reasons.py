@@ -3,11 +3,16 @@
 The provider's own word is kept beside it (`StopReasonMessage.provider_reason`). The words' sources are
 the providers' public API references: OpenAI chat completions `finish_reason`, OpenAI Responses `status`
 and `incomplete_details.reason`, Anthropic Messages `stop_reason`, Gemini `finishReason`; and, for the
-dialects of OpenAI chat, recorded streams.
+dialects of OpenAI chat, recorded streams and public bug reports. How a word is spelled (case, hyphens,
+underscores, `FINISH_REASON_` ahead of it) counts for nothing.
+
+A word that is not in the table is never taken for a good end: it gives `unknown_finish`, is counted, and
+belongs into the table (`docs/providers.md` says how).
 """
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 
@@ -22,6 +27,7 @@ class StopReason(StrEnum):
     REFUSAL = "refusal"  # the model declined to answer
     CONTENT_FILTER = "content_filter"  # a filter outside the model withheld the rest
     PAUSE_TURN = "pause_turn"  # the provider paused a long turn of its own tools; send it back to go on
+    UNKNOWN_FINISH = "unknown_finish"  # it ended, with a word that nobody here knows; the word stands beside it
 
     # What happened around it.
     ERROR = "error"  # the provider sent an error, or a chunk could not be read, or the publisher failed
@@ -35,70 +41,148 @@ class StopReason(StrEnum):
     TIMEOUT_IDLE_READER = "timeout_idle_reader"  # nobody had read for `idle_reader_timeout_s`
 
 
-_BY_PROVIDER_WORD: dict[str, StopReason] = {
-    # OpenAI chat and its dialects (`eos`, `eos_token`: Together, TGI; `tool_use`: some gateways).
-    "stop": StopReason.END_TURN,
-    "eos": StopReason.END_TURN,
-    "eos_token": StopReason.END_TURN,
-    "length": StopReason.MAX_TOKENS,
-    "model_length": StopReason.MAX_TOKENS,
-    "tool_calls": StopReason.TOOL_CALL,
-    "function_call": StopReason.TOOL_CALL,
-    "content_filter": StopReason.CONTENT_FILTER,
-    "insufficient_system_resource": StopReason.ERROR,
-    "error": StopReason.ERROR,
-    # Anthropic Messages.
-    "end_turn": StopReason.END_TURN,
-    "max_tokens": StopReason.MAX_TOKENS,
-    "model_context_window_exceeded": StopReason.MAX_TOKENS,
-    "stop_sequence": StopReason.STOP_SEQUENCE,
-    "tool_use": StopReason.TOOL_CALL,
-    "pause_turn": StopReason.PAUSE_TURN,
-    "refusal": StopReason.REFUSAL,
-    "compaction": StopReason.PAUSE_TURN,
-    # OpenAI Responses: the status, or the reason of an incomplete one.
-    "completed": StopReason.END_TURN,
-    "max_output_tokens": StopReason.MAX_TOKENS,
-    "max_tool_calls": StopReason.MAX_TOKENS,
-    "incomplete": StopReason.INCOMPLETE,
-    "failed": StopReason.ERROR,
-    "cancelled": StopReason.CANCELLED,
-    # Gemini (compared in lower case).
-    "safety": StopReason.CONTENT_FILTER,
-    "recitation": StopReason.CONTENT_FILTER,
-    "language": StopReason.CONTENT_FILTER,
-    "blocklist": StopReason.CONTENT_FILTER,
-    "prohibited_content": StopReason.CONTENT_FILTER,
-    "spii": StopReason.CONTENT_FILTER,
-    "image_safety": StopReason.CONTENT_FILTER,
-    "image_prohibited_content": StopReason.CONTENT_FILTER,
-    "image_recitation": StopReason.CONTENT_FILTER,
-    "model_armor": StopReason.CONTENT_FILTER,
-    "malformed_function_call": StopReason.ERROR,
-    "unexpected_tool_call": StopReason.ERROR,
-    "too_many_tool_calls": StopReason.ERROR,
-    "missing_thought_signature": StopReason.ERROR,
-    "malformed_response": StopReason.ERROR,
-    "no_image": StopReason.ERROR,
-    "image_other": StopReason.ERROR,
-    "other": StopReason.ERROR,
-    "finish_reason_unspecified": StopReason.END_TURN,
-}
+# Who says it, what it means, and the words.
+_TABLE: tuple[tuple[str, StopReason, str], ...] = (
+    ("OpenAI chat", StopReason.END_TURN, "stop"),
+    ("OpenAI chat", StopReason.MAX_TOKENS, "length"),
+    ("OpenAI chat", StopReason.TOOL_CALL, "tool_calls function_call"),
+    ("OpenAI chat, Azure, Copilot", StopReason.CONTENT_FILTER, "content_filter"),
+    ("OpenAI Responses", StopReason.END_TURN, "completed"),
+    ("OpenAI Responses", StopReason.MAX_TOKENS, "max_output_tokens max_tool_calls"),
+    ("OpenAI Responses", StopReason.INCOMPLETE, "incomplete"),
+    ("OpenAI Responses", StopReason.ERROR, "failed"),
+    ("OpenAI Responses", StopReason.CANCELLED, "cancelled canceled"),
+    ("Anthropic", StopReason.END_TURN, "end_turn"),
+    ("Anthropic", StopReason.MAX_TOKENS, "max_tokens model_context_window_exceeded"),
+    ("Anthropic", StopReason.STOP_SEQUENCE, "stop_sequence"),
+    ("Anthropic", StopReason.TOOL_CALL, "tool_use"),
+    ("Anthropic", StopReason.PAUSE_TURN, "pause_turn compaction"),
+    ("Anthropic", StopReason.REFUSAL, "refusal"),
+    ("Bedrock", StopReason.CONTENT_FILTER, "guardrail_intervened content_filtered"),
+    ("Bedrock", StopReason.ERROR, "malformed_model_output malformed_tool_use"),
+    ("Bedrock (Titan)", StopReason.END_TURN, "finish"),
+    (
+        "Gemini, Vertex",
+        StopReason.CONTENT_FILTER,
+        "safety recitation language blocklist prohibited_content spii model_armor jailbreak",
+    ),
+    (
+        "Gemini, Vertex",
+        StopReason.CONTENT_FILTER,
+        "image_safety image_prohibited_content image_recitation",
+    ),
+    (
+        "Gemini, Vertex",
+        StopReason.ERROR,
+        "malformed_function_call malformed_response unexpected_tool_call too_many_tool_calls missing_thought_signature",
+    ),
+    (
+        "Gemini, Vertex",
+        StopReason.ERROR,
+        "no_image image_other other",
+    ),
+    ("Together, TGI, watsonx", StopReason.END_TURN, "eos eos_token"),
+    ("AI21, Writer", StopReason.END_TURN, "endoftext end_of_text"),
+    ("Mistral", StopReason.MAX_TOKENS, "model_length"),
+    ("DeepSeek", StopReason.ERROR, "insufficient_system_resource"),
+    ("Z.ai", StopReason.CONTENT_FILTER, "sensitive"),
+    ("Z.ai", StopReason.ERROR, "network_error"),
+    ("vLLM, SGLang", StopReason.ERROR, "abort aborted repetition"),
+    ("OpenRouter, Mistral, Cohere", StopReason.ERROR, "error"),
+    ("Cohere", StopReason.END_TURN, "complete"),
+    ("Cohere", StopReason.TOOL_CALL, "tool_call"),
+    ("Cohere", StopReason.MAX_TOKENS, "error_limit"),
+    ("Cohere", StopReason.CONTENT_FILTER, "error_toxic"),
+    ("Cohere", StopReason.CANCELLED, "user_cancel"),
+    ("Cohere", StopReason.ERROR, "timeout"),
+    ("watsonx, xAI", StopReason.MAX_TOKENS, "token_limit time_limit max_len max_context"),
+    ("xAI", StopReason.ERROR, "invalid"),
+    ("DashScope", StopReason.CONTENT_FILTER, "data_inspection_failed"),
+    ("Baidu", StopReason.END_TURN, "normal"),
+    ("Ollama", StopReason.END_TURN, "load"),
+    ("llama.cpp", StopReason.MAX_TOKENS, "limit"),
+    ("llama.cpp", StopReason.STOP_SEQUENCE, "word"),
+    ("LM Studio", StopReason.END_TURN, "eos_found"),
+    ("LM Studio", StopReason.STOP_SEQUENCE, "stop_string_found"),
+    ("LM Studio", StopReason.MAX_TOKENS, "max_predicted_tokens_reached context_length_reached"),
+    ("LM Studio", StopReason.CANCELLED, "user_stopped"),
+    ("LM Studio", StopReason.ERROR, "model_unloaded"),
+    ("gateways", StopReason.END_TURN, "done finished success stop_token"),
+    ("gateways", StopReason.TOOL_CALL, "function_calls tool_uses"),
+    ("gateways", StopReason.MAX_TOKENS, "max_length max_new_tokens context_length_exceeded context_window_exceeded"),
+    (
+        "gateways",
+        StopReason.CONTENT_FILTER,
+        "blocked moderation flagged content_policy content_policy_violation guardrail guardrails prompt_blocked unsafe",
+    ),
+    (
+        "gateways",
+        StopReason.ERROR,
+        "server_error internal_error internal_server_error upstream_error connection_error exception",
+    ),
+    (
+        "gateways",
+        StopReason.ERROR,
+        "engine_overloaded overloaded rate_limit rate_limited",
+    ),
+)
+_NO_LETTERS = re.compile(r"[^a-z0-9]")
+_AHEAD = ("finishreason", "stopreason", "blockreason", "reason")
+# A word in place of none: Qwen's "null", a proto's default, watsonx while it goes on.
+_NO_WORDS = frozenset({"", "null", "none", "unspecified", "notfinished", "unfinished", "inprogress", "undefined"})
 
 
-def from_provider(word: str | None, *, has_called_tools: bool = False, has_refused: bool = False) -> StopReason:
+def _spelled(word: str) -> str:
+    """Return a word as all its spellings have it."""
+    plain = _NO_LETTERS.sub("", word.lower())
+    for ahead in _AHEAD:
+        if plain.startswith(ahead):
+            return plain.removeprefix(ahead)
+    return plain
+
+
+_BY_WORD: dict[str, StopReason] = {_spelled(word): reason for _, reason, words in _TABLE for word in words.split()}
+
+
+def says_nothing(word: str) -> bool:
+    """Tell whether a finish word stands for none: the stream goes on."""
+    return _spelled(word) in _NO_WORDS
+
+
+def meaning_of(word: str) -> StopReason | None:
+    """Return what a finish word means; None for one that is not in the table."""
+    plain = _spelled(word)
+    reason = _BY_WORD.get(plain)
+    return StopReason.ERROR if reason is None and plain.startswith("malformed") else reason
+
+
+def from_provider(
+    word: str | None,
+    *,
+    has_called_tools: bool = False,
+    has_refused: bool = False,
+    meaning: str | None = None,
+) -> StopReason:
     """Map a provider's finish reason; None (the stream just stopped) is `incomplete`.
 
-    A turn that ended in an ordinary way is a `refusal` where the provider streamed one, else a
-    `tool_call` where it called tools (Gemini and Responses have no finish reason for either). A word
-    that is not known still says that the model ended by itself.
+    `meaning` is what it means where the adapter knows better than the word tells. A turn that ended in an
+    ordinary way is a `refusal` where the provider streamed one, else a `tool_call` where it called tools (Gemini
+    and Responses have no finish reason for either). A word that is not known is `unknown_finish`.
     """
     if word is None:
         return StopReason.INCOMPLETE
-    reason = _BY_PROVIDER_WORD.get(word.lower(), StopReason.END_TURN)
-    if reason is StopReason.END_TURN:
-        if has_refused:
-            return StopReason.REFUSAL
-        if has_called_tools:
-            return StopReason.TOOL_CALL
-    return reason
+    reason = meaning_of(word) if meaning is None else StopReason(meaning)
+    if reason is None:
+        return StopReason.UNKNOWN_FINISH
+    return (
+        ordinary_end(has_called_tools=has_called_tools, has_refused=has_refused)
+        if reason is StopReason.END_TURN
+        else reason
+    )
+
+
+def ordinary_end(*, has_called_tools: bool, has_refused: bool) -> StopReason:
+    """Return why a turn ended that ended in an ordinary way: by what it did."""
+    if has_refused:
+        return StopReason.REFUSAL
+    return StopReason.TOOL_CALL if has_called_tools else StopReason.END_TURN

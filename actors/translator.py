@@ -13,7 +13,6 @@ translator has no clock: give it the date.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,10 +33,11 @@ from actors.interface.interface import Interface, is_token_count
 from actors.interface.surrogates import SurrogateMender
 from actors.messages import Emission
 from actors.providers import make_adapter
+from actors.providers.payloads import DONE, read_payload
 from actors.settings import Provider, StreamSettings
-from actors.stop_reasons import StopReason, from_provider
+from actors.stop_reasons import StopReason, from_provider, ordinary_end
 
-DONE = b"[DONE]"
+__all__ = ["DONE", "Translator"]
 _SHOWN_BYTES_MAX = 300
 # Deltas that carry nothing a reader waits for: they neither count as content nor begin another step.
 _WITHOUT_CONTENT = frozenset({Model, Unknown, Usage, Done, StreamError, Finish})
@@ -104,35 +104,30 @@ class Translator:
             return self._feed([Done()])
         self._chunk_count += 1
         try:
-            event = from_json(payload)
-        except ValueError:
+            deltas = self._adapter.feed(from_json(payload))
+        except (ValueError, MalformedChunk):
             return self._unusual(payload)
-        try:
-            deltas = self._adapter.feed(event)
-        except MalformedChunk as error:
-            return self._malformed(payload, str(error))
         if self._mender is not None:
             deltas = self._mender.mend(deltas)
         return self._feed(deltas)
 
     def _unusual(self, payload: bytes) -> list[Emission]:
-        """Take what the fast decoder does not: keepalives, `[DONE]` with space, halves of surrogate pairs."""
-        text = payload.strip()
-        if not text or text == DONE:
-            self._chunk_count -= 1
-            return self._feed([Done()]) if text else []
+        """Take what is not simply one JSON object: keepalives, several documents, a name ahead, halves of pairs."""
         if len(payload) > self._settings.chunk_bytes_max:
             return self._malformed(payload, f"longer than chunk_bytes_max ({self._settings.chunk_bytes_max} bytes)")
-        try:
-            deltas = self._adapter.feed(json.loads(payload))
-        except (ValueError, RecursionError) as error:
-            return self._malformed(payload, f"not JSON: {error}")
-        except MalformedChunk as error:
-            return self._malformed(payload, str(error))
-        if self._mender is None:
+        read = read_payload(payload)
+        if read.has_halves and self._mender is None:
             # Only JSON whose strings hold half a surrogate pair comes here: from now on its other half may follow.
             self._mender = SurrogateMender()
-        return self._feed(self._mender.mend(deltas))
+        if read.broken is None and not any(read.events):
+            self._chunk_count -= 1
+        out: list[Emission] = []
+        for event in read.events:
+            deltas: list[Delta] = [Done()] if event is None else self._adapter.feed(event)
+            out += self._feed(deltas if self._mender is None else self._mender.mend(deltas))
+        if read.broken is not None:
+            out += self._malformed(payload, read.broken)
+        return out
 
     def _feed(self, deltas: list[Delta]) -> list[Emission]:
         interface = self.interface
@@ -217,7 +212,8 @@ class Translator:
         """Return what was held back, then the error message if any, the stop reason and the usage.
 
         stop_reason None: the provider's finish reason decides. Without one the stream is `incomplete`, but
-        `end_turn` where the last step was whole messages only; after an error it is `error`. `usage` counts
+        `end_turn` where the last step was whole messages only, or where the provider counted the tokens and sent
+        its end marker; after an error it is `error`. `usage` counts
         instead of what the provider reported, field by field. `error` is (error_type, text). Raises
         RequestEnded when the request has ended before.
         """
@@ -233,6 +229,7 @@ class Translator:
         provider_reason = interface.provider_reason
         if stop_reason is None:
             stop_reason = self._stop_reason()
+            detail = interface.provider_detail if detail is None else detail
         fields = {"stop_reason": str(stop_reason), "provider_reason": provider_reason, "detail": detail}
         out.append(Emission(interface.control_head("stop_reason", fields)))
         out.append(Emission(interface.control_head("usage_statistics", self._usage(usage))))
@@ -245,11 +242,11 @@ class Translator:
         if interface.provider_reason is None and self._has_whole_messages and not interface.has_streamed:
             # Nothing was streamed, so nothing can have been cut off: the loop said all that it had to say.
             return StopReason.END_TURN
-        return from_provider(
-            interface.provider_reason,
-            has_called_tools=interface.has_called_tools,
-            has_refused=interface.has_refused,
-        )
+        done = {"has_called_tools": interface.has_called_tools, "has_refused": interface.has_refused}
+        if interface.provider_reason is None and interface.response_is_over and interface.step_was_counted:
+            # Snowflake knows no finish word: who counts the tokens and says that it is done has said all.
+            return ordinary_end(**done) if interface.has_said_something else StopReason.INCOMPLETE
+        return from_provider(interface.provider_reason, meaning=interface.provider_meaning, **done)
 
     def _usage(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
         interface = self.interface

@@ -25,13 +25,14 @@ _CALLS_MAX = 1024
 class CallRegister:
     """The calls of one choice, found by id first, then by index, else the last one."""
 
-    __slots__ = ("_by_id", "_by_index", "_choice", "_last", "calls", "unopened")
+    __slots__ = ("_by_id", "_by_index", "_choice", "_count", "_last", "calls", "unopened")
 
     def __init__(self, choice: CallHost) -> None:
         self._choice = choice
         self._by_id: dict[str, ToolCall] = {}
         self._by_index: dict[int, ToolCall] = {}
         self._last: ToolCall | None = None
+        self._count = 0  # of all calls so far
         self.calls: list[ToolCall] = []
         self.unopened: dict[ToolCall, None] = {}  # those whose message has not begun, in order
 
@@ -72,7 +73,8 @@ class CallRegister:
 
     def add_whole(self) -> ToolCall:
         """Return a new call that no later piece can belong to."""
-        call = ToolCall(self._choice)
+        call = ToolCall(self._choice, self._count)
+        self._count += 1
         self.calls.append(call)
         self.unopened[call] = None
         return call

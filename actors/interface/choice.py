@@ -9,7 +9,7 @@ arguments, stay open until the response ends, so that calls may interleave; each
     Text             reasoning or assistant (`content_is_reasoning`)        of another kind
     Refusal          the same, and the response counts as refused           of another kind
     Reasoning        reasoning, source reasoner_model                       of another kind
-    ReasoningSignature   on the open native reasoning, else a message of its own
+    ReasoningSignature   on the last native reasoning that has none, else a message of its own
     RedactedReasoning    hidden reasoning, a message each                   yes
     BlockBoundary    none                                                   yes
     ToolCallPiece    tool call, assistant, inner thoughts (tool_calls.py)   yes
@@ -39,7 +39,7 @@ from actors.deltas import (
 )
 from actors.interface.call_register import CallRegister
 from actors.interface.counters import count
-from actors.interface.heads import NumberedHeads
+from actors.interface.heads import NumberedHeads, derived_call_id
 from actors.interface.json_content import Decided, JsonContent
 from actors.interface.tool_calls import ToolCall
 from actors.messages import Emission, Fields, Head, Out
@@ -59,6 +59,7 @@ class Choice:
         "_content_kind",
         "_heads",
         "_native",
+        "_native_signature",
         "_native_signed",
         "_register",
         "_text",
@@ -76,6 +77,7 @@ class Choice:
         self._text: Head | None = None  # the open message of plain content
         self._native: Head | None = None  # the open message of native reasoning
         self._native_signed: Head | None = None  # the last one, which a signature may still reach
+        self._native_signature: str | None = None  # the signature that it bears
         self._register = CallRegister(self)
         self._assistant_calls: list[ToolCall] = []
         self.has_called_tools = False
@@ -145,12 +147,17 @@ class Choice:
             self.settle(None, out)
             self._close_text()
             self._native = self._native_signed = self._heads.next("reasoning_message", REASONER)
+            self._native_signature = None
         out.append(Emission(self._native, delta.text))
 
     def _signature(self, delta: ReasoningSignature, out: Out) -> None:
-        if self._native_signed is None:
+        if delta.signature == self._native_signature:
+            return
+        if self._native_signed is None or self._native_signature is not None:
+            # A message bears one signature, and each of them has to go back to the provider.
             self._close_text()
             self._native_signed = self._heads.next("reasoning_message", REASONER)
+        self._native_signature = delta.signature
         out.append(Emission(self._native_signed, None, {"signature": delta.signature}))
 
     def _redacted(self, delta: RedactedReasoning, out: Out) -> None:
@@ -162,7 +169,7 @@ class Choice:
     def _boundary(self, _delta: BlockBoundary, out: Out) -> None:
         self._end_content(out)
         self._close_text()
-        self._native_signed = None
+        self._native_signed = self._native_signature = None
 
     def _close_text(self) -> None:
         self._text = self._native = None
@@ -244,3 +251,7 @@ class Choice:
         elif not call.is_provider_executed:
             self.has_called_tools = True
         return self._heads.next(kind, fields)
+
+    def new_call_id(self, number: int) -> str:
+        """Return an id for the `number`-th call of this choice, whose provider gives none."""
+        return derived_call_id(self._heads.message_id, number)

@@ -25,6 +25,11 @@ def derived_message_id(*names: object) -> str:
     return f"message-{uuid.uuid5(ID_NAMESPACE, '/'.join(map(str, names)))}"
 
 
+def derived_call_id(message_id: str, number: int) -> str:
+    """Return an id for the `number`-th call of a response whose provider gives none: always the same."""
+    return f"call_{uuid.uuid5(ID_NAMESPACE, f'{message_id}/call/{number}').hex[:24]}"
+
+
 class Heads:
     """Makes the heads of one request's messages. `run_id` None: messages bear none."""
 
@@ -81,6 +86,11 @@ class NumberedHeads:
         self.message_id = message_id
         self._choice_index = choice_index
         self._count = 0
+
+    @property
+    def has_messages(self) -> bool:
+        """True: some message bears this id."""
+        return self._count > 0
 
     def next(self, kind: str, fields: Fields) -> Head:
         """Return the head of the next message."""

@@ -22,11 +22,13 @@ from actors.interface.counters import count
 from actors.interface.heads import Heads, NumberedHeads, derived_message_id
 from actors.messages import TEXT_FIELDS, TOOL_CALL, Emission, Fields, Head, Out
 from actors.settings import StreamSettings
+from actors.stop_reasons import meaning_of
 
 _RECEIPTS_MAX = 1024
 _CHOICES_MAX = 128
 _CHOICE_INDEX_MAX = 1_000_000
 _TOKENS_MAX = 2**53
+_WORD_CHARS_MAX = 80
 _USAGE_FIELDS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
 
 
@@ -41,6 +43,8 @@ class Interface:
     def __init__(self, settings: StreamSettings, *, run_id: str | None) -> None:
         self.settings = settings  # of the steps that begin from now on
         self.provider_reason: str | None = None
+        self.provider_meaning: str | None = None
+        self.provider_detail: str | None = None
         self.model: str | None = None
         self.has_refused = False
         self.step_count = 0
@@ -49,6 +53,8 @@ class Interface:
         # True: the provider said that the response is over; what comes next is another step.
         self.response_is_over = False
         self.usage_was_reported = False
+        # True: the provider reported the usage of the current step.
+        self.step_was_counted = False
         # True: deltas came in the current step.
         self.has_streamed = False
         self._heads = Heads(run_id)
@@ -68,9 +74,9 @@ class Interface:
         self._heads.start_step(message_id, date, name)
         self._start_choices(message_id)
         self.step_count += 1
-        self.response_is_over = self.has_refused = self.has_streamed = False
+        self.response_is_over = self.has_refused = self.has_streamed = self.step_was_counted = False
         # Each response has its own end: the last one's is the request's.
-        self.provider_reason = None
+        self.provider_reason = self.provider_meaning = self.provider_detail = None
         return out
 
     def _start_choices(self, message_id: str) -> None:
@@ -133,8 +139,13 @@ class Interface:
             self._further_choice(delta, out)
 
     def _take_finish(self, finish: Finish, _out: Out) -> None:
-        if finish.choice == 0 or (self.settings.choices == "all" and self.provider_reason is None):
-            self.provider_reason = finish.reason
+        if finish.choice != 0 and (self.settings.choices != "all" or self.provider_reason is not None):
+            return
+        self.provider_reason, self.provider_meaning = finish.reason, finish.meaning
+        self.provider_detail = finish.detail or self.provider_detail
+        if finish.meaning is None and meaning_of(finish.reason) is None:
+            self.warn("unknown_finish_reason")
+            count(self.unknown, f"finish reason {finish.reason[:_WORD_CHARS_MAX]}")
 
     def _take_model(self, model: Model, _out: Out) -> None:
         self.model = model.name
@@ -150,11 +161,13 @@ class Interface:
         self.response_is_over = True
 
     def _take_usage(self, usage: Usage, _out: Out) -> None:
-        self.usage_was_reported = True
+        self.usage_was_reported = self.step_was_counted = True
+        known = self._step_usage
         for field in _USAGE_FIELDS:
             tokens = getattr(usage, field)
-            if is_token_count(tokens):
-                self._step_usage[field] = tokens
+            # Zero in place of a count: the server forgot it, it did not take it back.
+            if is_token_count(tokens) and (tokens or not known.get(field)):
+                known[field] = tokens
 
     # The deltas that concern the response as a whole, by class; the others concern a choice.
     _ON_RESPONSE: ClassVar[dict[type, Callable[[Interface, Any, Out], None]]] = {
@@ -250,6 +263,11 @@ class Interface:
     def message_count(self) -> int:
         """The number of messages begun so far, errors and the terminal included."""
         return self._heads.message_count
+
+    @property
+    def has_said_something(self) -> bool:
+        """True: the last response has messages."""
+        return self._first_heads.has_messages
 
     @property
     def has_called_tools(self) -> bool:

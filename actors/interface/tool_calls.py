@@ -66,6 +66,9 @@ class CallHost(Protocol):
     def open_call_message(self, kind: str, fields: Fields, call: ToolCall) -> Head:
         """Return the head for a call's own message."""
 
+    def new_call_id(self, number: int) -> str:
+        """Return an id for the `number`-th call, whose provider gives none."""
+
 
 class ToolCall:
     """One call. `add` takes a piece, `end` closes it; both append to a list of emissions."""
@@ -82,6 +85,7 @@ class ToolCall:
         "_kept",
         "_message_found",
         "_message_shown",
+        "_number",
         "_reader",
         "_state",
         "_thoughts_head",
@@ -93,11 +97,14 @@ class ToolCall:
         "is_provider_executed",
         "name",
         "shown_name",
+        "signature",
     )
 
-    def __init__(self, choice: CallHost) -> None:
+    def __init__(self, choice: CallHost, number: int) -> None:
         self._choice = choice
+        self._number = number  # among the calls of its choice, from 0
         self.id: str | None = None
+        self.signature: str | None = None  # what the provider wants back with this call
         self.name: str | None = None
         self.is_provider_executed = False
         self.has_arguments = False
@@ -142,6 +149,8 @@ class ToolCall:
         """Take name and id from a piece: whole, repeated, or in pieces."""
         if piece.provider_executed:
             self.is_provider_executed = True
+        if piece.needs_id and self.id is None:
+            self.id = self._choice.new_call_id(self._number)
         piece_id, name = piece.id, piece.name
         id_is_repeated = piece_id is not None and piece_id == self.id
         if piece_id is not None and not id_is_repeated:
@@ -151,11 +160,14 @@ class ToolCall:
                 self.id += piece_id
             else:
                 self._choice.warn("tool_call_id_changed")
-        if name is None:
-            return
+        if name is not None:
+            is_repeated = name == self.name and (self.has_arguments or id_is_repeated or bool(piece.arguments))
+            self._take_name(name, is_repeated=is_repeated)
+
+    def _take_name(self, name: str, *, is_repeated: bool) -> None:
         if self.name is None:
             self.name = name
-        elif name == self.name and (self.has_arguments or id_is_repeated or piece.arguments):
+        elif is_repeated:
             return
         elif not self.has_arguments:
             self.name += name
@@ -167,6 +179,8 @@ class ToolCall:
         if piece.id is not None or piece.name is not None or piece.provider_executed:
             self.identify(piece)
         fragment = piece.arguments
+        if piece.signature is not None:
+            self._sign(piece.signature, out)
         if self.head is not None and self._reader is None:
             # The common case: an open call without a reader.
             if fragment:
@@ -312,7 +326,12 @@ class ToolCall:
             self._state = _State.OPEN
         if self._is_assistant:
             self.head = self._choice.open_call_message("assistant_message", {}, self)
+            if self.signature is not None:
+                out.append(Emission(self.head, None, {"signature": self.signature}))
             return
+        if self.id is None and self._choice.settings.dialect != "letta":
+            # Without an id, readers merge parallel calls. (The reference shows such a call without one.)
+            self.id = self._choice.new_call_id(self._number)
         fields: Fields = {"tool_call_id": self.id}
         if self.is_provider_executed:
             fields["provider_executed"] = True
@@ -324,7 +343,17 @@ class ToolCall:
     def _show_name(self, out: Out) -> None:
         self.shown_name = self.name
         if self.head is not None and self.name is not None:
-            out.append(Emission(self.head, None, {"tool_name": self.name}))
+            extra = {"tool_name": self.name}
+            if self.signature is not None:
+                extra["signature"] = self.signature
+            out.append(Emission(self.head, None, extra))
+
+    def _sign(self, signature: str, out: Out) -> None:
+        """Take a signature: it leaves with the name, or at once where the message has begun."""
+        if signature != self.signature:
+            self.signature = signature
+            if self.head is not None:
+                out.append(Emission(self.head, None, {"signature": signature}))
 
     def _show_thoughts(self, text: str, out: Out) -> None:
         if self._thoughts_head is None:

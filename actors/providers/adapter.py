@@ -16,13 +16,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
-from actors.deltas import Delta, StreamError, Unknown
+from actors.deltas import Delta, Unknown
 from actors.errors import MalformedChunk
 
 Event = Mapping[str, Any]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
+PINGS = frozenset({"ping", "pong", "keepalive", "keep-alive", "keep_alive", "heartbeat"})
 _SHOWN_CHARS_MAX = 200
 _KEPT_MAX = 256
 _DIGITS_MAX = 9
@@ -137,19 +138,10 @@ def remember(table: dict[Key, Value], key: Key, value: Value) -> None:
         del table[next(iter(table))]
 
 
-def error_delta(error: object) -> StreamError:
-    """Return the StreamError of a provider's error value: an object, a string, or whatever it sent.
-
-    The kind is the provider's own word (`type`, `status` or `code`); a code that the text does not
-    hold is added to it in brackets, since some providers put the only useful word there.
-    """
-    if not isinstance(error, Mapping):
-        return StreamError(as_text(error) or as_json_text(error))
-    words = [as_id(error.get(key)) for key in ("type", "status", "code")]
-    known = [word for word in words if word is not None and word != "error"]
-    text = as_text(error.get("message")) or as_text(error.get("error")) or as_json_text(error)
-    kind = known[0] if known else "provider_error"
-    code = words[2]
-    if code is not None and code != kind and code not in text:
-        text = f"{text} ({code})"
-    return StreamError(text, kind)
+def is_ping(event: Event) -> bool:
+    """Tell whether an event is a keepalive: it neither tells whose the stream is nor says anything."""
+    for key in ("type", "event", "object"):
+        kind = event.get(key)
+        if isinstance(kind, str) and kind.lower() in PINGS:
+            return True
+    return False

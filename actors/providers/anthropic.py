@@ -55,12 +55,12 @@ from actors.providers.adapter import (
     as_json_text,
     as_object,
     as_text,
-    error_delta,
     odd,
     remember,
     unknown,
     unknown_event,
 )
+from actors.providers.error_shapes import error_delta
 
 _USAGE_FIELDS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 

@@ -1,8 +1,8 @@
 """Whose events these are, told by their shape.
 
 Every provider marks its events in some way that no other does; only an error may look the same
-everywhere. So an error that comes before anything else is passed on as what it is, an event that
-looks like nobody's is counted as unknown, and in both cases the next event decides.
+everywhere, and so may a keepalive. So an error that comes before anything else is passed on as what it is, a
+keepalive is passed over, an event that looks like nobody's is counted as unknown, and the next event decides.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from actors.deltas import Delta
-from actors.providers.adapter import Adapter, Event, as_object, error_delta, unknown_event
+from actors.providers.adapter import Adapter, Event, as_object, is_ping, unknown_event
+from actors.providers.error_shapes import find_error
 from actors.settings import Provider
 
 _ANTHROPIC_TYPES = frozenset(
@@ -23,10 +24,9 @@ _ANTHROPIC_TYPES = frozenset(
         "message_delta",
         "message_start",
         "message_stop",
-        "ping",
     }
 )
-_CHAT_KEYS = frozenset({"choices", "x_groq", "prompt_filter_results"})
+_CHAT_KEYS = frozenset({"choices", "x_groq", "prompt_filter_results", "base_resp"})
 _GEMINI_KEYS = frozenset({"candidates", "usageMetadata", "promptFeedback", "modelVersion"})
 
 
@@ -40,9 +40,15 @@ def provider_of(event: Event) -> Provider | None:
             return "anthropic-messages"
     if not _CHAT_KEYS.isdisjoint(event) or (isinstance(shape, str) and shape.startswith("chat.completion")):
         return "openai-chat"
+    if ("done" in event and ("message" in event or "response" in event)) or _is_dashscope(event.get("output")):
+        return "openai-chat"  # dialects that its adapter reads: Ollama's own API, DashScope's
     if not _GEMINI_KEYS.isdisjoint(event):
         return "gemini"
     return "openai-responses" if shape == "response" else None
+
+
+def _is_dashscope(output: object) -> bool:
+    return isinstance(output, dict) and ("choices" in output or "text" in output)
 
 
 class AutoAdapter:
@@ -65,11 +71,10 @@ class AutoAdapter:
             self.provider = provider
             self._adapter = self._make(provider)
             return self._adapter.feed(event)
-        if event.get("error"):
-            return [error_delta(event["error"])]
-        if "error" in (event.get("type"), event.get("object")):
-            return [error_delta(event)]
-        return [unknown_event(event)]
+        if is_ping(event):
+            return []
+        error = find_error(event)
+        return [unknown_event(event) if error is None else error]
 
     def close(self) -> list[Delta]:
         """Return what the adapter held back; nothing where no event ever told whose the stream is."""

@@ -48,12 +48,12 @@ from actors.providers.adapter import (
     as_list,
     as_object,
     as_text,
-    error_delta,
     odd,
     remember,
     unknown,
     unknown_event,
 )
+from actors.providers.error_shapes import error_delta
 from actors.providers.gemini_args import PartialArguments
 
 _KNOWN = frozenset({"createTime", "error", "modelVersion", "promptFeedback", "responseId", "usageMetadata"})

@@ -11,11 +11,8 @@ What the dialects add, from their public docs and recorded streams:
   `prompt_filter_results`; choices without a `delta` that carry `content_filter_results` only.
 - DeepSeek, xAI, Z.AI, vLLM, SGLang: `delta.reasoning_content`.
 - Groq, Ollama, Cerebras, OpenRouter, newer vLLM: `delta.reasoning`.
-- OpenRouter and gateways like it: `delta.reasoning_details[]`, of the types `reasoning.text` (`text`,
-  `signature`), `reasoning.summary` (`summary`) and `reasoning.encrypted` (`data`). The text of these
-  is the same as that of `reasoning`, sent twice; so one delta's reasoning text is taken from one place
-  only: `reasoning_content`, else `reasoning`, else the details, else `thinking_blocks`.
-- LiteLLM: `delta.thinking_blocks[]` (`thinking`, `signature`; `redacted_thinking` with `data`).
+- OpenRouter, LiteLLM, Copilot, Gemini's compatible API and others: reasoning and its signatures in a dozen
+  places, the same text in several of them (`chat_reasoning.py`).
 - Mistral, Databricks: `content` is a list of parts (`text`; `thinking` with parts of its own;
   `reasoning` with a `summary`; `reference`).
 - Letta's conversion of Anthropic events: `delta.reasoning_content_signature` and
@@ -27,8 +24,12 @@ What the dialects add, from their public docs and recorded streams:
 - Perplexity, Databricks, vLLM on request: `usage` in every event. Moonshot: `usage` in the choice.
 - vLLM: an error as `{"object": "error", "message": …}`.
 - Writer, Perplexity: `message` beside `delta`, with the whole or the same text; the delta counts.
-- A body that was not streamed (`object: chat.completion`): `message` in place of `delta`.
+- A body that was not streamed (`object: chat.completion`): `message` in place of `delta`. MiniMax sends one
+  after the pieces: what the pieces said is not told again (`told.py`).
+- Audio: `delta.audio.transcript` is what the assistant says; the sound has no message form.
+- DashScope's own API: the same inside `output`. Ollama's own: `message` or `response`, `done`, `done_reason`.
 - Legacy: `delta.function_call`; `text` in place of a delta (plain completions).
+- Errors in every shape (`error_shapes.py`), keepalives (`{"type": "ping"}`), `finish_reason: "null"`.
 
 Identity of tool calls is not decided here. `id` and `index` go on as they came, the empty id as
 None; an empty name as None. A name or id repeated on every delta is passed on every time, and a
@@ -45,28 +46,39 @@ from actors.deltas import (
     Model,
     Reasoning,
     ReasoningSignature,
-    RedactedReasoning,
     Refusal,
+    StreamError,
     Text,
     ToolCallPiece,
     ToolReturn,
+    Unknown,
     Usage,
 )
 from actors.providers.adapter import (
     Event,
     as_count,
     as_dict,
-    as_id,
     as_index,
     as_json_text,
     as_object,
     as_text,
-    error_delta,
+    is_ping,
     odd,
     remember,
-    unknown,
     unknown_event,
 )
+from actors.providers.chat_parts import (
+    read_audio,
+    read_finish,
+    read_function,
+    read_parts,
+    read_thought,
+    read_tool_calls,
+    read_usage,
+)
+from actors.providers.chat_reasoning import HANDLED, is_thought, read_reasoning
+from actors.providers.error_shapes import error_delta, find_error
+from actors.providers.told import DIFFERS, PIECES_MAX, Said
 
 # Keys of a delta that say nothing a reader of messages needs.
 _PASSED_OVER = frozenset(
@@ -76,21 +88,28 @@ _PASSED_OVER = frozenset(
         "index",
         "obfuscation",
         "provider_metadata",
-        "provider_specific_fields",
         "role",
         "token_id",
         "token_ids",
     }
 )
+_HANDLED = HANDLED | {"content", "tool_calls"}
+_KNOWN_WITHOUT_CHOICES = frozenset({"error", "usage", "x_groq", "prompt_filter_results"})
 
 
 class OpenAIChatAdapter:
-    """Reads chat-completion chunks. Keeps the model's name and the server-run tools that are under way."""
+    """Reads chat-completion chunks. Keeps what each choice has said, and the server-run tools that are under way."""
 
-    __slots__ = ("_executed", "_executed_count", "_model")
+    __slots__ = ("_ended_id", "_error", "_executed", "_executed_count", "_model", "_said", "_said_first", "_unsigned")
 
     def __init__(self) -> None:
         self._model: str | None = None
+        self._error: str | None = None
+        self._ended_id: object = None  # of the event that ended the response
+        self._said_first = Said()
+        self._said: dict[int, Said] = {}
+        # Signatures of calls that have not come yet: the call's id to (signature, choice).
+        self._unsigned: dict[str, tuple[str, int]] = {}
         # (choice, index) of a server-run tool to its id, its arguments, and whether it has returned.
         self._executed: dict[tuple[int, int], tuple[str, str, bool]] = {}
         self._executed_count = 0
@@ -106,43 +125,46 @@ class OpenAIChatAdapter:
             self._model = model
             out.append(Model(model))
         choices = event.get("choices")
-        if choices.__class__ is list:
+        if choices.__class__ is list and choices:
             for choice in choices:
                 if choice.__class__ is dict:
                     self._choice(choice, event, out)
                 else:
                     out.append(odd("choice", choice))
-        elif choices is not None or not _KNOWN_WITHOUT_CHOICES.intersection(event):
-            _without_choices(event, out)
+        else:
+            self._without_choices(event, choices, out)
         if "usage" in event:
-            _usage(event["usage"], out)
+            read_usage(event["usage"], out)
         if "x_groq" in event:
-            _x_groq(event["x_groq"], out)
-        if event.get("error"):
-            out.append(error_delta(event["error"]))
+            self._x_groq(event["x_groq"], out)
+        if "base_resp" in event or event.get("error"):
+            self._report(find_error(event), out)
         return out
 
     def close(self) -> list[Delta]:
-        """Return nothing: whatever came was passed on at once."""
-        return []
+        """Return the signatures whose calls never came."""
+        waiting, self._unsigned = self._unsigned, {}
+        return [ReasoningSignature(signature, choice) for signature, choice in waiting.values()]
 
     def _choice(self, choice: dict[str, Any], event: Event, out: list[Delta]) -> None:
         index = choice.get("index")
         if index.__class__ is not int:
             index = as_index(index) or 0
         delta = choice.get("delta")
-        if delta.__class__ is dict:
+        if delta.__class__ is dict and (delta or "message" not in choice):
             self._delta(delta, index, out)
         else:
             self._without_delta(choice, index, event, out)
         if choice.get("finish_reason"):
-            _finish(choice["finish_reason"], index, event, out)
+            read_finish(choice, index, event, out)
+            self._said_of(index).is_over = True
+            self._ended_id = event.get("id")
         if choice.get("error"):
-            out.append(error_delta(choice["error"]))
+            self._report(error_delta(choice["error"]), out)
         if "usage" in choice:
-            _usage(choice["usage"], out)
+            read_usage(choice["usage"], out)
 
-    def _delta(self, delta: dict[str, Any], index: int, out: list[Delta]) -> None:  # noqa: C901  # hot: one call
+    def _delta(self, delta: dict[str, Any], index: int, out: list[Delta]) -> None:  # noqa: C901, PLR0912  # hot: one call
         content = calls = reasoning = None
         has_more = False
         for key, value in delta.items():
@@ -156,45 +178,185 @@ class OpenAIChatAdapter:
                 reasoning = value
             elif key not in _PASSED_OVER:
                 has_more = True
+        said = self._said_first if index == 0 else self._said_of(index)
+        if said.is_over and (content or calls or reasoning or has_more):
+            said = self._begin_anew(index)
         # Whatever order the keys come in: a model reasons, then speaks, then calls.
-        if reasoning or has_more:
-            _reasoning(reasoning, delta, index, out)
+        if has_more or (reasoning and reasoning.__class__ is not str):
+            self._reasoning(reasoning, delta, index, said, out)
+        elif reasoning:
+            out.append(Reasoning(reasoning, index))
+            said.reasoning.add(reasoning)
         if content:
-            if content.__class__ is str:
+            if content.__class__ is str and not has_more:
                 out.append(Text(content, index))
+                pieces = said.text.pieces
+                pieces.append(content)
+                if len(pieces) > PIECES_MAX:
+                    said.text.compact()
             else:
-                _content_parts(content, index, out)
+                self._odd_content(content, delta, index, said, out)
         if calls:
-            _tool_calls(calls, index, out)
+            self._calls(calls, index, said, out)
         if has_more:
-            self._the_rest(delta, index, out)
+            self._the_rest(delta, index, said, out)
+            if self._unsigned:
+                self._sign(said, out)
 
-    def _without_delta(self, choice: dict[str, Any], index: int, event: Event, out: list[Delta]) -> None:
-        delta, message = choice.get("delta"), choice.get("message")
-        text = as_text(choice.get("text"))
-        if delta is not None:
-            out.append(odd("delta", delta))
-        elif isinstance(message, dict) and event.get("object") == "chat.completion":
-            # Only a body that was not streamed has its text in `message` alone; in a stream, `message`
-            # repeats what the deltas said.
-            self._delta(message, index, out)
-        elif text is not None:
-            out.append(Text(text, index))
+    def _reasoning(self, reasoning: object, delta: dict[str, Any], index: int, said: Said, out: list[Delta]) -> None:
+        found: list[Delta] = []
+        read_reasoning(reasoning, delta, index, found)
+        for piece in found:
+            if isinstance(piece, ToolCallPiece):
+                # The signature of a call, which may not have come yet.
+                remember(self._unsigned, piece.id or "", (piece.signature or "", index))
+            else:
+                out.append(piece)
+        said.take(found)
 
-    def _the_rest(self, delta: dict[str, Any], index: int, out: list[Delta]) -> None:
+    def _odd_content(self, content: object, delta: dict[str, Any], index: int, said: Said, out: list[Delta]) -> None:
+        found: list[Delta] = []
+        if is_thought(delta):
+            read_thought(content, index, found)
+        elif isinstance(content, str):
+            found.append(Text(content, index))
+        else:
+            read_parts(content, index, found)
+        said.take(found)
+        out += found
+
+    def _calls(self, calls: object, index: int, said: Said, out: list[Delta]) -> None:
+        start = len(out)
+        read_tool_calls(calls, index, out)
+        for piece in out[start:]:
+            if piece.__class__ is ToolCallPiece:
+                said.call(piece)
+        if self._unsigned:
+            self._sign(said, out)
+
+    def _sign(self, said: Said, out: list[Delta]) -> None:
+        """Give the calls that have come the signatures that came ahead of them."""
+        for call_id in [call_id for call_id in self._unsigned if said.knows(call_id)]:
+            signature, choice = self._unsigned.pop(call_id)
+            out.append(ToolCallPiece(None, call_id, None, None, choice, signature=signature))
+
+    def _said_of(self, index: int) -> Said:
+        if index == 0:
+            return self._said_first
+        said = self._said.get(index)
+        if said is None:
+            said = Said()
+            remember(self._said, index, said)
+        return said
+
+    def _begin_anew(self, index: int) -> Said:
+        """Forget what a choice has said: what comes after its end is the next response."""
+        said = Said()
+        if index == 0:
+            self._said_first = said
+        else:
+            remember(self._said, index, said)
+        return said
+
+    def _the_rest(self, delta: dict[str, Any], index: int, said: Said, out: list[Delta]) -> None:
+        found: list[Delta] = []
         for key, value in delta.items():
             if not value or key in _HANDLED or key in _PASSED_OVER:
                 continue
             if key == "refusal" and isinstance(value, str):
-                out.append(Refusal(value, index))
+                found.append(Refusal(value, index))
+            elif key == "audio" and isinstance(value, dict):
+                read_audio(value, index, found)
             elif key == "function_call" and isinstance(value, dict):
                 # A response has at most one of these, so it is the call with index 0.
-                _function(value, 0, None, index, out)
+                read_function(value, 0, None, index, found)
             elif key == "executed_tools" and isinstance(value, list):
                 for place, tool in enumerate(value):
-                    self._executed_tool(tool, place, index, out)
+                    self._executed_tool(tool, place, index, found)
             elif not _is_hollow(value):
-                out.append(odd(f"delta.{key}", value))
+                found.append(odd(f"delta.{key}", value))
+        said.take(found)
+        out += found
+
+    # --- what is no chunk ------------------------------------------------------------------------
+
+    def _without_delta(self, choice: dict[str, Any], index: int, event: Event, out: list[Delta]) -> None:
+        delta, message = choice.get("delta"), choice.get("message")
+        text = as_text(choice.get("text"))
+        if isinstance(message, dict):
+            self._message(message, index, event, out)
+        elif delta:
+            out.append(odd("delta", delta))
+        elif text is not None:
+            out.append(Text(text, index))
+
+    def _message(self, message: dict[str, Any], index: int, event: Event, out: list[Delta]) -> None:
+        """Read a message in place of a delta: all of it, or what the pieces before it have not said."""
+        said = self._said_of(index)
+        is_whole = event.get("object") == "chat.completion"
+        if not said.is_empty:
+            whole = OpenAIChatAdapter()
+            found: list[Delta] = []
+            whole._delta(message, index, found)
+            missing = said.missing(found)
+            is_next = event.get("id") != self._ended_id if is_whole else not said.is_over
+            if not (is_next and Unknown(DIFFERS) in missing):
+                out += missing
+                return
+            # It is the next response; or, in a server that knows no deltas, the next piece.
+            if is_whole:
+                self._begin_anew(index)
+        self._delta(message, index, out)
+        if is_whole:
+            self._begin_anew(index).is_over = True
+
+    def _without_choices(self, event: Event, choices: object, out: list[Delta]) -> None:
+        if choices:
+            out.append(odd("choices", choices))
+            return
+        output = event.get("output")
+        if isinstance(output, dict) and ("choices" in output or "text" in output):
+            self._dashscope(output, event, out)
+        elif "done" in event and ("message" in event or "response" in event):
+            self._ollama(event, out)
+        elif not event.get("error") and "base_resp" not in event and not is_ping(event):
+            error = find_error(event)
+            if error is not None:
+                self._report(error, out)
+            elif choices is None and not _KNOWN_WITHOUT_CHOICES.intersection(event):
+                out.append(unknown_event(event))
+
+    def _dashscope(self, output: dict[str, Any], event: Event, out: list[Delta]) -> None:
+        choices = output.get("choices")
+        if not isinstance(choices, list):
+            choices = [{"message": {"content": output.get("text")}, "finish_reason": output.get("finish_reason")}]
+        for choice in choices:
+            if isinstance(choice, dict):
+                self._choice(choice, event, out)
+            else:
+                out.append(odd("choice", choice))
+
+    def _ollama(self, event: Event, out: list[Delta]) -> None:
+        message = event.get("message")
+        delta = message if isinstance(message, dict) else {"content": event.get("response")}
+        self._choice({"delta": {**delta, "images": None}, "finish_reason": event.get("done_reason")}, event, out)
+        prompt, completion = as_count(event.get("prompt_eval_count")), as_count(event.get("eval_count"))
+        if event.get("done") is True and (prompt is not None or completion is not None):
+            out.append(Usage(prompt, completion))
+        if event.get("done") is True and not event.get("done_reason"):
+            out.append(Finish("stop"))
+
+    def _report(self, error: StreamError | None, out: list[Delta]) -> None:
+        """Pass an error on, but not the same one again: some servers put it into the event and into its choice."""
+        if error is not None and error.text != self._error:
+            self._error = error.text
+            out.append(error)
+
+    def _x_groq(self, extra: object, out: list[Delta]) -> None:
+        extra = as_dict(extra)
+        read_usage(extra.get("usage"), out)
+        if extra.get("error"):
+            self._report(error_delta(extra["error"]), out)
 
     def _executed_tool(self, tool: object, place: int, choice: int, out: list[Delta]) -> None:
         if not isinstance(tool, dict):
@@ -219,220 +381,6 @@ class OpenAIChatAdapter:
         remember(self._executed, key, (call_id, arguments, returned))
 
 
-_KNOWN_WITHOUT_CHOICES = frozenset({"error", "usage", "x_groq", "prompt_filter_results"})
-_HANDLED = frozenset(
-    {
-        "content",
-        "reasoning",
-        "reasoning_content",
-        "reasoning_content_signature",
-        "reasoning_details",
-        "redacted_reasoning_content",
-        "thinking_blocks",
-        "tool_calls",
-    }
-)
-
-
 def _is_hollow(value: object) -> bool:
     """Tell whether a value is an object all of whose members are null (a placeholder, as Writer sends)."""
     return isinstance(value, dict) and all(member is None for member in value.values())
-
-
-def _without_choices(event: Event, out: list[Delta]) -> None:
-    choices = event.get("choices")
-    if choices is not None:
-        out.append(odd("choices", choices))
-    elif event.get("object") == "error":
-        out.append(error_delta(event))
-    else:
-        out.append(unknown_event(event))
-
-
-# --- reasoning ----------------------------------------------------------------------------------
-
-
-def _reasoning(reasoning: object, delta: dict[str, Any], index: int, out: list[Delta]) -> None:
-    """Read all that a delta says of reasoning; its text from one place only (the header says why)."""
-    is_taken = bool(reasoning)
-    if isinstance(reasoning, str):
-        out.append(Reasoning(reasoning, index))
-    elif reasoning:
-        _thinking(reasoning, index, out)
-    for key, read in _REASONING_BLOCKS:
-        blocks = delta.get(key)
-        if blocks:
-            found: list[Delta] = []
-            for block in blocks if isinstance(blocks, list) else [blocks]:
-                if isinstance(block, dict):
-                    read(block, index, found)
-                else:
-                    found.append(odd(f"delta.{key}", block))
-            out.extend(piece for piece in found if not (is_taken and isinstance(piece, Reasoning)))
-            is_taken = is_taken or any(isinstance(piece, Reasoning) for piece in found)
-    signature = as_text(delta.get("reasoning_content_signature"))
-    if signature is not None:
-        out.append(ReasoningSignature(signature, index))
-    redacted = as_text(delta.get("redacted_reasoning_content"))
-    if redacted is not None:
-        out.append(RedactedReasoning(redacted, index))
-
-
-def _reasoning_detail(detail: dict[str, Any], index: int, out: list[Delta]) -> None:
-    kind = detail.get("type")
-    field = _DETAIL_TEXTS.get(kind) if isinstance(kind, str) else None
-    if field is not None:
-        _text_and_signature(detail, field, index, out)
-    elif kind == "reasoning.encrypted":
-        encrypted = as_text(detail.get("data"))
-        if encrypted is not None:
-            out.append(ReasoningSignature(encrypted, index))
-    else:
-        out.append(unknown("reasoning detail", kind))
-
-
-def _thinking_block(block: dict[str, Any], index: int, out: list[Delta]) -> None:
-    if block.get("type") == "redacted_thinking":
-        out.append(RedactedReasoning(as_text(block.get("data")), index))
-    else:
-        _text_and_signature(block, "thinking", index, out)
-
-
-_DETAIL_TEXTS = {"reasoning.text": "text", "reasoning.summary": "summary"}
-_REASONING_BLOCKS = (("reasoning_details", _reasoning_detail), ("thinking_blocks", _thinking_block))
-
-
-def _thinking(value: object, index: int, out: list[Delta]) -> None:
-    """Read reasoning that is a string, a part or a list of parts, with the signature some parts bear."""
-    for part in value if isinstance(value, list) else [value]:
-        if isinstance(part, str):
-            if part:
-                out.append(Reasoning(part, index))
-        elif isinstance(part, dict) and "text" in part:
-            _text_and_signature(part, "text", index, out)
-        else:
-            out.append(odd("reasoning", part))
-
-
-def _text_and_signature(part: dict[str, Any], field: str, index: int, out: list[Delta]) -> None:
-    text = as_text(part.get(field))
-    if text is not None:
-        out.append(Reasoning(text, index))
-    signature = as_text(part.get("signature"))
-    if signature is not None:
-        out.append(ReasoningSignature(signature, index))
-
-
-# --- content ------------------------------------------------------------------------------------
-
-
-def _content_parts(content: object, index: int, out: list[Delta]) -> None:
-    for part in content if isinstance(content, list) else [content]:
-        if isinstance(part, dict):
-            _content_part(part, index, out)
-        elif isinstance(part, str):
-            _content_part({"type": "text", "text": part}, index, out)
-        else:
-            out.append(odd("content part", part))
-
-
-def _content_part(part: dict[str, Any], index: int, out: list[Delta]) -> None:
-    kind = part.get("type")
-    if kind in ("text", "output_text"):
-        text = as_text(part.get("text"))
-        if text is not None:
-            out.append(Text(text, index))
-    elif kind == "refusal":
-        refusal = as_text(part.get("refusal"))
-        if refusal is not None:
-            out.append(Refusal(refusal, index))
-    elif kind in ("thinking", "reasoning"):
-        # Mistral's field is `thinking`, Databricks's `summary`; each a list of parts, or plain text.
-        _thinking(part.get("thinking") or part.get("summary") or "", index, out)
-        signature = as_text(part.get("signature"))
-        if signature is not None:
-            out.append(ReasoningSignature(signature, index))
-    elif kind not in ("reference", "tool_reference"):
-        out.append(unknown("content part", kind))
-
-
-# --- tool calls ---------------------------------------------------------------------------------
-
-
-def _tool_calls(calls: object, choice: int, out: list[Delta]) -> None:
-    for call in calls if isinstance(calls, list) else [calls]:
-        if not isinstance(call, dict):
-            out.append(odd("tool call", call))
-            continue
-        index = call.get("index")
-        if index.__class__ is not int:
-            index = as_index(index)
-        call_id = call.get("id") or None
-        if call_id is not None and call_id.__class__ is not str:
-            call_id = as_id(call_id)
-        function = call.get("function")
-        if function.__class__ is not dict:
-            function = _function_elsewhere(call)
-        _function(function, index, call_id, choice, out)
-
-
-def _function_elsewhere(call: dict[str, Any]) -> dict[str, Any]:
-    """Find name and arguments of a call without `function`: a custom tool, or a level left out."""
-    custom = call.get("custom")
-    if isinstance(custom, dict):
-        return {"name": custom.get("name"), "arguments": custom.get("input")}
-    return call
-
-
-def _function(function: dict[str, Any], index: int | None, call_id: str | None, choice: int, out: list[Delta]) -> None:
-    name = function.get("name") or None
-    if name is not None and name.__class__ is not str:
-        out.append(odd("tool name", name))
-        name = None
-    arguments = function.get("arguments")
-    if arguments is not None and arguments.__class__ is not str:
-        arguments = as_json_text(arguments)
-    if call_id is None and name is None and not arguments:
-        return
-    out.append(ToolCallPiece(index, call_id, name, arguments, choice))
-
-
-# --- the end ------------------------------------------------------------------------------------
-
-
-def _finish(reason: object, index: int, event: Event, out: list[Delta]) -> None:
-    if not isinstance(reason, str):
-        out.append(odd("finish_reason", reason))
-        return
-    out.append(Finish(reason, index))
-    if "output_tokens" in event:
-        tokens = as_count(event["output_tokens"])
-        if tokens:
-            out.append(Usage(completion_tokens=tokens))
-
-
-def _usage(usage: object, out: list[Delta]) -> None:
-    if not isinstance(usage, dict) or not usage:
-        return
-    prompt = as_count(usage.get("prompt_tokens"))
-    completion = as_count(usage.get("completion_tokens"))
-    cached = as_count(as_dict(usage.get("prompt_tokens_details")).get("cached_tokens"))
-    for key in ("prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens"):
-        if cached is None:
-            cached = as_count(usage.get(key))
-    reasoning = as_count(as_dict(usage.get("completion_tokens_details")).get("reasoning_tokens"))
-    if reasoning is None:
-        reasoning = as_count(usage.get("reasoning_tokens"))
-    total = as_count(usage.get("total_tokens"))
-    if prompt is None and completion is None and total is None:
-        return
-    out.append(Usage(prompt, completion, total, cached, reasoning))
-
-
-def _x_groq(extra: object, out: list[Delta]) -> None:
-    if not isinstance(extra, dict):
-        return
-    _usage(extra.get("usage"), out)
-    error = extra.get("error")
-    if error:
-        out.append(error_delta(error))

@@ -4,12 +4,11 @@ The shape, from the public API reference ("Streaming events"): `response.created
 `.in_progress`; then output items, each as `response.output_item.added`, events of its own, and
 `response.output_item.done` with the whole item; at last `response.completed`, `.incomplete` or
 `.failed` with status, usage and the whole output once more. `error` may come at any time, flat or
-with an `error` object. Items are told apart by `output_index`: their ids may change on the way
-(gateways make up temporary ones), and a few events have none.
+with an `error` object. Whose event an event is, `responses_items.py` tells.
 
-Everything comes twice or thrice: in deltas, in the part's `.done`, in the item's `.done`. What deltas
-have told is not told again; what no delta told (a server that does not stream, say) is taken from
-the first that has it.
+Everything comes twice to four times: in deltas, in the part's `.done`, in the item's, in the response's. Each
+repetition is compared with what was told (`told.py`): what is missing is told, nothing is told twice. A call whose
+name has not come yet (a server that sends `.done` events and no items) waits for it.
 
 Items and what they become:
 
@@ -25,7 +24,8 @@ Items and what they become:
   an item of its own, `shell_call_output` and `tool_search_output`. xAI sends its own searches on X as
   `custom_tool_call`. An approval request has no return: the client answers it in its next request.
 
-The finish reason is the response's `status`; why a response is incomplete is its detail.
+The finish reason is the response's `status`; why a response is incomplete is its detail, and decides what the end
+means. Transcripts of audio are text.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from actors.deltas import (
     Reasoning,
     ReasoningSignature,
     Refusal,
+    StreamError,
     Text,
     ToolCallEnd,
     ToolCallPiece,
@@ -59,27 +60,51 @@ from actors.providers.adapter import (
     as_list,
     as_object,
     as_text,
-    error_delta,
+    is_ping,
     odd,
     remember,
     unknown,
     unknown_event,
 )
+from actors.providers.bare_json import is_json
+from actors.providers.error_shapes import error_delta, find_error
+from actors.providers.responses_items import CALL, MESSAGE, REASONING, Item, Items
+from actors.providers.responses_tools import (
+    ANSWERED_ELSEWHERE,
+    arguments_of,
+    is_call,
+    is_clients,
+    name_of,
+    output_of,
+)
+from actors.providers.told import DIFFERS
+from actors.stop_reasons import StopReason, meaning_of
 
-# Text that streams: the event's stem, what it becomes, the field that numbers the part, and the field of
-# the whole in its `.done`.
-_TEXTS: dict[str, tuple[type[Text | Refusal | Reasoning], str, str]] = {
-    "response.output_text": (Text, "content_index", "text"),
-    "response.refusal": (Refusal, "content_index", "refusal"),
-    "response.reasoning_text": (Reasoning, "content_index", "text"),
-    "response.reasoning_summary_text": (Reasoning, "summary_index", "text"),
+Make = type[Text | Refusal | Reasoning]
+
+# Text that streams: the event's stem, the kind of its item, its channel, what it becomes, the field that numbers the
+# part, and the field of the whole in its `.done`.
+_TEXTS: dict[str, tuple[str, str, Make, str, str]] = {
+    "response.output_text": (MESSAGE, "text", Text, "content_index", "text"),
+    "response.text": (MESSAGE, "text", Text, "content_index", "text"),
+    "response.refusal": (MESSAGE, "refusal", Refusal, "content_index", "refusal"),
+    "response.audio.transcript": (MESSAGE, "text", Text, "content_index", "transcript"),
+    "response.audio_transcript": (MESSAGE, "text", Text, "content_index", "transcript"),
+    "response.output_audio_transcript": (MESSAGE, "text", Text, "content_index", "transcript"),
+    "response.reasoning_text": (REASONING, "reasoning", Reasoning, "content_index", "text"),
+    "response.reasoning": (REASONING, "reasoning", Reasoning, "content_index", "text"),
+    "response.reasoning_summary_text": (REASONING, "summary", Reasoning, "summary_index", "text"),
+    "response.reasoning_summary": (REASONING, "summary", Reasoning, "summary_index", "text"),
 }
-_PARTS: dict[str, tuple[type[Text | Refusal | Reasoning], str]] = {
-    "output_text": (Text, "text"),
-    "text": (Text, "text"),
-    "refusal": (Refusal, "refusal"),
-    "reasoning_text": (Reasoning, "text"),
-    "summary_text": (Reasoning, "text"),
+# Parts: the type, its channel, what it becomes, and its text.
+_PARTS: dict[str, tuple[str, Make, str]] = {
+    "output_text": ("text", Text, "text"),
+    "text": ("text", Text, "text"),
+    "output_audio": ("text", Text, "transcript"),
+    "audio": ("text", Text, "transcript"),
+    "refusal": ("refusal", Refusal, "refusal"),
+    "reasoning_text": ("reasoning", Reasoning, "text"),
+    "summary_text": ("summary", Reasoning, "text"),
 }
 _ARGUMENTS = {
     "response.function_call_arguments": "arguments",
@@ -89,24 +114,20 @@ _ARGUMENTS = {
 _TERMINALS = frozenset(
     {"response.completed", "response.done", "response.incomplete", "response.failed", "response.cancelled"}
 )
-_CLIENT_CALLS = frozenset(
-    {"function_call", "custom_tool_call", "local_shell_call", "computer_call", "apply_patch_call"}
-)
-_XAI_SEARCHES = frozenset({"x_user_search", "x_keyword_search", "x_semantic_search", "x_thread_fetch"})
-_CALLS_BY_OTHER_NAMES = frozenset({"mcp_list_tools", "mcp_approval_request"})
-_ANSWERED_ELSEWHERE = frozenset({"shell_call", "tool_search_call", "mcp_approval_request"})
-_OUTPUT_FIELDS = ("output", "outputs", "results", "result", "tools")
-_NOT_ARGUMENTS = frozenset({"id", "type", "status", "call_id", "error", *_OUTPUT_FIELDS})
+_PART_STEMS = frozenset({"response.content_part", "response.reasoning_part", "response.reasoning_summary_part"})
+_GOOD_ENDINGS = frozenset({"completed", "done"})
 
-# Progress of what the item's end tells in full, repetition, and keepalives.
+# Progress of what the item's end tells in full, sound, pictures, and keepalives.
 _PASSED_OVER = frozenset(
     {
-        "keepalive",
+        "response.audio.delta",
+        "response.audio.done",
         "response.code_interpreter_call_code.done",
-        "response.content_part.done",
         "response.image_generation_call.partial_image",
+        "response.output_audio.delta",
+        "response.output_audio.done",
         "response.output_text.annotation.added",
-        "response.reasoning_summary_part.done",
+        "response.output_text_annotation.added",
         "response.shell_call_command.added",
         "response.shell_call_command.delta",
         "response.shell_call_command.done",
@@ -116,35 +137,16 @@ _PASSED_OVER = frozenset(
 )
 _PROGRESS = frozenset({"in_progress", "searching", "interpreting", "generating", "completed", "failed", "incomplete"})
 
-Key = int | str | None
-
-
-class _Call:
-    """A tool call whose item is open. `is_whole`: its start had the arguments already."""
-
-    __slots__ = ("has_arguments", "id", "index", "is_providers", "is_whole", "name")
-
-    def __init__(self, index: int | None, call_id: str | None, name: str | None, *, is_providers: bool) -> None:
-        self.index = index
-        self.id = call_id
-        self.name = name
-        self.is_providers = is_providers
-        self.is_whole = False
-        self.has_arguments = False
-
 
 class OpenAIResponsesAdapter:
-    """Reads Responses events. Keeps the open calls, which parts have been told, and the names of server-run tools."""
+    """Reads Responses events. Keeps the items, what they have told, and which calls wait for returns."""
 
-    __slots__ = ("_calls", "_has_error", "_has_items", "_model", "_told", "_unanswered")
+    __slots__ = ("_has_error", "_items", "_model", "_unanswered")
 
     def __init__(self) -> None:
-        self._calls: dict[Key, _Call] = {}
+        self._items = Items()
         self._has_error = False
-        self._has_items = False
         self._model: str | None = None
-        # The parts of which some text has been passed on: (item, numbering field, number).
-        self._told: dict[tuple[Key, str, Any], None] = {}
         # Calls whose return comes as an item of its own: id to name, the latest last.
         self._unanswered: dict[str, str | None] = {}
 
@@ -161,32 +163,31 @@ class OpenAIResponsesAdapter:
         if stem in _TEXTS:
             self._text(stem, ending, event, out)
         elif stem in _ARGUMENTS:
-            self._arguments(_ARGUMENTS[stem] if ending == "done" else "delta", event, out)
+            self._arguments(_ARGUMENTS[stem], ending, event, out)
         elif stem == "response.output_item":
-            self._item(ending, _key(event), event.get("item"), out)
+            self._item(ending, event, event.get("item"), out)
+        elif stem in _PART_STEMS:
+            self._part(stem, ending, event, out)
         elif kind == "response.code_interpreter_call_code.delta":
             self._code(event, out)
-        elif kind in ("response.content_part.added", "response.reasoning_summary_part.added"):
-            if as_index(event.get("content_index" if "content" in kind else "summary_index")):
-                out.append(BlockBoundary())
         elif kind not in _PASSED_OVER:
             self._response_event(kind, event, out)
         return out
 
     def close(self) -> list[Delta]:
-        """Return nothing: a call whose item was cut off stays without its end."""
-        return []
+        """Return the calls whose name never came; a call whose item was cut off stays without its end."""
+        out: list[Delta] = []
+        self._show_hidden(out)
+        return out
 
     # --- the response ---------------------------------------------------------------------------
 
     def _untyped(self, event: Event, out: list[Delta]) -> None:
         if event.get("object") == "response":  # a body that was not streamed
             self._begin(as_dict(event), out)
-            self._end(as_dict(event), None, out)
-        elif event.get("error"):
-            self._error(event["error"], out)
-        else:
-            out.append(unknown_event(event))
+            self._end(as_dict(event), "completed", out)
+        elif not is_ping(event):
+            self._error_or_unknown(event, out)
 
     def _response_event(self, kind: str, event: Event, out: list[Delta]) -> None:
         response = as_dict(event.get("response"))
@@ -198,15 +199,21 @@ class OpenAIResponsesAdapter:
             self._take_model(response, out)
             self._end(response, kind.removeprefix("response."), out)
         elif kind in ("error", "response.error"):
-            self._error(event.get("error") or event, out)
-        elif not (kind.startswith("response.") and kind.rpartition(".")[2] in _PROGRESS):
+            self._error(find_error(event) or error_delta(event), out)
+        elif not is_ping(event) and not (kind.startswith("response.") and kind.rpartition(".")[2] in _PROGRESS):
+            self._error_or_unknown(event, out)
+
+    def _error_or_unknown(self, event: Event, out: list[Delta]) -> None:
+        error = find_error(event)
+        if error is None:
             out.append(unknown_event(event))
+        else:
+            self._error(error, out)
 
     def _begin(self, response: dict[str, Any], out: list[Delta]) -> None:
-        self._calls.clear()
-        self._told.clear()
+        self._items.clear()
         self._unanswered.clear()
-        self._has_error = self._has_items = False
+        self._has_error = False
         self._take_model(response, out)
 
     def _take_model(self, response: dict[str, Any], out: list[Delta]) -> None:
@@ -215,148 +222,296 @@ class OpenAIResponsesAdapter:
             self._model = model
             out.append(Model(model))
 
-    def _error(self, error: object, out: list[Delta]) -> None:
+    def _error(self, error: StreamError, out: list[Delta]) -> None:
         # `error` is followed by `response.failed` with the same words.
         if not self._has_error:
             self._has_error = True
-            out.append(error_delta(error))
+            out.append(error)
 
-    def _end(self, response: dict[str, Any], ending: str | None, out: list[Delta]) -> None:
-        if not self._has_items:
-            for index, item in enumerate(as_list(response.get("output"))):
-                self._item("done", index, item, out)
+    def _end(self, response: dict[str, Any], ending: str, out: list[Delta]) -> None:
+        for place, item in enumerate(as_list(response.get("output"))):
+            self._item("again" if self._items.rows else "done", {"output_index": place}, item, out)
+        self._show_hidden(out)
         if response.get("error"):
-            self._error(response["error"], out)
+            self._error(error_delta(response["error"]), out)
         _usage(as_dict(response.get("usage")), out)
-        status = as_text(response.get("status")) or ending
-        if status is not None:
-            out.append(Finish(status, detail=as_text(as_dict(response.get("incomplete_details")).get("reason"))))
+        out.append(_finish(response, ending))
         out.append(Done())
 
-    # --- items ----------------------------------------------------------------------------------
-
-    def _item(self, ending: str, key: Key, item: object, out: list[Delta]) -> None:
-        self._has_items = True
-        if not isinstance(item, dict):
-            out.append(odd("output item", item))
-        elif ending == "added":
-            self._item_added(key, item, out)
-        elif ending == "done":
-            self._item_done(key, item, out)
-
-    def _item_added(self, key: Key, item: dict[str, Any], out: list[Delta]) -> None:
-        kind = item.get("type")
-        if kind in ("message", "reasoning"):
-            out.append(BlockBoundary())
-        elif _is_call(kind):
-            call = self._open_call(key, item, out)
-            arguments = item.get("input" if kind == "custom_tool_call" else "arguments")
-            if not call.is_providers and arguments:
-                call.is_whole = True
-                self._give(call, as_json_text(arguments), out)
-
-    def _item_done(self, key: Key, item: dict[str, Any], out: list[Delta]) -> None:
-        kind = item.get("type")
-        if kind == "message":
-            self._parts(key, "content_index", item.get("content"), out)
-        elif kind == "reasoning":
-            self._parts(key, "summary_index", item.get("summary"), out)
-            self._parts(key, "content_index", item.get("content"), out)
-            signature = as_text(item.get("encrypted_content"))
-            if signature is not None:
-                out.append(ReasoningSignature(signature))
-        elif _is_call(kind):
-            self._call_done(key, item, out)
-        elif isinstance(kind, str) and kind.endswith("_output"):
-            self._output_item(item, out)
-        else:
-            out.append(unknown("output item", kind))
-
-    def _parts(self, key: Key, field: str, parts: object, out: list[Delta]) -> None:
-        for number, part in enumerate(as_list(parts)):
-            kind = as_dict(part).get("type")
-            found = _PARTS.get(kind) if isinstance(kind, str) else None
-            if found is None:
-                out.append(unknown("content part", kind))
-                continue
-            make, text_field = found
-            text = as_text(part.get(text_field))
-            if text is not None and (key, field, number) not in self._told:
-                remember(self._told, (key, field, number), None)
-                out.append(make(text))
+    # --- text -----------------------------------------------------------------------------------
 
     def _text(self, stem: str, ending: str, event: Event, out: list[Delta]) -> None:
-        make, field, whole = _TEXTS[stem]
-        text = event.get("delta" if ending == "delta" else whole)
+        kind, channel, make, field, whole_field = _TEXTS[stem]
+        text = event.get("delta" if ending == "delta" else whole_field)
         if not text:
             return
         if not isinstance(text, str):
             out.append(odd(stem, text))
+        elif ending == "delta":
+            item = self._items.by_id(kind, event.get("item_id"))
+            if item is None or item.is_done:
+                item = self._items.find(kind, event) or self._begin_implicit(kind, event, out)
+            item.of(channel).add(text)
+            out.append(make(text))
+        else:
+            self._whole_part(kind, channel, make, as_index(event.get(field)) or 0, text, event, out)
+
+    def _part(self, stem: str, ending: str, event: Event, out: list[Delta]) -> None:
+        is_summary = "summary" in stem
+        number = as_index(event.get("summary_index" if is_summary else "content_index")) or 0
+        part = as_dict(event.get("part"))
+        found = _PARTS.get(part.get("type")) if isinstance(part.get("type"), str) else None  # type: ignore[arg-type]
+        if ending == "added":
+            if number:
+                out.append(BlockBoundary())
+        elif ending == "done" and found is not None:
+            channel, make, field = found
+            text = as_text(part.get(field))
+            if text is not None:
+                kind = REASONING if make is Reasoning else MESSAGE
+                self._whole_part(kind, channel, make, number, text, event, out)
+
+    def _whole_part(
+        self, kind: str, channel: str, make: Make, number: int, text: str, event: Event, out: list[Delta]
+    ) -> None:
+        """Tell what a part's whole has beyond its deltas."""
+        items = self._items
+        item = items.by_id(kind, event.get("item_id"))
+        is_by_id = item is not None
+        if item is None:
+            item = items.find(kind, event, is_whole=True)
+        start = 0 if item is None else item.starts.get(channel, 0)
+        if item is None or not item.of(channel).text[start:]:
+            if items.repeated(kind, text, item, only_implicit=is_by_id) is not None:
+                return
+            if item is not None and any(told.text.endswith(text) for told in item.told.values()):
+                return  # its `.done` once more, or the same in the other channel
+        if item is None:
+            item = self._begin_implicit(kind, event, out)
+        told = item.of(channel)
+        rest = told.rest_of(text, start)
+        if rest:
+            told.add(rest)
+            out.append(make(rest))
+        elif rest is None and text not in told.text:
+            out.append(Unknown(DIFFERS))
+        item.starts[channel] = len(told.text)
+        item.done_parts.add((channel, number))
+
+    def _begin_implicit(self, kind: str, event: Event, out: list[Delta]) -> Item:
+        """Return an item for an event that belongs to none: its start never came."""
+        if kind != CALL and self._items.rows:
+            out.append(BlockBoundary())
+        return self._items.begin(kind, event, None, is_implicit=True)
+
+    # --- items ----------------------------------------------------------------------------------
+
+    def _item(self, ending: str, event: Event, item: object, out: list[Delta]) -> None:
+        """Take an item at its start (added), at its end (done), or in the response's whole (again)."""
+        if not isinstance(item, dict):
+            out.append(odd("output item", item))
             return
-        part = (_key(event), field, as_index(event.get(field)) or 0)
-        if part not in self._told:
-            remember(self._told, part, None)
-        elif ending != "delta":
-            return
-        out.append(make(text))
+        kind = item.get("type")
+        if ending not in ("added", "done", "again"):
+            out.append(unknown_event(event))
+        elif kind in (MESSAGE, REASONING):
+            if ending == "added":
+                self._begin_block(str(kind), event, item, out)
+            else:
+                self._block_done(str(kind), ending, event, item, out)
+        elif is_call(kind):
+            if ending == "added":
+                self._call_added(event, item, out)
+            else:
+                self._call_done(ending, event, item, out)
+        elif ending == "done" and isinstance(kind, str) and kind.endswith("_output"):
+            self._output_item(item, out)
+        elif ending == "done":
+            out.append(unknown("output item", kind))
+
+    def _begin_block(self, kind: str, event: Event, item: dict[str, Any], out: list[Delta]) -> None:
+        known = self._items.by_id(kind, item.get("id"))
+        if known is not None and not known.is_done:
+            return  # told twice that it begins
+        out.append(BlockBoundary())
+        self._items.begin(kind, event, item, is_implicit=False)
+
+    def _block_done(self, kind: str, ending: str, event: Event, item: dict[str, Any], out: list[Delta]) -> None:
+        parts: dict[str, list[tuple[Make, str]]] = {}
+        for part in [*as_list(item.get("summary")), *_parts_of(item.get("content"))]:
+            part_type = as_dict(part).get("type")
+            found = _PARTS.get(part_type) if isinstance(part_type, str) else None
+            if found is None:
+                if ending == "done":
+                    out.append(unknown("content part", part_type))
+                continue
+            channel, make, field = found
+            text = as_text(part.get(field))
+            if text is not None:
+                parts.setdefault(channel, []).append((make, text))
+        row = self._row_of_whole(kind, ending, event, item, "".join(t for c in parts.values() for _, t in c), out)
+        for channel, texts in parts.items():
+            _tell_parts(row, channel, texts, out)
+        row.is_done = True
+        signature = as_text(item.get("encrypted_content")) or as_text(item.get("signature"))
+        if signature is not None and kind == REASONING and row.signature != signature:
+            row.signature = signature
+            out.append(ReasoningSignature(signature))
+
+    def _row_of_whole(
+        self, kind: str, ending: str, event: Event, item: dict[str, Any], whole: str, out: list[Delta]
+    ) -> Item:
+        """Return the item that a whole one ends or repeats; a new one where there is none."""
+        items = self._items
+        ids = [as_id(item.get("id")), as_id(item.get("call_id"))]
+        row = next((known for known in (items.by_id(kind, item_id) for item_id in ids) if known is not None), None)
+        is_by_id = row is not None
+        if row is None:
+            row = items.find(kind, event, item, is_whole=True)
+        # Whoever has nothing to compare with may be told already, under another id or at another place.
+        text = "" if row is None else row.text
+        if whole and (row is None or not text or not (whole.startswith(text) or is_by_id)):
+            repeated = items.repeated(kind, whole, row, only_implicit=is_by_id)
+            if repeated is not None:
+                items.know(repeated, event, item)
+                return repeated
+        if row is not None and ending == "again" and row.is_done and not is_by_id and not _same(whole, text):
+            row = None
+        if row is None:
+            row = items.begin(kind, event, item, is_implicit=False)
+            if ending == "again" and kind != CALL and whole:
+                out.append(BlockBoundary())
+        return row
 
     # --- calls ----------------------------------------------------------------------------------
 
-    def _open_call(self, key: Key, item: dict[str, Any], out: list[Delta]) -> _Call:
-        kind = item["type"]
-        is_providers = not _is_clients(item)
-        name = as_text(item.get("name")) if kind != "mcp_approval_request" else None
-        call_id = as_id(item.get("call_id")) or as_id(item.get("id"))
-        index = key if isinstance(key, int) else None
-        call = _Call(index, call_id, name or kind.removesuffix("_call"), is_providers=is_providers)
-        remember(self._calls, key, call)
-        if kind in _ANSWERED_ELSEWHERE and call_id is not None:
-            remember(self._unanswered, call_id, call.name)
-        out.append(ToolCallPiece(index, call_id, call.name, None, 0, is_providers))
-        return call
+    def _call_added(self, event: Event, item: dict[str, Any], out: list[Delta]) -> None:
+        row = self._items.by_id(CALL, item.get("id")) or self._items.by_id(CALL, item.get("call_id"))
+        if row is None or row.is_done:
+            row = self._items.begin(CALL, event, item, is_implicit=False)
+        self._name(row, item, out)
+        arguments = item.get("input" if row.type == "custom_tool_call" else "arguments")
+        if not row.is_providers and arguments and not row.has_told:
+            row.given = as_json_text(arguments)
 
-    def _give(self, call: _Call, arguments: str, out: list[Delta]) -> None:
+    def _name(self, row: Item, item: dict[str, Any], out: list[Delta]) -> None:
+        """Take what an item says of its call, and show the call once its name is known."""
+        if row.is_shown:
+            return
+        row.type = item["type"]
+        row.is_providers = not is_clients(item)
+        row.id = row.id or as_id(item.get("id"))
+        row.call_id = as_id(item.get("call_id")) or row.call_id
+        row.name = name_of(item) or row.name
+        if row.name is not None and (row.call_id is not None or row.is_providers):
+            self._show(row, out)
+
+    def _show(self, row: Item, out: list[Delta]) -> None:
+        """Let a call begin; what came of its arguments before goes with it."""
+        row.is_shown = True
+        row.call_id = row.call_id or row.id
+        if row.call_id is None and row.index is None:
+            row.index = self._items.free_index()
+        if row.type in ANSWERED_ELSEWHERE and row.call_id is not None:
+            remember(self._unanswered, row.call_id, row.name)
+        piece = ToolCallPiece(row.index, row.call_id, row.name, None, 0, row.is_providers)
+        piece.needs_id = row.call_id is None
+        told = row.of("arguments").text
+        if row.name is None:
+            piece.arguments = told or None
+        out.append(piece)
+        if row.name is not None and told:
+            out.append(ToolCallPiece(row.index, row.call_id, None, told, 0, row.is_providers))
+
+    def _show_hidden(self, out: list[Delta]) -> None:
+        """Let out the calls that still wait: for a name, or for arguments other than those of their start."""
+        for row in self._items.rows:
+            if row.kind != CALL or row.is_done:
+                continue
+            if row.is_shown:
+                self._take_given(row, out)
+            elif row.of("arguments").text:
+                self._show(row, out)
+
+    def _give(self, row: Item, arguments: str, out: list[Delta]) -> None:
         if arguments:
-            call.has_arguments = True
-            out.append(ToolCallPiece(call.index, call.id, None, arguments, 0, call.is_providers))
+            row.of("arguments").add(arguments)
+            if row.is_shown:
+                out.append(ToolCallPiece(row.index, row.call_id, None, arguments, 0, row.is_providers))
 
-    def _arguments(self, field: str, event: Event, out: list[Delta]) -> None:
-        piece = event.get(field)
+    def _take_given(self, row: Item, out: list[Delta]) -> None:
+        given, row.given = row.given, ""
+        self._give(row, given, out)
+
+    def _arguments(self, field: str, ending: str, event: Event, out: list[Delta]) -> None:
+        is_delta = ending != "done"
+        piece = event.get("delta" if is_delta else field)
         if not piece:
             return
-        call = self._calls.get(_key(event))
-        if call is None:  # its start never came
-            key = _key(event)
-            call = _Call(key if isinstance(key, int) else None, as_id(event.get("item_id")), None, is_providers=False)
-            remember(self._calls, key, call)
-        if not (call.is_whole or (field != "delta" and call.has_arguments)):
-            self._give(call, as_json_text(piece), out)
+        text = as_json_text(piece)
+        row = self._items.by_id(CALL, event.get("item_id"))
+        if row is None:
+            row = self._items.find(CALL, event, is_whole=not is_delta)
+            if not is_delta and (row is None or row.of("arguments").rest_of(text) != ""):
+                # At another place, it may be told already; and what an item has told differs is no item of it.
+                repeated = self._items.repeated(CALL, text, row, only_implicit=False)
+                is_other = row is not None and row.of("arguments").rest_of(text) is None
+                row = repeated or (None if is_other else row)
+        if row is None:
+            row = self._begin_implicit(CALL, event, out)
+        if not row.is_shown and as_text(event.get("name")) is not None:
+            row.name = as_text(event.get("name"))
+            row.call_id = row.call_id or as_id(event.get("call_id"))
+            if row.call_id is not None:
+                self._show(row, out)
+        if is_delta:
+            given, row.given = row.given, ""
+            if given and not is_json(given.encode("utf-8", "replace")) and row.type == "function_call":
+                self._give(row, given, out)  # no whole: its first piece
+            self._give(row, text, out)
+        else:
+            row.given = ""
+            self._rest(row, text, out)
+
+    def _rest(self, row: Item, whole: str, out: list[Delta]) -> None:
+        """Give what whole arguments have beyond those that came."""
+        told = row.of("arguments")
+        rest = told.rest_of(whole)
+        if rest:
+            self._give(row, rest, out)
+        elif rest is None and whole not in ("{}", "") and not _same_arguments(told.text, whole):
+            out.append(Unknown(DIFFERS))
 
     def _code(self, event: Event, out: list[Delta]) -> None:
         """Stream code as the JSON it is an argument of: {"code": "…"}."""
         code = as_text(event.get("delta"))
-        call = self._calls.get(_key(event))
-        if code is None or call is None:
+        row = self._items.find(CALL, event)
+        if code is None or row is None:
             return
-        opening = "" if call.has_arguments else '{"code": "'
-        self._give(call, opening + json.dumps(code, ensure_ascii=False)[1:-1], out)
+        opening = "" if row.has_told else '{"code": "'
+        self._give(row, opening + json.dumps(code, ensure_ascii=False)[1:-1], out)
 
-    def _call_done(self, key: Key, item: dict[str, Any], out: list[Delta]) -> None:
-        call = self._calls.get(key)
-        if call is None:
-            call = self._open_call(key, item, out)
-        self._calls.pop(key, None)
-        kind = item["type"]
-        if not call.has_arguments:
-            self._give(call, _arguments_of(item), out)
-        elif kind == "code_interpreter_call":
-            self._give(call, '"}', out)
-        out.append(ToolCallEnd(call.index, call.id))
-        if call.is_providers and call.id is not None and kind not in _ANSWERED_ELSEWHERE:
+    def _call_done(self, ending: str, event: Event, item: dict[str, Any], out: list[Delta]) -> None:
+        whole = arguments_of(item)
+        row = self._row_of_whole(CALL, ending, event, item, "" if not is_clients(item) else whole, out)
+        if row.is_done:
+            return
+        row.is_done = True
+        self._name(row, item, out)
+        if not row.is_shown:
+            self._show(row, out)
+        if item["type"] == "code_interpreter_call" and row.of("arguments").pieces:
+            self._give(row, '"}', out)
+        else:
+            if not whole:
+                self._take_given(row, out)
+            self._rest(row, whole, out)
+        out.append(ToolCallEnd(row.index, row.call_id))
+        if row.is_providers and row.call_id is not None and item["type"] not in ANSWERED_ELSEWHERE:
             error = item.get("error")
             failed = bool(error) or item.get("status") in ("failed", "incomplete")
-            text = as_json_text(error) if error else _output_of(item)
-            out.append(ToolReturn(call.id, text, call.name, "error" if failed else "success"))
+            text = as_json_text(error) if error else output_of(item)
+            out.append(ToolReturn(row.call_id, text, row.name, "error" if failed else "success"))
 
     def _output_item(self, item: dict[str, Any], out: list[Delta]) -> None:
         call_id = as_id(item.get("call_id"))
@@ -367,54 +522,57 @@ class OpenAIResponsesAdapter:
             return
         name = self._unanswered.pop(call_id, None)
         status = "error" if item.get("status") in ("failed", "incomplete") else "success"
-        out.append(ToolReturn(call_id, _output_of(item), name, status))
+        out.append(ToolReturn(call_id, output_of(item), name, status))
 
 
-def _key(event: Event) -> Key:
-    index = as_index(event.get("output_index"))
-    return as_id(event.get("item_id")) if index is None else index
+def _parts_of(content: object) -> list[Any]:
+    """Return an item's content as parts; some servers put plain text there."""
+    if isinstance(content, str):
+        return [{"type": "output_text", "text": content}]
+    return as_list(content)
 
 
-def _is_call(kind: object) -> bool:
-    return isinstance(kind, str) and (kind.endswith("_call") or kind in _CALLS_BY_OTHER_NAMES)
+def _tell_parts(row: Item, channel: str, texts: list[tuple[Make, str]], out: list[Delta]) -> None:
+    """Tell what the parts of a whole item have beyond what the item has told in their channel."""
+    told = row.of(channel)
+    whole = "".join(text for _, text in texts)
+    if not told.text and any(other.text == whole for other in row.told.values()):
+        return  # the same, told in the other channel
+    rest = told.rest_of(whole)
+    if rest is None:
+        if whole.strip() not in told.text:
+            out.append(Unknown(DIFFERS))
+        return
+    told.add(rest)
+    skip = len(whole) - len(rest)
+    for make, text in texts:
+        if skip < len(text):
+            out.append(make(text[skip:]))
+        skip = max(0, skip - len(text))
 
 
-def _is_clients(item: dict[str, Any]) -> bool:
-    """Tell whether the client, not the provider, has to run this call."""
-    kind = item["type"]
-    if kind == "custom_tool_call":
-        return as_text(item.get("name")) not in _XAI_SEARCHES
-    if kind == "shell_call":
-        return as_dict(item.get("environment")).get("type") == "local"
-    if kind == "tool_search_call":
-        return item.get("execution") == "client"
-    return kind in _CLIENT_CALLS
+def _same(one: str, other: str) -> bool:
+    return one.strip() == other.strip()
 
 
-def _arguments_of(item: dict[str, Any]) -> str:
-    kind = item["type"]
-    if kind == "function_call":
-        return as_json_text(item.get("arguments") or "")
-    if kind == "custom_tool_call":
-        return as_json_text(item.get("input") or "")
-    if kind == "code_interpreter_call":
-        return as_json_text({"code": item.get("code")})
-    for field in ("arguments", "action"):
-        if item.get(field) is not None and kind != "mcp_approval_request":
-            return as_json_text(item[field])
-    return as_json_text({field: value for field, value in item.items() if field not in _NOT_ARGUMENTS})
+def _same_arguments(told: str, whole: str) -> bool:
+    try:
+        return bool(json.loads(told) == json.loads(whole))
+    except (ValueError, RecursionError):
+        return False
 
 
-def _output_of(item: dict[str, Any]) -> str:
-    """Return what a tool gave back: the first output field that is there, logs as plain text."""
-    for field in _OUTPUT_FIELDS:
-        output = item.get(field)
-        if output is not None:
-            logs = [as_dict(part).get("logs") for part in as_list(output)]
-            if logs and all(isinstance(log, str) for log in logs):
-                return "\n".join(map(str, logs))
-            return as_json_text(output)
-    return ""
+def _finish(response: dict[str, Any], ending: str) -> Finish:
+    """Return why a response ended: the worse of its status and its event's name, with what it explains."""
+    status = as_text(response.get("status"))
+    if status is None or ending not in _GOOD_ENDINGS or status in ("in_progress", "queued"):
+        status = "completed" if ending == "done" else ending
+    details = response.get("incomplete_details") or response.get("status_details")
+    reason = as_text(details) or as_text(as_dict(details).get("reason"))
+    meaning: StopReason | None = None
+    if status == "incomplete":
+        meaning = (meaning_of(reason) if reason is not None else None) or StopReason.INCOMPLETE
+    return Finish(status, detail=reason, meaning=meaning)
 
 
 def _usage(usage: dict[str, Any], out: list[Delta]) -> None:

@@ -5,10 +5,22 @@ CR; a blank line ends an event; the values of its `data` lines are joined by LF;
 with a colon is a comment, which providers use as a keepalive; a byte-order mark ahead of all is
 dropped; an event without data is none.
 
-Two differences. An event that the end of the stream cuts off before its blank line is delivered by
-`close`, where the standard drops it: recordings often end so, and a provider's last event may too; what
-was cut in the middle of its JSON is then a malformed chunk, with its bytes, and no silent loss. And an
-event whose data is empty counts as a comment: a chunk has something in it, a keepalive has not.
+Differences, each because servers do so and nothing of what they say may be lost:
+
+- An event that the end of the stream cuts off before its blank line is delivered by `close`, where the
+  standard drops it: recordings often end so, and a provider's last event may too; what was cut in the
+  middle of its JSON is then a malformed chunk, with its bytes, and no silent loss.
+- An event whose data is empty counts as a comment: a chunk has something in it, a keepalive has not. So does
+  one that is named `ping` (or the like), unless its data is JSON with a type of its own.
+- Events with a single newline between them (GLM, Kimi) are several: a whole JSON object cannot go on in
+  another line, so a `data:` line after it begins an event.
+- JSON without `data:` (`bare_json.py`) is an event a document. A field named `error` (llama.cpp) is an event of
+  that name.
+- Where the body is text that is none of this (a page, a line of a proxy), `close` gives its first bytes as an
+  event, so that a reader hears of it; `is_text` tells that it was so.
+- An event's name is handed on where it says what the data does not: an `error` whose body is flat, or a type that
+  the data leaves out. Its `data` then has the `event:` line ahead of it (`named`, read again by `split_name`), so
+  that a chunk stays one piece of bytes, and all that the provider sent.
 
 How it is done: every line ending is made an LF first, over the whole piece; a CR at the end of a piece
 ends its line at once, and an LF that opens the next piece then belongs to it. Lines are split by the
@@ -22,18 +34,57 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from actors.errors import ChunkTooLarge
+from actors.providers.bare_json import BareJson, is_json
 
 _BOM = b"\xef\xbb\xbf"
 _SHOWN_BYTES = 80
+_TEXT_BYTES_MAX = 300
 EVENT_BYTES_MAX = 4 * 1024 * 1024
+
+_NAME = b"event: "
+_DONE = b"[DONE]"
+_FIELDS = frozenset({b"data", b"event", b"id", b"retry"})
+_PINGS = frozenset({"ping", "keepalive", "keep-alive", "keep_alive", "heartbeat"})
+ERROR_NAMES = frozenset({"error", "exception", "err", "fatal"})
+# Names by which APIs tell their events apart, for servers that leave the same word out of the data.
+_TYPES = frozenset(
+    {
+        "message_start",
+        "message_delta",
+        "message_stop",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+    }
+)
 
 
 class SseEvent(NamedTuple):
-    """One event. `event` is None where the stream did not name it; `id` is the last one it gave, if any."""
+    """One event. `event` is None where the stream did not name it; `id` is the last one it gave, if any.
+
+    `data` is what is published as a chunk: the event's data, with its name ahead where only that tells what it is.
+    """
 
     event: str | None
     data: bytes
     id: str | None = None
+
+
+def named(name: str, data: bytes) -> bytes:
+    """Return an event's data, with its name ahead of it where the data does not say what the name says."""
+    if name in ERROR_NAMES:
+        return data if b'"error"' in data else _NAME + name.encode() + b"\n" + data
+    if (name in _TYPES or name.startswith("response.")) and f'"{name}"'.encode() not in data:
+        return _NAME + name.encode() + b"\n" + data
+    return data
+
+
+def split_name(payload: bytes) -> tuple[str | None, bytes]:
+    """Return the name that stands ahead of a chunk's data (None: none does), and the data."""
+    if not payload.startswith(_NAME):
+        return None, payload
+    line, _, data = payload.partition(b"\n")
+    return line[len(_NAME) :].decode("utf-8", "replace"), data
 
 
 class SseDecoder:
@@ -44,16 +95,22 @@ class SseDecoder:
 
     __slots__ = (
         "_after_cr",
+        "_bare",
         "_data",
         "_data_bytes",
         "_error",
         "_event",
         "_event_bytes_max",
+        "_has_events",
         "_head",
         "_id",
+        "_is_done",
+        "_name_is_next",
         "_tail",
         "_tail_bytes",
+        "_text",
         "comments",
+        "is_text",
     )
 
     def __init__(self, event_bytes_max: int = EVENT_BYTES_MAX) -> None:
@@ -66,7 +123,12 @@ class SseDecoder:
         self._data: list[bytes] = []
         self._data_bytes = 0
         self._event: str | None = None
+        self._name_is_next = False  # the name came behind data, and may be that of the next event
         self._id: str | None = None
+        self._bare = BareJson()
+        self._text = b""  # lines since the last event that are no SSE
+        self._has_events = self._is_done = False
+        self.is_text = False
         self._error: ChunkTooLarge | None = None
 
     def feed(self, data: bytes) -> list[SseEvent]:
@@ -100,7 +162,7 @@ class SseDecoder:
         return events
 
     def close(self) -> list[SseEvent]:
-        """Return the event that the end of the stream cut off before its blank line, if there is one."""
+        """Return the event that the end of the stream cut off before its blank line, and what was no event at all."""
         if self._error is not None:
             raise self._error
         events: list[SseEvent] = []
@@ -108,6 +170,12 @@ class SseDecoder:
         if line:
             self._line(line, events)
         self._dispatch(events)
+        if self._bare.is_open:
+            self._emit(None, self._bare.rest(), events)
+        text, self._text = self._text.strip(), b""
+        if text and not self._is_done:
+            self.is_text = not self._has_events
+            self._emit(None, text, events)
         return events
 
     def _lines(self, data: bytes, events: list[SseEvent]) -> None:
@@ -130,21 +198,62 @@ class SseDecoder:
     def _line(self, line: bytes, events: list[SseEvent]) -> None:
         if len(line) > self._event_bytes_max:
             raise self._too_large(line)
-        if not line:
-            self._dispatch(events)
-        elif line.startswith(b"data:"):
+        if line.startswith(b"data:"):
+            if self._data or self._bare.is_open:
+                self._begin(events)
             self._add(line[6:] if line.startswith(b"data: ") else line[5:])
+        elif not line:
+            self._dispatch(events)
         elif line.startswith(b":"):
             self.comments += 1
+        elif self._bare.is_open or (not self._data and line.lstrip()[:1] in (b"{", b"[")):
+            self._json_line(line, events)
         else:
-            field, _, value = line.partition(b":")
-            value = value.removeprefix(b" ")
-            if field == b"data":
-                self._add(value)
-            elif field == b"event":
-                self._event = value.decode("utf-8", "replace") or None
-            elif field == b"id" and b"\0" not in value:
-                self._id = value.decode("utf-8", "replace") or None
+            self._field(line, events)
+
+    def _field(self, line: bytes, events: list[SseEvent]) -> None:
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._add(value)
+        elif field == b"event":
+            if self._data and self._event is not None:
+                self._begin(events)
+            self._name_is_next = bool(self._data)
+            self._event = value.decode("utf-8", "replace") or None
+        elif field == b"id" and b"\0" not in value:
+            self._id = value.decode("utf-8", "replace") or None
+        elif field == b"error" and value:
+            self._dispatch(events)
+            self._event = "error"
+            self._add(value)
+        elif field not in _FIELDS and len(self._text) < _TEXT_BYTES_MAX:
+            self._text += line[:_TEXT_BYTES_MAX] + b"\n"
+
+    def _json_line(self, line: bytes, events: list[SseEvent]) -> None:
+        if line.strip() == _DONE:
+            self._emit(None, _DONE, events)
+            return
+        if line.startswith(b"event:"):
+            self._emit(None, self._bare.rest(), events)
+            self._field(line, events)
+            return
+        for document in self._bare.feed(line):
+            name, self._event = self._event, None
+            self._emit(name, document, events)
+        if self._bare.size > self._event_bytes_max:
+            raise self._too_large(self._bare.rest())
+
+    def _begin(self, events: list[SseEvent]) -> None:
+        """Dispatch what is complete ahead of a line that can only begin another event."""
+        if self._bare.is_open:
+            self._emit(None, self._bare.rest(), events)
+        elif len(self._data) == 1 and (self._data[0] == _DONE or is_json(self._data[0])):
+            name = self._event if self._name_is_next else None
+            if self._name_is_next:
+                self._event = None
+            self._dispatch(events)
+            self._event = name
 
     def _add(self, value: bytes) -> None:
         self._data.append(value)
@@ -154,18 +263,25 @@ class SseDecoder:
 
     def _dispatch(self, events: list[SseEvent]) -> None:
         if self._data:
-            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-            if data:
-                events.append(SseEvent(self._event, data, self._id))
-            else:
-                self.comments += 1
+            self._emit(self._event, self._data[0] if len(self._data) == 1 else b"\n".join(self._data), events)
             self._data.clear()
             self._data_bytes = 0
         self._event = None
+        self._name_is_next = False
+
+    def _emit(self, name: str | None, data: bytes, events: list[SseEvent]) -> None:
+        if not data or (name in _PINGS and b'"type"' not in data):
+            self.comments += 1
+            return
+        self._has_events = True
+        self._is_done = data == _DONE
+        self._text = b""
+        events.append(SseEvent(name, data if name is None else named(name, data), self._id))
 
     def _too_large(self, start: bytes) -> ChunkTooLarge:
         self._tail.clear()
         self._data.clear()
+        self._bare.rest()
         return ChunkTooLarge(
             f"an event of the stream is over {self._event_bytes_max} bytes; it starts with {start[:_SHOWN_BYTES]!r}; "
             "raise chunk_bytes_max if the provider means it"

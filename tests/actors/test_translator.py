@@ -57,7 +57,7 @@ def stop_of(messages: list[dict[str, Any]]) -> tuple[str, str | None]:
         ([chat({"content": "a"}), chat({}, "stop"), DONE], ("end_turn", "stop")),
         ([chat({"content": "a"}), chat({}, "length")], ("max_tokens", "length")),
         ([chat({"content": "a"}), chat({}, "content_filter")], ("content_filter", "content_filter")),
-        ([chat({"content": "a"}), chat({}, "a_new_word")], ("end_turn", "a_new_word")),
+        ([chat({"content": "a"}), chat({}, "a_new_word")], ("unknown_finish", "a_new_word")),
         ([chat({"refusal": "No."}), chat({}, "stop")], ("refusal", "stop")),
         ([chat(call_piece("{}"), "stop")], ("tool_call", "stop")),
         ([chat({"content": "a"})], ("incomplete", None)),
@@ -137,7 +137,7 @@ def test_what_is_held_back_goes_out_ahead_of_the_terminal() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [b"{oops", b"[1, 2]", b'"text"', b"17", b"\xff\xfe\x00", b'{"a": 1} {"b": 2}', b"[" * 100_000]
+    "bad", [b"{oops", b"[1, 2]", b'"text"', b"17", b"\xff\xfe\x00", b'{"a": 1} {"b"', b"[" * 100_000]
 )
 def test_a_malformed_chunk_is_an_error_in_this_request_and_the_rest_goes_on(bad: bytes) -> None:
     mine = translator()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,7 @@ DATE = "2025-05-01T12:00:00+00:00"
 THOUGHTS = {"inner_thoughts_in_kwargs": True}
 ASSISTANT = {"inner_thoughts_in_kwargs": True, "use_assistant_message": True}
 Piece = ToolCallPiece
+OUR_ID = re.compile("call_[0-9a-f]{24}")
 
 
 def started(**settings: Any) -> Interface:
@@ -36,6 +38,9 @@ def run(deltas: Iterable[Delta], **settings: Any) -> tuple[list[dict[str, Any]],
 
 
 def calls(deltas: Iterable[Delta], **settings: Any) -> list[tuple[str | None, str | None, str]]:
-    """Return name, id and arguments of each call of one response."""
+    """Return name, id and arguments of each call of one response; an id of ours as None: the provider gave none."""
     messages, _ = run(deltas, **settings)
-    return [(call["name"], call["id"], call["arguments"]) for call in assembled(messages)["calls"]]
+    return [
+        (call["name"], None if OUR_ID.fullmatch(call["id"] or "") else call["id"], call["arguments"])
+        for call in assembled(messages)["calls"]
+    ]

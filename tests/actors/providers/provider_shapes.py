@@ -322,7 +322,8 @@ CHAT = [
     Shape("plain completion", "openai-chat", [{"choices": [{"index": 0, "text": "a"}]}], [Text("a")]),
     Shape("unknown event", "openai-chat", [{"hello": 1}], [Unknown("event with keys hello")]),
     Shape("event without keys", "openai-chat", [{}], [Unknown("event without keys")]),
-    chat("unknown delta", {"audio": {"id": "x"}}, Unknown("delta.audio of type dict")),
+    chat("unknown delta", {"hologram": {"id": "x"}}, Unknown("delta.hologram of type dict")),
+    chat("audio", {"audio": {"id": "x", "transcript": "a", "data": "AAAA"}}, Text("a")),
     chat("placeholder", {"graph_data": {"sources": None}}),
 ]
 
@@ -789,7 +790,7 @@ RESPONSES = [
                 "completed",
                 response={
                     "status": "completed",
-                    "output": [{"type": "message", "content": [{"type": "output_text", "text": "again"}]}],
+                    "output": [{"type": "message", "content": [{"type": "output_text", "text": "missing"}]}],
                     "usage": {
                         "input_tokens": 10,
                         "output_tokens": 5,
@@ -802,6 +803,7 @@ RESPONSES = [
         ],
         Model("m"),
         BlockBoundary(),
+        Text("missing"),
         Usage(10, 5, 15, 4, 2),
         Finish("completed"),
         Done(),
@@ -809,7 +811,7 @@ RESPONSES = [
     responses(
         "incomplete",
         [ev("incomplete", response={"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}})],
-        Finish("incomplete", detail="max_output_tokens"),
+        Finish("incomplete", detail="max_output_tokens", meaning="max_tokens"),
         Done(),
     ),
     responses(

@@ -62,7 +62,8 @@ def test_auto_passes_an_error_on_and_goes_on_looking():
     [
         ({"type": "error", "error": {}, "request_id": "r"}, "anthropic-messages"),
         ({"type": "error", "message": "m", "sequence_number": 0}, "openai-responses"),
-        ({"type": "ping"}, "anthropic-messages"),
+        ({"type": "ping"}, "auto"),
+        ({"type": "message_start"}, "anthropic-messages"),
         ({"choices": None, "object": ""}, "openai-chat"),
         ({"object": "chat.completion.chunk"}, "openai-chat"),
         ({"usageMetadata": {}}, "gemini"),

@@ -33,18 +33,19 @@ def cut(data, places):
 
 
 def by_the_book(data):
-    """Read a whole stream as the standard's algorithm says, line by line (with this decoder's two differences)."""
+    """Read a whole stream as the standard's algorithm says, line by line (with our differences, but JSON)."""
     text = data.removeprefix(BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     lines = text.split(b"\n")
     if lines[-1] != b"":
         lines.append(b"")
     lines.append(b"")
-    events, comments = [], 0
+    events, comments, rest = [], 0, b""
     name, last_id, values = None, None, []
     for line in lines:
         if line == b"":
             if values and b"\n".join(values):
                 events.append(SseEvent(name, b"\n".join(values), last_id))
+                rest = b""
             elif values:
                 comments += 1
             name, values = None, []
@@ -60,6 +61,10 @@ def by_the_book(data):
             name = value.decode("utf-8", "replace") or None
         elif field == b"id" and b"\x00" not in value:
             last_id = value.decode("utf-8", "replace") or None
+        elif field not in (b"data", b"event", b"id", b"retry"):
+            rest += line + b"\n"
+    if rest.strip():
+        events.append(SseEvent(None, rest.strip(), last_id))
     return events, comments, False
 
 
@@ -117,7 +122,6 @@ TOKENS = st.sampled_from(
         b"\r",
         b"\r\n",
         b"\n\n",
-        b"{}",
         b"\xc3\xa9",
         b"\0",
         BOM,
@@ -130,6 +134,31 @@ TOKENS = st.sampled_from(
 @given(st.lists(TOKENS, max_size=40).map(b"".join), st.lists(st.integers(0, 80), max_size=12))
 def test_any_bytes_read_as_the_standard_says_however_cut(data, places):
     assert decode(cut(data, places)) == decode([data]) == by_the_book(data)
+
+
+JSON_TOKENS = st.sampled_from(
+    [
+        b"data: ",
+        b"event: error",
+        b"error: ",
+        b"[DONE]",
+        b"\n",
+        b"\r\n",
+        b"\n\n",
+        b"[",
+        b"]",
+        b",",
+        b"{",
+        b"}",
+        b'{"a":1}',
+    ]
+)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.lists(JSON_TOKENS, max_size=40).map(b"".join), st.lists(st.integers(0, 120), max_size=12))
+def test_json_without_data_reads_the_same_however_cut(data, places):
+    assert decode(cut(data, places)) == decode([data])
 
 
 @settings(max_examples=600, deadline=None)

@@ -1,0 +1,230 @@
+"""What a response has told so far, so that a repetition of the whole adds only what is missing.
+
+Many servers tell a thing twice: piece by piece, and once more whole (`.done`, a last `chat.completion`, a whole
+message after the stream). The whole is compared with the pieces by content; what is the same is not told again,
+and what goes on after the pieces is. A whole that is another text altogether is not told either, since a reader
+would get the answer twice; it is named, so that somebody learns of it.
+
+What is kept is bounded (`CHARS_MAX` a text). Of a text beyond it, a repetition counts as told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from actors.deltas import (
+    Delta,
+    Reasoning,
+    ReasoningSignature,
+    RedactedReasoning,
+    Refusal,
+    Text,
+    ToolCallEnd,
+    ToolCallPiece,
+    ToolReturn,
+    Unknown,
+)
+
+CHARS_MAX = 1024 * 1024
+PIECES_MAX = 512
+CALLS_MAX = 256
+DIFFERS = "whole message that differs from its pieces"
+
+
+class Told:
+    """One text, as its pieces told it. Who appends to `pieces` by itself calls `compact` now and then."""
+
+    __slots__ = ("is_cut", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.is_cut = False
+
+    def add(self, text: str) -> None:
+        """Take note of one more piece."""
+        self.pieces.append(text)
+        if len(self.pieces) > PIECES_MAX:
+            self.compact()
+
+    def compact(self) -> None:
+        """Join the pieces; forget them where they have become too long."""
+        text = "".join(self.pieces)
+        self.is_cut = self.is_cut or len(text) > CHARS_MAX
+        self.pieces = [] if self.is_cut else [text]
+
+    @property
+    def text(self) -> str:
+        """What was told."""
+        if len(self.pieces) > 1:
+            self.compact()
+        return self.pieces[0] if self.pieces else ""
+
+    def rest_of(self, whole: str, start: int = 0) -> str | None:
+        """Return what a whole has beyond what was told from `start` on; None where it is another text."""
+        told = self.text[start:]
+        if self.is_cut:
+            return ""
+        if whole.startswith(told):
+            return whole[len(told) :]
+        # Servers trim the space around the whole, never that of the pieces.
+        bare, bare_told = whole.strip(), told.strip()
+        if bare_told.startswith(bare):
+            return "" if bare else None
+        if bare.startswith(bare_told):
+            return whole[whole.index(bare_told) + len(bare_told) :]
+        return None
+
+
+class ToldCall:
+    """A tool call as it was told."""
+
+    __slots__ = ("arguments", "id", "index", "name")
+
+    def __init__(self, index: int | None, call_id: str | None, name: str | None) -> None:
+        self.index = index
+        self.id = call_id
+        self.name = name
+        self.arguments = Told()
+
+    def rest_of(self, arguments: str) -> str | None:
+        """Return what whole arguments have beyond those told; None where they are others. JSON counts as a value."""
+        rest = self.arguments.rest_of(arguments)
+        return "" if rest is None and same_json(self.arguments.text, arguments) else rest
+
+
+class Said:
+    """What one choice of a response has said."""
+
+    __slots__ = ("_by_id", "_by_index", "_last", "calls", "is_over", "reasoning", "refusal", "signatures", "text")
+
+    def __init__(self) -> None:
+        self.text = Told()
+        self.reasoning = Told()
+        self.refusal = Told()
+        self.signatures: set[str | None] = set()
+        self.calls: list[ToldCall] = []
+        self.is_over = False
+        self._by_id: dict[str, ToldCall] = {}
+        self._by_index: dict[int, ToldCall] = {}
+        self._last: ToldCall | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True: nothing has been said."""
+        return not (
+            self.text.pieces
+            or self.reasoning.pieces
+            or self.refusal.pieces
+            or self.calls
+            or self.signatures
+            or self.text.is_cut
+            or self.reasoning.is_cut
+        )
+
+    def call(self, piece: ToolCallPiece) -> None:
+        """Take note of a piece of a call."""
+        call_id, index = piece.id, piece.index
+        if call_id is None and piece.name is None:
+            call = self._last if index is None else self._by_index.get(index)
+        else:
+            call = self._by_id.get(call_id) if call_id is not None else None
+            if call is None and index is not None and call_id is None:
+                call = self._by_index.get(index)
+                if call is not None and call.arguments.pieces and piece.name is not None:
+                    call = None
+        if call is None:
+            call = self._begin(index, call_id, piece.name)
+        self._last = call
+        if piece.arguments and call is not None:
+            call.arguments.add(piece.arguments)
+
+    def knows(self, call_id: str) -> bool:
+        """Tell whether a call of this id was told."""
+        return call_id in self._by_id
+
+    def take(self, deltas: Iterable[Delta]) -> None:
+        """Take note of deltas of this choice."""
+        for delta in deltas:
+            if isinstance(delta, Text):
+                self.text.add(delta.text)
+            elif isinstance(delta, Reasoning):
+                self.reasoning.add(delta.text)
+            elif isinstance(delta, Refusal):
+                self.refusal.add(delta.text)
+            elif isinstance(delta, ReasoningSignature):
+                self.signatures.add(delta.signature)
+            elif isinstance(delta, RedactedReasoning):
+                self.signatures.add(delta.data)
+            elif isinstance(delta, ToolCallPiece):
+                self.call(delta)
+
+    def missing(self, whole: Iterable[Delta]) -> list[Delta]:
+        """Return those of a whole message's deltas, or parts of them, that were not told yet; they count as told."""
+        deltas = list(whole)
+        out: list[Delta] = []
+        for make, told in ((Reasoning, self.reasoning), (Text, self.text), (Refusal, self.refusal)):
+            pieces = [delta for delta in deltas if isinstance(delta, make)]
+            if pieces:
+                self._missing_text("".join(piece.text for piece in pieces), make, told, pieces[0].choice, out)
+        place = 0
+        for delta in deltas:
+            if isinstance(delta, ReasoningSignature):
+                if delta.signature not in self.signatures:
+                    out.append(delta)
+            elif isinstance(delta, RedactedReasoning):
+                if delta.data not in self.signatures:
+                    out.append(delta)
+            elif isinstance(delta, ToolCallPiece):
+                self._missing_call(delta, place, out)
+                place += 1
+            elif not isinstance(delta, Text | Reasoning | Refusal | ToolReturn | ToolCallEnd):
+                out.append(delta)
+        return out
+
+    def _missing_text(
+        self, whole: str, make: type[Text | Reasoning | Refusal], told: Told, choice: int, out: list[Delta]
+    ) -> None:
+        rest = told.rest_of(whole)
+        if rest is None:
+            out.append(Unknown(DIFFERS))
+        elif rest:
+            told.add(rest)
+            out.append(make(rest, choice))
+
+    def _missing_call(self, piece: ToolCallPiece, place: int, out: list[Delta]) -> None:
+        known = self._by_id.get(piece.id) if piece.id is not None else None
+        if known is None and place < len(self.calls):
+            # Without an id that both have, the place in the row tells; another name there is another call.
+            there = self.calls[place]
+            if (piece.id is None or there.id is None) and piece.name in (None, there.name):
+                known = there
+        if known is None:
+            self.call(piece)
+            out.append(piece)
+            return
+        rest = known.rest_of(piece.arguments or "")
+        if rest is None:
+            out.append(Unknown(DIFFERS))
+        elif rest:
+            known.arguments.add(rest)
+            out.append(ToolCallPiece(known.index, known.id, None, rest, piece.choice, piece.provider_executed))
+
+    def _begin(self, index: int | None, call_id: str | None, name: str | None) -> ToldCall | None:
+        if len(self.calls) == CALLS_MAX:
+            return None
+        call = ToldCall(index, call_id, name)
+        self.calls.append(call)
+        if call_id is not None:
+            self._by_id[call_id] = call
+        if index is not None:
+            self._by_index[index] = call
+        return call
+
+
+def same_json(one: str, other: str) -> bool:
+    """Tell whether two texts are the same JSON value, however they are spaced."""
+    try:
+        return bool(json.loads(one) == json.loads(other))
+    except (ValueError, RecursionError):
+        return False

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 
 
 class StopReason(StrEnum):
@@ -132,6 +133,7 @@ _AHEAD = ("finishreason", "stopreason", "blockreason", "reason")
 _NO_WORDS = frozenset({"", "null", "none", "unspecified", "notfinished", "unfinished", "inprogress", "undefined"})
 
 
+@lru_cache(maxsize=1024)
 def _spelled(word: str) -> str:
     """Return a word as all its spellings have it."""
     plain = _NO_LETTERS.sub("", word.lower())

@@ -12,6 +12,7 @@ not numbered.
 from __future__ import annotations
 
 import uuid
+from hashlib import blake2b
 
 from actors.messages import Emission, Fields, Head, otid_of
 
@@ -27,7 +28,7 @@ def derived_message_id(*names: object) -> str:
 
 def derived_call_id(message_id: str, number: int) -> str:
     """Return an id for the `number`-th call of a response whose provider gives none: always the same."""
-    return f"call_{uuid.uuid5(ID_NAMESPACE, f'{message_id}/call/{number}').hex[:24]}"
+    return f"call_{blake2b(f'{message_id}/{number}'.encode(), digest_size=12).hexdigest()}"
 
 
 class Heads:

@@ -23,6 +23,10 @@ Blocks and what they become:
 Usage: `input_tokens` leaves out what went through the cache, so the prompt is the sum of it and the
 two cache counts. Each field of a later usage replaces that of an earlier one.
 
+Servers that speak this API by half put text or thinking into `content_block_start` and repeat it in the first
+deltas, leave `index` out, begin a block at an index that is still open, never stop a block, or send the whole
+message once more after the stream: nothing is told twice (`told.py`).
+
 The older text completions (`type: completion`) are not this API; they are named as unknown.
 """
 
@@ -55,36 +59,43 @@ from actors.providers.adapter import (
     as_json_text,
     as_object,
     as_text,
+    is_ping,
     odd,
     remember,
     unknown,
     unknown_event,
 )
-from actors.providers.error_shapes import error_delta
+from actors.providers.error_shapes import error_delta, find_error
+from actors.providers.told import PIECES_MAX, Said, Told, ToldCall
+from actors.stop_reasons import says_nothing
 
 _USAGE_FIELDS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 
 
 class _Call:
-    """A tool call whose block is open. `is_whole`: its start had the arguments already."""
+    """A tool call whose block is open. `given`: the arguments of its start, until it shows whether others come."""
 
-    __slots__ = ("has_arguments", "id", "index", "is_providers", "is_whole")
+    __slots__ = ("given", "has_arguments", "id", "index", "is_providers", "told")
 
-    def __init__(self, index: int | None, call_id: str | None, *, is_providers: bool, is_whole: bool) -> None:
+    def __init__(self, index: int | None, call_id: str | None, given: str, *, is_providers: bool) -> None:
         self.index = index
         self.id = call_id
+        self.given = given
         self.is_providers = is_providers
-        self.is_whole = is_whole
-        self.has_arguments = is_whole
+        self.has_arguments = False
+        self.told: ToldCall | None = None
 
 
 class AnthropicAdapter:
     """Reads Messages events. Keeps the open tool calls, the usage so far and the names of server-run tools."""
 
-    __slots__ = ("_calls", "_model", "_names", "_usage")
+    __slots__ = ("_calls", "_echo", "_model", "_names", "_said", "_usage")
 
     def __init__(self) -> None:
         self._calls: dict[int | None, _Call] = {}
+        self._said = Said()
+        # What a block's start said and its deltas may say again: what is left of it, and what was left out for it.
+        self._echo: tuple[str, str] | None = None
         self._model: str | None = None
         self._names: dict[str, str] = {}
         self._usage: dict[str, int] = {}
@@ -101,13 +112,16 @@ class AnthropicAdapter:
             self._block_start(as_index(event.get("index")), event.get("content_block"), out)
         elif kind == "content_block_stop":
             self._block_stop(as_index(event.get("index")), out)
-        elif kind != "ping":
+        elif not is_ping(event):
             self._message_event(kind, event, out)
         return out
 
     def close(self) -> list[Delta]:
-        """Return nothing: a call whose block was cut off stays without its end."""
-        return []
+        """Return the arguments that were given at a start and not since; a call cut off stays without its end."""
+        out: list[Delta] = []
+        for call in self._calls.values():
+            self._take_given(call, out)
+        return out
 
     def _message_event(self, kind: object, event: Event, out: list[Delta]) -> None:
         if kind == "message_start":
@@ -116,17 +130,21 @@ class AnthropicAdapter:
             self._take_usage(event.get("usage"), out)
             _finish(as_dict(event.get("delta")), out)
         elif kind == "message_stop":
+            out += self.close()
             out.append(Done())
         elif kind == "message":
             self._whole_message(as_dict(event), out)
         elif kind == "error":
-            out.append(error_delta(event.get("error") or event))
+            out.append(find_error(event) or error_delta(event))
         else:
-            out.append(unknown_event(event))
+            error = find_error(event)
+            out.append(unknown_event(event) if error is None else error)
 
     def _message_start(self, message: dict[str, Any], out: list[Delta]) -> None:
         self._calls.clear()
         self._usage.clear()
+        self._said = Said()
+        self._echo = None
         model = as_text(message.get("model"))
         if model is not None and model != self._model:
             self._model = model
@@ -134,7 +152,15 @@ class AnthropicAdapter:
         self._take_usage(message.get("usage"), out)
 
     def _whole_message(self, message: dict[str, Any], out: list[Delta]) -> None:
-        """Read a message that was not streamed, as if each block had come at once."""
+        """Read a message that was not streamed, as if each block had come at once; what was told is not repeated."""
+        if not self._said.is_empty:
+            whole = AnthropicAdapter()
+            found: list[Delta] = []
+            whole._whole_message(message, found)
+            missing = self._said.missing(piece for piece in found if not isinstance(piece, Model | BlockBoundary))
+            out += missing
+            self._said = Said()
+            return
         self._message_start(message, out)
         content = message.get("content")
         for index, block in enumerate(content if isinstance(content, list) else []):
@@ -142,6 +168,7 @@ class AnthropicAdapter:
             self._block_stop(index, out)
         _finish(message, out)
         out.append(Done())
+        self._said = Said()
 
     def _block_delta(self, event: Event, out: list[Delta]) -> None:
         delta = event.get("delta")
@@ -151,53 +178,103 @@ class AnthropicAdapter:
         kind = delta.get("type")
         if kind == "text_delta":
             text = delta.get("text")
-            if text and isinstance(text, str):
+            if text and text.__class__ is str and self._echo is None:
                 out.append(Text(text))
+                pieces = self._said.text.pieces
+                pieces.append(text)
+                if len(pieces) > PIECES_MAX:
+                    self._said.text.compact()
+            else:
+                self._text(text, Text, self._said.text, out)
         elif kind == "input_json_delta":
             self._arguments(event.get("index"), delta.get("partial_json"), out)
         elif kind == "thinking_delta":
-            thinking = delta.get("thinking")
-            if thinking and isinstance(thinking, str):
-                out.append(Reasoning(thinking))
+            text = delta.get("thinking")
+            if text and text.__class__ is str and self._echo is None:
+                out.append(Reasoning(text))
+                pieces = self._said.reasoning.pieces
+                pieces.append(text)
+                if len(pieces) > PIECES_MAX:
+                    self._said.reasoning.compact()
+            else:
+                self._text(text, Reasoning, self._said.reasoning, out)
         elif kind == "signature_delta":
-            signature = as_text(delta.get("signature"))
-            if signature is not None:
-                out.append(ReasoningSignature(signature))
+            self._signature(delta.get("signature"), out)
         elif kind not in ("citations_delta", "compaction_delta"):
             out.append(unknown("delta", kind))
+
+    def _text(self, text: object, make: type[Text | Reasoning], told: Told, out: list[Delta]) -> None:
+        if not text or not isinstance(text, str):
+            return
+        if self._echo is not None:
+            text = self._without_echo(text)
+            if not text:
+                return
+        told.add(text)
+        out.append(make(text))
+
+    def _signature(self, signature: object, out: list[Delta]) -> None:
+        text = as_text(signature)
+        if text is not None:
+            self._said.signatures.add(text)
+            out.append(ReasoningSignature(text))
 
     def _arguments(self, index: object, piece: object, out: list[Delta]) -> None:
         if not piece:
             return
-        text = as_json_text(piece)
-        call = self._calls.get(as_index(index))
+        text = piece if piece.__class__ is str else as_json_text(piece)
+        call = self._calls.get(index if index.__class__ is int else as_index(index))
+        if call is None and self._calls:
+            call = next(reversed(self._calls.values()))  # the index is wrong or left out
         if call is None:  # its start never came
             out.append(ToolCallPiece(as_index(index), arguments=text))
             return
-        if not call.is_whole:
-            call.has_arguments = True
-            out.append(ToolCallPiece(call.index, call.id, None, text, 0, call.is_providers))
+        call.given = ""  # the deltas say it
+        call.has_arguments = True
+        out.append(ToolCallPiece(call.index, call.id, None, text, 0, call.is_providers))
+        if call.told is not None:
+            call.told.arguments.add(text)
+
+    def _give(self, call: _Call, text: str, out: list[Delta]) -> None:
+        call.has_arguments = True
+        out.append(ToolCallPiece(call.index, call.id, None, text, 0, call.is_providers))
+        if call.told is not None:
+            call.told.arguments.add(text)
+
+    def _take_given(self, call: _Call, out: list[Delta]) -> None:
+        given, call.given = call.given, ""
+        if given:
+            self._give(call, given, out)
+
+    def _without_echo(self, text: str) -> str:
+        """Return what a delta adds to what its block's start has said already."""
+        left, left_out = self._echo or ("", "")
+        self._echo = None
+        if left.startswith(text):
+            self._echo = (left[len(text) :], left_out + text) if len(left) > len(text) else None
+            return ""
+        # It goes on after the repetition; or it was none, and what was left out belongs to it.
+        return text[len(left) :] if left and text.startswith(left) else left_out + text
 
     def _block_start(self, index: int | None, block: object, out: list[Delta]) -> None:
+        self._echo = None
+        if index in self._calls:
+            self._block_stop(index, out)  # its end never came
         if not isinstance(block, dict):
             out.append(odd("content block", block))
             return
         kind = block.get("type")
         if kind == "text":
             out.append(BlockBoundary())
-            text = as_text(block.get("text"))
-            if text is not None:
-                out.append(Text(text))
+            self._begin_text(block.get("text"), Text, self._said.text, out)
         elif kind == "thinking":
             out.append(BlockBoundary())
-            thinking, signature = as_text(block.get("thinking")), as_text(block.get("signature"))
-            if thinking is not None:
-                out.append(Reasoning(thinking))
-            if signature is not None:
-                out.append(ReasoningSignature(signature))
+            self._begin_text(block.get("thinking"), Reasoning, self._said.reasoning, out)
+            self._signature(block.get("signature"), out)
         elif kind == "redacted_thinking":
             out.append(BlockBoundary())
             out.append(RedactedReasoning(as_text(block.get("data"))))
+            self._said.signatures.add(as_text(block.get("data")))
         elif kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
             self._call_start(index, block, out, is_providers=kind != "tool_use")
         elif isinstance(kind, str) and kind.endswith("_tool_result"):
@@ -205,19 +282,28 @@ class AnthropicAdapter:
         else:
             out.append(unknown("content block", kind))
 
+    def _begin_text(self, text: object, make: type[Text | Reasoning], told: Told, out: list[Delta]) -> None:
+        """Tell the text of a block's start; the deltas that follow may tell it again."""
+        self._text(text, make, told, out)
+        if text and isinstance(text, str):
+            self._echo = (text, "")
+
     def _call_start(self, index: int | None, block: dict[str, Any], out: list[Delta], *, is_providers: bool) -> None:
-        given = as_json_text(block["input"]) if block.get("input") else None
-        call = _Call(index, as_id(block.get("id")), is_providers=is_providers, is_whole=given is not None)
+        given = as_json_text(block["input"]) if block.get("input") else ""
+        call = _Call(index, as_id(block.get("id")), "" if given.strip() == "{}" else given, is_providers=is_providers)
         remember(self._calls, index, call)
         name = as_text(block.get("name"))
         if is_providers and call.id is not None and name is not None:
             remember(self._names, call.id, name)
-        out.append(ToolCallPiece(index, call.id, name, given, 0, is_providers))
+        piece = ToolCallPiece(index, call.id, name, None, 0, is_providers, needs_id=call.id is None)
+        call.told = self._said.call(piece)
+        out.append(piece)
 
     def _block_stop(self, index: int | None, out: list[Delta]) -> None:
         call = self._calls.pop(index, None)
         if call is None:
             return
+        self._take_given(call, out)
         if not call.has_arguments:
             out.append(ToolCallPiece(call.index, call.id, None, "{}", 0, call.is_providers))
         out.append(ToolCallEnd(call.index, call.id))
@@ -256,10 +342,11 @@ class AnthropicAdapter:
 
 def _finish(source: dict[str, Any], out: list[Delta]) -> None:
     reason = as_text(source.get("stop_reason"))
-    if reason is not None:
-        details = as_dict(source.get("stop_details"))
-        detail = as_text(source.get("stop_sequence")) or as_text(details.get("explanation"))
-        out.append(Finish(reason, detail=detail))
+    if reason is not None and not says_nothing(reason):
+        details = source.get("stop_details")
+        found = [as_text(source.get("stop_sequence")), as_text(details)]
+        found += [as_text(as_dict(details).get(key)) for key in ("explanation", "message", "category", "reason")]
+        out.append(Finish(reason, detail=next((detail for detail in found if detail is not None), None)))
 
 
 def _result_text(content: object) -> str:

@@ -27,11 +27,11 @@ from actors.providers.adapter import (
 )
 from actors.providers.chat_reasoning import read_thinking, signature_of_call
 from actors.providers.error_shapes import error_delta
+from actors.providers.told import PIECES_MAX, Said
 from actors.stop_reasons import StopReason, meaning_of, says_nothing
 
 _THOUGHT, _THOUGHT_END = "<thought>", "</thought>"
-# Keys of a first piece of a call that hold nothing but the call.
-_PLAIN_KEYS = frozenset({"function", "id", "index", "type"})
+_BARE_KEYS = 3  # of a piece of a call: `index`, `function` and, from some, `type` or an empty `id`
 _ENDS = frozenset({StopReason.END_TURN, StopReason.TOOL_CALL, None})
 _DETAILS = ("finish_message", "finishMessage", "stop_details", "stopping_word", "stop_sequence", "matched_stop")
 
@@ -94,25 +94,39 @@ def _content_part(part: dict[str, Any], index: int, out: list[Delta]) -> None:
 # --- tool calls ---------------------------------------------------------------------------------
 
 
-def read_tool_calls(calls: object, choice: int, out: list[Delta]) -> None:
+def read_tool_calls(calls: object, choice: int, said: Said, out: list[Delta]) -> None:
     """Read the pieces of tool calls. Whose piece a piece is, is not decided here."""
-    for call in calls if isinstance(calls, list) else [calls]:
-        if not isinstance(call, dict):
+    for call in calls if calls.__class__ is list else [calls]:
+        if call.__class__ is not dict:
             out.append(odd("tool call", call))
             continue
-        index = call.get("index")
-        if index.__class__ is not int:
-            index = as_index(index)
-        call_id = call.get("id") or None
-        if call_id is not None and call_id.__class__ is not str:
-            call_id = as_id(call_id)
-        function = call.get("function")
-        if function.__class__ is not dict:
-            function = _function_elsewhere(call)
-        signature = None
-        if call_id is not None or not _PLAIN_KEYS.issuperset(call):
-            signature = signature_of_call(call, function)
-        read_function(function, index, call_id, choice, out, signature)
+        index, function = call.get("index"), call.get("function")
+        if function.__class__ is dict and index.__class__ is int and len(call) <= _BARE_KEYS and len(function) == 1:
+            arguments = function.get("arguments")
+            if arguments.__class__ is str and not call.get("id"):
+                # The common case: a piece of arguments and no more.
+                if arguments:
+                    out.append(ToolCallPiece(index, None, None, arguments, choice))
+                    known = said.by_index.get(index)
+                    if known is None:
+                        said.take(out[-1:])
+                    else:
+                        pieces = known.arguments.pieces
+                        pieces.append(arguments)
+                        if len(pieces) > PIECES_MAX:
+                            known.arguments.compact()
+                continue
+        _tool_call(call, choice, said, out)
+
+
+def _tool_call(call: dict[str, Any], choice: int, said: Said, out: list[Delta]) -> None:
+    call_id = as_id(call.get("id"))
+    function = call.get("function")
+    if not isinstance(function, dict):
+        function = _function_elsewhere(call)
+    start = len(out)
+    read_function(function, as_index(call.get("index")), call_id, choice, out, signature_of_call(call, function))
+    said.take(out[start:])
 
 
 def read_function(

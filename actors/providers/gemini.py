@@ -6,16 +6,17 @@ far. There are no ids, no starts and no ends; what a part is shows in the field 
 
 - `text`; with `thought: true` it is a summary of the model's reasoning.
 - `thoughtSignature` on any part, also on an empty text or a function call: the signature of what the
-  model thought up to there. It comes ahead of the call it stands on, since it is the reasoning's.
+  model thought up to there. On a call it is the call's, since it has to go back with it; else the reasoning's.
 - `functionCall` (`name`, `args`, rarely `id`): a call, whole. It gets an index of its own, counted
-  through the stream. On Vertex the arguments may stream: a start with `willContinue`, parts with
+  through the stream, and an id of ours where it has none. A call whose
+  id came before is told again. On Vertex the arguments may stream: a start with `willContinue`, parts with
   `partialArgs[]` (see `gemini_args.py`) and no name, and at last an empty `functionCall`.
 - `executableCode` and `codeExecutionResult`: code that the provider runs itself, and what came of it;
   `toolCall` and `toolResponse`: the same for its other tools. An id is made up where there is none.
 - `inlineData`, `fileData` have no message form; they are named, to be counted.
 
 `groundingMetadata`, `urlContextMetadata`, `citationMetadata` and safety ratings are passed over.
-`promptFeedback.blockReason` without candidates is the finish: the prompt was refused.
+`promptFeedback.blockReason` is a finish, and means a content filter whatever its word: the prompt was refused.
 
 Usage: the prompt is `promptTokenCount` and `toolUsePromptTokenCount`; the completion is
 `candidatesTokenCount` and `thoughtsTokenCount`, which Gemini counts apart.
@@ -48,21 +49,23 @@ from actors.providers.adapter import (
     as_list,
     as_object,
     as_text,
+    is_ping,
     odd,
     remember,
     unknown,
     unknown_event,
 )
-from actors.providers.error_shapes import error_delta
+from actors.providers.error_shapes import error_delta, find_error
 from actors.providers.gemini_args import PartialArguments
+from actors.stop_reasons import StopReason, says_nothing
 
 _KNOWN = frozenset({"createTime", "error", "modelVersion", "promptFeedback", "responseId", "usageMetadata"})
 # What a part says of its text, and nothing that has a message of its own.
-_ASIDES = frozenset({"partMetadata", "text", "thought", "thoughtSignature", "videoMetadata"})
+_ASIDES = frozenset({"partMetadata", "text", "thought", "thoughtSignature", "thought_signature", "videoMetadata"})
 
 
 class _Call:
-    """A function call whose arguments are streaming."""
+    """A function call whose arguments are streaming. Without an id of the provider's it is known by its index."""
 
     __slots__ = ("arguments", "id", "index")
 
@@ -75,10 +78,11 @@ class _Call:
 class GeminiAdapter:
     """Reads `streamGenerateContent` responses. Keeps the count of calls and the call whose arguments stream."""
 
-    __slots__ = ("_call_count", "_model", "_open", "_own_count", "_own_id", "_own_name")
+    __slots__ = ("_call_count", "_call_ids", "_model", "_open", "_own_count", "_own_id", "_own_name")
 
     def __init__(self) -> None:
         self._call_count = 0
+        self._call_ids: dict[tuple[int, str], None] = {}  # of whole calls, by candidate
         self._model: str | None = None
         self._open: dict[int, _Call] = {}  # by candidate
         # The latest call that the provider runs itself; the return that follows may not say whose it is.
@@ -105,13 +109,21 @@ class GeminiAdapter:
         elif candidates is not None:
             out.append(odd("candidates", candidates))
         elif not _KNOWN.intersection(event):
-            out.append(unknown_event(event))
-        else:
-            _blocked(as_dict(event.get("promptFeedback")), out)
+            self._other(event, out)
+        if "promptFeedback" in event:
+            _blocked(as_dict(event["promptFeedback"]), out)
         _usage(as_dict(event.get("usageMetadata")), out)
         if event.get("error"):
             out.append(error_delta(event["error"]))
         return out
+
+    def _other(self, event: Event, out: list[Delta]) -> None:
+        response = event.get("response")
+        if isinstance(response, dict):
+            out += self.feed(response)  # Code Assist puts each response into another object
+        elif not is_ping(event):
+            error = find_error(event)
+            out.append(unknown_event(event) if error is None else error)
 
     def close(self) -> list[Delta]:
         """Close the JSON of a call whose arguments were still streaming."""
@@ -128,7 +140,7 @@ class GeminiAdapter:
             else:
                 out.append(odd("part", part))
         reason = as_text(candidate.get("finishReason"))
-        if reason is not None:
+        if reason is not None and not says_nothing(reason):
             self._end_call(choice, out)
             out.append(Finish(reason, choice, as_text(candidate.get("finishMessage"))))
 
@@ -136,16 +148,17 @@ class GeminiAdapter:
         text = part.get("text")
         if text and isinstance(text, str):
             out.append(Reasoning(text, choice) if part.get("thought") is True else Text(text, choice))
-        signature = as_text(part.get("thoughtSignature"))
-        if signature is not None:
+        signature = as_text(part.get("thoughtSignature")) or as_text(part.get("thought_signature"))
+        if signature is not None and not isinstance(part.get("functionCall"), dict):
             out.append(ReasoningSignature(signature, choice))
+            signature = None
         for field, value in part.items():
             if field in _ASIDES:
                 continue
             if not isinstance(value, dict):
                 out.append(odd(f"part {field}", value))
             elif field == "functionCall":
-                self._function_call(value, choice, out)
+                self._function_call(value, choice, signature, out)
             elif field in ("executableCode", "toolCall"):
                 self._own_call(value, choice, out)
             elif field in ("codeExecutionResult", "toolResponse"):
@@ -155,7 +168,7 @@ class GeminiAdapter:
 
     # --- function calls -------------------------------------------------------------------------
 
-    def _function_call(self, function: dict[str, Any], choice: int, out: list[Delta]) -> None:
+    def _function_call(self, function: dict[str, Any], choice: int, signature: str | None, out: list[Delta]) -> None:
         name, args = as_text(function.get("name")), function.get("args")
         pieces = as_list(function.get("partialArgs"))
         goes_on = function.get("willContinue") is True
@@ -164,9 +177,14 @@ class GeminiAdapter:
             if name is None and not args and not pieces:
                 return  # the end of a call whose start never came
             self._end_call(choice, out)
+            call_id = as_id(function.get("id"))
+            if call_id is not None and (choice, call_id) in self._call_ids:
+                return  # told again, as some servers do with all calls in their last event
             call = self._start_call(function, name, choice, out, is_whole=not goes_on and not pieces)
         elif args:
             self._give(call, call.arguments.whole(args), choice, out)
+        if signature is not None:
+            _sign(call, signature, choice, out)
         for piece in pieces:
             text = call.arguments.feed(piece) if isinstance(piece, dict) else None
             if text is None:
@@ -182,9 +200,11 @@ class GeminiAdapter:
         call = _Call(self._call_count, as_id(function.get("id")))
         self._call_count += 1
         remember(self._open, choice, call)
+        if call.id is not None:
+            remember(self._call_ids, (choice, call.id), None)
         args = function.get("args")
         text = call.arguments.whole(args or {}) if args or is_whole else None
-        out.append(ToolCallPiece(call.index, call.id, name, text, choice))
+        out.append(ToolCallPiece(call.index, call.id, name, text, choice, needs_id=call.id is None))
         return call
 
     def _give(self, call: _Call, text: str, choice: int, out: list[Delta]) -> None:
@@ -222,10 +242,20 @@ class GeminiAdapter:
         out.append(ToolReturn(call_id, text, name, status, choice))
 
 
+def _sign(call: _Call, signature: str, choice: int, out: list[Delta]) -> None:
+    """Put a signature on the piece with which its call begins, else on one of its own."""
+    last = out[-1] if out else None
+    if isinstance(last, ToolCallPiece) and last.index == call.index and last.name is not None:
+        last.signature = signature
+    else:
+        out.append(ToolCallPiece(call.index, call.id, None, None, choice, signature=signature))
+
+
 def _blocked(feedback: dict[str, Any], out: list[Delta]) -> None:
     reason = as_text(feedback.get("blockReason"))
-    if reason is not None:
-        out.append(Finish(reason, detail=as_text(feedback.get("blockReasonMessage"))))
+    if reason is not None and not says_nothing(reason):
+        detail = as_text(feedback.get("blockReasonMessage"))
+        out.append(Finish(reason, detail=detail, meaning=StopReason.CONTENT_FILTER))
 
 
 def _usage(usage: dict[str, Any], out: list[Delta]) -> None:

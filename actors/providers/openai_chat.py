@@ -100,11 +100,22 @@ _KNOWN_WITHOUT_CHOICES = frozenset({"error", "usage", "x_groq", "prompt_filter_r
 class OpenAIChatAdapter:
     """Reads chat-completion chunks. Keeps what each choice has said, and the server-run tools that are under way."""
 
-    __slots__ = ("_ended_id", "_error", "_executed", "_executed_count", "_model", "_said", "_said_first", "_unsigned")
+    __slots__ = (
+        "_ended",
+        "_ended_id",
+        "_error",
+        "_executed",
+        "_executed_count",
+        "_model",
+        "_said",
+        "_said_first",
+        "_unsigned",
+    )
 
     def __init__(self) -> None:
         self._model: str | None = None
         self._error: str | None = None
+        self._ended: dict[int, Said] = {}  # what each choice had said when it ended
         self._ended_id: object = None  # of the event that ended the response
         self._said_first = Said()
         self._said: dict[int, Said] = {}
@@ -157,8 +168,7 @@ class OpenAIChatAdapter:
             self._without_delta(choice, index, event, out)
         if choice.get("finish_reason"):
             read_finish(choice, index, event, out)
-            self._said_of(index).is_over = True
-            self._ended_id = event.get("id")
+            self._end(index, event)
         if choice.get("error"):
             self._report(error_delta(choice["error"]), out)
         if "usage" in choice:
@@ -179,14 +189,13 @@ class OpenAIChatAdapter:
             elif key not in _PASSED_OVER:
                 has_more = True
         said = self._said_first if index == 0 else self._said_of(index)
-        if said.is_over and (content or calls or reasoning or has_more):
-            said = self._begin_anew(index)
         # Whatever order the keys come in: a model reasons, then speaks, then calls.
-        if has_more or (reasoning and reasoning.__class__ is not str):
-            self._reasoning(reasoning, delta, index, said, out)
-        elif reasoning:
-            out.append(Reasoning(reasoning, index))
-            said.reasoning.add(reasoning)
+        if reasoning or has_more:
+            if has_more or reasoning.__class__ is not str:
+                self._reasoning(reasoning, delta, index, said, out)
+            else:
+                out.append(Reasoning(reasoning, index))
+                said.reasoning.add(reasoning)
         if content:
             if content.__class__ is str and not has_more:
                 out.append(Text(content, index))
@@ -197,11 +206,11 @@ class OpenAIChatAdapter:
             else:
                 self._odd_content(content, delta, index, said, out)
         if calls:
-            self._calls(calls, index, said, out)
-        if has_more:
-            self._the_rest(delta, index, said, out)
+            read_tool_calls(calls, index, said, out)
             if self._unsigned:
                 self._sign(said, out)
+        if has_more:
+            self._the_rest(delta, index, said, out)
 
     def _reasoning(self, reasoning: object, delta: dict[str, Any], index: int, said: Said, out: list[Delta]) -> None:
         found: list[Delta] = []
@@ -212,7 +221,7 @@ class OpenAIChatAdapter:
                 remember(self._unsigned, piece.id or "", (piece.signature or "", index))
             else:
                 out.append(piece)
-        said.take(found)
+                said.take([piece])
 
     def _odd_content(self, content: object, delta: dict[str, Any], index: int, said: Said, out: list[Delta]) -> None:
         found: list[Delta] = []
@@ -224,15 +233,6 @@ class OpenAIChatAdapter:
             read_parts(content, index, found)
         said.take(found)
         out += found
-
-    def _calls(self, calls: object, index: int, said: Said, out: list[Delta]) -> None:
-        start = len(out)
-        read_tool_calls(calls, index, out)
-        for piece in out[start:]:
-            if piece.__class__ is ToolCallPiece:
-                said.call(piece)
-        if self._unsigned:
-            self._sign(said, out)
 
     def _sign(self, said: Said, out: list[Delta]) -> None:
         """Give the calls that have come the signatures that came ahead of them."""
@@ -249,14 +249,19 @@ class OpenAIChatAdapter:
             remember(self._said, index, said)
         return said
 
-    def _begin_anew(self, index: int) -> Said:
-        """Forget what a choice has said: what comes after its end is the next response."""
-        said = Said()
+    def _end(self, index: int, event: Event) -> None:
+        """Put by what a choice has said: what comes after its end is the next response, or the whole of this one."""
+        said = self._said_of(index)
+        if not said.is_empty:
+            remember(self._ended, index, said)
+            self._begin_anew(index)
+        self._ended_id = event.get("id")
+
+    def _begin_anew(self, index: int) -> None:
         if index == 0:
-            self._said_first = said
+            self._said_first = Said()
         else:
-            remember(self._said, index, said)
-        return said
+            remember(self._said, index, Said())
 
     def _the_rest(self, delta: dict[str, Any], index: int, said: Said, out: list[Delta]) -> None:
         found: list[Delta] = []
@@ -294,21 +299,22 @@ class OpenAIChatAdapter:
         """Read a message in place of a delta: all of it, or what the pieces before it have not said."""
         said = self._said_of(index)
         is_whole = event.get("object") == "chat.completion"
+        is_over = said.is_empty and index in self._ended
+        said = self._ended[index] if is_over else said
         if not said.is_empty:
             whole = OpenAIChatAdapter()
             found: list[Delta] = []
             whole._delta(message, index, found)
             missing = said.missing(found)
-            is_next = event.get("id") != self._ended_id if is_whole else not said.is_over
+            is_next = event.get("id") != self._ended_id if is_whole else not is_over
             if not (is_next and Unknown(DIFFERS) in missing):
                 out += missing
                 return
             # It is the next response; or, in a server that knows no deltas, the next piece.
-            if is_whole:
-                self._begin_anew(index)
         self._delta(message, index, out)
         if is_whole:
-            self._begin_anew(index).is_over = True
+            self._begin_anew(index)
+            self._ended.pop(index, None)
 
     def _without_choices(self, event: Event, choices: object, out: list[Delta]) -> None:
         if choices:

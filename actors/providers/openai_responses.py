@@ -282,7 +282,7 @@ class OpenAIResponsesAdapter:
             item = items.find(kind, event, is_whole=True)
         start = 0 if item is None else item.starts.get(channel, 0)
         if item is None or not item.of(channel).text[start:]:
-            if items.repeated(kind, text, item, only_implicit=is_by_id) is not None:
+            if items.repeated(kind, text, item, _ids_of(event), only_implicit=is_by_id) is not None:
                 return
             if item is not None and any(told.text.endswith(text) for told in item.told.values()):
                 return  # its `.done` once more, or the same in the other channel
@@ -363,7 +363,7 @@ class OpenAIResponsesAdapter:
     ) -> Item:
         """Return the item that a whole one ends or repeats; a new one where there is none."""
         items = self._items
-        ids = [as_id(item.get("id")), as_id(item.get("call_id"))]
+        ids = _ids_of(event, item)
         row = next((known for known in (items.by_id(kind, item_id) for item_id in ids) if known is not None), None)
         is_by_id = row is not None
         if row is None:
@@ -371,7 +371,7 @@ class OpenAIResponsesAdapter:
         # Whoever has nothing to compare with may be told already, under another id or at another place.
         text = "" if row is None else row.text
         if whole and (row is None or not text or not (whole.startswith(text) or is_by_id)):
-            repeated = items.repeated(kind, whole, row, only_implicit=is_by_id)
+            repeated = items.repeated(kind, whole, row, ids, only_implicit=is_by_id)
             if repeated is not None:
                 items.know(repeated, event, item)
                 return repeated
@@ -410,8 +410,6 @@ class OpenAIResponsesAdapter:
         """Let a call begin; what came of its arguments before goes with it."""
         row.is_shown = True
         row.call_id = row.call_id or row.id
-        if row.call_id is None and row.index is None:
-            row.index = self._items.free_index()
         if row.type in ANSWERED_ELSEWHERE and row.call_id is not None:
             remember(self._unanswered, row.call_id, row.name)
         piece = ToolCallPiece(row.index, row.call_id, row.name, None, 0, row.is_providers)
@@ -454,7 +452,7 @@ class OpenAIResponsesAdapter:
             row = self._items.find(CALL, event, is_whole=not is_delta)
             if not is_delta and (row is None or row.of("arguments").rest_of(text) != ""):
                 # At another place, it may be told already; and what an item has told differs is no item of it.
-                repeated = self._items.repeated(CALL, text, row, only_implicit=False)
+                repeated = self._items.repeated(CALL, text, row, _ids_of(event), only_implicit=False)
                 is_other = row is not None and row.of("arguments").rest_of(text) is None
                 row = repeated or (None if is_other else row)
         if row is None:
@@ -523,6 +521,13 @@ class OpenAIResponsesAdapter:
         name = self._unanswered.pop(call_id, None)
         status = "error" if item.get("status") in ("failed", "incomplete") else "success"
         out.append(ToolReturn(call_id, output_of(item), name, status))
+
+
+def _ids_of(event: Event, item: dict[str, Any] | None = None) -> tuple[str | None, str | None]:
+    """Return the id of the item that an event names, and that of its call."""
+    if item is None:
+        return as_id(event.get("item_id")), as_id(event.get("call_id"))
+    return as_id(item.get("id")), as_id(item.get("call_id"))
 
 
 def _parts_of(content: object) -> list[Any]:

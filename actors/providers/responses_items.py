@@ -21,6 +21,8 @@ from actors.providers.adapter import Event, as_id, as_index
 from actors.providers.told import Told, same_json
 
 _ITEMS_MAX = 512
+# From here on count the indexes of items that have none of their own.
+_OWN_INDEX = 1_000_000
 MESSAGE, REASONING, CALL = "message", "reasoning", "call"
 
 
@@ -49,7 +51,7 @@ class Item:
         "type",
     )
 
-    def __init__(self, kind: str, item_id: str | None, call_id: str | None, index: int | None) -> None:
+    def __init__(self, kind: str, item_id: str | None, call_id: str | None, index: int) -> None:
         self.kind = kind
         self.id = item_id
         self.call_id = call_id
@@ -121,7 +123,7 @@ class Items:
             latest is None
             or latest.is_done
             or (ids and _has_proven_ids(latest))
-            or (there is None and index is not None and latest.index is not None)
+            or (there is None and index is not None and latest.index < _OWN_INDEX)
         ):
             return None
         self._know(latest, ids)
@@ -132,12 +134,12 @@ class Items:
         ids = list(_ids_of(event, item))
         source = event if item is None else item
         index = as_index(event.get("output_index"))
-        is_first_there = index is not None and (index not in self._by_index or self._by_index[index].kind != kind)
+        is_first_there = index not in self._by_index or self._by_index[index].kind != kind
         row = Item(
             kind,
             as_id(event.get("item_id")) if item is None else as_id(item.get("id")),
             as_id(source.get("call_id")),
-            index if is_first_there else None,
+            index if index is not None and is_first_there else _OWN_INDEX + len(self.rows),
         )
         row.is_implicit = is_implicit
         self.rows.append(row)
@@ -150,23 +152,18 @@ class Items:
         self._know(row, ids)
         return row
 
-    def repeated(self, kind: str, whole: str, but: Item | None, *, only_implicit: bool) -> Item | None:
+    def repeated(
+        self, kind: str, whole: str, but: Item | None, ids: tuple[str | None, str | None], *, only_implicit: bool
+    ) -> Item | None:
         """Return the item of a kind whose text a whole repeats, or goes on with; None where there is none."""
         bare = whole.strip()
         for row in self.rows:
-            if row is but or row.kind != kind or (only_implicit and not row.is_implicit):
+            if row is but or row.kind != kind or (only_implicit and not row.is_implicit) or _is_another(row, *ids):
                 continue
             text = row.text.strip()
             if text and (bare == text or same_json(text, bare) or (not row.is_done and bare.startswith(text))):
                 return row
         return None
-
-    def free_index(self) -> int:
-        """Return an index that no item has, for a call that has nothing else to be known by."""
-        index = len(self.rows)
-        while index in self._by_index:
-            index += 1
-        return index
 
     def know(self, row: Item, event: Event, item: dict[str, Any]) -> None:
         """Take note of the ids by which an item is now known."""
@@ -195,6 +192,15 @@ def _ids_of(event: Event, item: dict[str, Any] | None) -> Iterator[str]:
         found = as_id(value)
         if found is not None:
             yield found
+
+
+def _is_another(row: Item, item_id: str | None, call_id: str | None) -> bool:
+    """Tell whether a call's ids say that it is not this one, whatever its arguments."""
+    if row.kind != CALL:
+        return False
+    if call_id is not None and row.call_id is not None:
+        return call_id != row.call_id
+    return row.is_implicit and item_id is not None and row.id is not None and item_id != row.id
 
 
 def _has_proven_ids(row: Item) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 
 from actors.deltas import (
     Delta,
@@ -30,6 +31,7 @@ CHARS_MAX = 1024 * 1024
 PIECES_MAX = 512
 CALLS_MAX = 256
 DIFFERS = "whole message that differs from its pieces"
+_COMPARED = (Text, Reasoning, Refusal, ToolCallPiece, ToolReturn, ToolCallEnd)
 
 
 class Told:
@@ -96,7 +98,7 @@ class ToldCall:
 class Said:
     """What one choice of a response has said."""
 
-    __slots__ = ("_by_id", "_by_index", "_last", "calls", "is_over", "reasoning", "refusal", "signatures", "text")
+    __slots__ = ("_by_id", "_last", "by_index", "calls", "reasoning", "refusal", "signatures", "text")
 
     def __init__(self) -> None:
         self.text = Told()
@@ -104,9 +106,8 @@ class Said:
         self.refusal = Told()
         self.signatures: set[str | None] = set()
         self.calls: list[ToldCall] = []
-        self.is_over = False
         self._by_id: dict[str, ToldCall] = {}
-        self._by_index: dict[int, ToldCall] = {}
+        self.by_index: dict[int, ToldCall] = {}
         self._last: ToldCall | None = None
 
     @property
@@ -122,15 +123,15 @@ class Said:
             or self.reasoning.is_cut
         )
 
-    def call(self, piece: ToolCallPiece) -> None:
-        """Take note of a piece of a call."""
+    def call(self, piece: ToolCallPiece) -> ToldCall | None:
+        """Take note of a piece of a call, and return the call; None where there are too many."""
         call_id, index = piece.id, piece.index
         if call_id is None and piece.name is None:
-            call = self._last if index is None else self._by_index.get(index)
+            call = self._last if index is None else self.by_index.get(index)
         else:
             call = self._by_id.get(call_id) if call_id is not None else None
             if call is None and index is not None and call_id is None:
-                call = self._by_index.get(index)
+                call = self.by_index.get(index)
                 if call is not None and call.arguments.pieces and piece.name is not None:
                     call = None
         if call is None:
@@ -138,6 +139,7 @@ class Said:
         self._last = call
         if piece.arguments and call is not None:
             call.arguments.add(piece.arguments)
+        return call
 
     def knows(self, call_id: str) -> bool:
         """Tell whether a call of this id was told."""
@@ -167,7 +169,8 @@ class Said:
             pieces = [delta for delta in deltas if isinstance(delta, make)]
             if pieces:
                 self._missing_text("".join(piece.text for piece in pieces), make, told, pieces[0].choice, out)
-        place = 0
+        for place, call in enumerate(_whole_calls(deltas)):
+            self._missing_call(call, place, out)
         for delta in deltas:
             if isinstance(delta, ReasoningSignature):
                 if delta.signature not in self.signatures:
@@ -175,10 +178,7 @@ class Said:
             elif isinstance(delta, RedactedReasoning):
                 if delta.data not in self.signatures:
                     out.append(delta)
-            elif isinstance(delta, ToolCallPiece):
-                self._missing_call(delta, place, out)
-                place += 1
-            elif not isinstance(delta, Text | Reasoning | Refusal | ToolReturn | ToolCallEnd):
+            elif not isinstance(delta, _COMPARED):
                 out.append(delta)
         return out
 
@@ -218,8 +218,21 @@ class Said:
         if call_id is not None:
             self._by_id[call_id] = call
         if index is not None:
-            self._by_index[index] = call
+            self.by_index[index] = call
         return call
+
+
+def _whole_calls(deltas: Iterable[Delta]) -> list[ToolCallPiece]:
+    """Return the calls among deltas, each in one piece."""
+    calls: list[ToolCallPiece] = []
+    for delta in deltas:
+        if not isinstance(delta, ToolCallPiece):
+            continue
+        if calls and delta.name is None and (delta.id, delta.index) == (calls[-1].id, calls[-1].index):
+            calls[-1] = replace(calls[-1], arguments=(calls[-1].arguments or "") + (delta.arguments or ""))
+        else:
+            calls.append(delta)
+    return calls
 
 
 def same_json(one: str, other: str) -> bool:

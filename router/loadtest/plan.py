@@ -9,6 +9,7 @@ import fnmatch
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from actors.errors import ConfigError
@@ -16,7 +17,7 @@ from actors.settings import StreamSettings
 from router.loadtest.arrivals import planned_starts
 from router.loadtest.synthetic import make_recordings
 from router.loadtest.workload import Kind, Workload
-from router.scripted_provider.library import Recording
+from router.scripted_provider.library import APIS, Recording
 
 SAMPLE_MAX = 500
 READERS_PER_STREAM_MAX = 100
@@ -62,8 +63,11 @@ class Planner:
         self._weights = [kind.weight for kind in workload.mix]
 
     def settings(self, plan: StreamPlan) -> StreamSettings:
-        """Return the settings of a stream."""
-        return self.workload.mix[plan.kind].settings
+        """Return the settings of a stream, with the provider whose API it speaks."""
+        settings = self.workload.mix[plan.kind].settings
+        endpoint = self.workload.target.endpoint
+        api = None if endpoint is None else endpoint.api
+        return settings if settings.provider != "auto" else _of(settings, plan.recording.api if plan.recording else api)
 
     def stream(self, number: int) -> StreamPlan:
         """Return the plan of a stream."""
@@ -117,6 +121,12 @@ def all_recordings(workload: Workload, recordings: Sequence[Recording]) -> list[
         for recording in make_recordings(f"synthetic-{number}", kind.synthetic, workload.seed)
     ]
     return [*recordings, *made]
+
+
+@lru_cache(maxsize=64)
+def _of(settings: StreamSettings, api: str | None) -> StreamSettings:
+    """Return settings for streams of an API; one object for all streams that share them."""
+    return settings.model_copy(update={"provider": api}) if api in APIS else settings
 
 
 def _matching(kind: Kind, number: int, recordings: Sequence[Recording], workload: Workload) -> list[Recording]:

@@ -246,7 +246,9 @@ class PublishingActor:
                 raise RouterUnavailable("a stream without a recording needs target.endpoint")
             request = self._setup.requests[number % len(self._setup.requests)]
             body = build_body(endpoint.api, request, endpoint.model)
-            return self._sources[0].stream(endpoint.path(model_of(request, endpoint.model)), body)
+            chunk_bytes_max = self._planner.settings(plan).chunk_bytes_max
+            path = endpoint.path(model_of(request, endpoint.model))
+            return self._sources[0].stream(path, body, chunk_bytes_max=chunk_bytes_max)
         if workload.target.kind == "memory":
             return play(plan.recording, plan.script, str(number))
         recording = plan.recording

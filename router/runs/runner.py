@@ -108,6 +108,9 @@ class _Prepared:
         self.settings = (
             {"dialect": "chat", **request.settings} if request.settings else config.streams.model_dump(mode="json")
         )
+        if self.settings.get("provider", "auto") == "auto":
+            # Whose events they are is known: nothing that comes first, a keepalive say, has to tell.
+            self.settings["provider"] = endpoint.api
         self.body = build_body(endpoint.api, request, endpoint.model)
         self.path = endpoint.path(model_of(request, endpoint.model))
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from actors.errors import RouterUnavailable, StreamRouterError
@@ -71,10 +72,12 @@ class Source:
             self._tasks.add(task)
         outcome = Outcome()
         started = time.perf_counter()
-        stream = self._router.publish(request_id, StreamSettings.load(settings))
+        loaded = StreamSettings.load(settings)
+        stream = self._router.publish(request_id, loaded)
         try:
             async with stream:
-                await self._stream(stream, self._http, path, body, outcome)
+                payloads = partial(self._http.stream, path, body, chunk_bytes_max=loaded.chunk_bytes_max)
+                await self._stream(stream, payloads, outcome)
         except HttpProviderError as error:
             outcome.error, outcome.error_kind = str(error), kind_of(error)
         except StreamRouterError as error:
@@ -88,15 +91,13 @@ class Source:
         outcome.wall_s = time.perf_counter() - started
         return outcome
 
-    async def _stream(
-        self, stream: Publisher, http: HttpSource, path: str, body: Mapping[str, Any], outcome: Outcome
-    ) -> None:
+    async def _stream(self, stream: Publisher, payloads: Callable[[], AsyncIterator[bytes]], outcome: Outcome) -> None:
         """Publish the answer; before its first chunk, ask again where that makes sense."""
         started = time.perf_counter()
         while True:
             outcome.attempts += 1
             try:
-                async for payload in http.stream(path, body):
+                async for payload in payloads():
                     if outcome.first_chunk_s is None:
                         outcome.first_chunk_s = time.perf_counter() - started
                     outcome.chunks += 1

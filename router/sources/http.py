@@ -3,29 +3,45 @@
 What goes wrong becomes an `HttpProviderError` that says which kind of wrong it was, whether asking
 again makes sense, and when. Nothing is retried here: after the first payload a retry would make
 another answer, and before it the caller knows best.
+
+Redirects are followed within one origin only (scheme, host, port), with the same POST: to another origin neither
+keys nor headers nor the request go. A body that is no stream is read all the same: a JSON answer or error is a payload
+as any other; a page, or nothing at all, is a named error.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
 from actors.errors import ProviderError
-from actors.providers.sse import SseDecoder
+from actors.providers.sse import EVENT_BYTES_MAX, SseDecoder, SseEvent
+from router.sources.refusals import read_refusal
 
 _SHOWN_BYTES_MAX = 64 * 1024
 _SHOWN_CHARS_MAX = 300
 _RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_REDIRECTS_MAX = 5
+_REDIRECTS = frozenset({301, 302, 307, 308})
+_STREAM_TYPES = frozenset(
+    {
+        "text/event-stream",
+        "text/plain",
+        "application/octet-stream",
+        "application/x-ndjson",
+        "application/jsonl",
+        "application/jsonlines",
+        "application/stream+json",
+    }
+)
 _SECRET_HEADERS = frozenset(
     {"authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie", "proxy-authorization"}
 )
@@ -35,26 +51,40 @@ _SECRET_TEXT = re.compile(
 )
 _TAG = re.compile(r"<[^>]*>")
 
-Kind = Literal["unreachable", "timeout", "status", "not_a_stream", "cut"]
+Kind = Literal["unreachable", "timeout", "status", "not_a_stream", "empty", "redirect", "cut"]
 
 
 class HttpProviderError(ProviderError):
     """A provider refused, failed, or broke off.
 
     `kind`: unreachable (no connection), timeout (none in time, or silence), status (an HTTP error),
-    not_a_stream (a good status, but HTML or JSON), cut (the connection broke in mid-stream).
+    not_a_stream (a good status, but a page), empty (a good status, and nothing), redirect (to another origin), cut
+    (the connection broke in mid-stream). `should_retry`: what the provider itself says of asking again; None: nothing.
     """
 
-    def __init__(self, text: str, kind: Kind, *, status: int | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        kind: Kind,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        should_retry: bool | None = None,
+    ) -> None:
         super().__init__(text)
         self.kind = kind
         self.status = status
         self.retry_after_s = retry_after_s
+        self.should_retry = should_retry
 
     @property
     def is_retryable(self) -> bool:
         """Whether the same request may well succeed later. Never so once a payload has been taken."""
-        return self.kind in {"unreachable", "timeout"} or (self.kind == "status" and self.status in _RETRYABLE_STATUS)
+        if self.should_retry is not None:
+            return self.should_retry
+        return self.kind in {"unreachable", "timeout", "empty"} or (
+            self.kind == "status" and self.status in _RETRYABLE_STATUS
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +134,26 @@ class HttpSource:
             await self._session.close()
 
     async def stream(
-        self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        headers: Mapping[str, str] | None = None,
+        chunk_bytes_max: int = EVENT_BYTES_MAX,
     ) -> AsyncIterator[bytes]:
-        """Yield the data of each event as the provider sent it, `[DONE]` included. Raises HttpProviderError."""
+        """Yield the data of each event as the provider sent it, `[DONE]` included.
+
+        Raises HttpProviderError; ChunkTooLarge for an event of more than `chunk_bytes_max` bytes.
+        """
         url = f"{self._base_url}{path}"
-        decoder = SseDecoder()
+        decoder = SseDecoder(chunk_bytes_max)
+        is_empty = True
         async with self._open(url, body, headers or {}) as response:
             try:
                 async for data in response.content.iter_any():
                     for event in decoder.feed(data):
+                        is_empty = False
                         yield event.data
-                for event in decoder.close():
-                    yield event.data
             except TimeoutError:
                 raise HttpProviderError(
                     f"{url}: silent for {self._timeouts.silence_s} s in mid-stream", "timeout", status=response.status
@@ -124,16 +162,42 @@ class HttpSource:
                 raise HttpProviderError(
                     f"{url}: the connection was cut in mid-stream ({_name(error)})", "cut", status=response.status
                 ) from None
+            rest = decoder.close()
+            if is_empty and (decoder.is_text or not rest):
+                raise self._no_stream(url, response, headers or {}, rest)
+            for event in rest:
+                yield event.data
+
+    def _no_stream(
+        self, url: str, response: aiohttp.ClientResponse, headers: Mapping[str, str], rest: list[SseEvent]
+    ) -> HttpProviderError:
+        """Return the error of a whole body that had no event in it: it is a page, or there was nothing."""
+        if not rest:
+            text = f"{url}: expected a stream of events, got an empty answer with status {response.status}"
+            return HttpProviderError(text, "empty", status=response.status)
+        shown = self._clean(rest[0].data.decode("utf-8", "replace"), headers)
+        text = f"{url}: the answer is {response.content_type}, not a stream of events: {shown}"
+        return HttpProviderError(text, "not_a_stream", status=response.status)
 
     @asynccontextmanager
     async def _open(
         self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        response = await self._post(url, body, headers)
+        try:
+            if response.status != 200 or not _is_stream(response.content_type):  # noqa: PLR2004 - HTTP OK
+                raise await self._refusal(url, response, headers)
+            yield response
+        finally:
+            response.close()
+
+    async def _post(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Return the answer to a POST, redirects within the origin followed."""
         if self._session is None:
             raise ProviderError("use HttpSource as a context manager: async with HttpSource(...) as source")
         try:
             async with asyncio.timeout(self._timeouts.response_s):
-                response = await self._session.post(url, json=body, headers=headers)
+                return await self._follow(self._session, url, body, headers)
         except TimeoutError:
             text = f"{url}: no answer within {self._timeouts.response_s} s"
             raise HttpProviderError(text, "timeout") from None
@@ -142,30 +206,39 @@ class HttpSource:
         except (aiohttp.ClientError, OSError) as error:
             text = f"{url}: cannot be reached ({_name(error)}); is the provider running there?"
             raise HttpProviderError(text, "unreachable") from None
-        try:
-            if response.status != 200 or not _is_stream(response.content_type):  # noqa: PLR2004 - HTTP OK
-                raise await self._refusal(url, response, headers)
-            yield response
-        finally:
+
+    async def _follow(
+        self, session: aiohttp.ClientSession, url: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        at = url
+        for _ in range(_REDIRECTS_MAX):
+            response = await session.post(at, json=body, headers=headers, allow_redirects=False)
+            to = response.headers.get("location")
+            if response.status not in _REDIRECTS or to is None:
+                return response
             response.close()
+            at = _redirected(url, str(response.url), to, response.status)
+        raise HttpProviderError(f"{url}: redirected {_REDIRECTS_MAX} times without an answer", "redirect")
 
     async def _refusal(
         self, url: str, response: aiohttp.ClientResponse, headers: Mapping[str, str]
     ) -> HttpProviderError:
-        text = self._clean(await _read_error(response), headers)
+        refusal = read_refusal(await _read_body(response), response.headers)
+        text = self._clean(refusal.text, headers)
         if response.status == 200:  # noqa: PLR2004 - HTTP OK
             return HttpProviderError(
                 f"{url}: the answer is {response.content_type}, not a stream of events: {text}",
                 "not_a_stream",
                 status=200,
             )
-        after_s = _retry_after_s(response.headers.get("retry-after"))
+        after_s = refusal.retry_after_s
         wait = "" if after_s is None else f"; try again in {after_s:g} s"
         return HttpProviderError(
             f"{url}: status {response.status} {response.reason}: {text}{wait}",
             "status",
             status=response.status,
             retry_after_s=after_s,
+            should_retry=refusal.should_retry,
         )
 
     def _clean(self, text: str, headers: Mapping[str, str]) -> str:
@@ -192,41 +265,40 @@ def route(api: str, model: str) -> str:
         raise ProviderError(f"no route is known for {api!r}; known are {', '.join(paths)}") from None
 
 
-async def _read_error(response: aiohttp.ClientResponse) -> str:
+async def _read_body(response: aiohttp.ClientResponse) -> str:
     try:
         raw = await response.content.read(_SHOWN_BYTES_MAX)
     except (aiohttp.ClientError, OSError, TimeoutError):
         return "(the body could not be read)"
-    text = raw.decode("utf-8", "replace")
+    return raw.decode("utf-8", "replace")
+
+
+def _redirected(url: str, at: str, to: str, status: int) -> str:
+    """Return where a redirect leads. Raises HttpProviderError where that is another origin."""
+    there = urljoin(at, to)
+    if _origin(there) != _origin(at):
+        scheme, host, _ = _origin(there)
+        raise HttpProviderError(
+            f"{url}: status {status} leads to {scheme}://{host}, another origin; neither the key nor the request is "
+            "sent there; if it is meant, make it the base_url",
+            "redirect",
+            status=status,
+        )
+    return there
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
     try:
-        body = json.loads(text)
+        port = parts.port
     except ValueError:
-        return text or "(no body)"
-    error = body.get("error", body) if isinstance(body, dict) else body
-    message = error.get("message") if isinstance(error, dict) else error
-    return message if isinstance(message, str) else text
+        port = -1
+    return parts.scheme, parts.hostname, port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _is_stream(content_type: str) -> bool:
-    # Some servers send events as plain text or without a type; a page or a JSON document is neither.
-    return content_type in {"text/event-stream", "text/plain", "application/octet-stream", "application/x-ndjson"}
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """Return a Retry-After header, in seconds or as a date, as seconds from now; None where there is none."""
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+    # Servers send events as plain text or without a type, JSON where events were asked for; a page is neither.
+    return content_type in _STREAM_TYPES or content_type.endswith(("/json", "+json"))
 
 
 def _name(error: BaseException) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from actors.translator import Translator
 
 PANEL = "See it work"
+_SHOWN_BYTES_MAX = 300
+_ODD_MAX = 100
 EXAMPLES = (
     "stream-router translate router/demo/recordings/openai-tool-2.sse --set dialect=chat --coalesce",
     "curl -sN https://.../chat/completions ... | stream-router translate - --set dialect=chat",
@@ -46,7 +48,10 @@ def command(
         typer.Option("--format", help="letta: messages. openai: chat-completion chunks made from them."),
     ] = "letta",
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say on stderr what was seen, unknown events among it.")
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Say on stderr what was seen, and what was not understood, with its event."
+        ),
     ] = False,
 ) -> None:
     """Turn a recorded provider stream into messages, one JSON object a line, as a reader would get them.
@@ -64,14 +69,15 @@ def command(
         message_date=None if message_date is None else _date(message_date),
         name=name,
     )
-    numbered = _number(_translate(translator, payloads))
+    odd: list[str] = []
+    numbered = _number(_translate(translator, payloads, odd))
     if coalesce:
         numbered = _join(numbered)
     for line in _lines(numbered, format_):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
     if verbose:
-        _describe(translator, len(payloads))
+        _describe(translator, len(payloads), odd)
 
 
 Numbered = Iterator[tuple[int, "Emission"]]
@@ -122,10 +128,28 @@ def _settings(file: Path | None, pairs: list[str], provider: str | None) -> Stre
     return StreamSettings.load(values)
 
 
-def _translate(translator: Translator, payloads: Iterable[bytes]) -> Iterator[Emission]:
-    for payload in payloads:
+def _translate(translator: Translator, payloads: Iterable[bytes], odd: list[str]) -> Iterator[Emission]:
+    """Yield all pieces; put a line into `odd` for each event in which something was not understood."""
+    known: dict[str, int] = {}
+    for number, payload in enumerate(payloads, 1):
         yield from translator.chunk(payload)
+        known = _note_odd(translator, known, f"event {number}", payload, odd)
     yield from translator.end()
+    _note_odd(translator, known, "at the end", b"", odd)
+
+
+def _note_odd(
+    translator: Translator, known: dict[str, int], where: str, payload: bytes, odd: list[str]
+) -> dict[str, int]:
+    interface = translator.interface
+    counts = {f"not understood: {what}": count for what, count in interface.unknown.items()}
+    counts |= {f"warning: {what}": count for what, count in interface.warnings.items()}
+    if counts != known:
+        new = "; ".join(what for what, count in counts.items() if count != known.get(what))
+        shown = payload[:_SHOWN_BYTES_MAX].decode("utf-8", "replace")
+        more = "…" if len(payload) > _SHOWN_BYTES_MAX else ""
+        odd.append(f"{where}: {new}: {shown}{more}" if payload else f"{where}: {new}")
+    return counts
 
 
 def _number(emissions: Iterator[Emission]) -> Numbered:
@@ -158,7 +182,10 @@ def _lines(numbered: Numbered, form: str) -> Iterator[str]:
         yield json.dumps(message, ensure_ascii=False)
 
 
-def _describe(translator: Translator, payloads: int) -> None:
+def _describe(translator: Translator, payloads: int, odd: list[str]) -> None:
     sys.stderr.write(f"{payloads} events read\n")
+    sys.stderr.writelines(f"{line}\n" for line in odd[:_ODD_MAX])
+    if len(odd) > _ODD_MAX:
+        sys.stderr.write(f"… and {len(odd) - _ODD_MAX} more events with something that was not understood\n")
     for key, value in translator.describe().items():
         sys.stderr.write(f"{key}: {json.dumps(value, ensure_ascii=False, default=str)}\n")

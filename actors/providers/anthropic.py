@@ -198,7 +198,11 @@ class AnthropicAdapter:
                     self._said.reasoning.compact()
             else:
                 self._text(text, Reasoning, self._said.reasoning, out)
-        elif kind == "signature_delta":
+        else:
+            self._rare_delta(kind, delta, out)
+
+    def _rare_delta(self, kind: object, delta: dict[str, Any], out: list[Delta]) -> None:
+        if kind == "signature_delta":
             self._signature(delta.get("signature"), out)
         elif kind not in ("citations_delta", "compaction_delta"):
             out.append(unknown("delta", kind))

@@ -80,6 +80,12 @@ class BareJson:
         self._tries = self.size = 0
 
 
+def may_begin(line: bytes) -> bool:
+    """Tell whether a line may begin a document: an object, or an array of objects."""
+    start = line.lstrip()
+    return start.startswith(b"{") or (start.startswith(b"[") and start[1:].lstrip()[:1] in (b"", b"{", b"]"))
+
+
 def is_json(text: bytes) -> bool:
     """Tell whether a text is one JSON object or array."""
     if not text.lstrip().startswith((b"{", b"[")):

@@ -34,7 +34,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from actors.errors import ChunkTooLarge
-from actors.providers.bare_json import BareJson, is_json
+from actors.providers.bare_json import BareJson, is_json, may_begin
 
 _BOM = b"\xef\xbb\xbf"
 _SHOWN_BYTES = 80
@@ -171,7 +171,11 @@ class SseDecoder:
             self._line(line, events)
         self._dispatch(events)
         if self._bare.is_open:
-            self._emit(None, self._bare.rest(), events)
+            rest = self._bare.rest()
+            if self._has_events:
+                self._emit(None, rest, events)
+            else:
+                self._text = rest[:_TEXT_BYTES_MAX]  # it only looked like JSON
         text, self._text = self._text.strip(), b""
         if text and not self._is_done:
             self.is_text = not self._has_events
@@ -206,7 +210,7 @@ class SseDecoder:
             self._dispatch(events)
         elif line.startswith(b":"):
             self.comments += 1
-        elif self._bare.is_open or (not self._data and line.lstrip()[:1] in (b"{", b"[")):
+        elif self._bare.is_open or (not self._data and may_begin(line)):
             self._json_line(line, events)
         else:
             self._field(line, events)
@@ -227,13 +231,12 @@ class SseDecoder:
             self._dispatch(events)
             self._event = "error"
             self._add(value)
+        elif line.strip() == _DONE:
+            self._emit(None, _DONE, events)
         elif field not in _FIELDS and len(self._text) < _TEXT_BYTES_MAX:
             self._text += line[:_TEXT_BYTES_MAX] + b"\n"
 
     def _json_line(self, line: bytes, events: list[SseEvent]) -> None:
-        if line.strip() == _DONE:
-            self._emit(None, _DONE, events)
-            return
         if line.startswith(b"event:"):
             self._emit(None, self._bare.rest(), events)
             self._field(line, events)

@@ -187,7 +187,8 @@ class News(NamedTuple):
 
 def state_of(parts: Any) -> State:
     """Return the state that came as these parts. Raises ProtocolViolation for what is not one."""
-    shape = _STATES.get(parts[0]) if isinstance(parts, (list, tuple)) and parts else None
+    is_row = isinstance(parts, (list, tuple)) and parts and isinstance(parts[0], str)
+    shape = _STATES.get(parts[0]) if is_row else None
     if shape is None:
         raise ProtocolViolation(f"a state begins with the role {'/'.join(_STATES)}; this is {str(parts)[:80]!r}")
     return checked(shape, parts)

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from actors.errors import StreamRouterError
 from actors.messages import Emission
@@ -36,6 +35,7 @@ from actors.protocol.items import Item, RecordParts, item_bytes
 from actors.protocol.states import Report, SessionPhase, SessionRecord
 from actors.settings import StreamSettings
 from actors.stream.cursors import Cursors
+from actors.stream.endings import Ending, ending_of, fault
 from actors.stream.log import Log, Reading
 from actors.stream.timers import Timeout, Timers
 from actors.terminal import TERMINAL_PIECES, bare_terminal
@@ -163,16 +163,15 @@ class Session:
         if epoch != self.epoch or translator is None:
             return 0
         skip = self.next_seq - first_seq
-        if skip < 0:
-            self.gap = True
+        self.gap = skip < 0
+        if self.gap:
             return 0
-        self.gap = False
         log = self.log
         before = log.last_seq
         # The hot path of the whole product: no call here that a chunk can do without.
-        for item in items[skip:] if skip else items:
-            self.next_seq += 1
-            try:
+        try:
+            for item in items[skip:] if skip else items:
+                self.next_seq += 1
                 if item.__class__ is bytes:
                     self.received_bytes += len(item)
                     emissions = translator.chunk(item)
@@ -182,12 +181,11 @@ class Session:
                         self._timers.content_at = now
                 else:
                     self._record(translator, item, now)
-            except Exception as error:  # noqa: BLE001  # whatever one request's item sets off, others share this process
-                self.fail(error, now)
-            if self.stop_reason is not None:
-                break
-        if self._end is not None:
-            self._end_if_due(now)
+                if self.stop_reason is not None:
+                    break
+        except Exception as error:  # noqa: BLE001  # whatever one request's item sets off, others share this process
+            self.fail(error, now)
+        self._end_if_due(now)
         self._release()
         self._bound()
         return log.last_seq - before
@@ -201,28 +199,30 @@ class Session:
         if record is None:
             return
         kind, body = record
-        if kind == "finish":
-            self._seal(now, body.get("stop_reason"), usage=body.get("usage"), detail=body.get("detail"))
-        elif kind == "fail":
-            error = (body.get("error_type") or "error", body.get("message") or "the publisher failed")
-            self._seal(now, body.get("stop_reason") or "error", detail=body.get("detail"), error=error)
+        ending = ending_of(kind, body)
+        if ending is not None:
+            self._seal(now, ending)
         elif kind == "tool_running":
             self._tools_running = max(0, self._tools_running + (1 if body.get("running") else -1))
         else:
             self._append(translator.record(kind, body))
             if kind == "step_end":
-                if self.cancels_after_step and not self.is_replaying:
-                    self._seal(now, "cancelled", detail="cancelled after the step")
-                elif not self.settings.multi_step:
-                    self._seal(now, None)
+                self._step_ended(now)
+
+    def _step_ended(self, now: float) -> None:
+        if self.cancels_after_step and not self.is_replaying:
+            self._seal(now, Ending("cancelled", detail="cancelled after the step"))
+        elif not self.settings.multi_step:
+            self._seal(now, Ending())
 
     def fail(self, error: Exception, now: float) -> None:
         """End the request because of what its publisher sent, or of what that set off."""
-        code = error.code if isinstance(error, StreamRouterError) else "internal_error"
-        text = f"after item {self.next_seq - 1}: {type(error).__name__}: {str(error)[:500]}"
-        logger.error("request %s: %s", self.request_id, text, exc_info=error if code == "internal_error" else None)
+        ending = fault(error, self.next_seq - 1)
+        text = ending.error[1] if ending.error is not None else ""
+        exc_info = None if isinstance(error, StreamRouterError) else error
+        logger.error("request %s: %s", self.request_id, text, exc_info=exc_info)
         try:
-            self._seal(now, "error", error=(code, text))
+            self._seal(now, ending)
         except Exception:
             logger.exception("request %s: its translator cannot end it; it ends without it", self.request_id)
             self._sealed_with(bare_terminal(self.request_id, self.date or "", "error", text), now)
@@ -287,23 +287,14 @@ class Session:
         if self.next_seq <= after_seq and self._end_by > now:
             return
         try:
-            self._seal(now, reason, detail=detail)
+            self._seal(now, Ending(reason, detail=detail))
         except Exception as error:  # noqa: BLE001  # a timer or a cancel of one request is a step that all share
             self.fail(error, now)
 
-    def _seal(
-        self,
-        now: float,
-        stop_reason: str | None,
-        *,
-        usage: dict[str, Any] | None = None,
-        detail: str | None = None,
-        error: tuple[str, str] | None = None,
-    ) -> None:
+    def _seal(self, now: float, ending: Ending) -> None:
         translator = self.translator
-        if translator is None or self.sealed:
-            return
-        self._sealed_with(translator.end(stop_reason, usage=usage, detail=detail, error=error), now)
+        if translator is not None and not self.sealed:
+            self._sealed_with(translator.end(**ending._asdict()), now)
 
     def _sealed_with(self, emissions: list[Emission], now: float) -> None:
         self._append(emissions)

@@ -1,0 +1,87 @@
+"""What both actors' shells share: a clock that stands still with its process, one timer, waits by name."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from actors.shell import PAUSE_S_MIN, Alarm, Clock, Waits, wait_at_most
+
+
+class Machine:
+    """The time of a machine, as its processes are told it."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def passes(self, seconds: float) -> None:
+        self.at += seconds
+
+
+def test_a_clock_that_is_looked_at_goes_as_the_machine_does():
+    machine = Machine()
+    clock = Clock(machine.monotonic)
+    began = clock.now()
+    for _ in range(100):
+        machine.passes(1.0)
+        clock.now()
+    assert clock.now() - began == pytest.approx(100.0)
+    assert clock.paused_s == 0.0
+
+
+@pytest.mark.parametrize("pause_s", [PAUSE_S_MIN + 0.1, 12.0, 3600.0])
+def test_a_process_that_was_stopped_has_not_heard_others_be_silent(pause_s):
+    machine = Machine()
+    clock = Clock(machine.monotonic)
+    heard_at = clock.now()
+    machine.passes(1.0)
+    clock.now()
+    machine.passes(pause_s)
+    assert clock.now() - heard_at == pytest.approx(1.0)
+    machine.passes(1.0)
+    assert clock.now() - heard_at == pytest.approx(2.0), "and goes on from there"
+    assert clock.paused_s == pytest.approx(pause_s)
+
+
+async def test_an_alarm_rings_once_for_what_is_due_first():
+    rung: list[float] = []
+    clock = Clock(time.monotonic)
+    alarm = Alarm(clock, lambda: rung.append(clock.now()))
+    begin = clock.now()
+    alarm.set(begin + 30.0)
+    alarm.set(begin + 0.02)
+    alarm.set(begin + 20.0)
+    await asyncio.sleep(0.2)
+    assert len(rung) == 1
+    alarm.set(begin)  # long due: at once, and it can be set again
+    await asyncio.sleep(0.05)
+    assert len(rung) == 2
+
+
+async def test_a_wait_ends_with_news_and_an_older_one_of_its_name_at_once():
+    waits = Waits()
+    older = asyncio.create_task(waits.wait("reader", 30.0))
+    other = asyncio.create_task(waits.wait("other", 30.0))
+    await asyncio.sleep(0)
+    newer = asyncio.create_task(waits.wait("reader", 30.0))
+    await asyncio.wait_for(older, 5.0)
+    assert not newer.done()
+    waits.wake("reader")
+    await asyncio.wait_for(newer, 5.0)
+    assert not other.done()
+    other.cancel()
+    await asyncio.gather(other, return_exceptions=True)
+    assert len(waits) == 0, "nothing stays of a wait that is over, or was cancelled"
+
+
+async def test_a_wait_that_runs_out_is_no_error():
+    waits = Waits()
+    await waits.wait("reader", 0.01)
+    waits.wake("nobody")
+    await wait_at_most(asyncio.Event().wait(), 0.01)
+    assert len(waits) == 0

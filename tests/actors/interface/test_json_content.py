@@ -69,3 +69,24 @@ def test_content_may_go_on_after_its_end() -> None:
     content.feed('{"name": "f"')
     assert content.end() == ['{"name": "f"']
     assert content.feed("more") == ["more"]
+
+
+PROSE = [
+    ('```json\n{"name": "f", "arguments": {"a": 1}}\n```', [WrittenCall("f", '{"a": 1}')]),
+    (
+        'Well:\n```json\n{"name": "f", "arguments": {"a": 1}}\n```\nDone.',
+        ["Well:\n", WrittenCall("f", '{"a": 1}'), "\nDone."],
+    ),
+    ('I call {"name":"f","arguments":{}} now.', ["I call ", WrittenCall("f", "{}"), " now."]),
+    ("plain {text} with `code` and ```py\nx={1}\n```", ["plain {text} with `code` and ```py\nx={1}\n```"]),
+    ('See ```json\n{"name": "Ann"}\n```', ['See ```json\n{"name": "Ann"}\n```']),
+    ('See {"name": "f", "arg', ['See {"name": "f", "arg']),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), PROSE)
+def test_a_call_in_a_fence_or_in_prose_is_a_call_at_every_cut(text: str, expected: list[str | WrittenCall]) -> None:
+    assert read([text]) == expected
+    for place in range(1, len(text)):
+        assert read([text[:place], text[place:]]) == expected
+    assert read(list(text)) == expected

@@ -7,6 +7,8 @@
 | `watch` | `WatchCall` | `News` |
 | `locate` | `LocateCall` | `News` of the requests asked for |
 | `claim` | `ClaimCall` | `ClaimAnswer` |
+| `release` | `ReleaseCall` | None |
+| `fence` | `FenceCall` | the highest fencing number known of the agent |
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class Registration(NamedTuple):
     """The first item that it can send again."""
     cancel: str | None
     """A cancel that it knows of."""
+    agent_number: int
+    """The fencing number with which it was granted its agent; 0: it claims none."""
 
 
 class OpenCall(NamedTuple):
@@ -85,6 +89,28 @@ class ClaimCall(NamedTuple):
     """reject, queue or interrupt."""
     is_held: bool
     """The client holds the agent and says so to a router that may have forgotten."""
+    token: str
+    """Which of the client's publishers claims it."""
+    number: int
+    """The fencing number that it was granted, where it holds the agent, or has fenced all routers with it; or a
+    higher one that a router knows of."""
+
+
+class ReleaseCall(NamedTuple):
+    """Let go of an agent."""
+
+    client_id: str
+    request_id: str
+    token: str
+
+
+class FenceCall(NamedTuple):
+    """Accept nothing more from requests of an agent with a lower number; the answer is the highest number known."""
+
+    agent_id: str
+    number: int
+    request_id: str
+    """The request that the agent has gone on to."""
 
 
 class ClaimAnswer(NamedTuple):

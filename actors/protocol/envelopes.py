@@ -11,7 +11,7 @@ Items (see `items.py`) of a request are numbered from 1 (`seq`).
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Order(IntEnum):
@@ -72,6 +72,8 @@ class OpenEnvelope(NamedTuple):
     """The first item that this session will ever get."""
     replay_through: int
     """The last item that a session of an earlier epoch may have had."""
+    owner: list[Any]
+    """What a router without memory must know again and no session reads: [agent ID or None, fencing number]."""
 
 
 class EndEnvelope(NamedTuple):

@@ -58,6 +58,8 @@ class SessionRecord(NamedTuple):
 
     settings: bytes
     publisher_id: str
+    owner: list[Any]
+    """What only routers read; see `OpenEnvelope.owner`."""
     date: str | None
     age_s: float
     """Seconds since the request was opened."""
@@ -116,6 +118,10 @@ class ClaimPhase(StrEnum):
 
     HELD = "held"
     QUEUED = "queued"
+    FENCING = "fencing"
+    """Granted, and held as soon as all routers have been told its fencing number."""
+    BUSY = "busy"
+    """Another request holds the agent, and this one does not want to wait."""
     INTERRUPTED = "interrupted"
     UNKNOWN = "unknown"
 
@@ -160,6 +166,8 @@ class ClaimState(NamedTuple):
     request_id: str
     phase: str
     """A `ClaimPhase`."""
+    number: int
+    """The fencing number that was granted; 0: none yet."""
 
 
 State = PublisherState | ReaderState | ClaimState

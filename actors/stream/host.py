@@ -153,6 +153,7 @@ class StreamHost:
             now,
             settings_packed=packed,
             publisher_id=envelope.publisher_id,
+            owner=envelope.owner,
             date=envelope.date,
             age_s=envelope.age_s,
             released=envelope.released,

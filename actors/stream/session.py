@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from actors.errors import StreamRouterError
 from actors.messages import Emission
@@ -81,6 +82,7 @@ class Session:
         "log",
         "log_is_safe",
         "next_seq",
+        "owner",
         "publisher_id",
         "received_bytes",
         "replay_through",
@@ -102,6 +104,7 @@ class Session:
         *,
         settings_packed: bytes = b"",
         publisher_id: str = "",
+        owner: Sequence[Any] = (),
         date: str | None = None,
         age_s: float = 0.0,
         released: int = 0,
@@ -113,6 +116,7 @@ class Session:
         self.settings = settings
         self.settings_packed = settings_packed
         self.publisher_id = publisher_id
+        self.owner = owner
         self.translator: Translator | None = Translator(settings, run_id=request_id, message_date=date)
         self.date = date
         self.log = Log()
@@ -396,6 +400,7 @@ class Session:
         return SessionRecord(
             self.settings_packed,
             self.publisher_id,
+            list(self.owner),
             self.date,
             self.age_s(now),
             self.forget_at - now if self.sealed else 0.0,

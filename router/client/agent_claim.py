@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import TYPE_CHECKING, Literal
 
 from actors.errors import AgentBusy, RequestCancelled, StreamRouterError, from_wire
-from actors.protocol.calls import ClaimAnswer, ClaimCall
+from actors.protocol.calls import ClaimAnswer, ClaimCall, FenceCall, ReleaseCall
 from actors.protocol.frames import checked, pack, read
 from actors.protocol.states import ClaimPhase, ClaimState, Role, State
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from router.client.link import Link
 
@@ -24,12 +25,16 @@ class AgentClaim:
     def __init__(
         self,
         link: Link,
+        links: Sequence[Link],
         request_id: str,
         agent_id: str,
         when_busy: WhenBusy,
         give_up: Callable[[str], Awaitable[None]],
     ) -> None:
         self._link = link
+        self._links = links
+        self._token = uuid.uuid4().hex
+        self.number = 0
         self._request_id = request_id
         self._agent_id = agent_id
         self._when_busy = when_busy
@@ -48,6 +53,9 @@ class AgentClaim:
             async with asyncio.timeout(wait_s):
                 while self._state != ClaimPhase.HELD:
                     self._raise_if_hopeless()
+                    if self._state == ClaimPhase.FENCING:
+                        await self._fence()
+                        continue
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -63,13 +71,34 @@ class AgentClaim:
     def _raise_if_hopeless(self) -> None:
         if self._error is not None:
             raise self._error
+        if self._state == ClaimPhase.BUSY:
+            raise AgentBusy(
+                f"agent {self._agent_id!r} has another request under way; wait for its end, or publish with "
+                "when_busy='queue' or 'interrupt'"
+            )
         if self._state == ClaimPhase.INTERRUPTED:
             raise RequestCancelled(
                 f"request {self._request_id!r} was interrupted by a newer one of agent {self._agent_id!r}"
             )
 
-    async def _claim(self) -> None:
-        claim = ClaimCall(self._link.client_id, self._request_id, self._agent_id, self._when_busy, self._is_held)
+    async def _fence(self) -> None:
+        """Tell all routers that the agent goes on to this request, then say so to the agent's own."""
+        number = self.number
+        fence = pack(FenceCall(self._agent_id, number, self._request_id))
+        highest = await asyncio.gather(*(link.ask("fence", fence) for link in self._links))
+        await self._claim(max(highest))
+
+    async def _claim(self, fenced_number: int = 0) -> None:
+        number = self.number if self._is_held else fenced_number
+        claim = ClaimCall(
+            self._link.client_id,
+            self._request_id,
+            self._agent_id,
+            self._when_busy,
+            self._is_held,
+            self._token,
+            number,
+        )
         error, state = read(ClaimAnswer, await self._link.ask("claim", pack(claim)))
         if error is not None:
             raise from_wire(error[0], error[1])
@@ -81,17 +110,19 @@ class AgentClaim:
             return
         self._is_released = True
         self._link.lose_interest((Role.AGENT, self._request_id), self)
-        self._link.say("release", self._request_id)
+        release = ReleaseCall(self._link.client_id, self._request_id, self._token)
+        self._link.say("release", pack(release))
 
     # --- as the link's listener -------------------------------------------------------------
 
     def on_state(self, state: State) -> None:
         """See `StateListener`."""
-        if state.phase == ClaimPhase.UNKNOWN:
+        if not isinstance(state, ClaimState) or state.phase == ClaimPhase.UNKNOWN:
             return
         if state.phase == ClaimPhase.INTERRUPTED and self._is_held and self._state != ClaimPhase.INTERRUPTED:
             self._link.spawn(self._interrupt())
         self._state = state.phase
+        self.number = max(self.number, state.number)
         self._changed.set()
 
     async def _interrupt(self) -> None:

@@ -488,4 +488,5 @@ class Publisher:
             stream.sent_seq,
             stream.replay.first_seq,
             stream.cancel,
+            0 if self._claim is None else self._claim.number,
         )

@@ -228,7 +228,7 @@ class StreamRouter:
         claim = None
         if agent_id is not None:
             give_up = functools.partial(_give_up, link, request_id)
-            claim = AgentClaim(self._shard(agent_id), request_id, agent_id, when_busy, give_up)
+            claim = AgentClaim(self._shard(agent_id), self._links, request_id, agent_id, when_busy, give_up)
         chosen = self.config.streams if settings is None else _load(settings)
         dated = dated or iso_seconds(datetime.now(UTC))
         return Publisher(

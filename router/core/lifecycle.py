@@ -30,7 +30,7 @@ from actors.protocol.envelopes import (
 from actors.protocol.states import RequestPhase, Role
 from actors.terminal import terminal_log
 from router.config import RouterConfig
-from router.core.effects import ENDED, MOVED, PLACED, Effects, Note
+from router.core.effects import CANCELLED, ENDED, MOVED, PLACED, Effects, Note
 from router.core.outboxes import Clients
 from router.core.pool import ActorState, Pool
 from router.core.request import Request
@@ -101,6 +101,7 @@ class Lifecycle:
             request.released,
             request.start_seq,
             request.high_seq,
+            [request.agent_id, request.agent_number],
         )
         self.send(request, envelope)
 
@@ -296,6 +297,18 @@ class Lifecycle:
             self.end(request, "publisher_lost", detail, now)
         else:
             self.lose(request, now)
+
+    def fence_out(self, request: Request, follower: str, now: float) -> None:
+        """End a request whose agent has gone on to another one, and accept nothing more of it."""
+        request.fence_out()
+        request.ask_cancel("now")
+        detail = f"fenced out: agent {request.agent_id!r} has gone on to request {follower!r}"
+        self.note(CANCELLED, request, now, detail)
+        if request.is_whole:
+            self.end(request, "cancelled", detail, now)
+        else:
+            self.lose(request, now, detail)
+        self.tell_publisher(request)
 
     def _end_unplaced(self, request: Request, reason: str, detail: str | None, now: float) -> None:
         self.seal(request, reason, terminal_log(request.request_id, request.date, reason, detail), now)

@@ -76,6 +76,7 @@ class Recovery:
 def _request_of(actor_id: str, report: Report, record: SessionRecord, now: float) -> Request:
     """Return the request that an adopted session is of."""
     settings, packed = unpacked(record.settings) if record.settings else (StreamSettings(), record.settings)
+    owner = record.owner
     is_sealed = report.phase == SessionPhase.SEALED
     ending = record.ending
     cancel = "after_step" if record.cancels_after_step else None
@@ -88,6 +89,8 @@ def _request_of(actor_id: str, report: Report, record: SessionRecord, now: float
         record.publisher_id,
         record.date or "",
         now - record.age_s,
+        owner[0] if owner else None,
+        owner[1] if owner else 0,
         epoch=report.epoch,
         phase=RequestPhase.SEALED if is_sealed else RequestPhase.OPEN,
         actor_id=actor_id,

@@ -27,6 +27,7 @@ from typing import Any
 
 from actors.errors import (
     AgentBusy,
+    AgentFenced,
     DuplicateRequest,
     ProtocolViolation,
     RequestEnded,
@@ -34,7 +35,7 @@ from actors.errors import (
     UnknownRequest,
 )
 from actors.logging_setup import is_telling
-from actors.protocol.calls import Registration
+from actors.protocol.calls import ClaimCall, FenceCall, Registration, ReleaseCall
 from actors.protocol.deadlines import Deadlines
 from actors.protocol.envelopes import DataEnvelope, ItemsEnvelope, Order
 from actors.protocol.frames import checked
@@ -55,6 +56,7 @@ from router.config import RouterConfig
 from router.core.admission import Admission
 from router.core.agent_queue import Agents, Claim
 from router.core.effects import CANCELLED, OPENED, REFUSED, Effects, Note
+from router.core.fences import Fences
 from router.core.lifecycle import Lifecycle
 from router.core.outboxes import CLIENT_FORGET_S, CLIENT_TIMEOUT_S, Client, Clients
 from router.core.recovery import Recovery
@@ -65,8 +67,9 @@ from router.core.timers import Timer
 logger = logging.getLogger("router.registry")
 
 
-NOT_ITS_PUBLISHER, OTHER_EPOCH, AHEAD = "not_its_publisher", "other_epoch", "ahead"
-"""Why items were ignored: from another client than the request's own, for another epoch, or with a hole before them."""
+NOT_ITS_PUBLISHER, OTHER_EPOCH, AHEAD, FENCED = "not_its_publisher", "other_epoch", "ahead", "fenced"
+"""Why items were ignored: from another client than the request's own, for another epoch, with a hole before them, or
+of a request whose agent has gone on to another one."""
 
 STARTING_PATIENCE_S = 3.0
 """A request that has waited so long for an actor to start shares one that answers, where there is room."""
@@ -90,7 +93,8 @@ _WHEN_DUE = {
 class Registry:
     """All requests, actors and clients of one router actor."""
 
-    def __init__(self, config: RouterConfig, incarnation: str, now: float) -> None:
+    def __init__(self, config: RouterConfig, incarnation: str, now: float, first_number: int = 0) -> None:
+        """`first_number`: fencing numbers granted here are higher, and than those of earlier incarnations."""
         self.config = config
         self.incarnation = incarnation
         self.requests = Requests()
@@ -98,7 +102,8 @@ class Registry:
         self.admission = Admission(config.name, config.limits, now)
         self.refused_by: dict[str, int] = {}
         self.ignored_by: dict[str, int] = {}
-        self.agents = Agents()
+        self.agents = Agents(first_number)
+        self.fences = Fences()
         self._deadlines: Deadlines[tuple[Timer, str]] = Deadlines()
         self.lifecycle = Lifecycle(config, self.requests, self.clients, self._set_timer)
         self.recovery = Recovery(self.lifecycle, self._set_timer)
@@ -183,7 +188,7 @@ class Registry:
     def _state(self, client_id: str, key: Key) -> State:
         role, request_id = key
         if role == Role.AGENT:
-            return ClaimState(Role.AGENT, request_id, self.agents.phase(request_id))
+            return ClaimState(Role.AGENT, request_id, self.agents.phase(request_id), self.agents.number(request_id))
         if role == Role.READER:
             return self._reader_state(request_id)
         return self._publisher_state(client_id, request_id)
@@ -214,7 +219,7 @@ class Registry:
             request.credit_bytes,
             request.cancel,
             request.stop_reason,
-            None,
+            self._fenced(request).to_wire() if request.is_fenced_out else None,
             request.received_bytes,
         )
 
@@ -241,6 +246,7 @@ class Registry:
         sent_seq: int = 0,
         start_seq: int = 1,
         cancel: str | None = None,
+        agent_number: int = 0,
     ) -> StreamRouterError | None:
         """Open a request, or take it up again; the outcome stands in the client's news.
 
@@ -250,7 +256,7 @@ class Registry:
         self.clients.heard(client_id, now)
         self._refusals.pop((client_id, request_id), None)
         registration = Registration(
-            request_id, settings_packed, date, agent_id, take_over, epoch, sent_seq, start_seq, cancel
+            request_id, settings_packed, date, agent_id, take_over, epoch, sent_seq, start_seq, cancel, agent_number
         )
         try:
             self._open(client_id, registration, now)
@@ -281,6 +287,12 @@ class Registry:
     def _open(self, client_id: str, wanted: Registration, now: float) -> None:
         known = self.requests.get(wanted.request_id)
         registers_again = wanted.epoch > 0
+        agent_id = wanted.agent_id or ""
+        is_follower = self.fences.follower(agent_id) == wanted.request_id
+        if self.fences.keeps_out(wanted.agent_id, wanted.agent_number) and not is_follower:
+            if known is not None and known.is_live and known.client_id == client_id:
+                self.lifecycle.fence_out(known, self.fences.follower(agent_id), now)
+            raise self._fenced(wanted)
         if known is None:
             self._open_unknown(client_id, wanted, now)
             return
@@ -290,7 +302,7 @@ class Registry:
         is_same = self._open_again(known, client_id, wanted, now)
         if is_same and registers_again:
             # What a router that has lost its memory could not know.
-            known.describe_again(wanted.date, wanted.agent_id)
+            known.describe_again(wanted.date, wanted.agent_id, wanted.agent_number)
             self.recovery.learn(known, wanted.epoch, wanted.sent_seq, wanted.start_seq, now)
 
     def _open_unknown(self, client_id: str, wanted: Registration, now: float) -> None:
@@ -310,6 +322,7 @@ class Registry:
             wanted.date,
             now,
             wanted.agent_id,
+            wanted.agent_number,
             epoch=wanted.epoch,
             start_seq=wanted.start_seq,
             sent_seq=wanted.start_seq - 1,
@@ -335,7 +348,7 @@ class Registry:
                 "choose a new one"
             )
         if request.client_id != client_id:
-            self._take_over(request, client_id, now, take_over=wanted.take_over)
+            self._take_over(request, client_id, wanted, now)
             return False
         if not wanted.take_over and not hmac.compare_digest(request.settings_packed, wanted.settings_packed):
             raise DuplicateRequest(f"request {request.request_id!r} is open with other settings")
@@ -343,14 +356,14 @@ class Registry:
         self.lifecycle.tell_publisher(request)
         return True
 
-    def _take_over(self, request: Request, client_id: str, now: float, *, take_over: bool) -> None:
+    def _take_over(self, request: Request, client_id: str, wanted: Registration, now: float) -> None:
         """Let another publisher go on with an open request."""
         owner = self.clients.get(request.client_id)
         owner_lives = owner is not None and request.publisher_gone_at is None
-        if owner_lives or not take_over:
+        if owner_lives or not wanted.take_over:
             hint = (
                 "wait until its publisher is gone"
-                if take_over
+                if wanted.take_over
                 else "publish under a new ID, or publish(..., take_over=True) once its publisher is gone"
             )
             raise DuplicateRequest(f"request {request.request_id!r} is open with another publisher; {hint}")
@@ -361,7 +374,7 @@ class Registry:
             )
         if owner is not None:
             owner.publishes.discard(request.request_id)
-        request.hand_to(client_id)
+        request.hand_to(client_id, wanted.agent_number)
         if request.is_being_taken:
             # Behind all that is on its way, its session is asked how far it has come.
             self.lifecycle.send_open(request, now)
@@ -370,26 +383,55 @@ class Registry:
 
     # --- agents -----------------------------------------------------------------------------
 
-    def claim(
-        self, client_id: str, request_id: str, agent_id: str, when_busy: str, now: float, *, is_held: bool
-    ) -> tuple[StreamRouterError | None, State]:
+    def claim(self, call: ClaimCall, now: float) -> tuple[StreamRouterError | None, State]:
         """Claim an agent for a request; see `router.core.agent_queue`. Returns (error or None, state of the claim)."""
+        client_id, request_id, agent_id, when_busy, is_held, token, number = call
         self.clients.heard(client_id, now)
         error = None
+        claimant = (client_id, token)
         try:
-            self._tell_claims(self.agents.claim(Claim(request_id, agent_id, client_id), when_busy, is_held=is_held))
-        except AgentBusy as busy:
-            error = busy
-            self._count_refusal(request_id, busy, now)
+            changed = self.agents.claim(claimant, request_id, agent_id, when_busy, is_held=is_held, number=number)
+        except (AgentBusy, AgentFenced) as refusal:
+            error = refusal
+            self._count_refusal(request_id, refusal, now)
+        else:
+            self._tell_claims(changed)
         return error, self._state(client_id, (Role.AGENT, request_id))
 
-    def release(self, request_id: str) -> None:
+    def release(self, call: ReleaseCall) -> None:
         """Let go of the agent of a request."""
-        self._tell_claims(self.agents.release(request_id))
+        client_id, request_id, token = call
+        self._tell_claims(self.agents.release((client_id, token), request_id))
 
     def _tell_claims(self, changed: Sequence[Claim]) -> None:
         for claim in changed:
-            self.clients.tell(claim.client_id, (Role.AGENT, claim.request_id))
+            for client_id in claim.client_ids:
+                self.clients.tell(client_id, (Role.AGENT, claim.request_id))
+
+    def fence(self, call: FenceCall, now: float) -> tuple[int, list[str]]:
+        """Accept nothing more from requests of an agent with a lower number, and end them.
+
+        Returns the highest number known of the agent, and the requests whose end is under way.
+        """
+        agent_id, number, request_id = call
+        highest = self.fences.set(agent_id, number, request_id)
+        ending = []
+        for request in list(self.requests.values()):
+            is_former = request.agent_id == agent_id and request.agent_number < number
+            if not is_former or not request.is_live or request.request_id == request_id:
+                continue
+            if not request.is_fenced_out:
+                self.lifecycle.fence_out(request, request_id, now)
+            if request.is_live:
+                ending.append(request.request_id)
+        return highest, ending
+
+    def _fenced(self, request: Request | Registration) -> AgentFenced:
+        agent_id = request.agent_id or ""
+        return AgentFenced(
+            f"request {request.request_id!r} is fenced out: agent {agent_id!r} has gone on to request "
+            f"{self.fences.follower(agent_id)!r} while its publisher was silent; stop its provider"
+        )
 
     # --- items ------------------------------------------------------------------------------
 
@@ -409,6 +451,10 @@ class Registry:
         if request is None or request.client_id != client_id:
             self._ignore(NOT_ITS_PUBLISHER)
             self.clients.tell(client_id, (Role.PUBLISHER, request_id))
+            return
+        if request.is_fenced_out:
+            self._ignore(FENCED)
+            self.lifecycle.tell_publisher(request)
             return
         if request.phase != RequestPhase.OPEN or request.epoch != epoch or request.actor_id is None:
             self._ignore(OTHER_EPOCH)
@@ -473,6 +519,7 @@ class Registry:
 
     def wait_for_publishers(self, now: float) -> None:
         """See `Recovery.wait_for_publishers`."""
+        self.agents.recover()
         self.recovery.wait_for_publishers(now)
 
     def keep_house(self, now: float) -> None:
@@ -539,6 +586,7 @@ class Registry:
             getattr(self, _WHEN_DUE[kind])(what, now)
 
     def _tick_recovered(self, _what: str, _now: float) -> None:
+        self._tell_claims(self.agents.recovered())
         self.recovery.recovered()
 
     def _tick_client(self, client_id: str, now: float) -> None:

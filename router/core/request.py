@@ -71,6 +71,10 @@ class Request:
     date: str
     opened_at: float
     agent_id: str | None = None
+    agent_number: int = 0
+    """The fencing number with which it was granted its agent."""
+    is_fenced_out: bool = False
+    """Its agent has gone on to another request."""
     epoch: int = 0
     phase: RequestPhase = RequestPhase.WAITING
     actor_id: str | None = None
@@ -242,8 +246,9 @@ class Request:
         """Its publisher was heard again."""
         self.publisher_gone_at = None
 
-    def hand_to(self, client_id: str) -> None:
+    def hand_to(self, client_id: str, agent_number: int = 0) -> None:
         """Let another publisher go on behind the last item that was sent."""
+        self.agent_number = max(self.agent_number, agent_number)
         self.client_id = client_id
         self.publisher_gone_at = None
         self.start_seq = self.sent_seq + 1
@@ -254,9 +259,13 @@ class Request:
         """Nothing more will ever come from a publisher."""
         self.is_abandoned = True
 
-    def describe_again(self, date: str, agent_id: str | None) -> None:
+    def fence_out(self) -> None:
+        """Its agent has gone on: nothing more of it is accepted."""
+        self.is_fenced_out = self.is_abandoned = True
+
+    def describe_again(self, date: str, agent_id: str | None, agent_number: int) -> None:
         """Take what its publisher says to a router that has lost its memory."""
-        self.date, self.agent_id = date, agent_id
+        self.date, self.agent_id, self.agent_number = date, agent_id, agent_number
 
     def learn(self, epoch: int, sent_seq: int, start_seq: int) -> bool:
         """Take how far its publisher has come; True where that knows of a later epoch than this router."""

@@ -23,10 +23,12 @@ from actors.protocol.calls import (
     WATCH_WAIT_S_MAX,
     ClaimAnswer,
     ClaimCall,
+    FenceCall,
     LocateCall,
     OpenAnswer,
     OpenCall,
     Registration,
+    ReleaseCall,
     WatchCall,
 )
 from actors.protocol.envelopes import Envelope
@@ -68,7 +70,7 @@ class RouterActor:
         self._config = RouterConfig.model_validate_json(config_json)
         self._shard = shard
         self._incarnation = uuid.uuid4().hex
-        self._registry = Registry(self._config, self._incarnation, time.monotonic())
+        self._registry = Registry(self._config, self._incarnation, time.monotonic(), int(time.time() * 1000))
         self._watchers: dict[str, asyncio.Future[None]] = {}
         self._begun: asyncio.Task[None] | None = None
         self._ends_awaited: dict[str, list[asyncio.Future[None]]] = {}
@@ -174,17 +176,27 @@ class RouterActor:
     async def claim(self, frame: bytes) -> bytes:
         """Claim an agent: a `ClaimCall` to a `ClaimAnswer`."""
         await self._ready()
-        client_id, request_id, agent_id, when_busy, is_held = self._read(ClaimCall, frame)
-        now = time.monotonic()
-        error, state = self._registry.claim(client_id, request_id, agent_id, when_busy, now, is_held=is_held)
+        error, state = self._registry.claim(self._read(ClaimCall, frame), time.monotonic())
         self._after_event()
         return pack(ClaimAnswer(None if error is None else list(error.to_wire()), list(state)))
 
-    async def release(self, request_id: str) -> None:
-        """Let go of the agent of a request."""
+    async def release(self, frame: bytes) -> None:
+        """Let go of the agent of a request: a `ReleaseCall`."""
         await self._ready()
-        self._registry.release(request_id)
+        self._registry.release(self._read(ReleaseCall, frame))
         self._after_event()
+
+    async def fence(self, frame: bytes) -> int:
+        """Fence out earlier requests of an agent, and wait shortly for their ends: a `FenceCall`.
+
+        Returns the highest fencing number known of the agent.
+        """
+        await self._ready()
+        highest, ending = self._registry.fence(self._read(FenceCall, frame), time.monotonic())
+        ends = [(request_id, self._await_end(request_id)) for request_id in ending]
+        self._after_event()
+        await self._wait_for_ends(ends)
+        return highest
 
     async def stream_actor(self, actor_id: str) -> Any:
         """Return the handle of a stream actor; None where it is gone."""
@@ -249,14 +261,21 @@ class RouterActor:
             was_open = self._registry.cancel(request_id, time.monotonic(), after_step=after_step, detail=detail)
         except StreamRouterError as error:
             return error.to_wire(), False
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if was_open and not after_step:
-            self._ends_awaited.setdefault(request_id, []).append(ended)
+        ends = [(request_id, self._await_end(request_id))] if was_open and not after_step else []
         self._after_event()
-        if was_open and not after_step:
-            await asyncio.wait([ended], timeout=CANCEL_WAIT_S)
-            self._end_is_awaited_no_more(request_id, ended)
+        await self._wait_for_ends(ends)
         return None, was_open
+
+    def _await_end(self, request_id: str) -> asyncio.Future[None]:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ends_awaited.setdefault(request_id, []).append(ended)
+        return ended
+
+    async def _wait_for_ends(self, ends: list[tuple[str, asyncio.Future[None]]]) -> None:
+        if ends:
+            await asyncio.wait([ended for _, ended in ends], timeout=CANCEL_WAIT_S)
+        for request_id, ended in ends:
+            self._end_is_awaited_no_more(request_id, ended)
 
     def _end_is_awaited_no_more(self, request_id: str, ended: asyncio.Future[None]) -> None:
         awaited = self._ends_awaited.get(request_id)

@@ -259,7 +259,7 @@ class World:
 
     @contextlib.contextmanager
     def _in_place_of_the_real(self) -> Iterator[None]:
-        time = SimpleNamespace(monotonic=self._monotonic)
+        time = SimpleNamespace(monotonic=self._monotonic, time=lambda: self.loop.now)
         ray = self._ray()
         uuid = SimpleNamespace(uuid4=self._uuid)
         os = SimpleNamespace(getpid=lambda: 1, _exit=self._exit)

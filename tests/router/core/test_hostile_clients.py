@@ -19,7 +19,7 @@ from router.core.registry import Registry
 SETTINGS = packed(StreamSettings())
 DATE = "2026-01-02T03:04:05+00:00"
 BLOB = wire.pack([b"{}"])
-NEW = ("new", SETTINGS, DATE, None, False, 0, 0, 1, None)
+NEW = ("new", SETTINGS, DATE, None, False, 0, 0, 1, None, 0)
 
 
 def a_registry() -> Registry:
@@ -100,7 +100,7 @@ def test_items_from_the_future_are_not_passed_on_and_the_wanted_number_is_said(r
 
 @pytest.mark.parametrize(
     ("at", "wrong"),
-    [(0, 7), (0, None), (1, "settings"), (2, 5), (3, 5), (4, "yes"), (5, "1"), (6, None), (7, b""), (8, 3)],
+    [(0, 7), (0, None), (1, "settings"), (2, 5), (3, 5), (4, "yes"), (5, "1"), (6, None), (7, b""), (8, 3), (9, "1")],
 )
 def test_a_registration_with_a_wrong_part_is_refused_by_name(at, wrong):
     with pytest.raises(ProtocolViolation):

@@ -8,6 +8,7 @@ reads a `ReaderState`, of an agent that one of its requests claims a `ClaimState
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
@@ -58,8 +59,6 @@ class SessionRecord(NamedTuple):
 
     settings: bytes
     publisher_id: str
-    owner: list[Any]
-    """What only routers read; see `OpenEnvelope.owner`."""
     date: str | None
     age_s: float
     """Seconds since the request was opened."""
@@ -70,6 +69,8 @@ class SessionRecord(NamedTuple):
     ending: list[Any] | None
     """An end from outside that waits for items: (stop reason, detail)."""
     cancels_after_step: bool
+    owner: Sequence[Any] = ()
+    """What only routers read; see `OpenEnvelope.owner`."""
 
 
 class Inventory(NamedTuple):

@@ -400,7 +400,6 @@ class Session:
         return SessionRecord(
             self.settings_packed,
             self.publisher_id,
-            list(self.owner),
             self.date,
             self.age_s(now),
             self.forget_at - now if self.sealed else 0.0,
@@ -408,6 +407,7 @@ class Session:
             self.replay_through,
             list(self.ending) if self.ending is not None else None,
             self.cancels_after_step,
+            list(self.owner),
         )
 
     @property

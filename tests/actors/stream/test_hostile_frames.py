@@ -28,7 +28,7 @@ def text(content: str) -> bytes:
 
 
 def opened(request_id: str, epoch: int = 1) -> tuple:
-    return (OPEN, request_id, epoch, SETTINGS, "client", DATE, 0.0, 0, 1, 0)
+    return (OPEN, request_id, epoch, SETTINGS, "client", DATE, 0.0, 0, 1, 0, [])
 
 
 def data(request_id: str, first_seq: int, *contents: str, epoch: int = 1) -> tuple:
@@ -95,7 +95,7 @@ def test_pickled_bytes_are_data_like_any_other(actor):
 @pytest.mark.parametrize(
     "envelope",
     [[], [99, "mine", 1], [DATA], [DATA, "mine", 1], [DATA, ["mine"], 1, 2, b""], [OPEN, "new", 1, b"\xc1"], "DATA",
-     [OPEN, "new", 1, wire.pack({"no_such": 1}), "client", DATE, 0.0, 0, 1, 0], [DATA, "mine", "1", 2, b"\x90"],
+     [OPEN, "new", 1, wire.pack({"no_such": 1}), "client", DATE, 0.0, 0, 1, 0, []], [DATA, "mine", "1", 2, b"\x90"],
      [END, "mine", 1], None, 3],
 )  # fmt: skip
 def test_an_envelope_of_another_shape_is_refused_and_its_neighbours_are_taken(actor, envelope):

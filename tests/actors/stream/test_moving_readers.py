@@ -25,7 +25,7 @@ def ended_host(messages: int) -> StreamHost:
     host = StreamHost()
     host.begin("router")
     settings = packed(StreamSettings(dialect="chat"))
-    frame = [(Order.OPEN, "req", 2, settings, "client", DATE, 0.0, 0, 1, 0)]
+    frame = [(Order.OPEN, "req", 2, settings, "client", DATE, 0.0, 0, 1, 0, [])]
     if messages:
         frame.append((Order.DATA, "req", 2, 1, wire.pack(texts(messages))))
     frame += [(Order.END, "req", 2, "cancelled", None, 0), (Order.STORED, "req", 2)]

@@ -160,7 +160,7 @@ def test_a_stream_actor_counts_by_provider_and_says_who_lags():
     settings = wire.pack(StreamSettings(dialect="chat", buffer_bytes_max=2000).model_dump(mode="json"))
     chunk = b'{"choices":[{"index":0,"delta":{"content":"0123456789"}}]}'
     for name, count in (("quick", 1), ("slow", 60)):
-        host.handle([(Order.OPEN, name, 1, settings, "me", "1970-01-01T00:00:00+00:00", 0.0, 0, 1, 0)], 10.0)
+        host.handle([(Order.OPEN, name, 1, settings, "me", "1970-01-01T00:00:00+00:00", 0.0, 0, 1, 0, [])], 10.0)
         host.handle([(Order.DATA, name, 1, 1, wire.pack([chunk] * count))], 10.2)
     look = measures.look(host.measures, host.sessions.values(), len(host.audience), laggards=1)
     assert look["open"] == 2
@@ -176,7 +176,7 @@ def test_a_stream_actor_counts_by_provider_and_says_who_lags():
 def test_a_replay_after_a_crash_is_no_new_first_message():
     host = StreamHost()
     settings = wire.pack(StreamSettings(dialect="chat").model_dump(mode="json"))
-    host.handle([(Order.OPEN, "moved", 2, settings, "me", "1970-01-01T00:00:00+00:00", 5.0, 0, 1, 0)], 10.0)
+    host.handle([(Order.OPEN, "moved", 2, settings, "me", "1970-01-01T00:00:00+00:00", 5.0, 0, 1, 0, [])], 10.0)
     host.handle([(Order.DATA, "moved", 2, 1, wire.pack([b'{"choices":[{"delta":{"content":"a"}}]}']))], 10.2)
     of = host.measures.of("openai-chat")
     assert of.messages == 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import os
 import signal
 import socket
@@ -21,23 +19,15 @@ import anthropic
 import openai
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
 
 from actors.errors import ConfigError, ProviderError, RecordingError, from_wire
 from actors.recording_format import read_recording
 from router.demo import RECORDINGS
 from router.scripted_provider import Library, Script, provider_process, serve
-from router.scripted_provider.script import Plan, Refusal, is_end_marker, parse_header, plan, split_events
 from router.sources import HttpProviderError, HttpSource, HttpTimeouts, load_payloads, replay
 from router.sources.http import route
 
 QUICK = {"events_per_s": 0}
-
-
-@pytest.fixture(scope="module")
-def library() -> Library:
-    return Library.load(RECORDINGS)
 
 
 @asynccontextmanager
@@ -51,151 +41,6 @@ async def read(
 ) -> list[bytes]:
     path = route(api, model)
     return [payload async for payload in opened.stream(path, {"model": model, "stream": True}, headers=headers)]
-
-
-# --- the plan of a stream: pure -------------------------------------------------------------------
-
-
-@given(
-    st.lists(st.sampled_from([b"data: {}", b": note", b"", b"event: x", b"data: a"])),
-    st.sampled_from([b"\n", b"\r\n", b"\r"]),
-)
-def test_the_events_of_a_body_joined_are_the_body(lines: list[bytes], end: bytes):
-    body = end.join(lines)
-    assert b"".join(split_events(body)) == body
-
-
-def test_every_recording_is_played_byte_by_byte_as_it_was_sent(library: Library):
-    for recording in library.recordings.values():
-        played = plan(recording.events, recording.api, Script(events_per_s=0), "k")
-        assert isinstance(played, Plan)
-        assert b"".join(step.data for step in played.steps) == recording.body
-        assert len(recording.events) > 1
-
-
-EVENTS = [b'data: {"choices":[]}\n\n'] * 9 + [b"data: [DONE]\n\n"]
-
-
-def played(**script: Any) -> Plan:
-    made = plan(EVENTS, "openai-chat", Script.load(script), "k")
-    assert isinstance(made, Plan)
-    return made
-
-
-def test_pace_speed_and_first_wait():
-    waits = [step.wait_s for step in played(events_per_s=10, first_event_s=2, speed=4).steps]
-    assert waits == pytest.approx([0.5, *[0.025] * 9])
-
-
-def test_jitter_keeps_within_twice_the_wait_and_comes_from_the_seed():
-    waits = [step.wait_s for step in played(events_per_s=10, jitter=1, seed=3).steps]
-    assert len(set(waits)) > 5
-    assert all(0 <= wait <= 0.2 for wait in waits)
-    assert waits == [step.wait_s for step in played(events_per_s=10, jitter=1, seed=3).steps]
-    assert waits != [step.wait_s for step in played(events_per_s=10, jitter=1, seed=4).steps]
-
-
-def test_a_stall_is_one_long_wait_where_it_was_asked_for_or_somewhere():
-    assert [i for i, step in enumerate(played(events_per_s=0, stall_s=5, stall_after=4).steps) if step.wait_s] == [4]
-    assert sum(step.wait_s for step in played(events_per_s=0, stall_s=5).steps) == 5
-
-
-def test_a_cut_ends_in_the_middle_of_an_event():
-    cut = played(cut_after=3)
-    assert cut.ending == "cut"
-    assert len(cut.steps) == 4
-    assert EVENTS[3].startswith(cut.steps[-1].data)
-    assert cut.steps[-1].data != EVENTS[3]
-
-
-def test_an_end_marker_can_be_left_out():
-    assert [step.data for step in played(omit_done=True).steps] == EVENTS[:-1]
-    assert is_end_marker(b"event: message_stop\ndata: {}\n\n")
-    assert not is_end_marker(EVENTS[0])
-
-
-def test_split_writes_are_small_and_whole():
-    steps = played(events_per_s=10, split_bytes_max=3).steps
-    assert b"".join(step.data for step in steps) == b"".join(EVENTS)
-    assert max(len(step.data) for step in steps) <= 3
-
-
-@pytest.mark.parametrize("api", ["openai-chat", "openai-responses", "anthropic-messages", "gemini"])
-def test_an_error_in_mid_stream_is_an_event_of_that_provider(api: str):
-    made = plan(EVENTS, api, Script(error_after=2), "k")
-    assert isinstance(made, Plan)
-    *before, last = made.steps
-    assert len(before) == 2
-    assert b"scripted" in last.data
-    assert last.data.endswith((b"\n\n", b"\r\n\r\n"))
-
-
-def test_faults_hit_their_share_and_only_the_first_where_asked():
-    script = Script(status=503, fault_rate=0.3, seed=1)
-    hit = sum(isinstance(plan(EVENTS, "openai-chat", script, "k", n), Refusal) for n in range(400))
-    assert 80 < hit < 160
-    first_two = Script(status=503, fail_first=2)
-    got = [isinstance(plan(EVENTS, "openai-chat", first_two, "k", n), Refusal) for n in range(4)]
-    assert got == [True, True, False, False]
-
-
-def test_a_script_is_read_from_a_header_and_wrong_keys_are_named():
-    assert Script.load(QUICK, parse_header("stall_s=2&cut_after=5&omit_done=true")) == Script(
-        events_per_s=0, stall_s=2, cut_after=5, omit_done=True
-    )
-    with pytest.raises(ConfigError, match="stal_s: unknown key; did you mean 'stall_s'"):
-        Script.load({"stal_s": 1})
-
-
-# --- a folder of recordings -----------------------------------------------------------------------
-
-
-def test_a_folder_without_an_index_is_told_by_its_events(tmp_path: Path):
-    for name in ("openai-tool-2", "anthropic-search-3", "google-code-2", "deepseek-responses-reasoning-1"):
-        (tmp_path / f"{name}.sse").write_bytes((RECORDINGS / f"{name}.sse").read_bytes())
-    found = Library.load(tmp_path).recordings
-    assert {name: recording.api for name, recording in found.items()} == {
-        "openai-tool-2": "openai-chat",
-        "anthropic-search-3": "anthropic-messages",
-        "google-code-2": "gemini",
-        "deepseek-responses-reasoning-1": "openai-responses",
-    }
-    assert found["anthropic-search-3"].model.startswith("claude")
-
-
-def test_a_folder_that_is_none_is_refused(tmp_path: Path):
-    with pytest.raises(RecordingError, match="no such folder"):
-        Library.load(tmp_path / "nope")
-    with pytest.raises(RecordingError, match="no recordings"):
-        Library.load(tmp_path)
-    (tmp_path / "x.sse").write_text("hello")
-    with pytest.raises(RecordingError, match="not a recorded stream"):
-        Library.load(tmp_path)
-    (tmp_path / "index.json").write_text("{")
-    with pytest.raises(RecordingError, match=r"index.json"):
-        Library.load(tmp_path)
-
-
-def test_the_model_picks_the_recording_by_its_name_then_its_model_then_in_turn(library: Library):
-    assert library.choose("openai-chat", "openai-tool-2", 7).name == "openai-tool-2"
-    assert library.choose("openai-chat", "gpt-4-0125-preview", 0).name == "openai-tool-2"
-    turns = {library.choose("gemini", "whatever", n).name for n in range(2)}
-    assert turns == {"google-code-2", "google-parallel-tools-reasoning-1"}
-    with pytest.raises(RecordingError, match="is a recording of openai-chat"):
-        library.choose("gemini", "openai-tool-2", 0)
-    with pytest.raises(RecordingError, match="did you mean 'openai-tool-2'"):
-        library.find("openai-tool-3")
-
-
-def test_the_shipped_recordings_are_those_that_the_index_describes():
-    index = json.loads((RECORDINGS / "index.json").read_text())
-    licences = (RECORDINGS / "LICENCES.md").read_text()
-    assert {entry["file"] for entry in index} == {file.name for file in RECORDINGS.glob("*.sse")}
-    for entry in index:
-        body = (RECORDINGS / entry["file"]).read_bytes()
-        assert hashlib.sha256(body).hexdigest() == entry["sha256"]
-        assert set(entry["source"]) >= {"repository", "commit", "path"}
-        assert f"| {entry['source']['repository']} | {entry['licence'].split(' ')[0]}" in licences
 
 
 # --- over HTTP ------------------------------------------------------------------------------------

@@ -123,56 +123,18 @@ def wait_until_gone(found: list[int]) -> None:
 
 def test_a_service_from_start_to_stop(cluster, tmp_path):
     records = tmp_path / "records"
-    options = (f"record.folder={records}", "record.request_ids=[req-*]")
-    started = cluster.start("whole", *options)
-    assert started.status == 0, started.error
-    assert "2 routers" in started.out
-
-    # The same once more changes nothing; another configuration is refused as a whole.
-    before = cluster.status("whole")
-    assert cluster.start("whole", *options).status == 0
-    refused = cluster.start("whole", *options, "routers=3")
-    assert refused.status == 2
-    assert "[router_exists]" in refused.error
-    status = cluster.status("whole")
-    assert pids(status) == pids(before)
-    assert len(status["routers"]) == 2
-    assert len({actor["node_id"] for actor in (*status["routers"], *status["stream_actors"])}) == 2
-
+    start_twice_and_refuse_another(cluster, (f"record.folder={records}", "record.request_ids=[req-*]"))
     # Published by one process, read by another while it is written.
     with publishing(cluster, "whole", "req-1") as publisher, publishing(cluster, "whole", "other-1") as other:
         reader = cluster.client("whole", "read", "req-1")
         publisher.stdin.write("a\nb\n")
         publisher.stdin.flush()
-        # Cancelled from outside while its publisher says nothing.
-        cancelled = cluster.cli("cancel", "--name", "whole", "other-1", "nonesuch", "--detail", "enough")
-        assert cancelled.status == 1
-        assert cancelled.out == "other-1: cancelled\n"
-        assert "nonesuch" in cancelled.error
-        # (Its thread that waits for a line is let go by the end of its stdin.)
-        assert other.communicate("", timeout=LINE_DEADLINE_S)[0] == "request_cancelled\n"
-        assert cluster.cli("cancel", "--name", "whole", "other-1").out == "other-1: had ended already\n"
-
+        cancel_from_outside(cluster, other)
         looked = cluster.cli("top", "--name", "whole", "--every-s", "0.5")
         assert looked.status == 0
         assert "\x1b" not in looked.out
         assert all(word in looked.out for word in ("whole/router-1", "whole/0/s1", "req-1", "openai-chat", "chunks/s"))
-
-        # Draining: nothing new, but what is open may end.
-        impatient = cluster.cli("drain", "--name", "whole", "--deadline-s", "0")
-        assert impatient.status == 1
-        assert "1 are still open" in impatient.out
-        late = cluster.client("whole", "publish", "req-2")
-        assert late.communicate(timeout=LINE_DEADLINE_S)[0] == "draining\n"
-        draining = subprocess.Popen(
-            [sys.executable, "-m", "router.cli", "drain", "--name", "whole"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cluster.folder, env=cluster.env(),
-        )  # fmt: skip
-        assert "1 still open" in draining.stdout.readline()
-        publisher.stdin.write("c\n")
-        assert publisher.communicate("", timeout=LINE_DEADLINE_S)[0] == "end_turn\n"
-        assert "is drained" in draining.communicate(timeout=LINE_DEADLINE_S)[0]
-        assert draining.returncode == 0
+        drain_while_open(cluster, publisher)
 
     # Drained, it is still readable.
     for process in (reader, cluster.client("whole", "read", "req-1")):
@@ -189,7 +151,56 @@ def test_a_service_from_start_to_stop(cluster, tmp_path):
         "a\n", "b\n", "c\n"
     ]  # fmt: skip
     assert {file.name for file in records.iterdir()} == {"req-1.jsonl.gz"}
+    stop_and_leave_nothing(cluster)
 
+
+def start_twice_and_refuse_another(cluster, options):
+    """Start once more changes nothing; another configuration is refused as a whole."""
+    started = cluster.start("whole", *options)
+    assert started.status == 0, started.error
+    assert "2 routers" in started.out
+    before = cluster.status("whole")
+    assert cluster.start("whole", *options).status == 0
+    refused = cluster.start("whole", *options, "routers=3")
+    assert refused.status == 2
+    assert "[router_exists]" in refused.error
+    status = cluster.status("whole")
+    assert pids(status) == pids(before)
+    assert len(status["routers"]) == 2
+    assert len({actor["node_id"] for actor in (*status["routers"], *status["stream_actors"])}) == 2
+
+
+def cancel_from_outside(cluster, publisher):
+    """Cancel `other-1` while its publisher says nothing, beside a request that nobody knows."""
+    cancelled = cluster.cli("cancel", "--name", "whole", "other-1", "nonesuch", "--detail", "enough")
+    assert cancelled.status == 1
+    assert cancelled.out == "other-1: cancelled\n"
+    assert "nonesuch" in cancelled.error
+    # (Its thread that waits for a line is let go by the end of its stdin.)
+    assert publisher.communicate("", timeout=LINE_DEADLINE_S)[0] == "request_cancelled\n"
+    assert cluster.cli("cancel", "--name", "whole", "other-1").out == "other-1: had ended already\n"
+
+
+def drain_while_open(cluster, publisher):
+    """Draining refuses new requests, and waits for the one that is open; then its publisher ends it."""
+    impatient = cluster.cli("drain", "--name", "whole", "--deadline-s", "0")
+    assert impatient.status == 1
+    assert "1 are still open" in impatient.out
+    late = cluster.client("whole", "publish", "req-2")
+    assert late.communicate(timeout=LINE_DEADLINE_S)[0] == "draining\n"
+    draining = subprocess.Popen(
+        [sys.executable, "-m", "router.cli", "drain", "--name", "whole"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cluster.folder, env=cluster.env(),
+    )  # fmt: skip
+    assert "1 still open" in draining.stdout.readline()
+    publisher.stdin.write("c\n")
+    assert publisher.communicate("", timeout=LINE_DEADLINE_S)[0] == "end_turn\n"
+    assert "is drained" in draining.communicate(timeout=LINE_DEADLINE_S)[0]
+    assert draining.returncode == 0
+
+
+def stop_and_leave_nothing(cluster):
+    """Stop: no actor, no name, no process is left."""
     status = cluster.status("whole")
     assert sum(router["ended_by"].get("end_turn", 0) for router in status["routers"]) == 1
     assert sum(router["refused_by"].get("draining", 0) for router in status["routers"]) == 1

@@ -32,6 +32,7 @@ class PublishedStream:
     """What a publisher knows of one request it publishes."""
 
     __slots__ = (
+        "_broken_at",
         "accepted_bytes",
         "cancel",
         "credit_bytes",
@@ -60,6 +61,7 @@ class PublishedStream:
         self.cancel: str | None = None
         self.stop_reason: str | None = None
         self.error: StreamRouterError | None = None
+        self._broken_at: int | None = None
 
     @property
     def next_seq(self) -> int:
@@ -93,11 +95,18 @@ class PublishedStream:
         self.replay.append(item, size, is_end=is_end)
         self.accepted_bytes += size
 
-    def break_off(self, end: Item) -> None:
-        """What is to be sent next cannot be read: drop it and all that follows; `end` comes in its place."""
+    def break_off(self, end: Item) -> bool:
+        """What is to be sent next cannot be: drop it and all that follows; `end` comes in its place.
+
+        False where that has been done here already, and not even the end can be sent.
+        """
         at = max(self.sent_seq + 1, self.replay.first_seq)
+        if self._broken_at is not None and at >= self._broken_at:
+            return False
+        self._broken_at = at
         self.replay.cut(at, end, item_bytes(end))
         self.sent_seq = at - 1
+        return True
 
     # --- as a source of the lane --------------------------------------------------------------
 

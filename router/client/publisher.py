@@ -448,14 +448,12 @@ class Publisher:
             return
         self._finished = True
         self._takes_items = False
-        if self._fault is None:
-            self._fault = error
-            body = {"error_type": error.code, "message": clean(str(error)), "detail": None}
-            stream.break_off(cut_record("fail", pack_body("fail", body))[0])
+        self._fault = self._fault or error
+        body = {"error_type": error.code, "message": clean(str(error)), "detail": None}
+        if stream.break_off(cut_record("fail", pack_body("fail", body))[0]):
             self._link.has_items(self.request_id, stream)
         else:
-            # Not even its end can be sent.
-            self._link.say("cancel", self.request_id, False, clean(str(error)))
+            self._link.say("disown", self._link.client_id, self.request_id)
             stream.fail(error)
         self._after_change()
 

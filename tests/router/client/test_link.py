@@ -128,7 +128,7 @@ async def test_items_that_break_the_call_end_their_request_alone(router):
         await chunks_until_refused(poison)
     await innocent.chunk(b'{"b": 3}')
     await until(lambda: len(router.items["innocent"]) == 2)
-    await until(lambda: router.handle.count("cancel"))  # its router hears that it can go no further
+    await until(lambda: router.handle.count("disown"))  # its router hears that it can go no further
     await client.close()
 
 

@@ -67,6 +67,9 @@ class StreamSettings(BaseModel):
         None,  # type: ignore[assignment]  # filled in from the dialect before validation
         description="Plain content becomes reasoning messages (letta) or assistant messages (chat).",
     )
+    split_think_tags: bool = Field(
+        False, description="What stands between <think> and </think> in content becomes native reasoning."
+    )
     choices: Literal["first", "all"] = Field(
         "first", description="all: further choices come as messages of their own, with choice_index."
     )

@@ -31,6 +31,7 @@ from actors.errors import InvalidRecord, MalformedChunk, RequestEnded
 from actors.interface.heads import EPOCH_DATE, derived_message_id
 from actors.interface.interface import Interface, is_token_count
 from actors.interface.surrogates import SurrogateMender
+from actors.interface.think_tags import ThinkTags
 from actors.messages import Emission
 from actors.providers import make_adapter
 from actors.providers.payloads import DONE, read_payload
@@ -58,6 +59,7 @@ class Translator:
         "_provider",
         "_run_id",
         "_settings",
+        "_think_tags",
         "ended",
         "interface",
         "last_had_content",
@@ -81,6 +83,7 @@ class Translator:
         self._provider: Provider = settings.provider
         self._adapter = make_adapter(self._provider)
         self._mender: SurrogateMender | None = None
+        self._think_tags = ThinkTags() if settings.split_think_tags else None
         self._chunk_count = 0
         self._has_whole_messages = False
         self._is_between_steps = False
@@ -131,6 +134,10 @@ class Translator:
 
     def _feed(self, deltas: list[Delta]) -> list[Emission]:
         interface = self.interface
+        if self._think_tags is not None:
+            deltas = self._think_tags.split(deltas)
+            if any(delta.__class__ is Done for delta in deltas):
+                deltas = self._think_tags.rest() + deltas
         for delta in deltas:
             if delta.__class__ not in _WITHOUT_CONTENT:
                 self.last_had_content = True
@@ -195,6 +202,8 @@ class Translator:
         deltas = self._adapter.close()
         if self._mender is not None:
             deltas = self._mender.mend(deltas) + self._mender.rest()
+        if self._think_tags is not None:
+            deltas = self._think_tags.split(deltas) + self._think_tags.rest()
         self._provider = self.provider
         self._adapter = make_adapter(self._provider)
         return self.interface.feed(deltas) if deltas else []

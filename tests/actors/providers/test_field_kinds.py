@@ -775,3 +775,21 @@ def test_every_call_has_an_id_which_is_always_the_same(name: str) -> None:
 
 def test_the_letta_dialect_shows_an_idless_call_as_the_reference_does() -> None:
     assert [call[0] for call in read(IDLESS["chat"][0], {"dialect": "letta"})["calls"]] == [None, None]
+
+
+THINKING = [
+    ("<think>Plan.</think>Answer.", "Plan.", "Answer."),
+    ("<think>\nPlan.\n</think>\n\nAnswer <b>.", "Plan.\n", "Answer <b>."),
+    ("a < b <think>x</think>y<think>z", "xz", "a < b y"),
+    ("no tags, <thin", "", "no tags, <thin"),
+]
+
+
+@pytest.mark.parametrize(("content", "reasoning", "answer"), THINKING)
+def test_think_tags_are_split_where_asked_for_at_every_cut(content: str, reasoning: str, answer: str) -> None:
+    wanted = {"reasoning": reasoning, "assistant": answer, "stop": "end_turn"}
+    for place in range(len(content)):
+        pieces = [chunk({"content": part}) for part in (content[:place], content[place:]) if part]
+        check(read(sse(*pieces, *END), {**CHAT, "split_think_tags": True}), wanted)
+    check(read(sse(*(chunk({"content": char}) for char in content), *END), {**CHAT, "split_think_tags": True}), wanted)
+    assert read(sse(chunk({"content": content}), *END), CHAT)["assistant"] == content

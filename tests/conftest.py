@@ -2,9 +2,13 @@
 
 What of a file needs a Ray stays in one process, and with it the Ray that it shares. What mostly waits (the kills
 first, then what needs a Ray) comes before what needs a processor all the time, so that the two fill each other's gaps.
+
+And what the programs that the tests start come by: SIGINT does to them what it does at a terminal.
 """
 
 from __future__ import annotations
+
+import signal
 
 import hypothesis
 import pytest
@@ -12,6 +16,16 @@ import pytest
 # On a busy machine an example takes as long as it takes; pytest's timeout ends what hangs.
 hypothesis.settings.register_profile("default-without-deadline", deadline=None)
 hypothesis.settings.load_profile("default-without-deadline")
+
+
+def pytest_configure() -> None:
+    """Let children be interrupted, also where the suite itself is not, as in any background job of a shell.
+
+    An ignored signal stays ignored in every child, a handled one does what it does by default. So the suite
+    goes on ignoring it, by a handler that does nothing.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)
 
 
 def _place(item: pytest.Item) -> int:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 
 from actors.errors import RayUnavailable
@@ -18,6 +19,11 @@ from router.config import RayConfig
 log = logging.getLogger("router.ray_cluster")
 
 PROBE_DEADLINE_S = 5.0
+# Ray gives a node of its own 30 s to be up, of which it lets the environment lengthen one part, the control process's.
+EMBEDDED_TRIES = 2
+_GCS_WAIT = "RAY_gcs_server_port_wait_time_s"
+_GCS_WAIT_S = 60
+_NOT_UP_IN_TIME = re.compile(r"timed out", re.IGNORECASE)
 _WHY_CHARACTERS_MAX = 400
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _NO_PACKAGE = re.compile(r"No module named '(router|actors)\b")
@@ -25,6 +31,8 @@ _NO_PACKAGE = re.compile(r"No module named '(router|actors)\b")
 
 def ensure_ray(config: RayConfig, namespace: str) -> bool:
     """Make sure that Ray runs in this process; True if it was initialised here, and is ours to shut down.
+
+    A Ray of our own that is not up in time, as happens on a machine whose cores are all busy, is tried once more.
 
     Raises RayUnavailable.
     """
@@ -42,12 +50,13 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
         logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
         # Ray's own value, 15, lets a busy driver starve the actors on a small machine.
         os.environ.setdefault("RAY_worker_niceness", str(config.worker_niceness))
+        os.environ.setdefault(_GCS_WAIT, str(_GCS_WAIT_S))
         options |= {"num_cpus": config.num_cpus, "include_dashboard": config.include_dashboard}
     # Ray's hook for `uv run` ships the working directory and starts workers anew; neither is wanted.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
-        ray.init(address=address, configure_logging=False, **options)
-    except Exception as error:  # Ray raises just that where a node is not up within its 30 s
+        _init(EMBEDDED_TRIES if config.is_embedded else 1, {"address": address, **options})
+    except Exception as error:  # Ray raises just that where a node is not up in time
         if not config.is_embedded and isinstance(error, ConnectionError) and "Failed to connect" in str(error):
             # Somebody listens there (see _probe); Ray does not say that it was the token.
             raise RayUnavailable(
@@ -62,6 +71,36 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
         ) from error
     log.info("Ray was initialised (%s); it is shut down with this router", address or "by Ray's own rules")
     return True
+
+
+def _init(tries: int, options: dict[str, Any]) -> None:
+    """Initialise Ray; where its node is not up in time, do away with what was started of it and try again."""
+    before = {child.pid for child in psutil.Process().children()}
+    while True:
+        tries -= 1
+        try:
+            ray.init(configure_logging=False, **options)
+        except Exception as error:  # Ray raises just that where a node is not up in time
+            if tries <= 0 or not _NOT_UP_IN_TIME.search(str(error)):
+                raise
+            log.warning("Ray was not up in time; it is started once more: %s", str(error).partition("\n")[0][:300])
+            _kill_parts_of_ray(before)
+        else:
+            return
+
+
+def _kill_parts_of_ray(before: set[int]) -> None:
+    """Kill the child processes that a failed `ray.init` leaves behind, and none that was there before it."""
+    home = str(Path(ray.__file__).parent) + os.sep
+    killed = []
+    for child in psutil.Process().children():
+        try:
+            if child.pid not in before and any(part.startswith(home) for part in child.cmdline()):
+                child.kill()
+                killed.append(child)
+        except psutil.NoSuchProcess:  # it ended by itself
+            continue
+    psutil.wait_procs(killed, timeout=PROBE_DEADLINE_S)
 
 
 def why(error: BaseException) -> str:

@@ -38,6 +38,8 @@ from actors.protocol.segments import NO_TEXT, Fields, Piece, pack_log
 
 # What a piece costs in memory beside its characters: a str object, its place in a list.
 PIECE_OVERHEAD_BYTES = 64
+# What is read at once where the reader does not say.
+READ_BYTES_MAX = 64 * 1024
 # A message that costs more goes on in a further segment.
 SEGMENT_COST_BYTES_MAX = 64 * 1024
 Extra = dict[int, Fields]

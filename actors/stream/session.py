@@ -37,22 +37,17 @@ from actors.protocol.states import Report, SessionPhase, SessionRecord
 from actors.settings import StreamSettings
 from actors.stream.cursors import Cursors
 from actors.stream.endings import Ending, ending_of, fault
-from actors.stream.log import Log, Reading
-from actors.stream.timers import Timeout, Timers
+from actors.stream.log import READ_BYTES_MAX, Log, Reading
+from actors.stream.timers import END_WAIT_S, Timeout, Timers
 from actors.terminal import TERMINAL_PIECES, bare_terminal
 from actors.translator import Translator
 
 logger = logging.getLogger("actors.session")
 
-READ_BYTES_MAX = 64 * 1024
-
 _NONE: dict[str, int] = {}
 
 # A session under replay always has room for so much more.
 REPLAY_ROOM_BYTES = 4 * 1024
-
-# An end from outside waits so long for items that were announced before it.
-END_WAIT_S = 20.0
 
 
 class Session:

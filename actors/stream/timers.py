@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 from actors.settings import StreamSettings
 
+# An end from outside waits so long for items that were announced before it.
+END_WAIT_S = 20.0
+
 
 class Timeout(NamedTuple):
     """A timer that runs."""

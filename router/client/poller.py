@@ -58,6 +58,10 @@ class Polled(Protocol):
         """The session is not where that poller reads."""
         ...
 
+    def refused(self, poller: Poller, told: list[Any]) -> None:
+        """The actor cannot do what was asked for; `told` is (code, text) of its error."""
+        ...
+
     def on_fault(self, error: StreamRouterError) -> None:
         """It cannot be read: end it by that name."""
         ...
@@ -303,6 +307,9 @@ class Poller:
         if state == PartState.UNKNOWN:
             del self._subscriptions[number]
             reader.moved(self)
+        elif state == PartState.REFUSED:
+            del self._subscriptions[number]
+            reader.refused(self, segments)
         else:
             reader.arrive(state, gap, segments)
 

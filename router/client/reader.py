@@ -10,7 +10,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from actors.errors import AlreadyReading, RequestLost, RouterClosed, StreamRouterError, UnknownRequest
+from actors.errors import (
+    AlreadyReading,
+    RequestLost,
+    RouterClosed,
+    StreamRouterError,
+    UnknownRequest,
+    from_wire,
+)
 from actors.protocol.reads import PartState
 from actors.protocol.states import ReaderState, RequestPhase, Role
 from router.client.batch import Batch, Shaper
@@ -234,6 +241,13 @@ class Reader:
             self._poller = None
             self._place = None
             self._ask_where()
+
+    def refused(self, poller: Poller, told: list[Any]) -> None:
+        """That poller's actor cannot do what was asked for; `told` is (code, text) of its error."""
+        if self._poller is poller and not self.has_left:
+            self._poller = None
+            code, text = told
+            self._fail(from_wire(code, text))
 
     def _ask_where(self) -> None:
         if self._link.error is not None:

@@ -54,6 +54,17 @@ async def test_two_readers_on_one_actor_share_a_poll(client, fake, actor):
     await asyncio.wait_for(asyncio.gather(*reading), 5)
 
 
+async def test_what_an_actor_refuses_one_subscription_is_raised_there_and_the_other_reads_on(client, fake, actor):
+    fake.place("other", actor)
+    reading = [asyncio.ensure_future(anext(client.subscribe(name))) for name in ("req", "other")]
+    await until(lambda: len(actor.said(Operation.SUBSCRIBE)) == 2)
+    (refused, *_), (healthy, *_) = ([operation[2]] for operation in actor.said(Operation.SUBSCRIBE))
+    told = ["invalid_argument", "subscribe: `after` is 0 or more"]
+    actor.bring([refused, int(PartState.REFUSED), None, 0, told], [healthy, 0, None, 1, [message(1)]])
+    answers = await asyncio.wait_for(asyncio.gather(*reading, return_exceptions=True), 5)
+    assert sorted(type(answer).__name__ for answer in answers) == ["Batch", "InvalidArgument"]
+
+
 async def test_a_dead_actor_is_looked_after_and_its_readers_go_on_elsewhere(client, fake, actor):
     reading = asyncio.ensure_future(anext(client.subscribe("req")))
     await until(lambda: actor.said(Operation.SUBSCRIBE))

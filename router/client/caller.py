@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
@@ -20,6 +20,8 @@ from actors.protocol.backoff import Backoff
 from router.client.patience import Patience
 
 log = logging.getLogger("router.link")
+
+_T = TypeVar("_T")
 
 ROUTER_DEADLINE_S = 60.0
 CALL_DEADLINE_S = 10.0
@@ -51,6 +53,23 @@ def raised_there(error: BaseException, where: str) -> StreamRouterError | None:
     if isinstance(error, RayTaskError) or (isinstance(error, RayError) and isinstance(cause, Exception)):
         return as_named(cause if isinstance(cause, Exception) else error, where)
     return None
+
+
+async def until_recovered(once: Callable[[], Awaitable[_T]]) -> _T:
+    """Ask a router until it can say: one that has restarted does not know yet what it will know in a moment.
+
+    Raises what `once` raises, and Recovering after `ROUTER_DEADLINE_S`.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + ROUTER_DEADLINE_S
+    backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
+    while True:
+        try:
+            return await once()
+        except Recovering:
+            if loop.time() > deadline:
+                raise
+        await asyncio.sleep(backoff.next_s(random.random()))
 
 
 class RouterCaller:

@@ -35,7 +35,7 @@ from actors.protocol.calls import WATCH_WAIT_S_MAX, Registration, WatchCall
 from actors.protocol.frames import pack, read
 from actors.protocol.states import Key, News, PublisherState, RequestPhase, Role, state_of
 from router.client.answers import Answers, Standing
-from router.client.caller import BACKOFF_S, BACKOFF_S_MAX, RouterCaller, as_named, fresh
+from router.client.caller import BACKOFF_S, BACKOFF_S_MAX, RouterCaller, as_named, fresh, until_recovered
 from router.client.pumps import Feed, Handles, Locates, Opens
 
 log = logging.getLogger("router.link")
@@ -130,9 +130,13 @@ class Link:
     async def open(self, listener: StateListener, registration: Registration) -> None:
         """Open a request at the router. Raises what the router answers, RouterUnavailable, RouterClosed."""
         self.enter(registration.request_id, listener)
-        opened = self._opens.put(registration)
-        self._watch()
-        await opened
+
+        async def once() -> None:
+            opened = self._opens.put(registration)
+            self._watch()
+            await opened
+
+        await until_recovered(once)
 
     def open_again(self, listener: StateListener, registration: Registration) -> None:
         """Open a request again that the router has forgotten; a refusal comes as a state."""

@@ -36,7 +36,7 @@ from actors.settings import StreamSettings
 from router.client.agent_claim import AgentClaim, WhenBusy
 from router.client.arguments import check
 from router.client.batch import Format, Shaper
-from router.client.caller import fresh
+from router.client.caller import fresh, until_recovered
 from router.client.encoding import safe_text
 from router.client.entrance import Entrance, StreamRouterOpening
 from router.client.link import CLOSED, Link
@@ -363,10 +363,13 @@ def _load(settings: StreamSettings | Mapping[str, Any]) -> StreamSettings:
 
 
 async def _cancel(link: Link, request_id: str, *, after_step: bool = False, detail: str | None = None) -> bool:
-    error, was_open = await link.ask("cancel", request_id, after_step, detail)
-    if error is not None:
-        raise from_wire(error[0], error[1])
-    return bool(was_open)
+    async def once() -> bool:
+        error, was_open = await link.ask("cancel", request_id, after_step, detail)
+        if error is not None:
+            raise from_wire(error[0], error[1])
+        return bool(was_open)
+
+    return await until_recovered(once)
 
 
 async def _give_up(link: Link, request_id: str, detail: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from actors.errors import Recovering
 from actors.protocol.frames import checked
 from actors.protocol.states import Inventory, Report, RequestPhase, SessionPhase, SessionRecord
 from actors.settings import StreamSettings, unpacked
@@ -71,6 +72,11 @@ class Recovery:
         for request_id in lifecycle.clients.interesting:
             if request_id not in lifecycle.requests:
                 lifecycle.clients.tell_readers(request_id)
+
+    def refuse_while_recovering(self, what: str) -> None:
+        """Raise Recovering where it cannot be said yet whether something is unknown."""
+        if self._lifecycle.is_recovering:
+            raise Recovering(f"the router has restarted and cannot say yet whether {what}; ask again in a moment")
 
 
 def _request_of(actor_id: str, report: Report, record: SessionRecord, now: float) -> Request:

@@ -30,6 +30,7 @@ from actors.errors import (
     AgentFenced,
     DuplicateRequest,
     ProtocolViolation,
+    Recovering,
     RequestEnded,
     StreamRouterError,
     UnknownRequest,
@@ -262,6 +263,8 @@ class Registry:
             self._open(client_id, registration, now)
             if epoch and cancel is not None:
                 self.cancel(request_id, now, after_step=cancel == "after_step")
+        except Recovering as error:
+            return error  # no refusal: it is asked again
         except StreamRouterError as error:
             self._count_refusal(request_id, error, now)
             return error
@@ -308,6 +311,7 @@ class Registry:
     def _open_unknown(self, client_id: str, wanted: Registration, now: float) -> None:
         request_id, registers_again = wanted.request_id, wanted.epoch > 0
         if wanted.take_over and not registers_again:
+            self.recovery.refuse_while_recovering(f"request {request_id!r} is open")
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
         if not registers_again:
             self.admission.admit(request_id, self.requests.live_count, now)
@@ -547,10 +551,11 @@ class Registry:
     def cancel(self, request_id: str, now: float, *, after_step: bool = False, detail: str | None = None) -> bool:
         """Cancel a request, at once or after its step; False where it has ended already. Idempotent.
 
-        Raises UnknownRequest.
+        Raises UnknownRequest, Recovering.
         """
         request = self.requests.get(request_id)
         if request is None:
+            self.recovery.refuse_while_recovering(f"request {request_id!r} is open")
             raise UnknownRequest(f"no request {request_id!r}: never opened here, or its time-to-live is over")
         if not request.is_live:
             return False

@@ -67,6 +67,7 @@ class Publisher:
         "_fault",
         "_finished",
         "_has_begun",
+        "_is_registered",
         "_link",
         "_open_timeout_s",
         "_recording",
@@ -106,6 +107,7 @@ class Publisher:
         self._changed: asyncio.Future[None] | None = None
         self._body = Body()
         self._has_begun = False
+        self._is_registered = False
         # Opened, and no end said yet.
         self._takes_items = False
         self._finished = False
@@ -136,6 +138,7 @@ class Publisher:
         return self
 
     async def _open(self) -> None:
+        self._is_registered = True
         opening = asyncio.ensure_future(self._link.open(self, self._registration()))
         try:
             await asyncio.shield(opening)
@@ -459,7 +462,8 @@ class Publisher:
 
     def on_router_restart(self) -> None:
         """See `StateListener`."""
-        if not self._stream.is_over:
+        # One that still waits for its agent has not asked to be opened.
+        if self._is_registered and not self._stream.is_over:
             self._link.open_again(self, self._registration())
 
     def _after_change(self) -> None:

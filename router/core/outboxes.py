@@ -78,6 +78,11 @@ class Clients:
         found.last_seen = now
         return found
 
+    def paused(self, gap_s: float) -> None:
+        """Nobody could be heard for so long: it does not count as silence."""
+        for client in self._clients.values():
+            client.last_seen += gap_s
+
     def forget(self, client_id: str) -> None:
         """Forget a client and what it was interested in."""
         for request_id in [request_id for request_id, clients in self._interests.items() if client_id in clients]:

@@ -590,6 +590,10 @@ class Registry:
         for _, (kind, what) in self._deadlines.take_due(now):
             getattr(self, _WHEN_DUE[kind])(what, now)
 
+    def paused(self, gap_s: float) -> None:
+        """This process was stopped for so long: that was no silence of the clients."""
+        self.clients.paused(gap_s)
+
     def _tick_recovered(self, _what: str, _now: float) -> None:
         self._tell_claims(self.agents.recovered())
         self.recovery.recovered()

@@ -42,6 +42,8 @@ START_DEADLINE_S = 120.0
 START_TRY_S = 3.0
 BACKOFF_S = 0.02
 BACKOFF_S_MAX = 0.5
+# A timer that comes so much too late says that this process was stopped.
+PAUSE_S = 2.0
 # An actor that Ray could not make is given up after so long, so that the next one is not asked for at once.
 MAKE_RETRY_S = 2.0
 
@@ -247,6 +249,7 @@ class Fleet:
         actor.frame_no += 1
         call = partial(actor.handle.feed.remote, self._incarnation, actor.frame_no, *frames)
         while True:
+            began = time.monotonic()
             try:
                 # The last try has what is left: whole tries would wait for a hanging actor well beyond its deadline.
                 left_s = max(0.0, deadline - time.monotonic())
@@ -262,6 +265,10 @@ class Fleet:
                 if isinstance(getattr(error, "cause", None), StreamRouterError):
                     log.error("stream actor %s refused a frame: %s", actor_id, error)  # noqa: TRY400
                     return pack([])
+                # Time in which this process was stopped says nothing about the actor.
+                spent_s = time.monotonic() - began
+                if spent_s > CALL_DEADLINE_S + PAUSE_S:
+                    deadline += spent_s
                 log.info("stream actor %s: a call failed (%s); trying again", actor_id, type(error).__name__)
                 if time.monotonic() > deadline:
                     log.warning("stream actor %s has not answered for %g s; giving it up", actor_id, ACTOR_DEADLINE_S)
@@ -284,6 +291,11 @@ class Fleet:
         except (RayError, TimeoutError):
             if time.monotonic() - actor.heard_at > ACTOR_DEADLINE_S:
                 self.gone(actor_id, actor)
+
+    def paused(self, gap_s: float) -> None:
+        """This process was stopped for so long: that was no silence of the actors."""
+        for actor in self.actors.values():
+            actor.heard_at += gap_s
 
     def probe_silent(self, now: float, silence_s: float) -> None:
         """Ask all actors that have been silent for so long."""

@@ -39,7 +39,7 @@ from router.core.effects import ENDED, Effects
 from router.core.lifecycle import ROUTER_ITSELF
 from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
-from router.on_ray.fleet import Fleet
+from router.on_ray.fleet import PAUSE_S, Fleet
 from router.on_ray.shelf import Shelf
 from router.status import overview
 from router.status.observer import Observer
@@ -51,6 +51,7 @@ _Call = TypeVar("_Call", bound=tuple[Any, ...])
 CANCEL_WAIT_S = 6.0
 HOUSEKEEPING_S = 3.0
 DESCRIBE_DEADLINE_S = 2.0
+CLOCK_LOOK_S = 1.0
 # States that can wait (credit for a publisher who still has some) ride with others for so long.
 LAZY_WAKE_S = 0.005
 CLEAR_DEADLINE_S = 15.0
@@ -398,6 +399,7 @@ class RouterActor:
         self._registry.keep_house(time.monotonic())
         self._after_event()
         self._fleet.spawn(self._keep_house())
+        self._watch_clock()
         if self._exports_metrics:
             self._fleet.spawn(self._export_metrics())
 
@@ -486,6 +488,22 @@ class RouterActor:
         while not self._stopping:
             await asyncio.sleep(self._config.metrics.interval_s)
             self._observer.export(self._registry, await self._fleet.measure())
+
+    def _watch_clock(self) -> None:
+        """Notice when this process was stopped (SIGSTOP, a paused machine): that was no silence of the others."""
+
+        def look(wanted_at: float) -> None:
+            if self._stopping:
+                return
+            gap_s = time.monotonic() - wanted_at
+            if gap_s > PAUSE_S:
+                log.warning("this router was stopped for %.1f s; others are given that time", gap_s)
+                self._registry.paused(gap_s)
+                self._fleet.paused(gap_s)
+            self._watch_clock()
+
+        # A callback, not a task: it must run before the timers that came due meanwhile.
+        asyncio.get_running_loop().call_later(CLOCK_LOOK_S, look, time.monotonic() + CLOCK_LOOK_S)
 
     async def _keep_house(self) -> None:
         while not self._stopping:

@@ -62,3 +62,12 @@ def test_a_word_of_no_interest_that_comes_late_does_not_undo_a_later_interest():
     c.take_interest("c", ["a"], 1)
     c.lose_interest("c", ["a"], 4)
     assert not c.interesting
+
+
+def test_a_pause_of_the_router_is_no_silence_of_its_clients():
+    c = clients()
+    c.heard("c", 10.0)
+    c.paused(15.0)
+    client = c.get("c")
+    assert client is not None
+    assert client.last_seen == 25.0

@@ -52,6 +52,14 @@ def item_bytes(item: Item) -> int:
     return len(item) if isinstance(item, bytes) else len(item[1])
 
 
+def waits_for_credit(item: Item) -> bool:
+    """Whether an item is let go only with credit: chunks and messages are; a message once begun, steps and ends not."""
+    if isinstance(item, bytes):
+        return True
+    kind, _, place = item
+    return bool(kind == "message" and place & Place.FIRST)
+
+
 def pack_body(kind: str, body: dict[str, Any]) -> bytes:
     """Return a record's body as bytes. Raises InvalidRecord for what cannot be packed."""
     try:

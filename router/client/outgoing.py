@@ -6,8 +6,10 @@ What the router says moves the first one back: a new epoch, a gap, or a router t
 memory each name the number that is wanted next, and sending goes on from there. Nothing else is
 needed to survive the death of a stream actor or of a router.
 
-Credit is an absolute number of bytes, counted over all items since the first; it never falls. An
-item is accepted while `accepted_bytes` is below it, so at most one item is ever beyond it.
+Credit is an absolute number of bytes, counted over all items since the first. An item is accepted while
+`accepted_bytes` is below the highest credit that was ever given, so at most one item is ever beyond it.
+A credit to send belongs to its epoch: a new session has received nothing and grants anew, so what is
+replayed to it waits until its own credit allows it. Ends and steps wait for none, once it is their turn.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from actors.errors import RequestCancelled, RequestEnded, StreamRouterError, from_wire
 from actors.protocol.envelopes import ItemsEnvelope
 from actors.protocol.frames import pack
-from actors.protocol.items import Item, item_bytes
+from actors.protocol.items import Item, item_bytes, waits_for_credit
 from actors.protocol.states import PublisherState, RequestPhase
 from router.client.replay_store import ReplayBudget, ReplayStore
 
@@ -37,12 +39,15 @@ class PublishedStream:
         "cancel",
         "credit_bytes",
         "epoch",
+        "epoch_credit_bytes",
         "error",
         "is_accepted",
+        "is_held",
         "is_placed",
         "phase",
         "replay",
         "request_id",
+        "sent_bytes",
         "sent_seq",
         "stop_reason",
     )
@@ -58,6 +63,11 @@ class PublishedStream:
         self.sent_seq = 0
         self.accepted_bytes = 0
         self.credit_bytes = INITIAL_CREDIT_BYTES
+        self.epoch_credit_bytes = INITIAL_CREDIT_BYTES
+        # Bytes up to `sent_seq`; kept only while a replay waits for the credit of its epoch.
+        self.sent_bytes = 0
+        # What is next waits for the credit of its epoch.
+        self.is_held = False
         self.cancel: str | None = None
         self.stop_reason: str | None = None
         self.error: StreamRouterError | None = None
@@ -112,7 +122,7 @@ class PublishedStream:
 
     def has_items(self) -> bool:
         """Whether there are items to send (none while the request has no place)."""
-        if not self.is_placed or self.is_over:
+        if not self.is_placed or self.is_held or self.is_over:
             return False
         return self.sent_seq + 1 < self.replay.next_seq
 
@@ -125,7 +135,10 @@ class PublishedStream:
         size = 0
         # No more than what a frame of items of the usual size can take.
         usual = self.accepted_bytes // self.replay.next_seq + ITEM_FRAME_BYTES
-        for item in self.replay.tail(first, min(2 * bytes_max // usual + 1, GIVE_COUNT_MAX)):
+        candidates = self.replay.tail(first, min(2 * bytes_max // usual + 1, GIVE_COUNT_MAX))
+        if self.epoch_credit_bytes < self.credit_bytes:
+            candidates = self._within_credit(candidates)
+        for item in candidates:
             cost_bytes = item_bytes(item) + ITEM_FRAME_BYTES
             if size + cost_bytes > bytes_max and not (at_least_one and not items):
                 break
@@ -134,8 +147,20 @@ class PublishedStream:
         if not items:
             return [], 0
         self.sent_seq += len(items)
+        if self.epoch_credit_bytes < self.credit_bytes:
+            self.sent_bytes += sum(map(item_bytes, items))
         envelope = ItemsEnvelope(self.request_id, self.epoch, first, len(items), pack(items))
         return [envelope], size + len(self.request_id) + 16
+
+    def _within_credit(self, items: list[Item]) -> list[Item]:
+        """Return those items that the credit of this epoch lets go; of a replay, there may be more than that."""
+        through = self.sent_bytes
+        for count, item in enumerate(items):
+            if through >= self.epoch_credit_bytes and waits_for_credit(item):
+                self.is_held = count == 0
+                return items[:count]
+            through += item_bytes(item)
+        return items
 
     # --- what the router says -----------------------------------------------------------------
 
@@ -144,16 +169,15 @@ class PublishedStream:
         if self.is_over:
             return False
         if state.phase == RequestPhase.UNKNOWN:
-            self.is_placed = False
-            if self.phase == OPENING and self.is_accepted:
-                text = f"request {self.request_id!r} ended and was forgotten before this process heard that it was open"
-                self.fail(RequestEnded(f"{text}; its router could not be reached for a while. Publish under a new ID"))
-            return self.phase == OPEN
+            return self._take_unknown()
         if state.error is not None:
             self.fail(from_wire(state.error[0], state.error[1]))
             return False
         self.cancel = state.cancel or self.cancel
         self.credit_bytes = max(self.credit_bytes, state.credit_bytes)
+        if state.epoch == self.epoch and state.credit_bytes > self.epoch_credit_bytes:
+            self.epoch_credit_bytes = state.credit_bytes
+            self.is_held = False
         if state.phase == RequestPhase.SEALED:
             self.phase = SEALED
             self.stop_reason = state.stop_reason
@@ -164,6 +188,7 @@ class PublishedStream:
             return False
         if state.epoch > self.epoch:
             self.epoch = state.epoch
+            self.epoch_credit_bytes = max(state.credit_bytes, state.received_bytes + INITIAL_CREDIT_BYTES)
             self._rewind(state.next_seq, received_bytes=state.received_bytes)
         elif state.epoch == self.epoch and state.phase == RequestPhase.GAP and state.next_seq <= self.sent_seq:
             self._rewind(state.next_seq)
@@ -172,6 +197,13 @@ class PublishedStream:
             self.phase = OPEN
         return False
 
+    def _take_unknown(self) -> bool:
+        self.is_placed = False
+        if self.phase == OPENING and self.is_accepted:
+            text = f"request {self.request_id!r} ended and was forgotten before this process heard that it was open"
+            self.fail(RequestEnded(f"{text}; its router could not be reached for a while. Publish under a new ID"))
+        return self.phase == OPEN
+
     def _rewind(self, next_seq: int, received_bytes: int = 0) -> None:
         if next_seq > self.replay.next_seq and len(self.replay.tail(self.replay.first_seq, 1)) == 0:
             # Taken over from another publisher: our first item is the one that is wanted next.
@@ -179,6 +211,8 @@ class PublishedStream:
             # What the other one had sent counts in the credit too.
             self.accepted_bytes = received_bytes
         self.sent_seq = max(next_seq, self.replay.first_seq) - 1
+        self.sent_bytes = self.accepted_bytes - self.replay.bytes_from(self.sent_seq + 1)
+        self.is_held = False
 
     def fail(self, error: StreamRouterError) -> None:
         """The request cannot be published any further from here."""

@@ -391,7 +391,8 @@ class Publisher:
             while not stream.is_over:
                 began = loop.time()
                 await self._wait_for_change(SEAL_WAIT_S)
-                patience.spend(loop.time() - began, SEAL_WAIT_S)
+                if not stream.is_held:  # else it is its readers that it waits for, as `chunk` would
+                    patience.spend(loop.time() - began, SEAL_WAIT_S)
                 if patience.is_over and not stream.is_over:
                     raise RouterUnavailable(
                         f"request {self.request_id!r} was finished, but its end was not confirmed within "

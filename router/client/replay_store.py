@@ -83,10 +83,11 @@ class ReplayBudget:
 
 
 class _Spilled(NamedTuple):
-    """Items on disk, up to (not with) the one with the index `end`."""
+    """Items on disk, up to (not with) the one with the index `end`. `size` counts their own bytes."""
 
     end: int
     block: Block
+    size: int
 
 
 class ReplayStore:
@@ -136,7 +137,7 @@ class ReplayStore:
             last = self._spilled.pop()
             begin = self._spilled[-1].end if self._spilled else 0
             if begin < index:
-                self._spilled.append(_Spilled(index, last.block))
+                self._spilled.append(_Spilled(index, last.block, last.size))
             else:
                 self._budget.give_back(last.block)
         self.in_memory_from = min(self.in_memory_from, index)
@@ -148,8 +149,9 @@ class ReplayStore:
     def spill(self) -> None:
         """Give all items in memory to the disk. Raises OSError; then they are still in memory."""
         block = self._budget.file.write(msgpack.packb(self._items))
+        size = self.bytes_held - ITEM_OVERHEAD_BYTES * len(self._items)
         self.in_memory_from += len(self._items)
-        self._spilled.append(_Spilled(self.in_memory_from, block))
+        self._spilled.append(_Spilled(self.in_memory_from, block, size))
         self._let_go()
 
     def _let_go(self) -> None:
@@ -177,14 +179,20 @@ class ReplayStore:
             return self._items[start : start + count_max]
         at = bisect_right(self._spilled, start, key=lambda spilled: spilled.end)
         begin = self._spilled[at - 1].end if at else 0
-        end, block = self._spilled[at]
+        end, block, _ = self._spilled[at]
         return self._budget.items_of(block)[start - begin : min(start - begin + count_max, end - begin)]
+
+    def bytes_from(self, seq: int) -> int:
+        """Return how many bytes the items from `seq` on have; those of a block count whole where it begins before."""
+        start = seq - self.first_seq
+        on_disk = sum(spilled.size for spilled in self._spilled if spilled.end > start)
+        return on_disk + sum(map(item_bytes, self._items[max(0, start - self.in_memory_from) :]))
 
     def clear(self) -> None:
         """Forget everything: the request has ended and others keep it now."""
         self.first_seq = self.next_seq
         self._let_go()
-        for _, block in self._spilled:
+        for _, block, _ in self._spilled:
             self._budget.give_back(block)
         self._spilled = []
         self.in_memory_from = 0

@@ -85,6 +85,63 @@ def test_credit_is_absolute_and_an_old_report_does_not_lower_it():
     assert s.accepted_bytes == 10_000
 
 
+def test_a_replay_waits_for_the_credit_of_its_own_epoch_and_what_is_new_for_the_highest():
+    s = PublishedStream("req", ReplayBudget(1 << 20))
+    s.update(state(credit=100_000))
+    for _ in range(50):
+        s.accept(b"x" * 1000)
+    drain(s, 10_000)
+    s.update(state(epoch=2, credit=0))
+    assert s.has_credit, "it had been promised"
+    assert sum(len(items) for _, _, items in drain(s, 10_000)) == 5, "a session's smallest window, and one beyond"
+    assert s.is_held
+    s.update(state(epoch=2, credit=10_000))
+    assert sum(len(items) for _, _, items in drain(s, 10_000)) == 5
+    s.update(state(epoch=1, credit=90_000))
+    assert not s.has_items(), "an old word about an earlier epoch grants nothing"
+    s.update(state(epoch=2, credit=100_000))
+    assert sum(len(items) for _, _, items in drain(s, 10_000)) == 40
+
+
+def test_ends_wait_for_no_credit_once_it_is_their_turn():
+    s = PublishedStream("req", ReplayBudget(1 << 20))
+    s.update(state(credit=5_000))
+    for _ in range(5):
+        s.accept(b"x" * 1000)
+    end = ["finish", b"\x80", 3]
+    s.accept(end)
+    drain(s, 10_000)
+    s.update(state(epoch=2, credit=4_500))
+    assert drain(s, 10_000)[-1][2][-1] == end
+
+
+def test_a_gap_during_a_replay_counts_back_what_is_sent_again():
+    s = PublishedStream("req", ReplayBudget(1 << 20))
+    s.update(state(credit=100_000))
+    for _ in range(20):
+        s.accept(b"x" * 1000)
+    drain(s, 10_000)
+    s.update(state(epoch=2, credit=10_000))
+    assert sum(len(items) for _, _, items in drain(s, 10_000)) == 10
+    s.update(state(epoch=2, phase="gap", next_seq=6, credit=10_000))
+    assert drain(s, 10_000) == [(2, 6, [b"x" * 1000] * 5)]
+
+
+def test_what_cannot_be_sent_is_cut_off_and_its_end_comes_in_its_place():
+    s = stream()
+    for n in range(6):
+        s.accept(b"%d" % n)
+    s.give(2 + 6 + 6, at_least_one=True)
+    sent = s.sent_seq
+    assert 0 < sent < 6
+    end = ["fail", b"\x80", 3]
+    assert s.break_off(end)
+    assert drain(s, 1000) == [(1, sent + 1, [end])]
+    assert not s.break_off(end), "its end stands there already"
+    s.update(state(epoch=2))
+    assert drain(s, 1000) == [(2, 1, [*(b"%d" % n for n in range(sent)), end])]
+
+
 def test_a_sealed_request_keeps_nothing():
     s = stream()
     s.accept(b"x" * 100)

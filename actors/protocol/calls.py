@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from actors.errors import ProtocolViolation
+
 WATCH_WAIT_S_MAX = 4.0
 """No watch waits longer, whatever it asks for."""
 
@@ -120,3 +122,17 @@ class ClaimAnswer(NamedTuple):
     """(code, text) of the refusal."""
     state: list[Any]
     """The parts of a `ClaimState`."""
+
+
+SEEN_PARTS = 2
+
+
+def check_caller(client_id: object, seen: object) -> None:
+    """Raise ProtocolViolation unless these are a client's ID and its `Seen`."""
+    if not isinstance(client_id, str):
+        raise ProtocolViolation(f"a client's ID is text, not {type(client_id).__name__}")
+    if isinstance(seen, (list, tuple)) and len(seen) == SEEN_PARTS:
+        incarnation, version = seen
+        if (incarnation is None or isinstance(incarnation, str)) and type(version) is int:
+            return
+    raise ProtocolViolation(f"what a client has seen is [incarnation or None, version], not {str(seen)[:80]!r}")

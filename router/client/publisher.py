@@ -16,7 +16,8 @@ interrupts the body, the inner one has not ended: it stays open, and its publish
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -53,6 +54,16 @@ if TYPE_CHECKING:
 SEAL_DEADLINE_S = 60.0
 # It looks so often whether this process has been stopped meanwhile.
 SEAL_WAIT_S = 5.0
+
+
+def _each(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    if not isinstance(chunks, (str, bytes, bytearray, memoryview, Mapping)):
+        with contextlib.suppress(Exception):  # whatever a hostile value does when it is asked
+            return iter(chunks)
+    raise InvalidArgument(
+        f"Publisher.chunks: chunks is an iterable of chunks; this is {type(chunks).__name__} "
+        "(one chunk is sent with `chunk`)"
+    )
 
 
 class Publisher:
@@ -227,12 +238,7 @@ class Publisher:
 
     async def chunks(self, chunks: Iterable[Chunk]) -> None:
         """Send several chunks in order. Raises InvalidArgument for what is not an iterable of chunks."""
-        if isinstance(chunks, (str, bytes, bytearray, memoryview, Mapping)) or not hasattr(chunks, "__iter__"):
-            raise InvalidArgument(
-                f"Publisher.chunks: chunks is an iterable of chunks; this is {type(chunks).__name__} "
-                "(one chunk is sent with `chunk`)"
-            )
-        for chunk in chunks:
+        for chunk in _each(chunks):
             await self.chunk(chunk)
 
     async def step_start(

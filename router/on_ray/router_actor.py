@@ -30,6 +30,7 @@ from actors.protocol.calls import (
     Registration,
     ReleaseCall,
     WatchCall,
+    check_caller,
 )
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import checked, pack, read, unpack_list
@@ -124,6 +125,11 @@ class RouterActor:
         """Take frames of a publisher's `ItemsEnvelope`s; return its `News`."""
         if self._begun is None or not self._begun.done():
             await self._ready()
+        try:
+            check_caller(client_id, seen)
+        except ProtocolViolation as error:
+            self._registry.refuse(error)
+            raise
         now = time.monotonic()
         for frame in frames:
             self._registry.forward(client_id, self._read_list(frame), now)

@@ -39,9 +39,9 @@ class Feature(StrEnum):
     """A request is taken over, or cancelled, while its router begins again."""
 
 
-HELD: frozenset[Feature] = frozenset()
-
 ALL: frozenset[Feature] = frozenset(Feature)
+HELD: frozenset[Feature] = ALL - {Feature.TAKE_OVERS, Feature.DOUBLE_DEATHS}
+
 NONE: frozenset[Feature] = frozenset()
 
 

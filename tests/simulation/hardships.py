@@ -12,6 +12,8 @@ from .scenario import Close, DiskTrouble, Incident, Rival, Scenario, large_messa
 
 # A publisher that is silent for so long counts as gone; see `CLIENT_TIMEOUT_S`.
 GIVEN_UP_AFTER_S = 12.0
+# A stop so long is noticed, but is not yet a death; see `ACTOR_DEADLINE_S`.
+SLOW_S = 8.8
 
 
 def _agents(random: Random, scenario: Scenario) -> None:
@@ -40,9 +42,13 @@ def _queues(random: Random, scenario: Scenario) -> None:
 
 
 def _stops(random: Random, scenario: Scenario) -> None:
+    plan = random.choice(scenario.requests)
+    for _ in range(random.randint(0, 12)):  # so that something is under way when all go on
+        plan.ops.insert(random.randint(0, len(plan.ops)), ("sleep", 1.0))
     for _ in range(random.choice((1, 1, 2))):
-        kind = random.choice(("stop_actor", "stop_router", "stop_router", "stop_process"))
-        _incident(random, scenario, kind, seconds=random.uniform(1.0, 20.0))
+        kind = random.choice(("stop_actor", "stop_actor", "stop_router", "stop_router", "stop_process"))
+        seconds = random.choice((random.uniform(1.0, 20.0), random.uniform(6.5, SLOW_S)))
+        _incident(random, scenario, kind, seconds=seconds)
 
 
 def _double_deaths(random: Random, scenario: Scenario) -> None:

@@ -27,7 +27,8 @@ from router.core.lifecycle import Lifecycle
 from router.core.registry import Registry
 from router.core.request import Request
 
-from .features import NONE
+from . import feature_plants
+from .features import HELD, NONE
 from .run import Harder
 
 Patch = Any
@@ -248,6 +249,12 @@ PLANTS = {
     "overtaken-state-believed": Plant(_overtaken_state_believed, range(200)),
     "actor-forgets-reports": Plant(_actor_forgets_reports, range(1_400, 2_000), ROUGH),
     "silence-is-an-end": Plant(_silence_is_an_end, range(50)),
+}
+
+PLANTS |= {
+    name: Plant(plant, seeds, feature_plants.only(feature))
+    for name, (feature, plant, seeds) in feature_plants.PLANTED.items()
+    if feature in HELD
 }
 
 

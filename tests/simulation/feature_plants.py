@@ -1,0 +1,134 @@
+"""Bugs planted against the promises that the features add; see `plants.py` and `features.py`."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+from unittest import mock
+
+from actors.stream.session import Session
+from router.client import arguments, reader, replay_store, subscription
+from router.client.caller import RouterCaller
+from router.client.link import Link
+from router.client.outgoing import PublishedStream
+from router.core.agent_queue import Agents
+from router.core.lifecycle import Lifecycle
+from router.core.registry import Registry
+from router.on_ray.fleet import Fleet
+
+from .features import NONE, Feature
+from .run import Harder
+
+Patch = Any
+
+
+def _agent_shared() -> list[Patch]:
+    """Whoever asks for an agent has it."""
+    return [mock.patch.object(Agents, "phase", lambda _self, _request_id: "held")]
+
+
+def _messages_for_nothing() -> list[Patch]:
+    """Records count as nothing, and so wait for nobody."""
+    return [mock.patch.object(PublishedStream, "has_credit", property(lambda _self: True))]
+
+
+def _replay_beyond_credit() -> list[Patch]:
+    """What is sent again waits for no credit."""
+    return [mock.patch.object(Session, "grant", _whole_log_granted)]
+
+
+def _whole_log_granted(session: Session, window_bytes: int) -> bool:
+    session.credit_bytes = session.received_bytes + 64 * window_bytes
+    return session.credit_bytes > session._reported_credit
+
+
+def _slow_is_dead() -> list[Patch]:
+    """An actor that has been silent for a while is given up without another question."""
+
+    async def broken(self: Fleet, actor_id: str, actor: Any) -> None:
+        if actor.is_started:
+            self.gone(actor_id, actor)
+
+    return [mock.patch.object(Fleet, "probe", broken)]
+
+
+def _memory_is_all_there_is() -> list[Patch]:
+    """A restarted router believes that it knows everything."""
+    return [mock.patch.object(Registry, "wait_for_publishers", lambda _self, _now: None)]
+
+
+def _no_timers_without_a_place() -> list[Patch]:
+    """A request that waits for an actor waits for ever."""
+    return [
+        mock.patch.object(Lifecycle, "_watch_limit", lambda _self, _request, _now: None),
+        mock.patch.object(Lifecycle, "open_timed_out", lambda _self, _request, _now: None),
+    ]
+
+
+def _full_for_ever() -> list[Patch]:
+    """Once the disk has refused, nothing is written any more."""
+    refused: set[int] = set()
+    spill = replay_store.ReplayStore.spill
+
+    def broken(self: replay_store.ReplayStore) -> None:
+        if id(self._budget) in refused:
+            raise OSError(errno.ENOSPC, "it was full once")
+        try:
+            spill(self)
+        except OSError:
+            refused.add(id(self._budget))
+            raise
+
+    return [mock.patch.object(replay_store.ReplayStore, "spill", broken)]
+
+
+def _anything_goes() -> list[Patch]:
+    """Arguments are taken as they come."""
+    return [mock.patch.object(arguments, "_checked", lambda _call, _name, _parameter, value: value)]
+
+
+def _cursor_kept() -> list[Patch]:
+    """Whoever leaves a loop is waited for."""
+    return [
+        mock.patch.object(subscription.Subscription, "iterator_ends", lambda _self: None),
+        mock.patch.object(subscription.Subscription, "__del__", lambda _self: None),
+    ]
+
+
+def _closes_in_silence() -> list[Patch]:
+    """Those who wait behind a door that closes do not hear of it."""
+    return [
+        mock.patch.object(Link, "_tell_unreachable", lambda _self, _error: None),
+        mock.patch.object(RouterCaller, "end", lambda _self, error: error),
+        mock.patch.object(reader.Reader, "on_unreachable", lambda _self, _error: None),
+    ]
+
+
+def _rival_let_in() -> list[Patch]:
+    """Two publishers of one process are taken for one."""
+
+    def broken(self: Link, request_id: str, listener: Any) -> None:
+        self.check_usable()
+        self._listeners.setdefault(("p", request_id), {})[listener] = None
+
+    return [mock.patch.object(Link, "enter", broken)]
+
+
+def only(feature: Feature) -> Harder:
+    """Return what makes every seed show one feature, and no other."""
+    return Harder(features=NONE, surely=frozenset({feature}))
+
+
+PLANTED = {
+    "agent-shared": (Feature.AGENTS, _agent_shared, range(60)),
+    "messages-for-nothing": (Feature.MESSAGES, _messages_for_nothing, range(60)),
+    "replay-beyond-credit": (Feature.QUEUES, _replay_beyond_credit, range(60)),
+    "slow-is-dead": (Feature.STOPS, _slow_is_dead, range(60)),
+    "memory-is-all-there-is": (Feature.TAKE_OVERS, _memory_is_all_there_is, range(100)),
+    "no-timers-without-a-place": (Feature.UNPLACED, _no_timers_without_a_place, range(40)),
+    "full-for-ever": (Feature.DISK, _full_for_ever, range(60)),
+    "anything-goes": (Feature.HOSTILE, _anything_goes, range(20)),
+    "cursor-kept": (Feature.ABANDONED, _cursor_kept, range(60)),
+    "closes-in-silence": (Feature.CLOSES, _closes_in_silence, range(40)),
+    "rival-let-in": (Feature.RIVALS, _rival_let_in, range(60)),
+}

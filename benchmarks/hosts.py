@@ -56,7 +56,7 @@ class Bench:
         self._frame_no = 0
         self._seq = 1
         self.steps: list[Step] = []
-        self._feed("open", OpenEnvelope(Order.OPEN, "req", 1, SETTINGS, "client", DATE, 0.0, 0, 1, 0))
+        self._feed("open", OpenEnvelope(Order.OPEN, "req", 1, SETTINGS, "client", DATE, 0.0, 0, 1, 0, []))
 
     def timed(self, what: str, call: Callable[[], object]) -> object:
         """Make one step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import UnionType
 from typing import Union, get_args, get_origin, get_type_hints
 
@@ -27,7 +28,17 @@ SHAPES = sorted(
     },
     key=lambda shape: shape.__name__,
 )
-EXAMPLES = {str: "text", int: 3, float: 1.5, bool: True, bytes: b"bytes", list: [], dict: {}, type(None): None}
+EXAMPLES = {
+    str: "text",
+    int: 3,
+    float: 1.5,
+    bool: True,
+    bytes: b"bytes",
+    list: [],
+    dict: {},
+    Sequence: [],
+    type(None): None,
+}
 
 
 def example(hint: object) -> object:

@@ -12,7 +12,7 @@ STATES = [
     PublisherState(Role.PUBLISHER, "req", 1, RequestPhase.OPEN, 1, 4096, None, None, None, 0),
     ReaderState(Role.READER, "req", RequestPhase.SEALED, "actor", 2),
     ReaderState(Role.READER, "req", RequestPhase.WAITING, None, 0),
-    ClaimState(Role.AGENT, "req", ClaimPhase.QUEUED),
+    ClaimState(Role.AGENT, "req", ClaimPhase.QUEUED, 1),
 ]
 
 

@@ -44,7 +44,7 @@ class Driver:
     def open(self, request_id: str, epoch: int = 1, *, replay_through: int = 0, **settings) -> dict[str, Report]:
         self._next_seq[request_id] = 1
         chosen = packed(StreamSettings.load({"dialect": "chat", **settings}))
-        return self.send((Order.OPEN, request_id, epoch, chosen, "client", DATE, 0.0, 0, 1, replay_through))
+        return self.send((Order.OPEN, request_id, epoch, chosen, "client", DATE, 0.0, 0, 1, replay_through, []))
 
     def say(self, request_id: str, *items: bytes | list, epoch: int = 1) -> dict[str, Report]:
         first = self._next_seq[request_id]

@@ -19,7 +19,8 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from actors.errors import InvalidRecord, MalformedChunk
+from actors.errors import InvalidRecord, MalformedChunk, MessageTooLarge
+from actors.protocol.items import pack_body, record_bytes_max
 
 ERROR_TEXT_CHARACTERS_MAX = 2_000
 DEPTH_MAX = 100
@@ -200,6 +201,18 @@ def _key(key: Any, path: str) -> str:
     if key is None or isinstance(key, (bool, int, float, date, UUID)):
         return str(key)
     raise InvalidRecord(f"{path}: expected text as the key of a mapping, got {type(key).__name__}")
+
+
+def pack_record(kind: str, body: dict[str, Any], message_bytes_max: int) -> bytes:
+    """Return a record's body as bytes. Raises InvalidRecord, MessageTooLarge."""
+    packed = pack_body(kind, body)
+    bytes_max = record_bytes_max(kind, message_bytes_max)
+    if len(packed) > bytes_max:
+        raise MessageTooLarge(
+            f"a {kind} record of {len(packed)} bytes; {bytes_max} are allowed (message_bytes_max). "
+            "It was not sent; the request stays open"
+        )
+    return packed
 
 
 # --- texts ------------------------------------------------------------------------------------------

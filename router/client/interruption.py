@@ -1,4 +1,4 @@
-"""The task inside a publisher's `async with`, and how the end of its request interrupts it.
+"""What a publisher's tasks wait for, and how the end of its request interrupts the body of its `async with`.
 
 An interruption is a cancel of the task that the publisher itself takes back when the body has been left.
 It bears a mark, so that another publisher in the same task can tell that it is not its own end.
@@ -8,6 +8,31 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+
+from router.client.encoding import clean, safe_text
+
+
+class Change:
+    """Something that several tasks may wait for, again and again; whoever gives up waiting disturbs no other."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self) -> None:
+        self._future: asyncio.Future[None] | None = None
+
+    async def wait(self, wait_s: float | None = None) -> None:
+        """Wait for the next change, `wait_s` at most."""
+        if self._future is None or self._future.done():
+            self._future = asyncio.get_running_loop().create_future()
+        if wait_s is None:
+            await asyncio.shield(self._future)
+        else:
+            await asyncio.wait([self._future], timeout=wait_s)
+
+    def tell(self) -> None:
+        """Wake whoever waits."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
 
 
 class _Mark:
@@ -54,3 +79,10 @@ class Body:
         """Whether the interruption of another body in the task that runs now has caused this."""
         mark = error.args[0] if isinstance(error, asyncio.CancelledError) and error.args else None
         return isinstance(mark, _Mark) and mark.body is not self and mark.task is asyncio.current_task()
+
+
+def end_of(error: BaseException) -> tuple[str, dict[str, Any]]:
+    """Return the record (kind, body) that ends a request whose body was left by an error."""
+    if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
+        return "finish", {"stop_reason": "cancelled", "detail": "the publisher's task was cancelled"}
+    return "fail", {"error_type": type(error).__name__, "message": clean(safe_text(error))}

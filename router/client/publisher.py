@@ -26,21 +26,20 @@ from actors.errors import (
     BufferFull,
     ChunkTooLarge,
     InvalidArgument,
-    MessageTooLarge,
     NotOpened,
     RequestEnded,
     RouterUnavailable,
     StreamRouterError,
 )
 from actors.protocol.calls import Registration
-from actors.protocol.items import cut_record, pack_body, record_bytes_max
+from actors.protocol.items import cut_record, pack_body
 from actors.protocol.states import PublisherState, Role
 from actors.records import check_record
 from actors.settings import StreamSettings, packed
 from router.client.arguments import check
 from router.client.caller import fresh
-from router.client.encoding import Chunk, clean, safe_text, to_mapping, to_payload
-from router.client.interruption import Body
+from router.client.encoding import Chunk, clean, pack_record, to_mapping, to_payload
+from router.client.interruption import Body, Change, end_of
 from router.client.outgoing import FAILED, OPENING, PublishedStream
 from router.client.patience import Patience
 from router.client.replay_store import ReplayBudget
@@ -70,25 +69,11 @@ class Publisher:
     """One request's producing end. Made by `StreamRouter.publish`; use it as an async context manager."""
 
     __slots__ = (
-        "_agent_id",
-        "_body",
-        "_changed",
-        "_claim",
-        "_date",
-        "_fault",
-        "_finished",
-        "_has_begun",
-        "_is_registered",
-        "_link",
-        "_open_timeout_s",
-        "_recording",
-        "_settings_packed",
-        "_stream",
-        "_take_over",
-        "_takes_items",
-        "request_id",
-        "settings",
-    )
+        "_agent_id", "_body", "_changed", "_claim", "_date", "_fault", "_finished", "_has_begun",
+        "_is_registered", "_link",
+        "_open_timeout_s", "_recording", "_settings_packed", "_stream", "_take_over", "_takes_items",
+        "request_id", "settings",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -115,7 +100,7 @@ class Publisher:
         self._take_over = take_over
         self._recording = recording
         self._stream = PublishedStream(request_id, budget)
-        self._changed: asyncio.Future[None] | None = None
+        self._changed = Change()
         self._body = Body()
         self._has_begun = False
         self._is_registered = False
@@ -155,7 +140,7 @@ class Publisher:
             await asyncio.shield(opening)
             self._stream.is_accepted = True
             while self._stream.phase == OPENING and not self._stream.is_over:
-                await self._wait_for_change()
+                await self._changed.wait()
         except StreamRouterError as error:
             self._stream.fail(error)
             self._leave()
@@ -195,19 +180,12 @@ class Publisher:
         if self._body.was_left_for_another(error) and self._takes_items and not self._stream.is_over:
             return  # another request of this task has ended, and not this one
         if not self._finished and not self._stream.is_over:
-            self._end_with(error)
+            self._end(*end_of(error))
         if isinstance(error, Exception):
             await self._wait_for_seal()
         else:
             # Being cancelled: the end is on its way, but nothing more is awaited.
             self._leave_when_over()
-
-    def _end_with(self, error: BaseException) -> None:
-        """End the request because its body was left by an error."""
-        if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
-            self._end("finish", {"stop_reason": "cancelled", "detail": "the publisher's task was cancelled"})
-        else:
-            self._end("fail", {"error_type": type(error).__name__, "message": clean(safe_text(error))})
 
     # --- saying things ----------------------------------------------------------------------
 
@@ -257,7 +235,7 @@ class Publisher:
         Raises InvalidRecord, MessageTooLarge (over `message_bytes_max`), and what `chunk` raises.
         """
         body = check_record("message", to_mapping(message, "message"))
-        packed_body = self._packed("message", body)
+        packed_body = pack_record("message", body, self.settings.message_bytes_max)
         if not self._takes_items or self._stream.is_over:
             raise self._failure()
         if not self._stream.has_credit:
@@ -305,17 +283,7 @@ class Publisher:
     def _send_record(self, kind: str, body: dict[str, Any]) -> None:
         if not self._takes_items or self._stream.is_over:
             raise self._failure()
-        self._accept_record(kind, self._packed(kind, body), body)
-
-    def _packed(self, kind: str, body: dict[str, Any]) -> bytes:
-        packed_body = pack_body(kind, body)
-        bytes_max = record_bytes_max(kind, self.settings.message_bytes_max)
-        if len(packed_body) > bytes_max:
-            raise MessageTooLarge(
-                f"a {kind} record of {len(packed_body)} bytes; {bytes_max} are allowed (message_bytes_max). "
-                "It was not sent; the request stays open"
-            )
-        return packed_body
+        self._accept_record(kind, pack_record(kind, body, self.settings.message_bytes_max), body)
 
     def _accept_record(self, kind: str, packed_body: bytes, body: dict[str, Any], *, is_end: bool = False) -> None:
         for item in cut_record(kind, packed_body):
@@ -325,7 +293,7 @@ class Publisher:
         self._link.has_items(self.request_id, self._stream)
 
     def _end(self, kind: str, body: dict[str, Any]) -> None:
-        self._accept_record(kind, self._packed(kind, body), body, is_end=True)
+        self._accept_record(kind, pack_record(kind, body, self.settings.message_bytes_max), body, is_end=True)
         self._finished = True
         self._takes_items = False
 
@@ -385,7 +353,7 @@ class Publisher:
                 )
                 await self.fail("buffer_full", str(full))
                 raise full
-            await self._wait_for_change()
+            await self._changed.wait()
         if not self._takes_items or stream.is_over:
             raise self._failure()
 
@@ -396,7 +364,7 @@ class Publisher:
         try:
             while not stream.is_over:
                 began = loop.time()
-                await self._wait_for_change(SEAL_WAIT_S)
+                await self._changed.wait(SEAL_WAIT_S)
                 if not stream.is_held:  # else it is its readers that it waits for, as `chunk` would
                     patience.spend(loop.time() - began, SEAL_WAIT_S)
                 if patience.is_over and not stream.is_over:
@@ -408,18 +376,6 @@ class Publisher:
             self._leave_when_over()
         if stream.phase == FAILED or self._fault is not None:
             raise self._failure()
-
-    async def _wait_for_change(self, wait_s: float | None = None) -> None:
-        if self._changed is None or self._changed.done():
-            self._changed = asyncio.get_running_loop().create_future()
-        if wait_s is None:
-            await asyncio.shield(self._changed)
-        else:
-            await asyncio.wait([self._changed], timeout=wait_s)
-
-    def _tell_change(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
 
     def _leave(self) -> None:
         self._link.lose_interest((Role.PUBLISHER, self.request_id), self)
@@ -474,7 +430,7 @@ class Publisher:
             self._link.open_again(self, self._registration())
 
     def _after_change(self) -> None:
-        self._tell_change()
+        self._changed.tell()
         self._interrupt_if_over()
         if self._stream.is_over:
             self._leave()

@@ -230,10 +230,7 @@ class Publisher:
         self._record("step_end", {})
 
     async def message(self, message: Mapping[str, Any] | Any) -> None:
-        """Send a whole message (reasoning, tool call, tool return, assistant, …); waits as `chunk` does.
-
-        Raises InvalidRecord, MessageTooLarge (over `message_bytes_max`), and what `chunk` raises.
-        """
+        """Send a whole message; waits as `chunk` does. Raises InvalidRecord, MessageTooLarge, and as `chunk`."""
         body = check_record("message", to_mapping(message, "message"))
         packed_body = pack_record("message", body, self.settings.message_bytes_max)
         if not self._takes_items or self._stream.is_over:

@@ -101,22 +101,20 @@ def read_tool_calls(calls: object, choice: int, said: Said, out: list[Delta]) ->
             out.append(odd("tool call", call))
             continue
         index, function = call.get("index"), call.get("function")
-        if function.__class__ is dict and index.__class__ is int and len(call) <= _BARE_KEYS and len(function) == 1:
-            arguments = function.get("arguments")
-            if arguments.__class__ is str and not call.get("id"):
-                # The common case: a piece of arguments and no more.
-                if arguments:
-                    out.append(ToolCallPiece(index, None, None, arguments, choice))
-                    known = said.by_index.get(index)
-                    if known is None:
-                        said.take(out[-1:])
-                    else:
-                        pieces = known.arguments.pieces
-                        pieces.append(arguments)
-                        if len(pieces) > PIECES_MAX:
-                            known.arguments.compact()
-                continue
-        _tool_call(call, choice, said, out)
+        known = said.by_index.get(index) if index.__class__ is int else None
+        if known is None or function.__class__ is not dict or len(call) > _BARE_KEYS or len(function) != 1:
+            _tool_call(call, choice, said, out)
+            continue
+        arguments = function.get("arguments")
+        if arguments.__class__ is not str or call.get("id"):
+            _tool_call(call, choice, said, out)
+        elif arguments:
+            # The common case: one more piece of arguments, and no more.
+            out.append(ToolCallPiece(index, None, None, arguments, choice))
+            pieces = known.arguments.pieces
+            pieces.append(arguments)
+            if len(pieces) > PIECES_MAX:
+                known.arguments.compact()
 
 
 def _tool_call(call: dict[str, Any], choice: int, said: Said, out: list[Delta]) -> None:

@@ -92,15 +92,14 @@ def _with_what_stands_beside(event: Mapping[str, Any], key: str) -> object:
     """Return an error's value; a text gets the code and the kind that stand beside it."""
     error = event[key]
     if isinstance(error, list):
-        texts = [text for text in (_text_of(item, _DEPTH_MAX) for item in error[:4]) if text]
         first = error[0] if isinstance(error[0], Mapping) else {}
-        return {**first, "message": "; ".join(texts) or _as_json(error)}
-    if isinstance(error, str) and _json_in(error) is None:
-        beside = {name: event[name] for name in _KINDS if name in event and name != "object"}
-        message = _text_of({name: event.get(name) for name in ("message", "detail", "error_description")}, 2)
-        text = f"{error}: {message}" if message and message != error else error
-        return {**beside, "message": text} if beside else text
-    return error
+        return {**first, "message": _text_of(error, _DEPTH_MAX) or _as_json(error)}
+    if not isinstance(error, str) or _json_in(error) is not None:
+        return error
+    beside = {name: event[name] for name in _KINDS if name in event}
+    message = _text_of({name: event.get(name) for name in ("message", "detail", "error_description")}, 2)
+    text = f"{error}: {message}" if message and message != error else error
+    return {**beside, "message": text} if beside else text
 
 
 def _is_flat_error(event: Mapping[str, Any]) -> bool:

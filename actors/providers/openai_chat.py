@@ -174,7 +174,7 @@ class OpenAIChatAdapter:
         if "usage" in choice:
             read_usage(choice["usage"], out)
 
-    def _delta(self, delta: dict[str, Any], index: int, out: list[Delta]) -> None:  # noqa: C901, PLR0912  # hot: one call
+    def _delta(self, delta: dict[str, Any], index: int, out: list[Delta]) -> None:  # noqa: C901  # hot: one call
         content = calls = reasoning = None
         has_more = False
         for key, value in delta.items():
@@ -189,28 +189,41 @@ class OpenAIChatAdapter:
             elif key not in _PASSED_OVER:
                 has_more = True
         said = self._said_first if index == 0 else self._said_of(index)
+        if has_more or (content or "").__class__ is not str or (reasoning or "").__class__ is not str:
+            self._odd_delta(reasoning, content, calls, delta, index, said, out)
+            return
         # Whatever order the keys come in: a model reasons, then speaks, then calls.
-        if reasoning or has_more:
-            if has_more or reasoning.__class__ is not str:
-                self._reasoning(reasoning, delta, index, said, out)
-            else:
-                out.append(Reasoning(reasoning, index))
-                said.reasoning.add(reasoning)
+        if reasoning:
+            out.append(Reasoning(reasoning, index))
+            said.reasoning.add(reasoning)
         if content:
-            if content.__class__ is str and not has_more:
-                out.append(Text(content, index))
-                pieces = said.text.pieces
-                pieces.append(content)
-                if len(pieces) > PIECES_MAX:
-                    said.text.compact()
-            else:
-                self._odd_content(content, delta, index, said, out)
+            out.append(Text(content, index))
+            pieces = said.text.pieces
+            pieces.append(content)
+            if len(pieces) > PIECES_MAX:
+                said.text.compact()
         if calls:
             read_tool_calls(calls, index, said, out)
-            if self._unsigned:
-                self._sign(said, out)
-        if has_more:
-            self._the_rest(delta, index, said, out)
+            self._sign(said, out)
+
+    def _odd_delta(
+        self,
+        reasoning: object,
+        content: object,
+        calls: object,
+        delta: dict[str, Any],
+        index: int,
+        said: Said,
+        out: list[Delta],
+    ) -> None:
+        self._reasoning(reasoning, delta, index, said, out)
+        if content:
+            self._odd_content(content, delta, index, said, out)
+        if calls:
+            read_tool_calls(calls, index, said, out)
+        if self._unsigned:
+            self._sign(said, out)
+        self._the_rest(delta, index, said, out)
 
     def _reasoning(self, reasoning: object, delta: dict[str, Any], index: int, said: Said, out: list[Delta]) -> None:
         found: list[Delta] = []
@@ -236,6 +249,8 @@ class OpenAIChatAdapter:
 
     def _sign(self, said: Said, out: list[Delta]) -> None:
         """Give the calls that have come the signatures that came ahead of them."""
+        if not self._unsigned:
+            return
         for call_id in [call_id for call_id in self._unsigned if said.knows(call_id)]:
             signature, choice = self._unsigned.pop(call_id)
             out.append(ToolCallPiece(None, call_id, None, None, choice, signature=signature))

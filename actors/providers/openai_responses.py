@@ -30,7 +30,6 @@ means. Transcripts of audio are text.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from actors.deltas import (
@@ -44,9 +43,6 @@ from actors.deltas import (
     Refusal,
     StreamError,
     Text,
-    ToolCallEnd,
-    ToolCallPiece,
-    ToolReturn,
     Unknown,
     Usage,
 )
@@ -54,29 +50,19 @@ from actors.providers.adapter import (
     Event,
     as_count,
     as_dict,
-    as_id,
     as_index,
-    as_json_text,
     as_list,
     as_object,
     as_text,
     is_ping,
     odd,
-    remember,
     unknown,
     unknown_event,
 )
-from actors.providers.bare_json import is_json
 from actors.providers.error_shapes import error_delta, find_error
-from actors.providers.responses_items import CALL, MESSAGE, REASONING, Item, Items
-from actors.providers.responses_tools import (
-    ANSWERED_ELSEWHERE,
-    arguments_of,
-    is_call,
-    is_clients,
-    name_of,
-    output_of,
-)
+from actors.providers.responses_calls import ResponsesCalls
+from actors.providers.responses_items import MESSAGE, REASONING, Item, Items, ids_of
+from actors.providers.responses_tools import is_call
 from actors.providers.told import DIFFERS
 from actors.stop_reasons import StopReason, meaning_of
 
@@ -139,16 +125,15 @@ _PROGRESS = frozenset({"in_progress", "searching", "interpreting", "generating",
 
 
 class OpenAIResponsesAdapter:
-    """Reads Responses events. Keeps the items, what they have told, and which calls wait for returns."""
+    """Reads Responses events. Keeps the items and what they have told."""
 
-    __slots__ = ("_has_error", "_items", "_model", "_unanswered")
+    __slots__ = ("_calls", "_has_error", "_items", "_model")
 
     def __init__(self) -> None:
         self._items = Items()
         self._has_error = False
         self._model: str | None = None
-        # Calls whose return comes as an item of its own: id to name, the latest last.
-        self._unanswered: dict[str, str | None] = {}
+        self._calls = ResponsesCalls(self._items)
 
     def feed(self, event: Event) -> list[Delta]:
         """Return the deltas of one event. Raises MalformedChunk where it is no JSON object."""
@@ -163,13 +148,13 @@ class OpenAIResponsesAdapter:
         if stem in _TEXTS:
             self._text(stem, ending, event, out)
         elif stem in _ARGUMENTS:
-            self._arguments(_ARGUMENTS[stem], ending, event, out)
+            self._calls.arguments(_ARGUMENTS[stem], ending, event, out)
         elif stem == "response.output_item":
             self._item(ending, event, event.get("item"), out)
         elif stem in _PART_STEMS:
             self._part(stem, ending, event, out)
         elif kind == "response.code_interpreter_call_code.delta":
-            self._code(event, out)
+            self._calls.code(event, out)
         elif kind not in _PASSED_OVER:
             self._response_event(kind, event, out)
         return out
@@ -177,7 +162,7 @@ class OpenAIResponsesAdapter:
     def close(self) -> list[Delta]:
         """Return the calls whose name never came; a call whose item was cut off stays without its end."""
         out: list[Delta] = []
-        self._show_hidden(out)
+        self._calls.show_hidden(out)
         return out
 
     # --- the response ---------------------------------------------------------------------------
@@ -212,7 +197,7 @@ class OpenAIResponsesAdapter:
 
     def _begin(self, response: dict[str, Any], out: list[Delta]) -> None:
         self._items.clear()
-        self._unanswered.clear()
+        self._calls.clear()
         self._has_error = False
         self._take_model(response, out)
 
@@ -231,7 +216,7 @@ class OpenAIResponsesAdapter:
     def _end(self, response: dict[str, Any], ending: str, out: list[Delta]) -> None:
         for place, item in enumerate(as_list(response.get("output"))):
             self._item("again" if self._items.rows else "done", {"output_index": place}, item, out)
-        self._show_hidden(out)
+        self._calls.show_hidden(out)
         if response.get("error"):
             self._error(error_delta(response["error"]), out)
         _usage(as_dict(response.get("usage")), out)
@@ -282,7 +267,7 @@ class OpenAIResponsesAdapter:
             item = items.find(kind, event, is_whole=True)
         start = 0 if item is None else item.starts.get(channel, 0)
         if item is None or not item.of(channel).text[start:]:
-            if items.repeated(kind, text, item, _ids_of(event), only_implicit=is_by_id) is not None:
+            if items.repeated(kind, text, item, ids_of(event), only_implicit=is_by_id) is not None:
                 return
             if item is not None and any(told.text.endswith(text) for told in item.told.values()):
                 return  # its `.done` once more, or the same in the other channel
@@ -300,7 +285,7 @@ class OpenAIResponsesAdapter:
 
     def _begin_implicit(self, kind: str, event: Event, out: list[Delta]) -> Item:
         """Return an item for an event that belongs to none: its start never came."""
-        if kind != CALL and self._items.rows:
+        if self._items.rows:
             out.append(BlockBoundary())
         return self._items.begin(kind, event, None, is_implicit=True)
 
@@ -321,11 +306,11 @@ class OpenAIResponsesAdapter:
                 self._block_done(str(kind), ending, event, item, out)
         elif is_call(kind):
             if ending == "added":
-                self._call_added(event, item, out)
+                self._calls.added(event, item, out)
             else:
-                self._call_done(ending, event, item, out)
+                self._calls.done(ending, event, item, out)
         elif ending == "done" and isinstance(kind, str) and kind.endswith("_output"):
-            self._output_item(item, out)
+            self._calls.output(item, out)
         elif ending == "done":
             out.append(unknown("output item", kind))
 
@@ -349,7 +334,10 @@ class OpenAIResponsesAdapter:
             text = as_text(part.get(field))
             if text is not None:
                 parts.setdefault(channel, []).append((make, text))
-        row = self._row_of_whole(kind, ending, event, item, "".join(t for c in parts.values() for _, t in c), out)
+        whole = "".join(text for texts in parts.values() for _, text in texts)
+        row, is_new = self._items.of_whole(kind, ending, event, item, whole)
+        if is_new and ending == "again" and whole:
+            out.append(BlockBoundary())
         for channel, texts in parts.items():
             _tell_parts(row, channel, texts, out)
         row.is_done = True
@@ -357,177 +345,6 @@ class OpenAIResponsesAdapter:
         if signature is not None and kind == REASONING and row.signature != signature:
             row.signature = signature
             out.append(ReasoningSignature(signature))
-
-    def _row_of_whole(
-        self, kind: str, ending: str, event: Event, item: dict[str, Any], whole: str, out: list[Delta]
-    ) -> Item:
-        """Return the item that a whole one ends or repeats; a new one where there is none."""
-        items = self._items
-        ids = _ids_of(event, item)
-        row = next((known for known in (items.by_id(kind, item_id) for item_id in ids) if known is not None), None)
-        is_by_id = row is not None
-        if row is None:
-            row = items.find(kind, event, item, is_whole=True)
-        # Whoever has nothing to compare with may be told already, under another id or at another place.
-        text = "" if row is None else row.text
-        if whole and (row is None or not text or not (whole.startswith(text) or is_by_id)):
-            repeated = items.repeated(kind, whole, row, ids, only_implicit=is_by_id)
-            if repeated is not None:
-                items.know(repeated, event, item)
-                return repeated
-        if row is not None and ending == "again" and row.is_done and not is_by_id and not _same(whole, text):
-            row = None
-        if row is None:
-            row = items.begin(kind, event, item, is_implicit=False)
-            if ending == "again" and kind != CALL and whole:
-                out.append(BlockBoundary())
-        return row
-
-    # --- calls ----------------------------------------------------------------------------------
-
-    def _call_added(self, event: Event, item: dict[str, Any], out: list[Delta]) -> None:
-        row = self._items.by_id(CALL, item.get("id")) or self._items.by_id(CALL, item.get("call_id"))
-        if row is None or row.is_done:
-            row = self._items.begin(CALL, event, item, is_implicit=False)
-        self._name(row, item, out)
-        arguments = item.get("input" if row.type == "custom_tool_call" else "arguments")
-        if not row.is_providers and arguments and not row.has_told:
-            row.given = as_json_text(arguments)
-
-    def _name(self, row: Item, item: dict[str, Any], out: list[Delta]) -> None:
-        """Take what an item says of its call, and show the call once its name is known."""
-        if row.is_shown:
-            return
-        row.type = item["type"]
-        row.is_providers = not is_clients(item)
-        row.id = row.id or as_id(item.get("id"))
-        row.call_id = as_id(item.get("call_id")) or row.call_id
-        row.name = name_of(item) or row.name
-        if row.name is not None and (row.call_id is not None or row.is_providers):
-            self._show(row, out)
-
-    def _show(self, row: Item, out: list[Delta]) -> None:
-        """Let a call begin; what came of its arguments before goes with it."""
-        row.is_shown = True
-        row.call_id = row.call_id or row.id
-        if row.type in ANSWERED_ELSEWHERE and row.call_id is not None:
-            remember(self._unanswered, row.call_id, row.name)
-        piece = ToolCallPiece(row.index, row.call_id, row.name, None, 0, row.is_providers)
-        piece.needs_id = row.call_id is None
-        told = row.of("arguments").text
-        if row.name is None:
-            piece.arguments = told or None
-        out.append(piece)
-        if row.name is not None and told:
-            out.append(ToolCallPiece(row.index, row.call_id, None, told, 0, row.is_providers))
-
-    def _show_hidden(self, out: list[Delta]) -> None:
-        """Let out the calls that still wait: for a name, or for arguments other than those of their start."""
-        for row in self._items.rows:
-            if row.kind != CALL or row.is_done:
-                continue
-            if row.is_shown:
-                self._take_given(row, out)
-            elif row.of("arguments").text:
-                self._show(row, out)
-
-    def _give(self, row: Item, arguments: str, out: list[Delta]) -> None:
-        if arguments:
-            row.of("arguments").add(arguments)
-            if row.is_shown:
-                out.append(ToolCallPiece(row.index, row.call_id, None, arguments, 0, row.is_providers))
-
-    def _take_given(self, row: Item, out: list[Delta]) -> None:
-        given, row.given = row.given, ""
-        self._give(row, given, out)
-
-    def _arguments(self, field: str, ending: str, event: Event, out: list[Delta]) -> None:
-        is_delta = ending != "done"
-        piece = event.get("delta" if is_delta else field)
-        if not piece:
-            return
-        text = as_json_text(piece)
-        row = self._items.by_id(CALL, event.get("item_id"))
-        if row is None:
-            row = self._items.find(CALL, event, is_whole=not is_delta)
-            if not is_delta and (row is None or row.of("arguments").rest_of(text) != ""):
-                # At another place, it may be told already; and what an item has told differs is no item of it.
-                repeated = self._items.repeated(CALL, text, row, _ids_of(event), only_implicit=False)
-                is_other = row is not None and row.of("arguments").rest_of(text) is None
-                row = repeated or (None if is_other else row)
-        if row is None:
-            row = self._begin_implicit(CALL, event, out)
-        if not row.is_shown and as_text(event.get("name")) is not None:
-            row.name = as_text(event.get("name"))
-            row.call_id = row.call_id or as_id(event.get("call_id"))
-            if row.call_id is not None:
-                self._show(row, out)
-        if is_delta:
-            given, row.given = row.given, ""
-            if given and not is_json(given.encode("utf-8", "replace")) and row.type == "function_call":
-                self._give(row, given, out)  # no whole: its first piece
-            self._give(row, text, out)
-        else:
-            row.given = ""
-            self._rest(row, text, out)
-
-    def _rest(self, row: Item, whole: str, out: list[Delta]) -> None:
-        """Give what whole arguments have beyond those that came."""
-        told = row.of("arguments")
-        rest = told.rest_of(whole)
-        if rest:
-            self._give(row, rest, out)
-        elif rest is None and whole not in ("{}", "") and not _same_arguments(told.text, whole):
-            out.append(Unknown(DIFFERS))
-
-    def _code(self, event: Event, out: list[Delta]) -> None:
-        """Stream code as the JSON it is an argument of: {"code": "…"}."""
-        code = as_text(event.get("delta"))
-        row = self._items.find(CALL, event)
-        if code is None or row is None:
-            return
-        opening = "" if row.has_told else '{"code": "'
-        self._give(row, opening + json.dumps(code, ensure_ascii=False)[1:-1], out)
-
-    def _call_done(self, ending: str, event: Event, item: dict[str, Any], out: list[Delta]) -> None:
-        whole = arguments_of(item)
-        row = self._row_of_whole(CALL, ending, event, item, "" if not is_clients(item) else whole, out)
-        if row.is_done:
-            return
-        row.is_done = True
-        self._name(row, item, out)
-        if not row.is_shown:
-            self._show(row, out)
-        if item["type"] == "code_interpreter_call" and row.of("arguments").pieces:
-            self._give(row, '"}', out)
-        else:
-            if not whole:
-                self._take_given(row, out)
-            self._rest(row, whole, out)
-        out.append(ToolCallEnd(row.index, row.call_id))
-        if row.is_providers and row.call_id is not None and item["type"] not in ANSWERED_ELSEWHERE:
-            error = item.get("error")
-            failed = bool(error) or item.get("status") in ("failed", "incomplete")
-            text = as_json_text(error) if error else output_of(item)
-            out.append(ToolReturn(row.call_id, text, row.name, "error" if failed else "success"))
-
-    def _output_item(self, item: dict[str, Any], out: list[Delta]) -> None:
-        call_id = as_id(item.get("call_id"))
-        if call_id is None and self._unanswered:
-            call_id = next(reversed(self._unanswered))  # tool search tells no id; it is the call just made
-        if call_id is None:
-            out.append(Unknown("output item without a call"))
-            return
-        name = self._unanswered.pop(call_id, None)
-        status = "error" if item.get("status") in ("failed", "incomplete") else "success"
-        out.append(ToolReturn(call_id, output_of(item), name, status))
-
-
-def _ids_of(event: Event, item: dict[str, Any] | None = None) -> tuple[str | None, str | None]:
-    """Return the id of the item that an event names, and that of its call."""
-    if item is None:
-        return as_id(event.get("item_id")), as_id(event.get("call_id"))
-    return as_id(item.get("id")), as_id(item.get("call_id"))
 
 
 def _parts_of(content: object) -> list[Any]:
@@ -554,17 +371,6 @@ def _tell_parts(row: Item, channel: str, texts: list[tuple[Make, str]], out: lis
         if skip < len(text):
             out.append(make(text[skip:]))
         skip = max(0, skip - len(text))
-
-
-def _same(one: str, other: str) -> bool:
-    return one.strip() == other.strip()
-
-
-def _same_arguments(told: str, whole: str) -> bool:
-    try:
-        return bool(json.loads(told) == json.loads(whole))
-    except (ValueError, RecursionError):
-        return False
 
 
 def _finish(response: dict[str, Any], ending: str) -> Finish:

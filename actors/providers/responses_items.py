@@ -165,6 +165,25 @@ class Items:
                 return row
         return None
 
+    def of_whole(self, kind: str, ending: str, event: Event, item: dict[str, Any], whole: str) -> tuple[Item, bool]:
+        """Return the item that a whole one ends (`done`) or repeats (`again`), and whether it is a new one."""
+        ids = ids_of(event, item)
+        row = next((known for known in (self.by_id(kind, item_id) for item_id in ids) if known is not None), None)
+        is_by_id = row is not None
+        if row is None:
+            row = self.find(kind, event, item, is_whole=True)
+        # Whoever has nothing to compare with may be told already, under another id or at another place.
+        text = "" if row is None else row.text
+        if whole and (row is None or not text or not (whole.startswith(text) or is_by_id)):
+            repeated = self.repeated(kind, whole, row, ids, only_implicit=is_by_id)
+            if repeated is not None:
+                self.know(repeated, event, item)
+                return repeated, False
+        is_other = ending == "again" and not is_by_id and whole.strip() != text.strip()
+        if row is not None and not (is_other and row.is_done):
+            return row, False
+        return self.begin(kind, event, item, is_implicit=False), True
+
     def know(self, row: Item, event: Event, item: dict[str, Any]) -> None:
         """Take note of the ids by which an item is now known."""
         self._know(row, list(_ids_of(event, item)))
@@ -179,6 +198,13 @@ class Items:
     def _forget(self, row: Item) -> None:
         self._by_id[row.kind] = {key: known for key, known in self._by_id[row.kind].items() if known is not row}
         self._by_index = {key: known for key, known in self._by_index.items() if known is not row}
+
+
+def ids_of(event: Event, item: dict[str, Any] | None = None) -> tuple[str | None, str | None]:
+    """Return the id of the item that an event names, and that of its call."""
+    if item is None:
+        return as_id(event.get("item_id")), as_id(event.get("call_id"))
+    return as_id(item.get("id")), as_id(item.get("call_id"))
 
 
 def _ids_of(event: Event, item: dict[str, Any] | None) -> Iterator[str]:

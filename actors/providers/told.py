@@ -171,16 +171,13 @@ class Said:
                 self._missing_text("".join(piece.text for piece in pieces), make, told, pieces[0].choice, out)
         for place, call in enumerate(_whole_calls(deltas)):
             self._missing_call(call, place, out)
-        for delta in deltas:
-            if isinstance(delta, ReasoningSignature):
-                if delta.signature not in self.signatures:
-                    out.append(delta)
-            elif isinstance(delta, RedactedReasoning):
-                if delta.data not in self.signatures:
-                    out.append(delta)
-            elif not isinstance(delta, _COMPARED):
-                out.append(delta)
+        out += [delta for delta in deltas if not isinstance(delta, _COMPARED) and not self._is_signed(delta)]
         return out
+
+    def _is_signed(self, delta: Delta) -> bool:
+        if isinstance(delta, ReasoningSignature):
+            return delta.signature in self.signatures
+        return isinstance(delta, RedactedReasoning) and delta.data in self.signatures
 
     def _missing_text(
         self, whole: str, make: type[Text | Reasoning | Refusal], told: Told, choice: int, out: list[Delta]

@@ -127,10 +127,15 @@ class ClaimAnswer(NamedTuple):
 SEEN_PARTS = 2
 
 
+def check_id(who: object) -> None:
+    """Raise ProtocolViolation unless this can be the ID of a client or of a stream actor."""
+    if not isinstance(who, str):
+        raise ProtocolViolation(f"the ID of a client or of a stream actor is text, not {type(who).__name__}")
+
+
 def check_caller(client_id: object, seen: object) -> None:
     """Raise ProtocolViolation unless these are a client's ID and its `Seen`."""
-    if not isinstance(client_id, str):
-        raise ProtocolViolation(f"a client's ID is text, not {type(client_id).__name__}")
+    check_id(client_id)
     if isinstance(seen, (list, tuple)) and len(seen) == SEEN_PARTS:
         incarnation, version = seen
         if (incarnation is None or isinstance(incarnation, str)) and type(version) is int:

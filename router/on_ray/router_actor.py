@@ -31,6 +31,7 @@ from actors.protocol.calls import (
     ReleaseCall,
     WatchCall,
     check_caller,
+    check_id,
 )
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import checked, pack, read, unpack_list
@@ -379,6 +380,7 @@ class RouterActor:
     async def report(self, actor_id: str, frame: bytes) -> None:
         """Take reports of a stream actor; an empty list is its beat."""
         await self._ready()
+        check_id(actor_id)
         actor = self._fleet.actors.get(actor_id)
         now = time.monotonic()
         if actor is not None:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from actors.errors import StreamRouterError
 from router import StreamRouter
 
 from .common import config
@@ -37,7 +38,7 @@ SAMPLES_MIN = 6
 MESSAGES = CHUNKS + 2
 SETTINGS = {
     "dialect": "chat",
-    "sealed_ttl_s": 1.0,
+    "sealed_ttl_s": 10.0,
     "publisher_grace_s": 5.0,
     "request_timeout_s": 20.0,
     "first_message_timeout_s": 20.0,
@@ -104,7 +105,11 @@ class Soak:
         while not self.is_over:
             number += 1
             request_id = f"soak-{place}-{number}"
-            _, found = await asyncio.gather(self._publish(request_id), self._read(request_id))
+            try:
+                _, found = await asyncio.gather(self._publish(request_id), self._read(request_id))
+            except StreamRouterError as error:
+                self.wrong.append(f"{request_id}: {error!r}")
+                continue
             if found != list(range(1, MESSAGES + 1)):
                 self.wrong.append(f"{request_id}: {found}")
             self.closed += 1

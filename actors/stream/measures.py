@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,22 @@ from actors.stream.session import Session
 
 FIRST_MESSAGE_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 """Upper bounds of the buckets in seconds; one more bucket holds what is beyond the last."""
+
+
+UNKNOWN_KINDS = (
+    "event",
+    "delta",
+    "content",
+    "output",
+    "part",
+    "tool",
+    "reasoning",
+    "finish",
+    "choice",
+    "candidate",
+    "whole",
+)
+"""First words of what adapters did not understand, and so tags of a metric; anything else counts as `other`."""
 
 
 class Histogram:
@@ -71,10 +87,26 @@ def lag(session: Session) -> int:
     return session.log.last_seq - session.log.released
 
 
-def look(measures: Measures, sessions: Iterable[Session], readers: int, laggards: int = 0) -> dict[str, Any]:
+def unknown_by_kind(unknown_events: Mapping[str, int]) -> dict[str, int]:
+    """Return how often something was not understood, by the kind of thing that it was."""
+    counts: dict[str, int] = {}
+    for what, count in unknown_events.items():
+        word = what.partition(" ")[0].partition(".")[0].removesuffix("s").partition("_")[0]
+        kind = word if word in UNKNOWN_KINDS else "other"
+        counts[kind] = counts.get(kind, 0) + count
+    return counts
+
+
+def look(
+    measures: Measures,
+    sessions: Iterable[Session],
+    readers: int,
+    laggards: int = 0,
+    unknown_events: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
     """Return the totals, how the sessions stand, and up to `laggards` open ones with the greatest lag, as plain data.
 
-    `laggards`: [[request_id, epoch, messages, lag, unread_bytes, provider], ...].
+    `unknown_events`: what no adapter understood, by name; the answer has it by kind. `laggards`: [[request_id, epoch, messages, lag, unread_bytes, provider], ...].
     """
     opened = []
     bytes_held = 0
@@ -86,6 +118,7 @@ def look(measures: Measures, sessions: Iterable[Session], readers: int, laggards
             opened.append(session)
     return {
         "credit_waits": measures.credit_waits,
+        "unknown": unknown_by_kind(unknown_events or {}),
         "providers": {
             provider: [of.chunks, of.chunk_bytes, of.messages, of.first_message_s.totals()]
             for provider, of in measures.by_provider.items()

@@ -96,7 +96,11 @@ class StreamActor:
         """Return totals and how things stand, with up to `laggards` open requests; see `measures.look`."""
         host = self._host
         return measures.look(
-            host.measures, host.sessions.values(), len(host.audience), arguments.whole("measure", "laggards", laggards)
+            host.measures,
+            host.sessions.values(),
+            len(host.audience),
+            arguments.whole("measure", "laggards", laggards),
+            host.unknown_events(),
         )
 
     # --- the readers' side ------------------------------------------------------------------

@@ -68,6 +68,7 @@ METRICS: dict[str, Metric] = {
         _metric("chunks", "counter", "Chunks and records taken in; after a crash they count again.", "provider"),
         _metric("chunk_bytes", "counter", "Bytes of those chunks.", "provider"),
         _metric("messages", "counter", "Messages made of them.", "provider"),
+        _metric("unknown_events", "counter", "What providers sent that no adapter understood, by its kind.", "kind"),
         _metric("credit_waits", "counter", "Times a publisher had to wait because its readers were behind."),
         _metric("requests", "gauge", "Requests known, by state: waiting for a place, open, sealed.", "state"),
         _metric("stream_actors", "gauge", "Stream actors by state.", "state"),
@@ -132,6 +133,7 @@ def _by_word(name: str, counts: Mapping[str, int], known: Iterable[str]) -> list
 def of_stream_actor(look: Mapping[str, Any]) -> list[Sample]:
     """Return the counters and histograms in what `StreamActor.measure` gave."""
     samples = [Sample("credit_waits", look["credit_waits"])]
+    samples += [Sample("unknown_events", count, {"kind": kind}) for kind, count in look["unknown"].items()]
     for provider, (chunks, chunk_bytes, messages, first_message_s) in look["providers"].items():
         tags = {"provider": provider}
         samples += [

@@ -32,7 +32,15 @@ from router.status.metrics import (
 from router.status.observer import Observer
 
 SCRAPED = Path(__file__).parents[1] / "service" / "scraped.py"
-NOTHING = {"credit_waits": 0, "providers": {}, "readers": 0, "bytes_held": 0, "unread_bytes": 0, "lag_max": 0}
+NOTHING = {
+    "credit_waits": 0,
+    "unknown": {},
+    "providers": {},
+    "readers": 0,
+    "bytes_held": 0,
+    "unread_bytes": 0,
+    "lag_max": 0,
+}
 
 
 class Book:
@@ -151,7 +159,7 @@ def test_every_metric_is_fed_and_every_sample_has_its_tags():
 
 
 def test_no_metric_has_a_tag_without_bounds():
-    allowed = {"router", "shard", "reason", "provider", "state"}
+    allowed = {"router", "shard", "reason", "provider", "state", "kind"}
     assert all(set(metric.tag_keys) <= allowed for metric in METRICS.values())
 
 
@@ -171,6 +179,19 @@ def test_a_stream_actor_counts_by_provider_and_says_who_lags():
     assert (chunks, chunk_bytes, messages) == (61, 61 * len(chunk), 61)
     assert sum(counts) == 2
     assert sum(sums) == pytest.approx(0.4)
+
+
+def test_what_was_not_understood_counts_by_kind_and_never_by_its_own_words():
+    names = {
+        "event response.odd": 2,
+        "delta.tool_calls of type int": 1,
+        "finish reason xyzzy": 3,
+        "\U0001f600 secret": 4,
+    }
+    look = measures.look(measures.Measures(), [], 0, unknown_events=names)
+    assert look["unknown"] == {"event": 2, "delta": 1, "finish": 3, "other": 4}
+    tags = [sample.tags["kind"] for sample in of_stream_actor(look) if sample.name == "unknown_events"]
+    assert set(tags) <= {*measures.UNKNOWN_KINDS, "other"}
 
 
 def test_a_replay_after_a_crash_is_no_new_first_message():

@@ -106,7 +106,8 @@ def look(
 ) -> dict[str, Any]:
     """Return the totals, how the sessions stand, and up to `laggards` open ones with the greatest lag, as plain data.
 
-    `unknown_events`: what no adapter understood, by name; the answer has it by kind. `laggards`: [[request_id, epoch, messages, lag, unread_bytes, provider], ...].
+    `unknown_events`: what no adapter understood, by name; the answer has it by kind.
+    `laggards`: [[request_id, epoch, messages, lag, unread_bytes, provider], ...].
     """
     opened = []
     bytes_held = 0

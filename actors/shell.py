@@ -16,6 +16,9 @@ from actors.protocol.deadlines import NEVER
 BEAT_S = 1.0
 """A clock is looked at least so often while its process runs."""
 
+LATE_S = 1e-6
+"""An alarm rings that much late rather than early: what is not due yet would be waited for again, and again at once."""
+
 PAUSE_S_MIN = 3.0
 """Not looked at for longer, the process did not run: it was stopped, or one step of it took that long."""
 
@@ -87,7 +90,7 @@ class Alarm:
         if self._timer is not None:
             self._timer.cancel()
         self._at = due_at
-        wait_s = max(0.0, due_at - self._clock.now())
+        wait_s = max(0.0, due_at - self._clock.now()) + LATE_S
         self._timer = asyncio.get_running_loop().call_later(wait_s, self._over)
 
     def _over(self) -> None:

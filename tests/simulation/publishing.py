@@ -107,9 +107,9 @@ class PublishProgram(Program):
                     self.request.opened.append(self.name)
                 await self._say_all(stream, start)
                 self.at = "finishing"
+                self.finished = True
                 if world.scenario.disk is not None:
                     await self._insist(stream.finish)
-                self.finished = True
         except StreamRouterError as error:
             self._see_that_open_was_prompt(began_s)
             self.error = error

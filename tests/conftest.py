@@ -13,8 +13,10 @@ import signal
 import hypothesis
 import pytest
 
+from tests.effort import EFFORT, scaled
+
 # On a busy machine an example takes as long as it takes; pytest's timeout ends what hangs.
-hypothesis.settings.register_profile("default-without-deadline", deadline=None)
+hypothesis.settings.register_profile("default-without-deadline", deadline=None, max_examples=scaled(100))
 hypothesis.settings.load_profile("default-without-deadline")
 
 
@@ -26,6 +28,11 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda _number, _frame: None)
+
+
+def pytest_report_header() -> str:
+    """Say how much is drawn."""
+    return f"effort: {EFFORT} (TEST_EFFORT)"
 
 
 def _place(item: pytest.Item) -> int:

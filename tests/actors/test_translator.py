@@ -21,6 +21,7 @@ from actors.settings import StreamSettings
 from actors.stop_reasons import StopReason, from_provider
 from actors.translator import DONE, Translator
 from tests.assemble import TRACES, assembled, messages_of, payload, translate, without_terminal
+from tests.effort import scaled
 
 RECORDED = sorted((TRACES / "recorded").glob("*.sse"))
 
@@ -422,7 +423,7 @@ def check(given: dict[str, Any], payloads: list[bytes]) -> None:
 
 
 @given(flags, st.lists(st.binary(max_size=60) | json_like.map(payload), max_size=6))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=scaled(500), deadline=None)
 def test_random_bytes_and_events(given_flags: dict[str, Any], payloads: list[bytes]) -> None:
     check(given_flags, payloads)
 
@@ -472,7 +473,7 @@ def _with_a_value_exchanged(chance: random.Random, item: bytes) -> bytes:
         return payload(event)
 
 
-FUZZ_RUNS = int(os.environ.get("FUZZ_RUNS", "600"))
+FUZZ_RUNS = scaled(600)
 
 
 def test_mutated_recordings() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from actors.providers.sse import SseDecoder
 from tests.assemble import TRACES as FOLDER
 from tests.assemble import load, traces, translate, translator_of
+from tests.effort import scaled
 
 TRACES = [*traces("golden", "chunks"), *traces("defects", "chunks")]
 # Where two calls' pieces alternate, moving one piece past another makes another stream.
@@ -167,7 +168,7 @@ def test_cut_at_every_position(path: Path) -> None:
 
 
 @given(st.sampled_from([path for path in TRACES if path.stem not in INTERLEAVED]), st.integers(0, 2**32))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=scaled(600), deadline=None)
 def test_cut_at_random(path: Path, seed: int) -> None:
     trace = load(path)
     assert run(trace, at_random(seed)) == run(trace, None)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.interface.json_reader import Event, JsonReader, Kind
+from tests.effort import scaled
 
 WANTED = ("inner_thoughts", "message")
 
@@ -80,7 +81,7 @@ def members_of(events: list[Event]) -> list[tuple[str, str, str | None]]:
 
 
 @given(st.data(), object_texts())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=scaled(400), deadline=None)
 def test_any_object_cut_anywhere_gives_its_members(data: st.DataObject, text: str) -> None:
     events, reader = read(data.draw(cuts_of(text)))
     assert reader.is_done
@@ -97,7 +98,7 @@ def test_any_object_cut_anywhere_gives_its_members(data: st.DataObject, text: st
 
 
 @given(object_texts())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=scaled(60), deadline=None)
 def test_the_events_do_not_depend_on_the_cuts(text: str) -> None:
     whole, _ = read([text])
     one_by_one, _ = read(list(text))
@@ -112,7 +113,7 @@ def with_known_escapes(text: str) -> str:
 
 
 @given(st.data(), st.text(alphabet="{}[]\",:\\u0123dD8n -+.eEtrufalsNaI\n\t'x", max_size=40))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=scaled(1500), deadline=None)
 def test_it_accepts_what_json_loads_accepts_but_for_unknown_escapes(data: st.DataObject, text: str) -> None:
     text = "{" + text
     events, reader = read(data.draw(cuts_of(text)))
@@ -126,7 +127,7 @@ def test_it_accepts_what_json_loads_accepts_but_for_unknown_escapes(data: st.Dat
 
 
 @given(st.data(), st.text(max_size=30), st.text(max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=scaled(300), deadline=None)
 def test_strings_are_decoded_however_they_are_escaped(data: st.DataObject, thoughts: str, message: str) -> None:
     escaped = "".join(
         char if data.draw(st.booleans()) and char not in '"\\' and char >= " " else json.dumps(char)[1:-1]

@@ -14,6 +14,7 @@ from provider_shapes import SHAPES
 from actors import deltas
 from actors.errors import MalformedChunk
 from actors.providers import make_adapter
+from tests.effort import scaled
 
 PROVIDERS = ["openai-chat", "openai-responses", "anthropic-messages", "gemini", "auto"]
 KINDS = tuple(getattr(deltas, name) for name in deltas.__dict__ if name[0].isupper() and name != "Delta")
@@ -92,7 +93,7 @@ def test_what_is_no_object_is_a_malformed_chunk(provider, event):
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_random_trees(provider):
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=scaled(300), deadline=None)
     @given(st.lists(TREES, max_size=5))
     def run(events):
         check(provider, events)
@@ -164,7 +165,7 @@ def test_every_place_of_every_shape_set_to_every_wrong_type(provider):
                     check(provider, [*before, changed, event])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=scaled(600), deadline=None)
 @given(st.data())
 def test_mutated_recordings(data):
     name = data.draw(st.sampled_from(FILES))

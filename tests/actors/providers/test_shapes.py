@@ -15,6 +15,7 @@ from actors.deltas import StreamError, Text, Unknown
 from actors.providers import make_adapter
 from actors.providers.detect import AutoAdapter
 from actors.providers.gemini_args import PartialArguments
+from tests.effort import scaled
 
 NAMES = [f"{shape.provider}: {shape.name}" for shape in SHAPES]
 
@@ -141,7 +142,7 @@ def partials(path, value, places):
         yield {"jsonPath": path, "boolValue" if isinstance(value, bool) else "numberValue": value}
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=scaled(500), deadline=None)
 @given(ARGUMENTS, st.lists(st.integers(0, 6), max_size=4))
 def test_streamed_arguments_are_the_arguments_however_cut(arguments, places):
     writer = PartialArguments()

@@ -9,6 +9,7 @@ from provider_joining import FILES, INDEX, body_of
 
 from actors.errors import ChunkTooLarge
 from actors.providers.sse import SseDecoder, SseEvent
+from tests.effort import scaled
 
 BOM = b"\xef\xbb\xbf"
 LINE_ENDS = [b"\n", b"\r\n", b"\r"]
@@ -95,7 +96,7 @@ def test_byte_by_byte(name):
     assert decode([body[at : at + 1] for at in range(len(body))]) == decode([body])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(150), deadline=None)
 @given(st.data())
 def test_recordings_cut_anywhere(data):
     body = body_of(data.draw(st.sampled_from(FILES)))
@@ -130,7 +131,7 @@ TOKENS = st.sampled_from(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=scaled(1500), deadline=None)
 @given(st.lists(TOKENS, max_size=40).map(b"".join), st.lists(st.integers(0, 80), max_size=12))
 def test_any_bytes_read_as_the_standard_says_however_cut(data, places):
     assert decode(cut(data, places)) == decode([data]) == by_the_book(data)
@@ -155,13 +156,13 @@ JSON_TOKENS = st.sampled_from(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=scaled(1500), deadline=None)
 @given(st.lists(JSON_TOKENS, max_size=40).map(b"".join), st.lists(st.integers(0, 120), max_size=12))
 def test_json_without_data_reads_the_same_however_cut(data, places):
     assert decode(cut(data, places)) == decode([data])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=scaled(600), deadline=None)
 @given(
     st.lists(TOKENS, max_size=40).map(b"".join),
     st.lists(st.integers(0, 80), max_size=12),

@@ -12,19 +12,30 @@ ARGS   ?=
 SEEDS  ?= 100000
 MINUTES ?= 10
 
-# The stamp bears the sum of pyproject.toml: new dependencies mean a new installation, nothing else does.
-STAMP := $(VENV)/.installed-$(shell cksum < pyproject.toml | cut -d ' ' -f 1)
+# The versions that are installed: those that were tested. Where one of them is not to be had for this Python, the newest.
+# CONSTRAINTS=FILE insists on that file's versions, CONSTRAINTS= takes the newest.
+CONSTRAINTS ?= constraints.txt
+EXTRAS := test,dev,loadtest,metrics
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+CONSTRAINED := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+OR_NEWEST := $(if $(filter file,$(origin CONSTRAINTS)),yes)
 
-.PHONY: help demo test lint format bench simulate kills soak loadtest chaos clean
+# The stamp bears the sum of what says which versions: when that changes they are installed again, otherwise never.
+STAMP := $(VENV)/.installed-$(shell { cat pyproject.toml $(CONSTRAINTS); echo '$(CONSTRAINTS)'; } | cksum | cut -d ' ' -f 1)
+
+.PHONY: help demo test test-fast lint format bench simulate kills soak loadtest chaos docs package clean
 
 help:
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 demo: $(STAMP)      ## 24 recorded agents through a router on a local Ray, live in the terminal
 	@$(BIN)/stream-router demo $(ARGS)
 
 test: $(STAMP)      ## the tests (ARGS are pytest's)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+
+test-fast: $(STAMP) ## the pure tests alone: no Ray, under a minute
+	@TEST_EFFORT=$(or $(TEST_EFFORT),0.15) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not ray and not slow and not chaos" $(ARGS)
 
 lint: $(STAMP)      ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -37,7 +48,7 @@ format: $(STAMP)    ## let ruff put the code into its form
 
 bench: $(STAMP)     ## throughput and latency against the alternatives; figures into out/bench.json
 	@mkdir -p out
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(PIP) $(CONSTRAINED) --editable '.[bench]'
 	@$(BIN)/python -m benchmarks --json out/bench.json --plots out $(ARGS)
 
 simulate: $(STAMP)  ## the protocol under simulated faults (SEEDS=100000)
@@ -59,6 +70,17 @@ chaos: $(STAMP)     ## 300 streams under every kind of fault; report in out/chao
 	@mkdir -p out
 	@$(BIN)/stream-router loadtest configs/loadtest/chaos.yaml --json out/chaos.json --html out/chaos.html $(ARGS)
 
+docs: $(STAMP)      ## the documentation as a site in out/site; warnings are errors
+	@$(PIP) $(CONSTRAINED) --editable '.[docs]'
+	@$(BIN)/mkdocs build --quiet --strict $(ARGS)
+
+package: $(STAMP)   ## wheel and sdist in dist/; the wheel is tried out
+	@rm -rf dist out/package
+	@$(BIN)/python -m build --outdir dist . > /dev/null
+	@$(PIP) --no-deps --target out/package dist/*.whl
+	@cd out/package && ../../$(BIN)/python -m router.cli translate router/demo/recordings/openai-tool-2.sse > /dev/null
+	@ls dist
+
 clean:              ## remove .venv, caches and out/
 	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
@@ -71,6 +93,8 @@ $(STAMP):
 	@echo "Setting up $(VENV) (once; about a minute) ..."
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "$(PYTHON) could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,loadtest,metrics]'
+	@$(PIP) $(CONSTRAINED) --editable '.[$(EXTRAS)]' || { test -n '$(OR_NEWEST)' && \
+	  echo "Not every version of $(CONSTRAINTS) is to be had for this Python: taking the newest ones" >&2 && \
+	  $(PIP) --editable '.[$(EXTRAS)]'; }
 	@rm -f $(VENV)/.installed-*
 	@touch $@

@@ -20,7 +20,6 @@ to put on lanes, clients to wake. Time is an argument. Pure: no Ray, no asyncio.
 
 from __future__ import annotations
 
-import hmac
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -28,15 +27,13 @@ from typing import Any
 from actors.errors import (
     AgentBusy,
     AgentFenced,
-    DuplicateRequest,
     ProtocolViolation,
     Recovering,
-    RequestEnded,
     StreamRouterError,
     UnknownRequest,
 )
 from actors.logging_setup import is_telling
-from actors.protocol.calls import ClaimCall, FenceCall, Registration, ReleaseCall
+from actors.protocol.calls import ClaimCall, Registration
 from actors.protocol.deadlines import Deadlines
 from actors.protocol.envelopes import DataEnvelope, ItemsEnvelope, Order
 from actors.protocol.frames import checked
@@ -52,17 +49,18 @@ from actors.protocol.states import (
     SessionPhase,
     State,
 )
-from actors.settings import unpacked
 from router.config import RouterConfig
 from router.core.admission import Admission
-from router.core.agent_queue import Agents, Claim
-from router.core.effects import CANCELLED, OPENED, REFUSED, Effects, Note
-from router.core.fences import Fences
+from router.core.claims import Claims
+from router.core.effects import CANCELLED, Effects
 from router.core.lifecycle import Lifecycle
-from router.core.outboxes import CLIENT_FORGET_S, CLIENT_TIMEOUT_S, Client, Clients
+from router.core.openings import Openings
+from router.core.outboxes import CLIENT_TIMEOUT_S, Client, Clients
 from router.core.recovery import Recovery
+from router.core.refusals import Refusals
 from router.core.request import Request
 from router.core.requests import Requests
+from router.core.timeouts import Timeouts
 from router.core.timers import Timer
 
 logger = logging.getLogger("router.registry")
@@ -80,17 +78,6 @@ class Inconsistent(RuntimeError):
     """The registry contradicts itself: a fault of this package."""
 
 
-_WHEN_DUE = {
-    Timer.CLIENT: "_tick_client",
-    Timer.RECOVERED: "_tick_recovered",
-    Timer.OPEN: "_tick_open",
-    Timer.LIMIT: "_tick_limit",
-    Timer.REFUSED: "_tick_refused",
-    Timer.GRACE: "_tick_grace",
-    Timer.SEALED: "_tick_sealed",
-}
-
-
 class Registry:
     """All requests, actors and clients of one router actor."""
 
@@ -101,10 +88,7 @@ class Registry:
         self.requests = Requests()
         self.clients = Clients(incarnation, self._watch_over)
         self.admission = Admission(config.name, config.limits, now)
-        self.refused_by: dict[str, int] = {}
         self.ignored_by: dict[str, int] = {}
-        self.agents = Agents(first_number)
-        self.fences = Fences()
         self._deadlines: Deadlines[tuple[Timer, str]] = Deadlines()
         self.lifecycle = Lifecycle(config, self.requests, self.clients, self._set_timer)
         self.recovery = Recovery(self.lifecycle, self._set_timer)
@@ -112,8 +96,18 @@ class Registry:
         self.counts = self.lifecycle.counts
         self.ended_by = self.lifecycle.ended_by
         self._effects = self.lifecycle.effects
-        # Opens that failed after they had been taken in, by client and request, until their publisher has heard.
-        self._refusals: dict[tuple[str, str], StreamRouterError] = {}
+        self.refusals = Refusals(self.lifecycle)
+        self.refused_by = self.refusals.by_code
+        self.claims = Claims(self.requests, self.clients, self.lifecycle, first_number)
+        self.agents, self.fences = self.claims.agents, self.claims.fences
+        self.release, self.fence = self.claims.release, self.claims.fence
+        self._openings = Openings(
+            self.requests, self.clients, self.admission, self.claims, self.lifecycle, self.recovery
+        )
+        self.timeouts = Timeouts(
+            self._deadlines, self.requests, self.clients, self.claims, self.lifecycle, self.recovery, self.refusals
+        )
+        self.tick = self.timeouts.tick
         self.adopt = self.recovery.adopt
         self.actor_started = self.lifecycle.actor_started
         self.actor_died = self.lifecycle.actor_died
@@ -207,7 +201,7 @@ class Registry:
     def _publisher_state(self, client_id: str, request_id: str) -> PublisherState:
         request = self.requests.get(request_id)
         if request is None or request.client_id != client_id:
-            error = self._refusals.get((client_id, request_id))
+            error = self.refusals.get(client_id, request_id)
             phase = RequestPhase.UNKNOWN if error is None else RequestPhase.REFUSED
             refusal = None if error is None else error.to_wire()
             return PublisherState(Role.PUBLISHER, request_id, 0, phase, 1, 0, None, None, refusal)
@@ -220,7 +214,7 @@ class Registry:
             request.credit_bytes,
             request.cancel,
             request.stop_reason,
-            self._fenced(request).to_wire() if request.is_fenced_out else None,
+            self.claims.fenced(request).to_wire() if request.is_fenced_out else None,
             request.received_bytes,
         )
 
@@ -255,18 +249,18 @@ class Registry:
         with a router that has lost its memory. Returns the error where the open is refused.
         """
         self.clients.heard(client_id, now)
-        self._refusals.pop((client_id, request_id), None)
+        self.refusals.forget(client_id, request_id)
         registration = Registration(
             request_id, settings_packed, date, agent_id, take_over, epoch, sent_seq, start_seq, cancel, agent_number
         )
         try:
-            self._open(client_id, registration, now)
+            self._openings.open(client_id, registration, now)
             if epoch and cancel is not None:
                 self.cancel(request_id, now, after_step=cancel == "after_step")
         except Recovering as error:
             return error  # no refusal: it is asked again
         except StreamRouterError as error:
-            self._count_refusal(request_id, error, now)
+            self.refusals.count(request_id, error, now)
             return error
         return None
 
@@ -280,162 +274,17 @@ class Registry:
         """Count what came too late or too early, as it may after a crash; its sender is told how things stand."""
         self.ignored_by[why] = self.ignored_by.get(why, 0) + 1
 
-    def _count_refusal(self, request_id: str, error: StreamRouterError, now: float) -> None:
-        note = Note(REFUSED, request_id, 0, error.code)
-        self._effects.notes.append(note)
-        self.lifecycle.stories.add(note, now)
-        self.counts["refused"] += 1
-        self.refused_by[error.code] = self.refused_by.get(error.code, 0) + 1
-
-    def _open(self, client_id: str, wanted: Registration, now: float) -> None:
-        known = self.requests.get(wanted.request_id)
-        registers_again = wanted.epoch > 0
-        agent_id = wanted.agent_id or ""
-        is_follower = self.fences.follower(agent_id) == wanted.request_id
-        if self.fences.keeps_out(wanted.agent_id, wanted.agent_number) and not is_follower:
-            if known is not None and known.is_live and known.client_id == client_id:
-                self.lifecycle.fence_out(known, self.fences.follower(agent_id), now)
-            raise self._fenced(wanted)
-        if known is None:
-            self._open_unknown(client_id, wanted, now)
-            return
-        if not known.is_live and (wanted.take_over or registers_again) and known.client_id == client_id:
-            self.lifecycle.tell_publisher(known)  # it ended while its publisher was away
-            return
-        is_same = self._open_again(known, client_id, wanted, now)
-        if is_same and registers_again:
-            # What a router that has lost its memory could not know.
-            known.describe_again(wanted.date, wanted.agent_id, wanted.agent_number)
-            self.recovery.learn(known, wanted.epoch, wanted.sent_seq, wanted.start_seq, now)
-
-    def _open_unknown(self, client_id: str, wanted: Registration, now: float) -> None:
-        request_id, registers_again = wanted.request_id, wanted.epoch > 0
-        if wanted.take_over and not registers_again:
-            self.recovery.refuse_while_recovering(f"request {request_id!r} is open")
-            raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
-        if not registers_again:
-            self.admission.admit(request_id, self.requests.live_count, now)
-        settings, settings_packed = unpacked(wanted.settings_packed)
-        if not registers_again:
-            self.lifecycle.refuse_if_full()
-        request = Request(
-            request_id,
-            settings_packed,
-            settings,
-            client_id,
-            wanted.date,
-            now,
-            wanted.agent_id,
-            wanted.agent_number,
-            epoch=wanted.epoch,
-            start_seq=wanted.start_seq,
-            sent_seq=wanted.start_seq - 1,
-            high_seq=wanted.sent_seq,
-            waits_since=now,
-        )
-        self.requests.add(request)
-        self.clients.heard(client_id, now).publishes.add(request_id)
-        self.counts["opened"] += 1
-        self.lifecycle.note(OPENED, request, now)
-        if wanted.start_seq > 1:
-            # It was taken over, and its session is gone: what came before its publisher's first item nobody has.
-            self.lifecycle.lose(request, now)
-            return
-        self.lifecycle.begin(request, now)
-        self.lifecycle.tell_publisher(request)
-
-    def _open_again(self, request: Request, client_id: str, wanted: Registration, now: float) -> bool:
-        """Let a publisher go on, or another take over; True if it is the same one."""
-        if not request.is_live:
-            raise RequestEnded(
-                f"request {request.request_id!r} has ended ({request.stop_reason}); a request ID is used once: "
-                "choose a new one"
-            )
-        if request.client_id != client_id:
-            self._take_over(request, client_id, wanted, now)
-            return False
-        if not wanted.take_over and not hmac.compare_digest(request.settings_packed, wanted.settings_packed):
-            raise DuplicateRequest(f"request {request.request_id!r} is open with other settings")
-        request.publisher_is_back()
-        self.lifecycle.tell_publisher(request)
-        return True
-
-    def _take_over(self, request: Request, client_id: str, wanted: Registration, now: float) -> None:
-        """Let another publisher go on with an open request."""
-        owner = self.clients.get(request.client_id)
-        owner_lives = owner is not None and request.publisher_gone_at is None
-        if owner_lives or not wanted.take_over:
-            hint = (
-                "wait until its publisher is gone"
-                if wanted.take_over
-                else "publish under a new ID, or publish(..., take_over=True) once its publisher is gone"
-            )
-            raise DuplicateRequest(f"request {request.request_id!r} is open with another publisher; {hint}")
-        if not request.is_whole:
-            self.lifecycle.lose(request, now)
-            raise RequestEnded(
-                f"request {request.request_id!r} has ended (lost): its stream actor and its publisher are both gone"
-            )
-        if owner is not None:
-            owner.publishes.discard(request.request_id)
-        request.hand_to(client_id, wanted.agent_number)
-        if request.is_being_taken:
-            # Behind all that is on its way, its session is asked how far it has come.
-            self.lifecycle.send_open(request, now)
-        self.clients.heard(client_id, now).publishes.add(request.request_id)
-        self.lifecycle.tell_publisher(request)
-
     # --- agents -----------------------------------------------------------------------------
 
     def claim(self, call: ClaimCall, now: float) -> tuple[StreamRouterError | None, State]:
         """Claim an agent for a request; see `router.core.agent_queue`. Returns (error or None, state of the claim)."""
-        client_id, request_id, agent_id, when_busy, is_held, token, number = call
-        self.clients.heard(client_id, now)
         error = None
-        claimant = (client_id, token)
         try:
-            changed = self.agents.claim(claimant, request_id, agent_id, when_busy, is_held=is_held, number=number)
+            self.claims.claim(call, now)
         except (AgentBusy, AgentFenced) as refusal:
             error = refusal
-            self._count_refusal(request_id, refusal, now)
-        else:
-            self._tell_claims(changed)
-        return error, self._state(client_id, (Role.AGENT, request_id))
-
-    def release(self, call: ReleaseCall) -> None:
-        """Let go of the agent of a request."""
-        client_id, request_id, token = call
-        self._tell_claims(self.agents.release((client_id, token), request_id))
-
-    def _tell_claims(self, changed: Sequence[Claim]) -> None:
-        for claim in changed:
-            for client_id in claim.client_ids:
-                self.clients.tell(client_id, (Role.AGENT, claim.request_id))
-
-    def fence(self, call: FenceCall, now: float) -> tuple[int, list[str]]:
-        """Accept nothing more from requests of an agent with a lower number, and end them.
-
-        Returns the highest number known of the agent, and the requests whose end is under way.
-        """
-        agent_id, number, request_id = call
-        highest = self.fences.set(agent_id, number, request_id)
-        ending = []
-        for request in list(self.requests.values()):
-            is_former = request.agent_id == agent_id and request.agent_number < number
-            if not is_former or not request.is_live or request.request_id == request_id:
-                continue
-            if not request.is_fenced_out:
-                self.lifecycle.fence_out(request, request_id, now)
-            if request.is_live:
-                ending.append(request.request_id)
-        return highest, ending
-
-    def _fenced(self, request: Request | Registration) -> AgentFenced:
-        agent_id = request.agent_id or ""
-        return AgentFenced(
-            f"request {request.request_id!r} is fenced out: agent {agent_id!r} has gone on to request "
-            f"{self.fences.follower(agent_id)!r} while its publisher was silent; stop its provider"
-        )
+            self.refusals.count(call.request_id, refusal, now)
+        return error, self._state(call.client_id, (Role.AGENT, call.request_id))
 
     # --- items ------------------------------------------------------------------------------
 
@@ -585,74 +434,6 @@ class Registry:
         """When `tick` is wanted next."""
         return self._deadlines.due_at()
 
-    def tick(self, now: float) -> None:
-        """Let run out what has run out by `now`."""
-        for _, (kind, what) in self._deadlines.take_due(now):
-            getattr(self, _WHEN_DUE[kind])(what, now)
-
     def paused(self, gap_s: float) -> None:
         """This process was stopped for so long: that was no silence of the clients."""
         self.clients.paused(gap_s)
-
-    def _tick_recovered(self, _what: str, _now: float) -> None:
-        self._tell_claims(self.agents.recovered())
-        self.recovery.recovered()
-
-    def _tick_client(self, client_id: str, now: float) -> None:
-        client = self.clients.get(client_id)
-        if client is None:
-            return
-        if client.watching:
-            client.last_seen = now
-        gone_at = client.last_seen + CLIENT_TIMEOUT_S
-        if gone_at > now:  # this very sum: a difference, rounded, could set the same timer for ever
-            self._set_timer(gone_at, Timer.CLIENT, client_id)
-            return
-        self._tell_claims(self.agents.release_all(client_id))
-        for request_id in sorted(client.publishes):
-            request = self.requests.get(request_id)
-            if request is not None and request.is_live and request.publisher_gone_at is None:
-                request.publisher_left(now)
-                client.was_gone = True
-                self._set_timer(now + request.settings.publisher_grace_s, Timer.GRACE, request_id)
-        if client.last_seen + CLIENT_FORGET_S <= now or not client.publishes:
-            self.clients.forget(client_id)
-        else:
-            # It may come back, and go again.
-            self._set_timer(now + CLIENT_TIMEOUT_S, Timer.CLIENT, client_id)
-
-    def _tick_grace(self, request_id: str, now: float) -> None:
-        request = self.requests.get(request_id)
-        if request is None or not request.is_live or request.publisher_gone_at is None:
-            return
-        grace_s = request.settings.publisher_grace_s
-        if request.publisher_gone_at + grace_s > now + 1e-6:
-            return  # it was back, and went again: a later timer stands for that
-        self.lifecycle.abandon(request, f"its publisher was silent and nobody took over within {grace_s:g} s", now)
-
-    def _tick_open(self, request_id: str, now: float) -> None:
-        request = self.requests.get(request_id)
-        error = None if request is None else self.lifecycle.open_timed_out(request, now)
-        if request is None or error is None:
-            return
-        client = self.clients.get(request.client_id)
-        if client is not None:
-            client.publishes.discard(request_id)
-        self._refusals[request.client_id, request_id] = error
-        self._set_timer(now + CLIENT_TIMEOUT_S, Timer.REFUSED, f"{request.client_id}\0{request_id}")
-        self._count_refusal(request_id, error, now)
-        self.lifecycle.tell_publisher(request)
-
-    def _tick_refused(self, what: str, _now: float) -> None:
-        client_id, _, request_id = what.partition("\0")
-        self._refusals.pop((client_id, request_id), None)
-
-    def _tick_limit(self, request_id: str, now: float) -> None:
-        request = self.requests.get(request_id)
-        if request is not None:
-            self.lifecycle.limit_reached(request, now)
-
-    def _tick_sealed(self, request_id: str, now: float) -> None:
-        request = self.requests.get(request_id)
-        if request is not None and not request.is_live and request.forget_at <= now:
-            self.lifecycle.forget(request)

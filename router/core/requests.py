@@ -146,28 +146,32 @@ class Requests:
 
     def validate(self) -> list[str]:
         """Return what is inconsistent, a line each; meant for tests, for it looks at everything."""
-        found: list[str] = []
-        for request in self._by_id.values():
-            found += _validate(request)
-            place = request.actor_id or request.awaits
-            if place is not None and self._by_actor.get(place, {}).get(request.request_id) is not request:
-                found.append(f"{request.request_id}: it is not listed as held by {place}")
+        found = [line for request in self._by_id.values() for line in _validate(request)]
+        return [*found, *self._wrong_counts(), *self._wrong_places(), *self._wrong_logs()]
+
+    def _wrong_counts(self) -> Iterator[str]:
         for phase, count in self._counts.items():
             right = sum(1 for request in self._by_id.values() if request.phase == phase)
             if count != right:
-                found.append(f"{count} requests are counted as {phase}, {right} are")
+                yield f"{count} requests are counted as {phase}, {right} are"
+
+    def _wrong_places(self) -> Iterator[str]:
+        for request in self._by_id.values():
+            place = request.actor_id or request.awaits
+            if place is not None and self._by_actor.get(place, {}).get(request.request_id) is not request:
+                yield f"{request.request_id}: it is not listed as held by {place}"
         for actor_id, held in self._by_actor.items():
-            found += [
-                f"{request.request_id}: {actor_id} is listed as its holder, and it is at {request.actor_id}"
-                for request in held.values()
-                if actor_id not in (request.actor_id, request.awaits) or self.get(request.request_id) is not request
-            ]
-        kept = sum(len(request.log) for request in self._by_id.values() if request.log is not None)
+            for request in held.values():
+                if actor_id not in (request.actor_id, request.awaits) or self.get(request.request_id) is not request:
+                    yield f"{request.request_id}: {actor_id} is listed as its holder, and it is at {request.actor_id}"
+
+    def _wrong_logs(self) -> Iterator[str]:
+        logs = {request.request_id: request.log for request in self._by_id.values() if request.log is not None}
+        kept = sum(map(len, logs.values()))
         if kept != self.kept_bytes:
-            found.append(f"{self.kept_bytes} bytes of logs are counted, {kept} are kept")
-        if {*self._kept} != {request.request_id for request in self._by_id.values() if request.log is not None}:
-            found.append("the order of logs names others than those that are kept")
-        return found
+            yield f"{self.kept_bytes} bytes of logs are counted, {kept} are kept"
+        if {*self._kept} != logs.keys():
+            yield "the order of logs names others than those that are kept"
 
 
 def _validate(request: Request) -> list[str]:

@@ -26,6 +26,7 @@ from router.client.outgoing import PublishedStream
 from router.core.lifecycle import Lifecycle
 from router.core.registry import Registry
 from router.core.request import Request
+from router.core.timeouts import Timeouts
 
 from . import feature_plants
 from .features import HELD, NONE
@@ -212,7 +213,7 @@ def _actor_forgets_reports() -> list[Patch]:
 
 def _silence_is_an_end() -> list[Patch]:
     """A lost publisher's request is left open."""
-    return [mock.patch.object(Registry, "_tick_grace", lambda _self, _request_id, _now: None)]
+    return [mock.patch.object(Timeouts, "_tick_grace", lambda _self, _request_id, _now: None)]
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from router.status.observer import Observer
 SCRAPED = Path(__file__).parents[1] / "service" / "scraped.py"
 NOTHING = {
     "credit_waits": 0,
-    "unknown": {},
+    "unknown": {"event": 1},
     "providers": {},
     "readers": 0,
     "bytes_held": 0,

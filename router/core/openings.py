@@ -1,0 +1,153 @@
+"""How a request comes in: new, taken over, or registered again. Pure.
+
+Theory. A registration names a request that this router knows, or not, and a publisher that is the
+request's own, or not:
+
+    unknown, new                  it is admitted and begins
+    unknown, registered again     a router that lost its memory learns of it
+    known, of the same publisher  the publisher goes on, and hears how things stand
+    known, of another publisher   refused, unless the first one is gone and this one takes over
+    ended                         refused: an ID is used once
+
+Whoever is fenced out of its agent opens nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from actors.errors import DuplicateRequest, RequestEnded, UnknownRequest
+from actors.protocol.calls import Registration
+from actors.settings import unpacked
+from router.core.admission import Admission
+from router.core.claims import Claims
+from router.core.effects import OPENED
+from router.core.lifecycle import Lifecycle
+from router.core.outboxes import Clients
+from router.core.recovery import Recovery
+from router.core.request import Request
+from router.core.requests import Requests
+
+
+class Openings:
+    """The door through which publishers bring their requests."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        clients: Clients,
+        admission: Admission,
+        claims: Claims,
+        lifecycle: Lifecycle,
+        recovery: Recovery,
+    ) -> None:
+        self._requests = requests
+        self._clients = clients
+        self._admission = admission
+        self._claims = claims
+        self._fences = claims.fences
+        self._lifecycle = lifecycle
+        self._recovery = recovery
+
+    def open(self, client_id: str, wanted: Registration, now: float) -> None:
+        """Open a request, take it over, or take it up again, whichever the registration means.
+
+        Raises InvalidRequestId, Draining, LimitExceeded, PoolFull, UnknownRequest, Recovering, RequestEnded,
+        DuplicateRequest, AgentFenced, ProtocolViolation.
+        """
+        known = self._requests.get(wanted.request_id)
+        registers_again = wanted.epoch > 0
+        agent_id = wanted.agent_id or ""
+        is_follower = self._fences.follower(agent_id) == wanted.request_id
+        if self._fences.keeps_out(wanted.agent_id, wanted.agent_number) and not is_follower:
+            if known is not None and known.is_live and known.client_id == client_id:
+                self._lifecycle.fence_out(known, self._fences.follower(agent_id), now)
+            raise self._claims.fenced(wanted)
+        if known is None:
+            self._open_unknown(client_id, wanted, now)
+            return
+        if not known.is_live and (wanted.take_over or registers_again) and known.client_id == client_id:
+            self._lifecycle.tell_publisher(known)  # it ended while its publisher was away
+            return
+        is_same = self._open_again(known, client_id, wanted, now)
+        if is_same and registers_again:
+            # What a router that has lost its memory could not know.
+            known.describe_again(wanted.date, wanted.agent_id, wanted.agent_number)
+            self._recovery.learn(known, wanted.epoch, wanted.sent_seq, wanted.start_seq, now)
+
+    def _open_unknown(self, client_id: str, wanted: Registration, now: float) -> None:
+        request_id, registers_again = wanted.request_id, wanted.epoch > 0
+        if wanted.take_over and not registers_again:
+            self._recovery.refuse_while_recovering(f"request {request_id!r} is open")
+            raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
+        if not registers_again:
+            self._admission.admit(request_id, self._requests.live_count, now)
+        settings, settings_packed = unpacked(wanted.settings_packed)
+        if not registers_again:
+            self._lifecycle.refuse_if_full()
+        request = Request(
+            request_id,
+            settings_packed,
+            settings,
+            client_id,
+            wanted.date,
+            now,
+            wanted.agent_id,
+            wanted.agent_number,
+            epoch=wanted.epoch,
+            start_seq=wanted.start_seq,
+            sent_seq=wanted.start_seq - 1,
+            high_seq=wanted.sent_seq,
+            waits_since=now,
+        )
+        self._requests.add(request)
+        self._clients.heard(client_id, now).publishes.add(request_id)
+        self._lifecycle.counts["opened"] += 1
+        self._lifecycle.note(OPENED, request, now)
+        if wanted.start_seq > 1:
+            # It was taken over, and its session is gone: what came before its publisher's first item nobody has.
+            self._lifecycle.lose(request, now)
+            return
+        self._lifecycle.begin(request, now)
+        self._lifecycle.tell_publisher(request)
+
+    def _open_again(self, request: Request, client_id: str, wanted: Registration, now: float) -> bool:
+        """Let a publisher go on, or another take over; True if it is the same one."""
+        if not request.is_live:
+            raise RequestEnded(
+                f"request {request.request_id!r} has ended ({request.stop_reason}); a request ID is used once: "
+                "choose a new one"
+            )
+        if request.client_id != client_id:
+            self._take_over(request, client_id, wanted, now)
+            return False
+        if not wanted.take_over and not hmac.compare_digest(request.settings_packed, wanted.settings_packed):
+            raise DuplicateRequest(f"request {request.request_id!r} is open with other settings")
+        request.publisher_is_back()
+        self._lifecycle.tell_publisher(request)
+        return True
+
+    def _take_over(self, request: Request, client_id: str, wanted: Registration, now: float) -> None:
+        """Let another publisher go on with an open request."""
+        owner = self._clients.get(request.client_id)
+        owner_lives = owner is not None and request.publisher_gone_at is None
+        if owner_lives or not wanted.take_over:
+            hint = (
+                "wait until its publisher is gone"
+                if wanted.take_over
+                else "publish under a new ID, or publish(..., take_over=True) once its publisher is gone"
+            )
+            raise DuplicateRequest(f"request {request.request_id!r} is open with another publisher; {hint}")
+        if not request.is_whole:
+            self._lifecycle.lose(request, now)
+            raise RequestEnded(
+                f"request {request.request_id!r} has ended (lost): its stream actor and its publisher are both gone"
+            )
+        if owner is not None:
+            owner.publishes.discard(request.request_id)
+        request.hand_to(client_id, wanted.agent_number)
+        if request.is_being_taken:
+            # Behind all that is on its way, its session is asked how far it has come.
+            self._lifecycle.send_open(request, now)
+        self._clients.heard(client_id, now).publishes.add(request.request_id)
+        self._lifecycle.tell_publisher(request)

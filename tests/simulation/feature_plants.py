@@ -6,6 +6,7 @@ import errno
 from typing import Any
 from unittest import mock
 
+from actors import shell
 from actors.stream.session import Session
 from router.client import arguments, reader, replay_store, subscription
 from router.client.caller import RouterCaller
@@ -14,7 +15,7 @@ from router.client.outgoing import PublishedStream
 from router.core.agent_queue import Agents
 from router.core.lifecycle import Lifecycle
 from router.core.registry import Registry
-from router.on_ray.fleet import Fleet
+from router.on_ray import fleet
 
 from .features import NONE, Feature
 from .run import Harder
@@ -42,14 +43,13 @@ def _whole_log_granted(session: Session, window_bytes: int) -> bool:
     return session.credit_bytes > session._reported_credit
 
 
-def _slow_is_dead() -> list[Patch]:
-    """An actor that has been silent for a while is given up without another question."""
-
-    async def broken(self: Fleet, actor_id: str, actor: Any) -> None:
-        if actor.is_started:
-            self.gone(actor_id, actor)
-
-    return [mock.patch.object(Fleet, "probe", broken)]
+def _pause_is_silence() -> list[Patch]:
+    """A router that was stopped takes all others for silent meanwhile, and asks nobody again."""
+    return [
+        mock.patch.object(shell.Clock, "now", lambda self: self._monotonic()),
+        mock.patch.object(fleet, "ACTOR_DEADLINE_S", 3.0),
+        mock.patch.object(fleet, "CALL_DEADLINE_S", 3.0),
+    ]
 
 
 def _memory_is_all_there_is() -> list[Patch]:
@@ -123,7 +123,7 @@ PLANTED = {
     "agent-shared": (Feature.AGENTS, _agent_shared, range(60)),
     "messages-for-nothing": (Feature.MESSAGES, _messages_for_nothing, range(60)),
     "replay-beyond-credit": (Feature.QUEUES, _replay_beyond_credit, range(60)),
-    "slow-is-dead": (Feature.STOPS, _slow_is_dead, range(60)),
+    "pause-is-silence": (Feature.STOPS, _pause_is_silence, range(60)),
     "memory-is-all-there-is": (Feature.TAKE_OVERS, _memory_is_all_there_is, range(100)),
     "no-timers-without-a-place": (Feature.UNPLACED, _no_timers_without_a_place, range(40)),
     "full-for-ever": (Feature.DISK, _full_for_ever, range(60)),

@@ -37,6 +37,9 @@ from .program import OBSERVER, Program
 from .scenario import NEVER_S, Scenario
 from .watch import Watch
 
+# An actor may be stopped as idle, or retired, within a run whose limits are below this.
+MAY_RETIRE_S = 100
+
 
 class World:
     """One run. `failures` collects what went wrong; `lines` tells what happened."""
@@ -227,8 +230,11 @@ class World:
         watched = self.scenario.features & {Feature.STOPS, Feature.DOUBLE_DEATHS}
         if watched and not self.is_rough and not self.faults.may_be_given_up(actor):
             host = actor.instance._host
-            if any(not session.sealed for session in host.sessions.values()):
-                self.fail(f"{actor.name} is well, holds open requests, and is killed by its router")
+            pool = self.scenario.config.stream_actors
+            may_retire = pool.idle_ttl_s < MAY_RETIRE_S or pool.recycle_after_requests < MAY_RETIRE_S
+            is_slow = actor.process.stopped and not may_retire
+            if is_slow or any(not session.sealed for session in host.sessions.values()):
+                self.fail(f"{actor.name} is well or merely slow, and is killed by its router")
         self.faults.killed_by_router(actor)
 
     def _exit(self, _status: int) -> None:

@@ -123,7 +123,7 @@ PLANTED = {
     "agent-shared": (Feature.AGENTS, _agent_shared, range(60)),
     "messages-for-nothing": (Feature.MESSAGES, _messages_for_nothing, range(60)),
     "replay-beyond-credit": (Feature.QUEUES, _replay_beyond_credit, range(60)),
-    "pause-is-silence": (Feature.STOPS, _pause_is_silence, range(60)),
+    "pause-is-silence": (Feature.STOPS, _pause_is_silence, range(60, 100)),
     "memory-is-all-there-is": (Feature.TAKE_OVERS, _memory_is_all_there_is, range(100)),
     "no-timers-without-a-place": (Feature.UNPLACED, _no_timers_without_a_place, range(40)),
     "full-for-ever": (Feature.DISK, _full_for_ever, range(60)),

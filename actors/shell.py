@@ -75,10 +75,10 @@ class Clock:
 class Alarm:
     """One timer of the event loop, for whatever is due next."""
 
-    __slots__ = ("_at", "_clock", "_ring", "_timer")
+    __slots__ = ("_at", "_now", "_ring", "_timer")
 
-    def __init__(self, clock: Clock, ring: Callable[[], None]) -> None:
-        self._clock = clock
+    def __init__(self, now: Callable[[], float], ring: Callable[[], None]) -> None:
+        self._now = now
         self._ring = ring
         self._at = NEVER
         self._timer: asyncio.TimerHandle | None = None
@@ -90,7 +90,7 @@ class Alarm:
         if self._timer is not None:
             self._timer.cancel()
         self._at = due_at
-        wait_s = max(0.0, due_at - self._clock.now()) + LATE_S
+        wait_s = max(0.0, due_at - self._now()) + LATE_S
         self._timer = asyncio.get_running_loop().call_later(wait_s, self._over)
 
     def _over(self) -> None:
@@ -124,5 +124,46 @@ class Waits:
     def wake(self, name: Hashable) -> None:
         """`name` has news."""
         future = self._waiting.get(name)
+        if future is not None:
+            _end(future)
+
+    def wake_within(self, name: Hashable, delay_s: float) -> None:
+        """`name` has news that can wait so long for others to ride with; a wait that begins meanwhile goes on."""
+        future = self._waiting.get(name)
         if future is not None and not future.done():
-            future.set_result(None)
+            asyncio.get_running_loop().call_later(delay_s, _end, future)
+
+
+class Crowds:
+    """Who waits for news, by name; any number under one name, each with a future of its own."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def enter(self, name: str) -> asyncio.Future[None]:
+        """Return what is done when `name` has news from now on; to be followed by `leave`."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(name, []).append(future)
+        return future
+
+    def leave(self, name: str, future: asyncio.Future[None]) -> None:
+        """Wait no longer."""
+        waiting = self._waiting[name]
+        waiting.remove(future)
+        if not waiting:
+            del self._waiting[name]
+
+    def wake(self, name: str) -> None:
+        """`name` has news."""
+        for future in self._waiting.get(name, ()):
+            _end(future)
+
+
+def _end(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -27,7 +27,7 @@ from actors.protocol.frames import pack, read
 from actors.protocol.reads import NOTHING, POLL_WAIT_S_MAX, PollCall, TellCall
 from actors.protocol.segments import read_segment
 from actors.protocol.states import Report
-from actors.shell import Alarm, Clock, Waits, calm_garbage_collection, wait_at_most
+from actors.shell import Alarm, Clock, Crowds, Waits, calm_garbage_collection, wait_at_most
 from actors.stream import arguments, measures
 from actors.stream.host import StreamHost
 
@@ -61,9 +61,9 @@ class StreamActor:
         # Silence is measured while this process runs: what it could not hear is nobody's silence.
         self._clock = Clock(time.monotonic)
         self._clock.keep()
-        self._alarm = Alarm(self._clock, self._tick)
+        self._alarm = Alarm(self._clock.now, self._tick)
         self._polls = Waits()
-        self._pulls: dict[str, list[asyncio.Future[None]]] = {}
+        self._pulls = Crowds()
         self._pulls_waiting = 0
         self._has_reports = asyncio.Event()
         # From the beginning (Ray makes its async actors inside their event loop): a router that dies before it has
@@ -169,20 +169,15 @@ class StreamActor:
                 f"{PULLS_WAITING_MAX} pulls wait on this actor already; use StreamRouter.subscribe, which shares one "
                 "poll among all subscriptions of a process"
             )
-        future = asyncio.get_running_loop().create_future()
-        self._pulls.setdefault(request_id, []).append(future)
+        news = self._pulls.enter(request_id)
         self._pulls_waiting += 1
         self._host.audience.expect(request_id, 1)
         try:
-            await wait_at_most(future, wait_s)
+            await wait_at_most(news, wait_s)
         finally:
             self._pulls_waiting -= 1
             self._host.audience.expect(request_id, -1)
-            waiting = self._pulls.get(request_id)
-            if waiting is not None:
-                waiting.remove(future)
-                if not waiting:
-                    del self._pulls[request_id]
+            self._pulls.leave(request_id, news)
 
     async def describe(self) -> dict[str, Any]:
         """Return counters and the open requests of this actor, as plain data."""
@@ -219,9 +214,7 @@ class StreamActor:
         host = self._host
         for key in host.audience.take_wakes():
             self._polls.wake(key)
-            for pull in self._pulls.get(key, ()):
-                if not pull.done():
-                    pull.set_result(None)
+            self._pulls.wake(key)
         if host.has_reports:
             self._has_reports.set()
         self._alarm.set(host.due_at())

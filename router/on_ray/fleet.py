@@ -4,9 +4,9 @@ Envelopes for an actor wait in its lane and leave with one call in flight. What 
 store (making an actor, which registers its name, and killing one) is done in a thread: a control store that
 does not answer must hold up no stream under way.
 
-A stream actor that answers neither calls nor beats for `ACTOR_DEADLINE_S` is killed and counts as dead: a
-process that hangs must not be silence. Before that it is asked once more, with a deadline of its own, for
-this process may itself have been stopped meanwhile.
+A stream actor is killed and counts as dead when a call to it, tried again and again, has had no answer for
+`ACTOR_DEADLINE_S`, or when it has been silent that long and does not answer when asked either: a process that
+hangs must not be silence. Time in which this process was itself stopped counts against none.
 """
 
 from __future__ import annotations

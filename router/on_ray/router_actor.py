@@ -35,12 +35,14 @@ from actors.protocol.calls import (
 )
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import checked, pack, read, unpack_list
-from actors.shell import calm_garbage_collection
+from actors.shell import Alarm, Waits, calm_garbage_collection
 from router.config import RouterConfig
-from router.core.effects import ENDED, Effects
+from router.core.effects import Effects
 from router.core.lifecycle import ROUTER_ITSELF
 from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
+from router.on_ray import descriptions
+from router.on_ray.ends import Ends
 from router.on_ray.fleet import PAUSE_S, Fleet
 from router.on_ray.shelf import Shelf
 from router.status import overview
@@ -50,7 +52,8 @@ log = logging.getLogger("router.router_actor")
 
 _Call = TypeVar("_Call", bound=tuple[Any, ...])
 
-CANCEL_WAIT_S = 6.0
+# An answer to a cancel, or to a fence, waits so long for the ends.
+END_WAIT_S = 6.0
 HOUSEKEEPING_S = 3.0
 DESCRIBE_DEADLINE_S = 2.0
 CLOCK_LOOK_S = 1.0
@@ -74,11 +77,10 @@ class RouterActor:
         self._shard = shard
         self._incarnation = uuid.uuid4().hex
         self._registry = Registry(self._config, self._incarnation, time.monotonic(), int(time.time() * 1000))
-        self._watchers: dict[str, asyncio.Future[None]] = {}
+        self._alarm = Alarm(time.monotonic, self._tick)
+        self._watchers = Waits()
+        self._ends = Ends()
         self._begun: asyncio.Task[None] | None = None
-        self._ends_awaited: dict[str, list[asyncio.Future[None]]] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = float("inf")
         self._stopping = False
         self._shelf_made: Shelf | None = None
         self._observer = Observer(self._config, shard)
@@ -159,20 +161,11 @@ class RouterActor:
         registry = self._registry
         client = registry.clients.heard(client_id, time.monotonic())
         if not registry.clients.has_unseen(client_id, seen):
-            older = self._watchers.get(client_id)
-            if older is not None and not older.done():
-                older.set_result(None)
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._watchers[client_id] = future
             client.watching += 1
             try:
-                await asyncio.wait_for(future, min(float(wait_s), WATCH_WAIT_S_MAX))
-            except TimeoutError:
-                pass
+                await self._watchers.wait(client_id, min(float(wait_s), WATCH_WAIT_S_MAX))
             finally:
                 client.watching -= 1
-                if self._watchers.get(client_id) is future:
-                    del self._watchers[client_id]
         return pack(registry.news(client_id, seen, time.monotonic()))
 
     async def locate(self, frame: bytes) -> bytes:
@@ -201,9 +194,9 @@ class RouterActor:
         """
         await self._ready()
         highest, ending = self._registry.fence(self._read(FenceCall, frame), time.monotonic())
-        ends = [(request_id, self._await_end(request_id)) for request_id in ending]
+        ends = self._ends.expect(ending)
         self._after_event()
-        await self._wait_for_ends(ends)
+        await self._ends.wait(ends, END_WAIT_S)
         return highest
 
     async def stream_actor(self, actor_id: str) -> Any:
@@ -269,28 +262,10 @@ class RouterActor:
             was_open = self._registry.cancel(request_id, time.monotonic(), after_step=after_step, detail=detail)
         except StreamRouterError as error:
             return error.to_wire(), False
-        ends = [(request_id, self._await_end(request_id))] if was_open and not after_step else []
+        ends = self._ends.expect([request_id] if was_open and not after_step else [])
         self._after_event()
-        await self._wait_for_ends(ends)
+        await self._ends.wait(ends, END_WAIT_S)
         return None, was_open
-
-    def _await_end(self, request_id: str) -> asyncio.Future[None]:
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._ends_awaited.setdefault(request_id, []).append(ended)
-        return ended
-
-    async def _wait_for_ends(self, ends: list[tuple[str, asyncio.Future[None]]]) -> None:
-        if ends:
-            await asyncio.wait([ended for _, ended in ends], timeout=CANCEL_WAIT_S)
-        for request_id, ended in ends:
-            self._end_is_awaited_no_more(request_id, ended)
-
-    def _end_is_awaited_no_more(self, request_id: str, ended: asyncio.Future[None]) -> None:
-        awaited = self._ends_awaited.get(request_id)
-        if awaited is not None:
-            awaited.remove(ended)
-            if not awaited:
-                del self._ends_awaited[request_id]
 
     async def disown(self, client_id: str, request_id: str) -> None:
         """A process does not know the request that it is the publisher of."""
@@ -314,52 +289,7 @@ class RouterActor:
         registry = self._registry
         node_id = ray.get_runtime_context().get_node_id()
         unknown = await self._fleet.unknown_events(DESCRIBE_DEADLINE_S)
-        return {
-            "router": {
-                "actor_id": self._config.router_name(self._shard),
-                "pid": os.getpid(),
-                "node_id": node_id,
-                "state": "draining" if registry.admission.draining else "ready",
-                "open_requests": registry.requests.live_count,
-                "counts": dict(registry.counts),
-                "ended_by": dict(registry.ended_by),
-                "refused_by": dict(registry.refused_by),
-                "ignored_by": dict(registry.ignored_by),
-                "clients": len(registry.clients),
-            },
-            "stream_actors": [
-                {
-                    "actor_id": self._config.stream_actor_name(self._shard, slot.actor_id),
-                    "pid": slot.pid,
-                    "node_id": slot.node_id,
-                    "state": slot.state.value,
-                    "open_requests": slot.load,
-                    "served": slot.served,
-                    "unknown_events": unknown.get(slot.actor_id, {}),
-                }
-                for slot in registry.pool.slots.values()
-            ],
-            "requests": [
-                {
-                    "request_id": request.request_id,
-                    "state": request.phase.value,
-                    "actor_id": self._holder_name(request.actor_id),
-                    "epoch": request.epoch,
-                    "stop_reason": request.stop_reason,
-                    "last_seq_id": request.last_seq_id,
-                    "agent_id": request.agent_id,
-                    "waits_for": request.waits_for,
-                }
-                for request in registry.requests.values()
-            ],
-        }
-
-    def _holder_name(self, actor_id: str | None) -> str | None:
-        if actor_id is None:
-            return None
-        if actor_id == ROUTER_ITSELF:
-            return self._config.router_name(self._shard)
-        return self._config.stream_actor_name(self._shard, actor_id)
+        return descriptions.of_router(registry, self._config, self._shard, unknown, pid=os.getpid(), node_id=node_id)
 
     async def overview(self, streams_max: int = 0) -> dict[str, Any]:
         """Return counters, actors with their measures, and `streams_max` of the most lagging streams, as plain data."""
@@ -437,18 +367,11 @@ class RouterActor:
         registry = self._registry
         if registry.has_effects:
             self._perform(registry.take_effects())
-        due_at = registry.due_at()
-        if due_at < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = due_at
-            delay_s = max(0.0, due_at - time.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+        self._alarm.set(registry.due_at())
 
     def _perform(self, effects: Effects) -> None:
         self._observer.take(effects.notes)
-        if self._ends_awaited:
-            self._tell_ends(effects)
+        self._ends.tell(effects.notes)
         for actor_id in effects.start:
             if not self._stopping:
                 self._fleet.start(actor_id)
@@ -465,28 +388,18 @@ class RouterActor:
             self._fleet.spawn(self._put_on_shelf(shelved))
         for actor_id in touched:
             self._fleet.pump(actor_id)
-        self._wake_watchers(effects)
+        self._wake_watchers(effects.wake)
         for actor_id in effects.stop:
             self._fleet.kill(actor_id)
 
-    def _tell_ends(self, effects: Effects) -> None:
-        for note in effects.notes:
-            for ended in self._ends_awaited.get(note.request_id, ()) if note.kind == ENDED else ():
-                _wake(ended)
-
-    def _wake_watchers(self, effects: Effects) -> None:
-        for client_id, urgent in effects.wake.items():
-            future = self._watchers.get(client_id)
-            if future is None or future.done():
-                continue
+    def _wake_watchers(self, wakes: dict[str, bool]) -> None:
+        for client_id, urgent in wakes.items():
             if urgent:
-                future.set_result(None)
+                self._watchers.wake(client_id)
             else:
-                asyncio.get_running_loop().call_later(LAZY_WAKE_S, _wake, future)
+                self._watchers.wake_within(client_id, LAZY_WAKE_S)
 
     def _tick(self) -> None:
-        self._timer = None
-        self._timer_at = float("inf")
         self._registry.tick(time.monotonic())
         self._after_event()
 
@@ -520,8 +433,3 @@ class RouterActor:
             self._fleet.probe_silent(now, 2 * HOUSEKEEPING_S)
             self._registry.keep_house(now)
             self._after_event()
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from actors.shell import PAUSE_S_MIN, Alarm, Clock, Waits, wait_at_most
+from actors.shell import PAUSE_S_MIN, Alarm, Clock, Crowds, Waits, wait_at_most
 
 
 class Machine:
@@ -51,7 +51,7 @@ def test_a_process_that_was_stopped_has_not_heard_others_be_silent(pause_s):
 async def test_an_alarm_rings_once_for_what_is_due_first():
     rung: list[float] = []
     clock = Clock(time.monotonic)
-    alarm = Alarm(clock, lambda: rung.append(clock.now()))
+    alarm = Alarm(clock.now, lambda: rung.append(clock.now()))
     begin = clock.now()
     alarm.set(begin + 30.0)
     alarm.set(begin + 0.02)
@@ -85,3 +85,35 @@ async def test_a_wait_that_runs_out_is_no_error():
     waits.wake("nobody")
     await wait_at_most(asyncio.Event().wait(), 0.01)
     assert len(waits) == 0
+
+
+async def test_news_that_can_wait_end_the_wait_they_were_for_and_no_later_one():
+    waits = Waits()
+    older = asyncio.create_task(waits.wait("client", 30.0))
+    await asyncio.sleep(0)
+    waits.wake_within("client", 0.02)
+    await asyncio.sleep(0)
+    assert not older.done()
+    waits.wake_within("nobody", 0.0)
+    newer = asyncio.create_task(waits.wait("client", 30.0))
+    await asyncio.wait_for(older, 5.0)
+    await asyncio.sleep(0.1)
+    assert not newer.done()
+    waits.wake_within("client", 0.02)
+    await asyncio.wait_for(newer, 5.0)
+    assert len(waits) == 0
+
+
+async def test_all_of_a_crowd_hear_the_news_of_their_name():
+    crowds = Crowds()
+    first, second, other = crowds.enter("request"), crowds.enter("request"), crowds.enter("other")
+    second.cancel()  # was given up, and has not left yet
+    crowds.wake("request")
+    crowds.wake("nobody")
+    assert first.done()
+    assert not other.done()
+    crowds.leave("request", second)
+    assert len(crowds) == 2
+    crowds.leave("request", first)
+    crowds.leave("other", other)
+    assert len(crowds) == 0

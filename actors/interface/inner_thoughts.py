@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from actors.interface.json_reader import Event, JsonReader
+from actors.interface.json_text import as_shown_text
 
 
 class Part(IntEnum):
@@ -38,6 +39,12 @@ class Part(IntEnum):
 
 
 Parts = list[tuple[Part, str]]
+
+
+def message_parts(message: Any) -> Parts:
+    """Return the parts of the assistant's message where its arguments were read as a whole."""
+    text = as_shown_text(message)
+    return [*([(Part.MESSAGE, text)] if text else []), (Part.MESSAGE_END, "")]
 
 
 class ArgumentsReader:

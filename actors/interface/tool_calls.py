@@ -32,7 +32,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from actors.deltas import ToolCallPiece
-from actors.interface.inner_thoughts import ArgumentsReader, Part, Parts
+from actors.interface.inner_thoughts import ArgumentsReader, Part, Parts, message_parts
 from actors.interface.json_text import as_shown_text, read_leniently, to_json
 from actors.messages import TOOL_CALL, Emission, Fields, Head, Out
 from actors.settings import StreamSettings
@@ -434,7 +434,10 @@ class ToolCall:
             self._held = [(Part.ARGUMENTS, text)]
         else:
             self._choice.warn("lenient_arguments")
-            self._held = self._lenient_parts(value, rest)
+            key = self._choice.settings.assistant_message_tool_kwarg
+            is_message = self._is_assistant and key in value
+            self._message_found = self._message_found or is_message
+            self._held = message_parts(value[key]) if is_message else [(Part.ARGUMENTS, rest)]
         self._release(out, is_forced=True)
 
     def _take_thoughts(self, arguments: dict[str, Any], out: Out) -> None:
@@ -444,11 +447,3 @@ class ToolCall:
             thoughts = as_shown_text(arguments.pop(settings.inner_thoughts_kwarg, None))
             if thoughts and self._thoughts_head is None:
                 self._show_thoughts(thoughts, out)
-
-    def _lenient_parts(self, arguments: dict[str, Any], rest: str) -> Parts:
-        key = self._choice.settings.assistant_message_tool_kwarg
-        if not self._is_assistant or key not in arguments:
-            return [(Part.ARGUMENTS, rest)]
-        self._message_found = True
-        message = as_shown_text(arguments[key])
-        return [*([(Part.MESSAGE, message)] if message else []), (Part.MESSAGE_END, "")]

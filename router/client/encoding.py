@@ -6,8 +6,9 @@ So what cannot be packed is refused here: a chunk with MalformedChunk, all else 
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
@@ -19,7 +20,7 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from actors.errors import InvalidRecord, MalformedChunk, MessageTooLarge
+from actors.errors import InvalidArgument, InvalidRecord, MalformedChunk, MessageTooLarge
 from actors.protocol.items import pack_body, record_bytes_max
 
 ERROR_TEXT_CHARACTERS_MAX = 2_000
@@ -64,6 +65,17 @@ def to_payload(chunk: Chunk) -> bytes:
     else:
         return _to_json(chunk)
     return payload[5:].strip() if payload.startswith(b"data:") else payload
+
+
+def each_chunk(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Iterate over several chunks. Raises InvalidArgument for what is no iterable of chunks."""
+    if not isinstance(chunks, (str, bytes, bytearray, memoryview, Mapping)):
+        with contextlib.suppress(Exception):  # whatever a hostile value does when it is asked
+            return iter(chunks)
+    raise InvalidArgument(
+        f"Publisher.chunks: chunks is an iterable of chunks; this is {type(chunks).__name__} "
+        "(one chunk is sent with `chunk`)"
+    )
 
 
 def _bytes_of(chunk: bytearray | memoryview) -> bytes:

@@ -16,8 +16,7 @@ interrupts the body, the inner one has not ended: it stays open, and its publish
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -25,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from actors.errors import (
     BufferFull,
     ChunkTooLarge,
-    InvalidArgument,
     NotOpened,
     RequestEnded,
     RouterUnavailable,
@@ -38,7 +36,7 @@ from actors.records import check_record
 from actors.settings import StreamSettings, packed
 from router.client.arguments import check
 from router.client.caller import fresh
-from router.client.encoding import Chunk, clean, pack_record, to_mapping, to_payload
+from router.client.encoding import Chunk, clean, each_chunk, pack_record, to_mapping, to_payload
 from router.client.interruption import Body, Change, end_of
 from router.client.outgoing import FAILED, OPENING, PublishedStream
 from router.client.patience import Patience
@@ -53,16 +51,6 @@ if TYPE_CHECKING:
 SEAL_DEADLINE_S = 60.0
 # It looks so often whether this process has been stopped meanwhile.
 SEAL_WAIT_S = 5.0
-
-
-def _each(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    if not isinstance(chunks, (str, bytes, bytearray, memoryview, Mapping)):
-        with contextlib.suppress(Exception):  # whatever a hostile value does when it is asked
-            return iter(chunks)
-    raise InvalidArgument(
-        f"Publisher.chunks: chunks is an iterable of chunks; this is {type(chunks).__name__} "
-        "(one chunk is sent with `chunk`)"
-    )
 
 
 class Publisher:
@@ -216,7 +204,7 @@ class Publisher:
 
     async def chunks(self, chunks: Iterable[Chunk]) -> None:
         """Send several chunks in order. Raises InvalidArgument for what is not an iterable of chunks."""
-        for chunk in _each(chunks):
+        for chunk in each_chunk(chunks):
             await self.chunk(chunk)
 
     async def step_start(

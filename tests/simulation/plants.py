@@ -189,9 +189,9 @@ def _duplicates_handed_out() -> list[Patch]:
     take = Cursor.take
 
     def broken(self: Cursor, segments: Any, gap: Any) -> Any:
-        if segments and self.stop_reason is None:
-            self.last_seq_id = min(self.last_seq_id, segments[0][0] - 1)
-        return take(self, segments, gap)
+        had = self.last_seq_id
+        runs = take(self, segments, gap)
+        return [*runs, runs[-1]] if runs and had else runs
 
     return [mock.patch.object(Cursor, "take", broken)]
 
@@ -241,13 +241,13 @@ PLANTS = {
     "credit-leak": Plant(_credit_leak, range(50)),
     "no-credit-limit": Plant(_no_credit_limit, range(100)),
     "answer-lost-is-lost": Plant(_answer_lost_is_lost, range(50)),
-    "late-operation-done": Plant(_late_operation_done, range(1_250, 2_000), ROUGH),
+    "late-operation-done": Plant(_late_operation_done, range(2_600, 2_800), ROUGH),
     "no-replay": Plant(_no_replay, range(50)),
     "replay-dropped-early": Plant(_replay_dropped_early, range(50)),
     "ends-while-replaying": Plant(_ends_while_replaying, range(420, 1_000), ROUGH),
     "duplicates-handed-out": Plant(_duplicates_handed_out, range(300)),
     "router-restart-unnoticed": Plant(_router_restart_unnoticed, range(100)),
-    "overtaken-state-believed": Plant(_overtaken_state_believed, range(200)),
+    "overtaken-state-believed": Plant(_overtaken_state_believed, range(380, 600), ROUGH),
     "actor-forgets-reports": Plant(_actor_forgets_reports, range(1_400, 2_000), ROUGH),
     "silence-is-an-end": Plant(_silence_is_an_end, range(50)),
 }

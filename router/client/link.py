@@ -363,5 +363,6 @@ class Link:
         tasks = list(self._tasks)
         self.end(RouterClosed(CLOSED))
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._feed.clear()
         self._listeners.clear()
         self.handles.clear()

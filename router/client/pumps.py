@@ -128,11 +128,17 @@ class Feed:
         """Whether anything waits to leave."""
         return self._lane.waits
 
+    def clear(self) -> None:
+        """Nothing leaves any more: let go of the publishers that wait."""
+        self._lane = Lane(ROUTER_CALL_BYTES_MAX)
+
     def has_items(self, request_id: str, source: Source[ItemsEnvelope]) -> None:
         """Note that a publisher has items to send; they leave at once if the lane is idle."""
+        if self._link.caller.error is not None:
+            return  # no call will be made again
         lane = self._lane
         lane.offer(request_id, source)
-        if not lane.busy and self._link.caller.error is None:
+        if not lane.busy:
             # Busy from now on, so that one pump runs; what comes until it starts rides along.
             lane.busy = True
             self._link.spawn(self._pump())

@@ -83,8 +83,9 @@ class Link:
         self.has_items = self._feed.has_items
         self._listeners: dict[Key, dict[StateListener, None]] = {}
         self._watching: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._awaited: set[asyncio.Future[Any]] = set()
+        # In the order in which they came, so that those who wait hear of an end in that order.
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._awaited: dict[asyncio.Future[Any], None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -297,7 +298,7 @@ class Link:
         try:
             return await future
         finally:
-            self._tasks.discard(asking)
+            self._tasks.pop(asking, None)
             asking.cancel()
 
     async def _answer(self, future: asyncio.Future[Any], method: str, *arguments: Any) -> None:
@@ -315,8 +316,8 @@ class Link:
     def promise(self) -> asyncio.Future[Any]:
         """Return a future that somebody waits for; closing ends it."""
         future: asyncio.Future[Any] = self.check_usable().create_future()
-        self._awaited.add(future)
-        future.add_done_callback(self._awaited.discard)
+        self._awaited[future] = None
+        future.add_done_callback(lambda done: self._awaited.pop(done, None))
         return future
 
     def _tell_unreachable(self, error: StreamRouterError) -> None:
@@ -333,14 +334,14 @@ class Link:
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something in the background, until this link is closed."""
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._background_ended)
         return task
 
     def _background_ended(self, task: asyncio.Task[None]) -> None:
         if task not in self._tasks:
             return
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if self.caller.error is not None:
             return
         if task.cancelled():

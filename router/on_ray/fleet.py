@@ -33,7 +33,7 @@ from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
 from router.status.observer import Observer
 
-log = logging.getLogger("router.fleet")
+log = logging.getLogger("router.router_actor")
 
 CALL_DEADLINE_S = 4.0
 ACTOR_DEADLINE_S = 9.0

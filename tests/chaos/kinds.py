@@ -204,7 +204,7 @@ async def fail_calls() -> dict[str, Any]:
     )
     os.environ["RAY_testing_rpc_failure_avoid_intra_node_failures"] = "0"  # noqa: SIM112  # Ray spells it so
     ours = _Retries()
-    logger = logging.getLogger("router.client.link")
+    logger = logging.getLogger("router.link")
     logger.setLevel(logging.INFO)
     logger.addHandler(ours)
     logger.propagate = False

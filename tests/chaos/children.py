@@ -16,7 +16,7 @@ from typing import Any
 
 from actors.errors import LimitExceeded
 from actors.protocol import frames as wire
-from actors.protocol.calls import OpenAnswer
+from actors.protocol.calls import OpenAnswer, OpenCall, Registration
 from actors.settings import packed
 from router import RouterConfig, StreamRouter
 
@@ -121,7 +121,7 @@ async def flood(address: str) -> None:
     """
     settings = packed(SETTINGS)
     async with StreamRouter.connect(NAME, address=address) as router:
-        router_actor = router._links[0]._handle
+        router_actor = router._handles[0]
         print("ready -", flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
             opens_per_s, seconds = map(float, line.split())
@@ -151,10 +151,11 @@ async def _flood(router_actor: Any, settings: bytes, opens_per_s: float, seconds
             await asyncio.sleep(0.002)
             continue
         requests = [
-            [f"flood-{uuid.uuid4().hex}", settings, DATE, None, False, 0, 0, 1, None] for _ in range(FRAME_OPENS)
+            Registration(f"flood-{uuid.uuid4().hex}", settings, DATE, None, False, 0, 0, 1, None, 0)
+            for _ in range(FRAME_OPENS)
         ]
         sent += FRAME_OPENS
-        task = asyncio.create_task(call(wire.pack([client_id, [None, 0], requests])))
+        task = asyncio.create_task(call(wire.pack(OpenCall(client_id, [None, 0], requests))))
         calls.add(task)
         task.add_done_callback(calls.discard)
         await asyncio.sleep(0)

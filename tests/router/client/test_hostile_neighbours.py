@@ -342,7 +342,7 @@ RAW = ("open", "feed", "watch", "locate", "claim", "report")
 
 async def test_a_router_refuses_frames_that_are_none_and_its_clients_are_whole(router):
     """Another program that speaks to the actors' own methods, and badly."""
-    handle = router._links[0]._handle if hasattr(router._links[0], "_handle") else router._handles[0]
+    handle = router._handles[0]
     frames = (b"", b"\xc1", b"\xff" * 100, b"\x93\x01", None, 7, "text", [[]], {"a": 1})
     wrong = {}
     async with innocents(router, "innocent-raw"):

@@ -252,6 +252,7 @@ class StreamHost:
             reason = envelope.stop_reason or "error"
             restored = Session.restored(envelope.request_id, envelope.epoch, reason, log, now + envelope.ttl_s)
             self._adopt(restored, now)
+            self.copies.take(envelope.request_id, envelope.epoch)  # the session stands in its place
         self._report(self.sessions[envelope.request_id])
 
     def _forget_request(self, envelope: Envelope, _now: float) -> None:

@@ -5,8 +5,9 @@ it is still starting, the request WAITS for it, with a timer, so that a cluster 
 is an answer and not silence. A request whose actor dies gets a new epoch on another one, and its publisher,
 who still has all items, sends them again; where nobody can, it ends as `lost`.
 
-An ended request's log is kept here and by one stream actor. Where no stream actor answers, this router's own
-process serves it to readers (`ROUTER_ITSELF`), until one does.
+An ended request's log is kept here and by one stream actor, and on two nodes where there are two (`copies.py`);
+then its end is shown. Where no stream actor answers, this router's own process serves it to readers
+(`ROUTER_ITSELF`), until one does.
 
 Here it is decided; `Effects` names what the shell then does.
 """
@@ -14,7 +15,7 @@ Here it is decided; `Effects` names what the shell then does.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from functools import partial
 
 from actors.errors import PoolFull
 from actors.protocol.envelopes import (
@@ -30,27 +31,31 @@ from actors.protocol.envelopes import (
 from actors.protocol.states import RequestPhase, Role
 from actors.terminal import terminal_log
 from router.config import RouterConfig
+from router.core.copies import Copies
 from router.core.effects import CANCELLED, ENDED, MOVED, PLACED, Effects, Note
 from router.core.outboxes import Clients
-from router.core.pool import ActorState, Pool
+from router.core.pool import ActorState, Pool, Slot
 from router.core.request import Request
 from router.core.requests import Requests
 from router.core.stories import Stories
-from router.core.timers import Timer
+from router.core.timers import SetTimer, Timer
 
 ROUTER_ITSELF = "router"
 """Holds logs as a stream actor does, where no stream actor answers."""
 
+COPY_PATIENCE_S = 1.0
+"""An end is not held back longer than this for a copy on another node: an actor there may hang."""
+
 REPLACE_DEADLINE_S = 60.0
 """A request that has lost its actor is lost itself when no other one could be had for so long."""
-
-SetTimer = Callable[[float, Timer, str], None]
 
 
 class Lifecycle:
     """Moves requests through their phases, and names what must be done for it."""
 
-    def __init__(self, config: RouterConfig, requests: Requests, clients: Clients, set_timer: SetTimer) -> None:
+    def __init__(
+        self, config: RouterConfig, requests: Requests, clients: Clients, set_timer: SetTimer, node_id: str
+    ) -> None:
         actors = config.stream_actors
         self.config = config
         self.requests = requests
@@ -63,6 +68,8 @@ class Lifecycle:
             recycle_after_requests=actors.recycle_after_requests,
         )
         self.effects = Effects()
+        self.copies = Copies(node_id, requests, self.effects, set_timer)
+        self.spread_copies = self.copies.spread
         self.stories = Stories()
         self.counts = {"opened": 0, "refused": 0, "restarted": 0, "lost": 0, "sealed": 0, "chunks": 0, "chunk_bytes": 0}
         self.ended_by: dict[str, int] = {}
@@ -104,10 +111,6 @@ class Lifecycle:
             [request.agent_id, request.agent_number],
         )
         self.send(request, envelope)
-
-    def send_stored(self, request: Request) -> None:
-        """Say that the log is kept here: the terminal may be shown."""
-        self.send(request, StoredEnvelope(Order.STORED, request.request_id, request.epoch), 64)
 
     def send_cancel_after_step(self, request: Request) -> None:
         """End a request when the step under way ends."""
@@ -204,6 +207,7 @@ class Lifecycle:
         self.pool.started(actor_id, pid, node_id, now)
         if actor_id not in self.pool.slots:
             return
+        self.copies.actor_started(actor_id, node_id, now)
         for request in self.requests.held_by(actor_id):
             if request.awaits == actor_id:
                 self._open_on(request, actor_id, now)
@@ -215,6 +219,7 @@ class Lifecycle:
     def actor_died(self, actor_id: str, now: float) -> None:
         """A stream actor is gone (or was given up): place anew what it held."""
         self.pool.remove(actor_id)
+        copied = self.copies.actor_gone(actor_id)
         for request in self.requests.held_by(actor_id):
             if request.phase == RequestPhase.OPEN:
                 self.replace(request, now)
@@ -223,6 +228,8 @@ class Lifecycle:
             else:
                 self.requests.unplace(request, now)
                 self._place_first(request, now)
+        for request in copied:
+            self.secure(request, now)
         self.start_wanted()
         self.place_waiting(now)
 
@@ -266,17 +273,30 @@ class Lifecycle:
             held = self.requests.held_by(slot.actor_id)
             if any(request.log is None for request in held):
                 continue  # adopted, and not yet reported: it alone has that log
-            others = [other for other in self.pool.slots.values() if other.state is ActorState.READY]
-            if held and not others and slot.served < actors.recycle_after_requests:
-                # Merely idle; another would have to be started only to hold what this one holds.
-                slot.state, slot.idle_since = ActorState.READY, now
-                continue
+            if self._is_needed(slot):
+                # Another would have to be started only to hold what this one holds.
+                if slot.served < actors.recycle_after_requests:
+                    slot.state, slot.idle_since = ActorState.READY, now
+                    continue
+                if len(self.pool.slots) < actors.max_actors and self.copies.is_elsewhere(slot.actor_id):
+                    continue  # it takes nobody's place, and goes as soon as another one stands elsewhere
             self.pool.remove(slot.actor_id)
+            copied = self.copies.actor_gone(slot.actor_id)
             for request in held:
                 self.restore(request, now)
+            for request in copied:
+                self.secure(request, now)
             self.effects.stop.append(slot.actor_id)
         self.start_wanted()
         self.place_waiting(now)
+
+    def _is_needed(self, slot: Slot) -> bool:
+        """Whether no other actor could hold what this one does, on as many nodes."""
+        if not self.requests.held_by(slot.actor_id) and not self.requests.copy_count(slot.actor_id):
+            return False
+        if self.copies.is_elsewhere(slot.actor_id):
+            return not self.copies.has_room_elsewhere(but=slot.actor_id)
+        return not any(other.state is ActorState.READY for other in self.pool.slots.values())
 
     # --- ends -------------------------------------------------------------------------------
 
@@ -312,6 +332,7 @@ class Lifecycle:
 
     def _end_unplaced(self, request: Request, reason: str, detail: str | None, now: float) -> None:
         self.seal(request, reason, terminal_log(request.request_id, request.date, reason, detail), now)
+        self._known(request, now)
         self.restore(request, now)
 
     def limit_reached(self, request: Request, now: float) -> None:
@@ -360,6 +381,7 @@ class Lifecycle:
         self._send_forget(request)
         request.supersede()
         self.seal(request, "lost", log, now)
+        self._known(request, now)
         self.restore(request, now)
 
     def seal(self, request: Request, stop_reason: str, log: bytes | None, now: float) -> None:
@@ -371,13 +393,38 @@ class Lifecycle:
             self.keep(request, log)
         self.counts["sealed"] += 1
         self.ended_by[stop_reason] = self.ended_by.get(stop_reason, 0) + 1
-        self.note(ENDED, request, now, stop_reason)
         self._set_timer(forget_at, Timer.SEALED, request.request_id)
-        self.tell_publisher(request)
         client = self.clients.get(request.client_id)
         if client is not None:
             client.publishes.discard(request.request_id)
         self.place_waiting(now)
+
+    def secure(self, request: Request, now: float) -> None:
+        """Show the end of a request whose log is kept here, once it is on two nodes where there are two."""
+        if request.log is None:
+            return
+        if self.copies.secure(request, now) or request.is_shown:
+            self.show(request, now)
+        else:
+            patience_s = min(COPY_PATIENCE_S, request.settings.sealed_ttl_s / 2)
+            self._set_timer(now + patience_s, Timer.SHOW, request.request_id)
+
+    def copied(self, request: Request, now: float) -> None:
+        """The copy of a request's log is on another node."""
+        request.copied()
+        self.secure(request, now)
+
+    def show(self, request: Request, now: float) -> None:
+        """Let readers see the end of a request whose log is kept here, and everybody else hear of it."""
+        self.send(request, StoredEnvelope(Order.STORED, request.request_id, request.epoch), 64)
+        self._known(request, now)
+
+    def _known(self, request: Request, now: float) -> None:
+        """Let its publisher, and whoever waits for its end, hear that a request has ended."""
+        if not request.is_shown:
+            request.show()
+            self.note(ENDED, request, now, request.stop_reason)
+            self.tell_publisher(request)
 
     def _release(self, request: Request, now: float) -> None:
         place = request.actor_id or request.awaits
@@ -394,7 +441,7 @@ class Lifecycle:
             self.forget(oldest)
 
     def restore(self, request: Request, now: float) -> None:
-        """Put an ended request's log on a process that answers, so that two hold it again."""
+        """Put an ended request's log on a process that answers, so that two hold it, on another node if it can be."""
         if request.log is None:
             self.requests.hold(request, None)
             self.forget(request)
@@ -402,7 +449,9 @@ class Lifecycle:
         ready = [slot for slot in self.pool.slots.values() if slot.state is ActorState.READY]
         if not self.pool.slots:
             self.effects.start.append(self.pool.add().actor_id)
-        holder = min(ready, key=lambda slot: slot.load).actor_id if ready else ROUTER_ITSELF
+        holder = min(ready, key=partial(self._fitness, request)).actor_id if ready else ROUTER_ITSELF
+        if not self.copies.is_elsewhere(holder):
+            self.copies.drop(request)  # it is of an epoch that is over
         self.requests.hold(request, holder)
         envelope = RestoreEnvelope(
             Order.RESTORE,
@@ -415,8 +464,13 @@ class Lifecycle:
         self.send(request, envelope, len(request.log) + 128)
         self.clients.tell_readers(request.request_id)
 
+    def _fitness(self, request: Request, slot: Slot) -> tuple[bool, bool, int]:
+        """Return what is small for an actor that should show the log of an ended request."""
+        return not self.copies.is_elsewhere(slot.actor_id), slot.actor_id != request.copy_id, slot.load
+
     def forget(self, request: Request) -> None:
-        """Forget a request whose time is over, here and on its actor."""
+        """Forget a request whose time is over, here and on its actors."""
+        self.copies.drop(request)
         self.requests.remove(request)
         self.clients.tell_readers(request.request_id)
         if not self.is_recovering:  # otherwise they hear later that it is unknown

@@ -80,6 +80,7 @@ class Openings:
         if wanted.take_over and not registers_again:
             self._recovery.refuse_while_recovering(f"request {request_id!r} is open")
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
+        self._recovery.refuse_while_actors_are_asked(request_id)
         if not registers_again:
             self._admission.admit(request_id, self._requests.live_count, now)
         settings, settings_packed = unpacked(wanted.settings_packed)

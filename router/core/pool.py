@@ -115,12 +115,16 @@ class Pool:
 
     def adopt(self, actor_id: str) -> Slot:
         """Take in an actor of an earlier incarnation of the router."""
-        number = actor_id.removeprefix("s")
-        if number.isdigit():
-            self._made = max(self._made, int(number))
+        self.expect(actor_id)
         slot = self.slots.setdefault(actor_id, Slot(actor_id))
         slot.state = ActorState.READY
         return slot
+
+    def expect(self, actor_id: str) -> None:
+        """Give no other actor the name of one that may yet be adopted."""
+        number = actor_id.removeprefix("s")
+        if number.isdigit():
+            self._made = max(self._made, int(number))
 
     def wanted(self) -> list[Slot]:
         """Return new slots, to be started, so that `warm_actors` without load stand ready."""

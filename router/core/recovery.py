@@ -1,24 +1,28 @@
 """How a router that has lost its memory gets it back. Pure.
 
-Theory. A restarted router asks the stream actors of the incarnation before what they hold (`adopt`).
-What only publishers know they say when they notice the new incarnation and register again (`learn`). Until
-they have had time for that (`wait_for_publishers`), the router says of a request or an agent that it does not
-know "recovering", not "unknown".
+Theory. A restarted router asks the stream actors of the incarnation before what they hold (`expect`, `adopt`,
+`settle`). Most answer at once; those that do not are waited for while the router serves what it knows already.
+A second copy of a log counts where no actor shows that log any more: then the actor that keeps it shows it.
+
+What only publishers know they say when they notice the new incarnation and register again (`learn`). Until they
+have had time for that (`wait_for_publishers`), and until the last actor has answered or is given up, the router
+says of a request or an agent that it does not know "recovering", not "unknown".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from actors.errors import Recovering
+from actors.protocol.envelopes import AdoptEnvelope, Order
 from actors.protocol.frames import checked
 from actors.protocol.states import Inventory, Report, RequestPhase, SessionPhase, SessionRecord
 from actors.settings import StreamSettings, unpacked
-from router.core.lifecycle import Lifecycle, SetTimer
+from router.core.lifecycle import Lifecycle
 from router.core.outboxes import CLIENT_TIMEOUT_S
 from router.core.request import Request
-from router.core.timers import Timer
+from router.core.timers import SetTimer, Timer
 
 
 class Recovery:
@@ -27,19 +31,75 @@ class Recovery:
     def __init__(self, lifecycle: Lifecycle, set_timer: SetTimer) -> None:
         self._lifecycle = lifecycle
         self._set_timer = set_timer
+        self._expected: set[str] = set()
+        self._put_off = False
+        self._waits_for_publishers = False
+        self._copies: list[tuple[str, Report, SessionRecord]] = []
+
+    # --- from stream actors -----------------------------------------------------------------
+
+    def expect(self, actor_ids: Iterable[str]) -> None:
+        """Note which actors of the incarnation before are being asked."""
+        for actor_id in actor_ids:
+            self._expected.add(actor_id)
+            self._lifecycle.pool.expect(actor_id)
+            self._lifecycle.is_recovering = True
 
     def adopt(self, actor_id: str, inventory: Sequence[Sequence[Any]], now: float) -> None:
         """Take in an actor of an earlier incarnation, with all that it says it holds."""
         self._lifecycle.pool.adopt(actor_id).idle_since = now
         for parts, record in map(Inventory._make, inventory):
-            self._adopt_session(actor_id, checked(Report, parts), SessionRecord(**record), now)
+            report, known = checked(Report, parts), SessionRecord(**record)
+            if report.phase == SessionPhase.COPY:
+                self._copies.append((actor_id, report, known))
+            else:
+                self._adopt_session(actor_id, report, known, now)
+
+    def settle(self, asked: Iterable[str], now: float) -> None:
+        """These actors have been adopted, or given up: make of the copies among what they hold what is needed."""
+        self._expected.difference_update(asked)
+        copies, self._copies = self._copies, []
+        for actor_id, report, record in copies:
+            self._adopt_copy(actor_id, report, record, now)
+        if self._put_off and not self._expected:
+            self._put_off = False
+            self.wait_for_publishers(now)
+        self._end_if_all_were_heard()
+
+    def check_reporter(self, actor_id: str) -> None:
+        """Raise Recovering where an actor reports before it is adopted: it must report the same again afterwards."""
+        if actor_id in self._expected and actor_id not in self._lifecycle.pool.slots:
+            raise Recovering(f"the router has restarted and is about to adopt stream actor {actor_id}; report then")
+
+    def refuse_while_actors_are_asked(self, request_id: str) -> None:
+        """Raise Recovering where an actor that is still being asked may hold a request that is to be opened."""
+        if self._expected:
+            self._put_off = True
+            raise Recovering(
+                f"the router has restarted, and request {request_id!r} may be on a stream actor that has not answered "
+                f"yet ({', '.join(sorted(self._expected))}); ask again in a moment"
+            )
 
     def _adopt_session(self, actor_id: str, report: Report, record: SessionRecord, now: float) -> None:
         lifecycle = self._lifecycle
         known = lifecycle.requests.get(report.request_id)
         if known is not None and known.epoch >= report.epoch:
-            lifecycle.forget_session(actor_id, report.request_id, report.epoch)
+            is_the_log_wanted = known.epoch == report.epoch and not known.is_live and known.log is None
+            if not is_the_log_wanted:  # else it goes when it has reported its log
+                lifecycle.forget_session(actor_id, report.request_id, report.epoch)
             return
+        request = self._take_in(actor_id, report, record, now)
+        if not request.is_live:
+            self._set_timer(request.forget_at, Timer.SEALED, request.request_id)
+            return
+        lifecycle.pool.slots[actor_id].open_requests.add(request.request_id)
+        # Its publisher has as long as any silent client to say that it lives.
+        lifecycle.clients.known(request.client_id, now).publishes.add(request.request_id)
+
+    def _take_in(self, actor_id: str, report: Report, record: SessionRecord, now: float) -> Request:
+        """Make a request of what an actor says, in place of what is known of an earlier epoch of it."""
+        lifecycle = self._lifecycle
+        known = lifecycle.requests.get(report.request_id)
         if known is not None:
             place = known.actor_id or known.awaits
             if place is not None:
@@ -48,12 +108,23 @@ class Recovery:
                 lifecycle.forget_session(known.actor_id, known.request_id, known.epoch)
         request = _request_of(actor_id, report, record, now)
         lifecycle.requests.add(request)
-        if not request.is_live:
+        lifecycle.clients.tell_readers(request.request_id)
+        return request
+
+    def _adopt_copy(self, actor_id: str, report: Report, record: SessionRecord, now: float) -> None:
+        lifecycle = self._lifecycle
+        known = lifecycle.requests.get(report.request_id)
+        if known is None or known.epoch < report.epoch:
+            request = self._take_in(actor_id, report, record, now)
             self._set_timer(request.forget_at, Timer.SEALED, request.request_id)
-            return
-        lifecycle.pool.slots[actor_id].open_requests.add(request.request_id)
-        # Its publisher has as long as any silent client to say that it lives.
-        lifecycle.clients.known(request.client_id, now).publishes.add(request.request_id)
+            lifecycle.send(request, AdoptEnvelope(Order.ADOPT, request.request_id, request.epoch))
+        elif known.epoch == report.epoch and not known.is_live and known.copy_id is None:
+            lifecycle.requests.copy(known, actor_id)
+            lifecycle.copied(known, now)
+        else:
+            lifecycle.forget_session(actor_id, report.request_id, report.epoch)
+
+    # --- from publishers --------------------------------------------------------------------
 
     def learn(self, request: Request, epoch: int, sent_seq: int, start_seq: int, now: float) -> None:
         """Take what a publisher that registers again says of its request."""
@@ -62,12 +133,19 @@ class Recovery:
 
     def wait_for_publishers(self, now: float) -> None:
         """After a restart: do not say of a request that it is unknown while its publisher may yet register it again."""
-        self._lifecycle.is_recovering = True
+        self._lifecycle.is_recovering = self._waits_for_publishers = True
         self._set_timer(now + CLIENT_TIMEOUT_S, Timer.RECOVERED, "")
 
     def recovered(self) -> None:
-        """Publishers have had their time: what is unknown now is unknown."""
+        """Publishers have had their time."""
+        self._waits_for_publishers = False
+        self._end_if_all_were_heard()
+
+    def _end_if_all_were_heard(self) -> None:
+        """What is unknown now is unknown, if nobody is waited for any more."""
         lifecycle = self._lifecycle
+        if self._waits_for_publishers or self._expected or not lifecycle.is_recovering:
+            return
         lifecycle.is_recovering = False
         for request_id in lifecycle.clients.interesting:
             if request_id not in lifecycle.requests:
@@ -83,7 +161,7 @@ def _request_of(actor_id: str, report: Report, record: SessionRecord, now: float
     """Return the request that an adopted session is of."""
     settings, packed = unpacked(record.settings) if record.settings else (StreamSettings(), record.settings)
     owner = record.owner
-    is_sealed = report.phase == SessionPhase.SEALED
+    is_sealed = report.phase in (SessionPhase.SEALED, SessionPhase.COPY)
     ending = record.ending
     cancel = "after_step" if record.cancels_after_step else None
     if ending and ending[0] == "cancelled":
@@ -111,4 +189,5 @@ def _request_of(actor_id: str, report: Report, record: SessionRecord, now: float
         cancel=cancel,
         stop_reason=(report.stop_reason or "error") if is_sealed else report.stop_reason,
         forget_at=now + max(0.0, record.ttl_s) if is_sealed else 0.0,
+        is_shown=is_sealed,
     )

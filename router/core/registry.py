@@ -81,8 +81,13 @@ class Inconsistent(RuntimeError):
 class Registry:
     """All requests, actors and clients of one router actor."""
 
-    def __init__(self, config: RouterConfig, incarnation: str, now: float, first_number: int = 0) -> None:
-        """`first_number`: fencing numbers granted here are higher, and than those of earlier incarnations."""
+    def __init__(
+        self, config: RouterConfig, incarnation: str, now: float, first_number: int = 0, node_id: str = ""
+    ) -> None:
+        """`first_number`: fencing numbers granted here are higher, and than those of earlier incarnations.
+
+        `node_id`: where this router stands; empty: nodes are not told apart.
+        """
         self.config = config
         self.incarnation = incarnation
         self.requests = Requests()
@@ -90,7 +95,7 @@ class Registry:
         self.admission = Admission(config.name, config.limits, now)
         self.ignored_by: dict[str, int] = {}
         self._deadlines: Deadlines[tuple[Timer, str]] = Deadlines()
-        self.lifecycle = Lifecycle(config, self.requests, self.clients, self._set_timer)
+        self.lifecycle = Lifecycle(config, self.requests, self.clients, self._set_timer, node_id)
         self.recovery = Recovery(self.lifecycle, self._set_timer)
         self.pool = self.lifecycle.pool
         self.counts = self.lifecycle.counts
@@ -108,7 +113,7 @@ class Registry:
             self._deadlines, self.requests, self.clients, self.claims, self.lifecycle, self.recovery, self.refusals
         )
         self.tick = self.timeouts.tick
-        self.adopt = self.recovery.adopt
+        self.expect, self.adopt, self.settle = self.recovery.expect, self.recovery.adopt, self.recovery.settle
         self.actor_started = self.lifecycle.actor_started
         self.actor_died = self.lifecycle.actor_died
 
@@ -342,6 +347,9 @@ class Registry:
         lifecycle = self.lifecycle
         request = self.requests.get(report.request_id)
         is_there = report.phase != SessionPhase.UNKNOWN
+        if report.phase == SessionPhase.COPY:
+            self._take_copy_report(actor_id, report, now)
+            return
         if request is None:
             if is_there:  # nobody knows it any more: its time is over
                 lifecycle.forget_session(actor_id, report.request_id, report.epoch)
@@ -349,14 +357,29 @@ class Registry:
         if report.epoch != request.epoch or request.actor_id != actor_id:
             if request.actor_id != actor_id and is_there:
                 # It lives on elsewhere; a session of an older epoch must not stay behind here.
+                self._keep_log_of(request, report, now)
                 lifecycle.forget_session(actor_id, report.request_id, report.epoch)
             return
         if is_there:
             self._take_report(request, report, now)
         elif request.phase == RequestPhase.OPEN:
             lifecycle.replace(request, now)
-        elif request.log is not None:
+        else:
             lifecycle.restore(request, now)
+
+    def _take_copy_report(self, actor_id: str, report: Report, now: float) -> None:
+        request = self.requests.get(report.request_id)
+        if request is not None and request.copy_id == actor_id and request.epoch == report.epoch:
+            self.lifecycle.copied(request, now)
+        elif request is None or request.actor_id != actor_id:
+            self.lifecycle.forget_session(actor_id, report.request_id, report.epoch)
+
+    def _keep_log_of(self, request: Request, report: Report, now: float) -> None:
+        """Take the log of an ended request from whoever has it first."""
+        is_its_log = report.epoch == request.epoch and not request.is_live and report.log is not None
+        if is_its_log and report.log is not None and request.log is None:
+            self.lifecycle.keep(request, report.log)
+            self.lifecycle.secure(request, now)
 
     def _take_report(self, request: Request, report: Report, now: float) -> None:
         has_news, is_urgent = request.reported(report)
@@ -365,8 +388,7 @@ class Registry:
                 self.lifecycle.seal(request, report.stop_reason or "error", report.log, now)
             elif request.log is None and report.log is not None:
                 self.lifecycle.keep(request, report.log)
-            if request.log is not None:
-                self.lifecycle.send_stored(request)
+            self.lifecycle.secure(request, now)
         elif has_news:
             self.lifecycle.tell_publisher(request, urgent=is_urgent)
 

@@ -5,7 +5,8 @@ each phase; any other is a fault of this program and raises `IllegalChange`.
 
     WAITING   no session: it waits for a place in the pool, or for its actor (`awaits`) to start
     OPEN      a session of this epoch exists on `actor_id`, or its OPEN is on the way there
-    SEALED    ended: `stop_reason` is final; `log` is the copy kept here, `actor_id` holds the other
+    SEALED    ended: `stop_reason` is final; `log` is what is kept here, `actor_id` shows it to readers, and
+              `copy_id` keeps a copy where those two stand on one node (`copies.py`)
 
 The epoch rises with every session that is made for it, so that a word of an older session is told from
 one of the present session. Items are numbered by the publisher (`seq`): `sent_seq` is the last that went
@@ -38,7 +39,9 @@ class Change(StrEnum):
     SEAL = "seal"
     """It ends."""
     HOLD = "hold"
-    """A process gets its sealed log."""
+    """A process gets its sealed log, to show it to readers."""
+    COPY = "copy"
+    """A stream actor gets a copy of its sealed log, or has it no longer."""
 
 
 _WAITING, _OPEN, _SEALED = RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED
@@ -51,7 +54,7 @@ _TRANSITIONS: dict[RequestPhase, dict[Change, RequestPhase]] = {
         Change.SEAL: _SEALED,
     },
     _OPEN: {Change.UNPLACE: _WAITING, Change.SEAL: _SEALED},
-    _SEALED: {Change.HOLD: _SEALED},
+    _SEALED: {Change.HOLD: _SEALED, Change.COPY: _SEALED},
 }
 
 
@@ -104,6 +107,12 @@ class Request:
     stop_reason: str | None = None
     log: bytes | None = None
     forget_at: float = 0.0
+    copy_id: str | None = None
+    """The stream actor that keeps, or gets, a copy of its log."""
+    is_copied: bool = False
+    """That actor has said so."""
+    is_shown: bool = False
+    """Its end is known outside: to its publisher, and to readers as soon as its log is in two processes."""
 
     # --- what it is -------------------------------------------------------------------------
 
@@ -125,6 +134,8 @@ class Request:
                 return RequestPhase.WAITING
             if self.gap:
                 return RequestPhase.GAP
+        if self.phase == RequestPhase.SEALED and not self.is_shown:
+            return RequestPhase.OPEN
         return self.phase
 
     @property
@@ -198,6 +209,20 @@ class Request:
         self.actor_id = actor_id
         if actor_id is not None:
             self.epoch += 1
+
+    def copy_to(self, actor_id: str | None) -> None:
+        """Note which stream actor gets a copy of the sealed log; None: none has one."""
+        self._go(Change.COPY)
+        self.copy_id = actor_id
+        self.is_copied = False
+
+    def copied(self) -> None:
+        """The copy is where it should be."""
+        self.is_copied = True
+
+    def show(self) -> None:
+        """From now on its end is known outside."""
+        self.is_shown = True
 
     def keep(self, log: bytes | None) -> None:
         """Keep the packed sealed log here; None: no longer."""

@@ -19,6 +19,7 @@ class Requests:
     def __init__(self) -> None:
         self._by_id: dict[str, Request] = {}
         self._by_actor: dict[str, dict[str, Request]] = {}
+        self._by_copy: dict[str, dict[str, Request]] = {}
         self._counts = dict.fromkeys((RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED), 0)
         # Requests whose log is kept, the one kept first in front: an ordinary dict is slow to give its first item
         # once many were taken from its front.
@@ -55,6 +56,14 @@ class Requests:
         """Return the requests whose session or log an actor holds, and those that wait for it to start."""
         return [*self._by_actor.get(actor_id, {}).values()]
 
+    def copied_on(self, actor_id: str) -> list[Request]:
+        """Return the ended requests of which an actor keeps, or gets, a copy."""
+        return [*self._by_copy.get(actor_id, {}).values()]
+
+    def copy_count(self, actor_id: str) -> int:
+        """How many copies an actor keeps, or gets."""
+        return len(self._by_copy.get(actor_id, ()))
+
     # --- changes ----------------------------------------------------------------------------
 
     def add(self, request: Request) -> None:
@@ -70,6 +79,8 @@ class Requests:
         """Forget a request."""
         self.drop_log(request)
         self._unindex(request)
+        if request.copy_id is not None:
+            self.copy(request, None)
         self._counts[request.phase] -= 1
         del self._by_id[request.request_id]
 
@@ -108,6 +119,14 @@ class Requests:
         request.hold(actor_id)
         self._index(request, actor_id)
 
+    def copy(self, request: Request, actor_id: str | None) -> None:
+        """See `Request.copy_to`."""
+        if request.copy_id is not None:
+            _discard(self._by_copy, request.copy_id, request.request_id)
+        request.copy_to(actor_id)
+        if actor_id is not None:
+            self._by_copy.setdefault(actor_id, {})[request.request_id] = request
+
     def keep(self, request: Request, log: bytes) -> None:
         """Keep the log of an ended request."""
         self.drop_log(request)
@@ -136,11 +155,8 @@ class Requests:
 
     def _unindex(self, request: Request) -> None:
         actor_id = request.actor_id or request.awaits
-        held = self._by_actor.get(actor_id) if actor_id is not None else None
-        if held is not None and actor_id is not None:
-            held.pop(request.request_id, None)
-            if not held:
-                del self._by_actor[actor_id]
+        if actor_id is not None:
+            _discard(self._by_actor, actor_id, request.request_id)
 
     # --- whether that is right --------------------------------------------------------------
 
@@ -164,6 +180,10 @@ class Requests:
             for request in held.values():
                 if actor_id not in (request.actor_id, request.awaits) or self.get(request.request_id) is not request:
                     yield f"{request.request_id}: {actor_id} is listed as its holder, and it is at {request.actor_id}"
+        listed = {(actor_id, request_id) for actor_id, kept in self._by_copy.items() for request_id in kept}
+        copies = {(r.copy_id, r.request_id) for r in self._by_id.values() if r.copy_id is not None}
+        if listed != copies:
+            yield f"copies are listed as {sorted(listed)}, the requests say {sorted(map(str, copies))}"
 
     def _wrong_logs(self) -> Iterator[str]:
         logs = {request.request_id: request.log for request in self._by_id.values() if request.log is not None}
@@ -174,6 +194,14 @@ class Requests:
             yield "the order of logs names others than those that are kept"
 
 
+def _discard(index: dict[str, dict[str, Request]], actor_id: str, request_id: str) -> None:
+    held = index.get(actor_id)
+    if held is not None:
+        held.pop(request_id, None)
+        if not held:
+            del index[actor_id]
+
+
 def _validate(request: Request) -> list[str]:
     wrong = {
         "it is open without an actor": request.phase == RequestPhase.OPEN and request.actor_id is None,
@@ -182,7 +210,7 @@ def _validate(request: Request) -> list[str]:
         and request.phase != RequestPhase.WAITING,
         "it has ended without a stop reason": request.phase == RequestPhase.SEALED and request.stop_reason is None,
         "it is live and has a stop reason": request.is_live and request.stop_reason is not None,
-        "it is live and a log of it is kept": request.is_live and request.log is not None,
+        "it is live and a log of it is kept": request.is_live and (request.log or request.copy_id) is not None,
         "it is open in no epoch": request.phase == RequestPhase.OPEN and request.epoch < 1,
         "more was sent than any session may have had": request.sent_seq > max(request.high_seq, request.start_seq - 1),
     }

@@ -107,6 +107,14 @@ class Timeouts:
         if request is not None and not request.is_live and request.forget_at <= now:
             self._lifecycle.forget(request)
 
+    def _tick_show(self, request_id: str, now: float) -> None:
+        request = self._requests.get(request_id)
+        if request is not None and not request.is_live and not request.is_shown and request.log is not None:
+            self._lifecycle.show(request, now)
+
+    def _tick_copies(self, _what: str, now: float) -> None:
+        self._lifecycle.spread_copies(now)
+
     _WHEN_DUE: ClassVar[dict[Timer, str]] = {
         Timer.CLIENT: "_tick_client",
         Timer.RECOVERED: "_tick_recovered",
@@ -115,4 +123,6 @@ class Timeouts:
         Timer.REFUSED: "_tick_refused",
         Timer.GRACE: "_tick_grace",
         Timer.SEALED: "_tick_sealed",
+        Timer.SHOW: "_tick_show",
+        Timer.COPIES: "_tick_copies",
     }

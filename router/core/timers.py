@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 
@@ -22,3 +23,11 @@ class Timer(StrEnum):
     """A request may have been without a publisher for too long."""
     SEALED = "sealed"
     """The time-to-live of an ended request may be over."""
+    SHOW = "show"
+    """The end of a request was held back long enough for a copy on another node."""
+    COPIES = "copies"
+    """Logs of ended requests that stand on one node may get a copy on another."""
+
+
+SetTimer = Callable[[float, Timer, str], None]
+"""Look at something at a time."""

@@ -59,6 +59,8 @@ DESCRIBE_DEADLINE_S = 2.0
 CLOCK_LOOK_S = 1.0
 # States that can wait (credit for a publisher who still has some) ride with others for so long.
 LAZY_WAKE_S = 0.005
+# After a restart, actors that answer within this are known before anybody is served.
+ADOPTION_PATIENCE_S = 1.5
 CLEAR_DEADLINE_S = 15.0
 CLEAR_RETRY_S = 0.02
 
@@ -76,7 +78,13 @@ class RouterActor:
         self._config = RouterConfig.model_validate_json(config_json)
         self._shard = shard
         self._incarnation = uuid.uuid4().hex
-        self._registry = Registry(self._config, self._incarnation, time.monotonic(), int(time.time() * 1000))
+        self._registry = Registry(
+            self._config,
+            self._incarnation,
+            time.monotonic(),
+            int(time.time() * 1000),
+            ray.get_runtime_context().get_node_id(),
+        )
         self._alarm = Alarm(time.monotonic, self._tick)
         self._watchers = Waits()
         self._ends = Ends()
@@ -311,6 +319,7 @@ class RouterActor:
         """Take reports of a stream actor; an empty list is its beat."""
         await self._ready()
         check_id(actor_id)
+        self._registry.recovery.check_reporter(actor_id)
         actor = self._fleet.actors.get(actor_id)
         now = time.monotonic()
         if actor is not None:
@@ -328,9 +337,8 @@ class RouterActor:
 
     async def _begin(self) -> None:
         if ray.get_runtime_context().was_current_actor_reconstructed:
-            await self._recover()
             self._registry.wait_for_publishers(time.monotonic())
-            self._after_event()
+            await self._recover()
         else:
             await self._clear_away()
         # The pool fills itself: `keep_house` also asks for the actors that should stand ready.
@@ -359,7 +367,24 @@ class RouterActor:
         self._observer.router_restarted()
         found = await asyncio.to_thread(ray_actors.find_stream_actors, self._config, self._shard)
         log.warning("router %s/%d has restarted; %d stream actors to adopt", self._config.name, self._shard, len(found))
-        await asyncio.gather(*(self._fleet.adopt(actor_id, handle) for actor_id, handle in found.items()))
+        self._registry.expect(found)
+        asked = {asyncio.create_task(self._fleet.adopt(*who)): who[0] for who in found.items()}
+        if asked:
+            await asyncio.wait(asked, timeout=ADOPTION_PATIENCE_S)
+        slow = [(actor_id, task) for task, actor_id in asked.items() if not task.done()]
+        self._adopted([actor_id for task, actor_id in asked.items() if task.done()])
+        for actor_id, task in slow:  # nobody else waits for it
+            self._fleet.spawn(self._adopt_later(actor_id, task))
+
+    async def _adopt_later(self, actor_id: str, adoption: asyncio.Task[None]) -> None:
+        log.warning("stream actor %s takes its time to be adopted; others are served meanwhile", actor_id)
+        await adoption
+        self._adopted([actor_id])
+
+    def _adopted(self, actor_ids: list[str]) -> None:
+        """Take what these actors hold for known."""
+        self._registry.settle(actor_ids, time.monotonic())
+        self._after_event()
 
     # --- effects of the registry ------------------------------------------------------------
 

@@ -218,7 +218,8 @@ class Request:
         if Feature.DOUBLE_DEATHS not in world.scenario.features:
             return world.faults.have_died_together()
         # One node is one death, and what its publisher still has no number of deaths takes.
-        has_no_publisher = self.was_taken_over or self._publisher_trouble() or sealed_at is not None
+        has_heard = any(publisher.stop_reason is not None for publisher in self.publishers)
+        has_no_publisher = self.was_taken_over or self._publisher_trouble() or has_heard or sealed_at is not None
         return has_no_publisher and world.faults.have_died_together(apart=True)
 
     @property

@@ -13,6 +13,7 @@ from router.client.caller import RouterCaller
 from router.client.link import Link
 from router.client.outgoing import PublishedStream
 from router.core.agent_queue import Agents
+from router.core.copies import Copies
 from router.core.lifecycle import Lifecycle
 from router.core.registry import Registry
 from router.on_ray import fleet
@@ -50,6 +51,11 @@ def _pause_is_silence() -> list[Patch]:
         mock.patch.object(fleet, "ACTOR_DEADLINE_S", 3.0),
         mock.patch.object(fleet, "CALL_DEADLINE_S", 3.0),
     ]
+
+
+def _one_node_is_enough() -> list[Patch]:
+    """The log of an ended request has no copy on another node."""
+    return [mock.patch.object(Copies, "secure", lambda _self, _request, _now: True)]
 
 
 def _memory_is_all_there_is() -> list[Patch]:
@@ -124,6 +130,7 @@ PLANTED = {
     "messages-for-nothing": (Feature.MESSAGES, _messages_for_nothing, range(60)),
     "replay-beyond-credit": (Feature.QUEUES, _replay_beyond_credit, range(60)),
     "pause-is-silence": (Feature.STOPS, _pause_is_silence, range(60, 100)),
+    "one-node-is-enough": (Feature.DOUBLE_DEATHS, _one_node_is_enough, range(100)),
     "memory-is-all-there-is": (Feature.TAKE_OVERS, _memory_is_all_there_is, range(100)),
     "no-timers-without-a-place": (Feature.UNPLACED, _no_timers_without_a_place, range(40)),
     "full-for-ever": (Feature.DISK, _full_for_ever, range(60)),

@@ -40,7 +40,7 @@ class Feature(StrEnum):
 
 
 ALL: frozenset[Feature] = frozenset(Feature)
-HELD: frozenset[Feature] = ALL - {Feature.DOUBLE_DEATHS}
+HELD: frozenset[Feature] = ALL
 
 NONE: frozenset[Feature] = frozenset()
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from itertools import islice
 
-from actors.protocol.envelopes import CopyEnvelope, ForgetEnvelope, Order
-from router.core.effects import Effects
+from actors.protocol.envelopes import CopyEnvelope, Order
+from router.core.dispatch import Dispatch
 from router.core.request import Request
 from router.core.requests import Requests
 from router.core.timers import SetTimer, Timer
@@ -31,11 +31,11 @@ SPREAD_PAUSE_S = 0.05
 class Copies:
     """Sees that each log is on two nodes, where there are two."""
 
-    def __init__(self, node_id: str, requests: Requests, effects: Effects, set_timer: SetTimer) -> None:
+    def __init__(self, node_id: str, requests: Requests, dispatch: Dispatch, set_timer: SetTimer) -> None:
         """`node_id`: the router's own; empty: nodes are not told apart."""
         self._node_id = node_id
         self._requests = requests
-        self._effects = effects
+        self._dispatch = dispatch
         self._set_timer = set_timer
         self._elsewhere: dict[str, None] = {}
         self._alone: dict[str, None] = {}
@@ -92,7 +92,7 @@ class Copies:
             request.log,
             max(0.0, request.forget_at - now),
         )
-        self._effects.send.append((actor_id, request.request_id, envelope, len(request.log) + 128))
+        self._dispatch.send_to(actor_id, request, envelope, len(request.log) + 128)
         return True
 
     def drop(self, request: Request) -> None:
@@ -101,8 +101,7 @@ class Copies:
         if request.copy_id is None:
             return
         if request.copy_id != request.actor_id:  # else a session stands in its place
-            envelope = ForgetEnvelope(Order.FORGET, request.request_id, request.epoch)
-            self._effects.send.append((request.copy_id, request.request_id, envelope, 64))
+            self._dispatch.forget_session(request.copy_id, request.request_id, request.epoch)
         self._requests.copy(request, None)
 
     def spread(self, now: float) -> None:

@@ -19,25 +19,19 @@ from functools import partial
 
 from actors.errors import PoolFull
 from actors.protocol.envelopes import (
-    CancelAfterStepEnvelope,
-    EndEnvelope,
-    Envelope,
-    ForgetEnvelope,
-    OpenEnvelope,
     Order,
     RestoreEnvelope,
-    StoredEnvelope,
 )
-from actors.protocol.states import RequestPhase, Role
+from actors.protocol.states import RequestPhase
 from actors.terminal import terminal_log
 from router.config import RouterConfig
 from router.core.copies import Copies
-from router.core.effects import CANCELLED, ENDED, MOVED, PLACED, Effects, Note
+from router.core.dispatch import Dispatch
+from router.core.effects import CANCELLED, ENDED, MOVED, PLACED
 from router.core.outboxes import Clients
 from router.core.pool import ActorState, Pool, Slot
 from router.core.request import Request
 from router.core.requests import Requests
-from router.core.stories import Stories
 from router.core.timers import SetTimer, Timer
 
 ROUTER_ITSELF = "router"
@@ -67,69 +61,16 @@ class Lifecycle:
             idle_ttl_s=actors.idle_ttl_s,
             recycle_after_requests=actors.recycle_after_requests,
         )
-        self.effects = Effects()
-        self.copies = Copies(node_id, requests, self.effects, set_timer)
+        self.dispatch = Dispatch(clients)
+        self.effects = self.dispatch.effects
+        self.copies = Copies(node_id, requests, self.dispatch, set_timer)
         self.spread_copies = self.copies.spread
-        self.stories = Stories()
         self.counts = {"opened": 0, "refused": 0, "restarted": 0, "lost": 0, "sealed": 0, "chunks": 0, "chunk_bytes": 0}
         self.ended_by: dict[str, int] = {}
         self.is_recovering = False
         self.waiting: deque[str] = deque()
         """Requests for which the pool has no place, in their order."""
         self._set_timer = set_timer
-
-    def note(self, kind: str, request: Request, now: float, detail: str | None = None) -> None:
-        """Note what happened to a request, for logs, spans and its story."""
-        note = Note(kind, request.request_id, request.epoch, detail)
-        self.effects.notes.append(note)
-        self.stories.add(note, now)
-
-    def tell_publisher(self, request: Request, *, urgent: bool = True) -> None:
-        """Note that its publisher must hear how a request stands."""
-        self.clients.tell(request.client_id, (Role.PUBLISHER, request.request_id), urgent=urgent)
-
-    # --- envelopes --------------------------------------------------------------------------
-
-    def send(self, request: Request, envelope: Envelope, size_bytes: int = 256) -> None:
-        """Send an envelope to the actor that holds a request, if one does."""
-        if request.actor_id is not None:
-            self.effects.send.append((request.actor_id, request.request_id, envelope, size_bytes))
-
-    def send_open(self, request: Request, now: float) -> None:
-        """Make the session of a request, or ask how it stands."""
-        envelope = OpenEnvelope(
-            Order.OPEN,
-            request.request_id,
-            request.epoch,
-            request.settings_packed,
-            request.client_id,
-            request.date,
-            now - request.opened_at,
-            request.released,
-            request.start_seq,
-            request.high_seq,
-            [request.agent_id, request.agent_number],
-        )
-        self.send(request, envelope)
-
-    def send_cancel_after_step(self, request: Request) -> None:
-        """End a request when the step under way ends."""
-        self.send(request, CancelAfterStepEnvelope(Order.CANCEL_AFTER_STEP, request.request_id, request.epoch))
-
-    def _send_end(self, request: Request) -> None:
-        if request.ending is not None:
-            reason, detail = request.ending
-            # Of a publisher that is gone for good nothing more will come than what is on its way.
-            after_seq = 0 if request.is_abandoned else request.sent_seq
-            self.send(request, EndEnvelope(Order.END, request.request_id, request.epoch, reason, detail, after_seq))
-
-    def _send_forget(self, request: Request) -> None:
-        self.send(request, ForgetEnvelope(Order.FORGET, request.request_id, request.epoch), 64)
-
-    def forget_session(self, actor_id: str, request_id: str, epoch: int) -> None:
-        """Drop a session that is not that of the request's present epoch."""
-        envelope = ForgetEnvelope(Order.FORGET, request_id, epoch)
-        self.effects.send.append((actor_id, request_id, envelope, 128))
 
     # --- places -----------------------------------------------------------------------------
 
@@ -161,7 +102,7 @@ class Lifecycle:
         if slot.state is ActorState.STARTING:
             self.requests.reserve(request, slot.actor_id)
             self._watch_limit(request, now)
-            self.tell_publisher(request)
+            self.dispatch.tell_publisher(request)
             self.clients.tell_readers(request.request_id)
             return True
         self._open_on(request, slot.actor_id, now)
@@ -170,12 +111,12 @@ class Lifecycle:
     def _open_on(self, request: Request, actor_id: str, now: float) -> None:
         """Begin a new epoch of a request on an actor that answers."""
         self.requests.place(request, actor_id)
-        self.note(PLACED, request, now, actor_id)
-        self.send_open(request, now)
+        self.dispatch.note(PLACED, request, now, actor_id)
+        self.dispatch.send_open(request, now)
         if request.cancel == "after_step":
-            self.send_cancel_after_step(request)
-        self._send_end(request)
-        self.tell_publisher(request)
+            self.dispatch.send_cancel_after_step(request)
+        self.dispatch.send_end(request)
+        self.dispatch.tell_publisher(request)
         self.clients.tell_readers(request.request_id)
 
     def _watch_limit(self, request: Request, now: float) -> None:
@@ -213,7 +154,7 @@ class Lifecycle:
                 self._open_on(request, actor_id, now)
         # What no stream actor could hold is now in two processes.
         for request in self.requests.held_by(ROUTER_ITSELF):
-            self._send_forget(request)
+            self.dispatch.send_forget(request)
             self.restore(request, now)
 
     def actor_died(self, actor_id: str, now: float) -> None:
@@ -240,7 +181,7 @@ class Lifecycle:
         """
         self._release(request, now)
         self.counts["restarted"] += 1
-        self.note(MOVED, request, now, request.actor_id)
+        self.dispatch.note(MOVED, request, now, request.actor_id)
         if request.client_id not in self.clients or request.is_abandoned or request.start_seq > 1:
             self.lose(request, now)
             return
@@ -250,7 +191,7 @@ class Lifecycle:
     def _place_first(self, request: Request, now: float) -> None:
         if not self._place(request, now):
             self.waiting.appendleft(request.request_id)
-            self.tell_publisher(request)
+            self.dispatch.tell_publisher(request)
 
     def share_those_that_answer(self, now: float, patience_s: float) -> None:
         """Let requests that have waited long for an actor of their own to start share one that answers."""
@@ -308,7 +249,7 @@ class Lifecycle:
             return
         request.ask_end(reason, detail)
         if request.phase == RequestPhase.OPEN:
-            self._send_end(request)
+            self.dispatch.send_end(request)
 
     def abandon(self, request: Request, detail: str, now: float) -> None:
         """End a request whose publisher is gone for good."""
@@ -323,12 +264,12 @@ class Lifecycle:
         request.fence_out()
         request.ask_cancel("now")
         detail = f"fenced out: agent {request.agent_id!r} has gone on to request {follower!r}"
-        self.note(CANCELLED, request, now, detail)
+        self.dispatch.note(CANCELLED, request, now, detail)
         if request.is_whole:
             self.end(request, "cancelled", detail, now)
         else:
             self.lose(request, now, detail)
-        self.tell_publisher(request)
+        self.dispatch.tell_publisher(request)
 
     def _end_unplaced(self, request: Request, reason: str, detail: str | None, now: float) -> None:
         self.seal(request, reason, terminal_log(request.request_id, request.date, reason, detail), now)
@@ -378,7 +319,7 @@ class Lifecycle:
         )
         log = terminal_log(request.request_id, request.date, "lost", text, last_seq_id=request.last_seq_id)
         # Should a session of it live, it must not be taken for the request.
-        self._send_forget(request)
+        self.dispatch.send_forget(request)
         request.supersede()
         self.seal(request, "lost", log, now)
         self._known(request, now)
@@ -416,15 +357,15 @@ class Lifecycle:
 
     def show(self, request: Request, now: float) -> None:
         """Let readers see the end of a request whose log is kept here, and everybody else hear of it."""
-        self.send(request, StoredEnvelope(Order.STORED, request.request_id, request.epoch), 64)
+        self.dispatch.send_stored(request)
         self._known(request, now)
 
     def _known(self, request: Request, now: float) -> None:
         """Let its publisher, and whoever waits for its end, hear that a request has ended."""
         if not request.is_shown:
             request.show()
-            self.note(ENDED, request, now, request.stop_reason)
-            self.tell_publisher(request)
+            self.dispatch.note(ENDED, request, now, request.stop_reason)
+            self.dispatch.tell_publisher(request)
 
     def _release(self, request: Request, now: float) -> None:
         place = request.actor_id or request.awaits
@@ -461,7 +402,7 @@ class Lifecycle:
             request.log,
             max(0.0, request.forget_at - now),
         )
-        self.send(request, envelope, len(request.log) + 128)
+        self.dispatch.send(request, envelope, len(request.log) + 128)
         self.clients.tell_readers(request.request_id)
 
     def _fitness(self, request: Request, slot: Slot) -> tuple[bool, bool, int]:
@@ -475,4 +416,4 @@ class Lifecycle:
         self.clients.tell_readers(request.request_id)
         if not self.is_recovering:  # otherwise they hear later that it is unknown
             self.clients.forget_request(request.request_id)
-        self._send_forget(request)
+        self.dispatch.send_forget(request)

@@ -67,7 +67,7 @@ class Openings:
             self._open_unknown(client_id, wanted, now)
             return
         if not known.is_live and (wanted.take_over or registers_again) and known.client_id == client_id:
-            self._lifecycle.tell_publisher(known)  # it ended while its publisher was away
+            self._lifecycle.dispatch.tell_publisher(known)  # it ended while its publisher was away
             return
         is_same = self._open_again(known, client_id, wanted, now)
         if is_same and registers_again:
@@ -104,13 +104,13 @@ class Openings:
         self._requests.add(request)
         self._clients.heard(client_id, now).publishes.add(request_id)
         self._lifecycle.counts["opened"] += 1
-        self._lifecycle.note(OPENED, request, now)
+        self._lifecycle.dispatch.note(OPENED, request, now)
         if wanted.start_seq > 1:
             # It was taken over, and its session is gone: what came before its publisher's first item nobody has.
             self._lifecycle.lose(request, now)
             return
         self._lifecycle.begin(request, now)
-        self._lifecycle.tell_publisher(request)
+        self._lifecycle.dispatch.tell_publisher(request)
 
     def _open_again(self, request: Request, client_id: str, wanted: Registration, now: float) -> bool:
         """Let a publisher go on, or another take over; True if it is the same one."""
@@ -125,7 +125,7 @@ class Openings:
         if not wanted.take_over and not hmac.compare_digest(request.settings_packed, wanted.settings_packed):
             raise DuplicateRequest(f"request {request.request_id!r} is open with other settings")
         request.publisher_is_back()
-        self._lifecycle.tell_publisher(request)
+        self._lifecycle.dispatch.tell_publisher(request)
         return True
 
     def _take_over(self, request: Request, client_id: str, wanted: Registration, now: float) -> None:
@@ -149,6 +149,6 @@ class Openings:
         request.hand_to(client_id, wanted.agent_number)
         if request.is_being_taken:
             # Behind all that is on its way, its session is asked how far it has come.
-            self._lifecycle.send_open(request, now)
+            self._lifecycle.dispatch.send_open(request, now)
         self._clients.heard(client_id, now).publishes.add(request.request_id)
-        self._lifecycle.tell_publisher(request)
+        self._lifecycle.dispatch.tell_publisher(request)

@@ -86,7 +86,7 @@ class Recovery:
         if known is not None and known.epoch >= report.epoch:
             is_the_log_wanted = known.epoch == report.epoch and not known.is_live and known.log is None
             if not is_the_log_wanted:  # else it goes when it has reported its log
-                lifecycle.forget_session(actor_id, report.request_id, report.epoch)
+                lifecycle.dispatch.forget_session(actor_id, report.request_id, report.epoch)
             return
         request = self._take_in(actor_id, report, record, now)
         if not request.is_live:
@@ -105,7 +105,7 @@ class Recovery:
             if place is not None:
                 lifecycle.pool.release(place, known.request_id, now)
             if known.actor_id is not None:
-                lifecycle.forget_session(known.actor_id, known.request_id, known.epoch)
+                lifecycle.dispatch.forget_session(known.actor_id, known.request_id, known.epoch)
         request = _request_of(actor_id, report, record, now)
         lifecycle.requests.add(request)
         lifecycle.clients.tell_readers(request.request_id)
@@ -117,12 +117,12 @@ class Recovery:
         if known is None or known.epoch < report.epoch:
             request = self._take_in(actor_id, report, record, now)
             self._set_timer(request.forget_at, Timer.SEALED, request.request_id)
-            lifecycle.send(request, AdoptEnvelope(Order.ADOPT, request.request_id, request.epoch))
+            lifecycle.dispatch.send(request, AdoptEnvelope(Order.ADOPT, request.request_id, request.epoch))
         elif known.epoch == report.epoch and not known.is_live and known.copy_id is None:
             lifecycle.requests.copy(known, actor_id)
             lifecycle.copied(known, now)
         else:
-            lifecycle.forget_session(actor_id, report.request_id, report.epoch)
+            lifecycle.dispatch.forget_session(actor_id, report.request_id, report.epoch)
 
     # --- from publishers --------------------------------------------------------------------
 

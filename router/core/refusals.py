@@ -20,7 +20,7 @@ class Refusals:
         """Count a refusal and note it in the request's story."""
         note = Note(REFUSED, request_id, 0, error.code)
         self._lifecycle.effects.notes.append(note)
-        self._lifecycle.stories.add(note, now)
+        self._lifecycle.dispatch.stories.add(note, now)
         self._lifecycle.counts["refused"] += 1
         self.by_code[error.code] = self.by_code.get(error.code, 0) + 1
 

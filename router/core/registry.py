@@ -50,6 +50,7 @@ from actors.protocol.states import (
     State,
 )
 from router.config import RouterConfig
+from router.core import inspection
 from router.core.admission import Admission
 from router.core.claims import Claims
 from router.core.effects import CANCELLED, Effects
@@ -132,45 +133,13 @@ class Registry:
 
     def story(self, request_id: str) -> list[str]:
         """Return what has happened to a request lately, a line an event, and how it stands; for whoever is on call."""
-        lines = [
-            f"{at:.3f} s: epoch {note.epoch}: {note.kind}{f' ({note.detail})' if note.detail else ''}"
-            for at, note in self.lifecycle.stories.of(request_id)
-        ]
-        request = self.requests.get(request_id)
-        if request is None:
-            return [*lines, "now: not known here"]
-        waits = f", waits for {request.waits_for}" if request.waits_for else ""
-        now = (
-            f"now: {request.phase}, epoch {request.epoch}, actor {request.actor_id}, items {request.sent_seq} of "
-            f"{request.high_seq} sent, {request.last_seq_id} messages, stop reason {request.stop_reason}{waits}"
-        )
-        return [*lines, now]
+        return inspection.story(self.lifecycle, request_id)
 
     def validate(self) -> None:
         """Raise Inconsistent, naming what is wrong; meant for tests, for it looks at everything."""
-        found = self._inconsistencies()
+        found = inspection.inconsistencies(self.lifecycle)
         if found:
             raise Inconsistent("; ".join(found))
-
-    def _inconsistencies(self) -> list[str]:
-        found = self.requests.validate()
-        for request in self.requests.values():
-            place = request.actor_id or request.awaits
-            if request.is_live and place is not None:
-                slot = self.pool.slots.get(place)
-                if slot is None:
-                    found.append(f"{request.request_id}: it is on {place}, which the pool does not know")
-                elif request.request_id not in slot.open_requests:
-                    found.append(f"{request.request_id}: {place} does not count it as its load")
-            waits = request.phase == RequestPhase.WAITING and place is None
-            if waits and request.request_id not in self.lifecycle.waiting:
-                found.append(f"{request.request_id}: it waits for a place and stands in no queue")
-        for slot in self.pool.slots.values():
-            for request_id in slot.open_requests:
-                held = self.requests.get(request_id)
-                if held is None or not held.is_live or slot.actor_id not in (held.actor_id, held.awaits):
-                    found.append(f"{slot.actor_id} counts {request_id} as its load and does not hold it")
-        return found
 
     # --- clients ----------------------------------------------------------------------------
 
@@ -312,11 +281,11 @@ class Registry:
             return
         if request.is_fenced_out:
             self._ignore(FENCED)
-            self.lifecycle.tell_publisher(request)
+            self.lifecycle.dispatch.tell_publisher(request)
             return
         if request.phase != RequestPhase.OPEN or request.epoch != epoch or request.actor_id is None:
             self._ignore(OTHER_EPOCH)
-            self.lifecycle.tell_publisher(request)
+            self.lifecycle.dispatch.tell_publisher(request)
             return
         last_seq = first_seq + count - 1
         if not 1 <= first_seq <= last_seq or blob.__class__ is not bytes:
@@ -324,7 +293,7 @@ class Registry:
         if not request.take_items(first_seq, last_seq):
             # A hole: what lies between was on its way through a router that has died, or never came.
             self._ignore(AHEAD)
-            self.lifecycle.tell_publisher(request)
+            self.lifecycle.dispatch.tell_publisher(request)
             return
         self.counts["chunks"] += count
         self.counts["chunk_bytes"] += len(blob)
@@ -352,13 +321,13 @@ class Registry:
             return
         if request is None:
             if is_there:  # nobody knows it any more: its time is over
-                lifecycle.forget_session(actor_id, report.request_id, report.epoch)
+                lifecycle.dispatch.forget_session(actor_id, report.request_id, report.epoch)
             return
         if report.epoch != request.epoch or request.actor_id != actor_id:
             if request.actor_id != actor_id and is_there:
                 # It lives on elsewhere; a session of an older epoch must not stay behind here.
                 self._keep_log_of(request, report, now)
-                lifecycle.forget_session(actor_id, report.request_id, report.epoch)
+                lifecycle.dispatch.forget_session(actor_id, report.request_id, report.epoch)
             return
         if is_there:
             self._take_report(request, report, now)
@@ -372,7 +341,7 @@ class Registry:
         if request is not None and request.copy_id == actor_id and request.epoch == report.epoch:
             self.lifecycle.copied(request, now)
         elif request is None or request.actor_id != actor_id:
-            self.lifecycle.forget_session(actor_id, report.request_id, report.epoch)
+            self.lifecycle.dispatch.forget_session(actor_id, report.request_id, report.epoch)
 
     def _keep_log_of(self, request: Request, report: Report, now: float) -> None:
         """Take the log of an ended request from whoever has it first."""
@@ -390,7 +359,7 @@ class Registry:
                 self.lifecycle.keep(request, report.log)
             self.lifecycle.secure(request, now)
         elif has_news:
-            self.lifecycle.tell_publisher(request, urgent=is_urgent)
+            self.lifecycle.dispatch.tell_publisher(request, urgent=is_urgent)
 
     def wait_for_publishers(self, now: float) -> None:
         """See `Recovery.wait_for_publishers`."""
@@ -432,13 +401,13 @@ class Registry:
             return False
         if after_step:
             if request.cancel is None and request.ask_cancel("after_step"):
-                self.lifecycle.send_cancel_after_step(request)
-                self.lifecycle.tell_publisher(request)
+                self.lifecycle.dispatch.send_cancel_after_step(request)
+                self.lifecycle.dispatch.tell_publisher(request)
             return True
         if request.ask_cancel("now"):
-            self.lifecycle.note(CANCELLED, request, now, detail)
+            self.lifecycle.dispatch.note(CANCELLED, request, now, detail)
             self.lifecycle.end(request, "cancelled", detail, now)
-            self.lifecycle.tell_publisher(request)
+            self.lifecycle.dispatch.tell_publisher(request)
         return True
 
     def disown(self, client_id: str, request_id: str, now: float) -> None:

@@ -91,7 +91,7 @@ class Timeouts:
         self._refusals.keep(request.client_id, request_id, error)
         self.set(now + CLIENT_TIMEOUT_S, Timer.REFUSED, f"{request.client_id}\0{request_id}")
         self._refusals.count(request_id, error, now)
-        self._lifecycle.tell_publisher(request)
+        self._lifecycle.dispatch.tell_publisher(request)
 
     def _tick_refused(self, what: str, _now: float) -> None:
         client_id, _, request_id = what.partition("\0")

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import ray
 
 from actors import logging_setup as logs
-from actors.errors import ProtocolViolation, RouterUnavailable, StreamRouterError
+from actors.errors import ProtocolViolation, StreamRouterError
 from actors.messages import LettaMessage
 from actors.protocol.calls import (
     WATCH_WAIT_S_MAX,
@@ -41,7 +41,7 @@ from router.core.effects import Effects
 from router.core.lifecycle import ROUTER_ITSELF
 from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
-from router.on_ray import descriptions
+from router.on_ray import beginning, descriptions
 from router.on_ray.ends import Ends
 from router.on_ray.fleet import PAUSE_S, Fleet
 from router.on_ray.shelf import Shelf
@@ -59,10 +59,6 @@ DESCRIBE_DEADLINE_S = 2.0
 CLOCK_LOOK_S = 1.0
 # States that can wait (credit for a publisher who still has some) ride with others for so long.
 LAZY_WAKE_S = 0.005
-# After a restart, actors that answer within this are known before anybody is served.
-ADOPTION_PATIENCE_S = 1.5
-CLEAR_DEADLINE_S = 15.0
-CLEAR_RETRY_S = 0.02
 
 
 class RouterActor:
@@ -340,7 +336,7 @@ class RouterActor:
             self._registry.wait_for_publishers(time.monotonic())
             await self._recover()
         else:
-            await self._clear_away()
+            await beginning.clear_away(self._config, self._shard)
         # The pool fills itself: `keep_house` also asks for the actors that should stand ready.
         self._registry.keep_house(time.monotonic())
         self._after_event()
@@ -349,42 +345,12 @@ class RouterActor:
         if self._exports_metrics:
             self._fleet.spawn(self._export_metrics())
 
-    async def _clear_away(self) -> None:
-        """End what a router of this name that was killed has left behind; else the names would be taken."""
-        deadline = time.monotonic() + CLEAR_DEADLINE_S
-        while found := await asyncio.to_thread(ray_actors.find_stream_actors, self._config, self._shard):
-            for handle in found.values():
-                ray.kill(handle)
-            if time.monotonic() > deadline:
-                raise RouterUnavailable(
-                    f"stream actors of an earlier router {self._config.name!r} are still there {CLEAR_DEADLINE_S:g} s "
-                    f"after they were killed: {', '.join(found)}; see `ray list actors`, then start it again"
-                )
-            await asyncio.sleep(CLEAR_RETRY_S)
-
     async def _recover(self) -> None:
         """Learn from the stream actors of the incarnation before what they hold."""
         self._observer.router_restarted()
         found = await asyncio.to_thread(ray_actors.find_stream_actors, self._config, self._shard)
         log.warning("router %s/%d has restarted; %d stream actors to adopt", self._config.name, self._shard, len(found))
-        self._registry.expect(found)
-        asked = {asyncio.create_task(self._fleet.adopt(*who)): who[0] for who in found.items()}
-        if asked:
-            await asyncio.wait(asked, timeout=ADOPTION_PATIENCE_S)
-        slow = [(actor_id, task) for task, actor_id in asked.items() if not task.done()]
-        self._adopted([actor_id for task, actor_id in asked.items() if task.done()])
-        for actor_id, task in slow:  # nobody else waits for it
-            self._fleet.spawn(self._adopt_later(actor_id, task))
-
-    async def _adopt_later(self, actor_id: str, adoption: asyncio.Task[None]) -> None:
-        log.warning("stream actor %s takes its time to be adopted; others are served meanwhile", actor_id)
-        await adoption
-        self._adopted([actor_id])
-
-    def _adopted(self, actor_ids: list[str]) -> None:
-        """Take what these actors hold for known."""
-        self._registry.settle(actor_ids, time.monotonic())
-        self._after_event()
+        await beginning.take_over(found, self._registry, self._fleet, self._after_event)
 
     # --- effects of the registry ------------------------------------------------------------
 

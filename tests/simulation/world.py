@@ -21,6 +21,7 @@ import router.client.link
 import router.client.poller
 import router.client.stream_router
 import router.on_ray.actors
+import router.on_ray.beginning
 import router.on_ray.fleet
 import router.on_ray.router_actor
 from actors.stream.stream_actor import StreamActor
@@ -277,6 +278,8 @@ class World:
             (router.on_ray.router_actor, "ray", ray),
             (router.on_ray.router_actor, "time", time),
             (router.on_ray.router_actor, "uuid", uuid),
+            (router.on_ray.beginning, "ray", ray),
+            (router.on_ray.beginning, "time", time),
             (router.on_ray.fleet, "ray", ray),
             (router.on_ray.fleet, "time", time),
             (router.on_ray.fleet, "random", self.random),

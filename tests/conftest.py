@@ -41,9 +41,20 @@ def _place(item: pytest.Item) -> int:
     return 1 if item.get_closest_marker("ray") or item.get_closest_marker("slow") else 2
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say which tests stay together, and put in front what mostly waits."""
     if not hasattr(config, "workerinput"):  # one process for all
         return
     items.sort(key=_place)
     for item in items:
         item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {_place(item)}"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Stop where groups are asked for and not made: each process would start every Ray and every kill of its own."""
+    if session.items and session.config.getoption("loadgroup", default=False) and "@" not in session.items[0].nodeid:
+        raise pytest.UsageError(
+            f"pytest {pytest.__version__} and the installed pytest-xdist do not group tests; install the versions of "
+            "constraints.txt, or run without -n"
+        )

@@ -164,6 +164,12 @@ class RouterUnavailable(StreamRouterError):
     code = "router_unavailable"
 
 
+class NotPermitted(StreamRouterError):
+    """The service is shared by tenants, and this process has no valid token, or one without the scope for this."""
+
+    code = "not_permitted"
+
+
 class RouterClosed(StreamRouterError):
     """The `StreamRouter` of this process was closed, or its event loop has ended."""
 

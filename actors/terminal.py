@@ -6,6 +6,7 @@ from typing import Any
 
 from actors.messages import Emission, Head
 from actors.protocol.segments import pack_log, whole_segment
+from actors.tenants import own_name
 
 TERMINAL_PIECES = 2
 """Stop reason and usage: no log ends with less."""
@@ -13,6 +14,7 @@ TERMINAL_PIECES = 2
 
 def terminal_fields(request_id: str, date: str, stop_reason: str, detail: str | None) -> list[dict[str, Any]]:
     """Return the fields of the two messages that end a request: `stop_reason`, `usage_statistics`."""
+    request_id = own_name(request_id)
     shared = {
         "id": f"end-{request_id}",
         "date": date,

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from actors.settings import StreamSettings
     from router.client.batch import Batch, unpack_batch
     from router.client.publisher import Publisher
-    from router.client.stream_router import Location, StreamRouter
+    from router.client.stream_router import StreamRouter
     from router.client.subscription import Subscription
+    from router.client.whereabouts import Location
     from router.config import RouterConfig, load_config
     from router.status.overview import Description
 
@@ -36,7 +37,7 @@ __all__ = [
 _HOMES = {
     "Batch": "router.client.batch",
     "Description": "router.status.overview",
-    "Location": "router.client.stream_router",
+    "Location": "router.client.whereabouts",
     "Publisher": "router.client.publisher",
     "RouterConfig": "router.config",
     "StreamRouter": "router.client.stream_router",

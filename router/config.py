@@ -155,6 +155,22 @@ class TracingConfig(_Section):
     )
 
 
+class TenantsConfig(_Section):
+    """Whether teams share the service, each with requests of its own, and where the key of their tokens is kept."""
+
+    enabled: bool = Field(
+        default=False, description="Every process shows a token (see docs/security.md), and sees its own subject only."
+    )
+    key_env: str = Field(
+        "STREAM_ROUTER_KEY",
+        min_length=1,
+        description="The environment variable that holds the key, where router actors run.",
+    )
+    key_file: str | None = Field(
+        None, min_length=1, description="A file that holds it, on every machine that may run a router; goes first."
+    )
+
+
 class RouterConfig(_Section):
     """A router's configuration. Frozen: a running router never has half of a change."""
 
@@ -170,6 +186,7 @@ class RouterConfig(_Section):
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)
     logs: LogsConfig = Field(default_factory=LogsConfig)
     tracing: TracingConfig = Field(default_factory=TracingConfig)
+    tenants: TenantsConfig = Field(default_factory=TenantsConfig)
     streams: StreamSettings = Field(
         default_factory=StreamSettings, description="The settings of requests that bring none of their own."
     )

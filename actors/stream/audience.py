@@ -23,6 +23,7 @@ from actors.stream.log import Reading
 from actors.stream.readers import Reader, Subscription
 from actors.stream.refusals import Refusals
 from actors.stream.session import Session
+from actors.tenants import PLAIN, Names, Passes, Scope
 
 # A reading process that has not polled for so long is gone; its cursors no longer hold anything back.
 READER_TIMEOUT_S = 25.0
@@ -61,17 +62,26 @@ class Audience:
         self._wakes: dict[str, None] = {}
         self._awaited: dict[str, int] = {}
         self._timeouts: Schedule[str | Puller] = Schedule()
+        self._passes: Passes | None = None
 
     def __len__(self) -> int:
         return len(self.readers) + sum(map(len, self._pullers.values()))
 
     # --- what readers say -------------------------------------------------------------------
 
+    def check_passes(self, pass_key: bytes | None) -> None:
+        """Let those read what is theirs who have a pass of this key; None: everybody reads everything."""
+        self._passes = None if pass_key is None else Passes(pass_key)
+
+    def names(self, reader_id: str) -> Names:
+        """Return the names by which a reader knows requests; those of nobody where it may read nothing."""
+        return PLAIN if self._passes is None else self._passes.names(reader_id, Scope.READ)
+
     def reader(self, reader_id: str, now: float) -> Reader:
         """Return a reading process, made known at its first word."""
         found = self.readers.get(reader_id)
         if found is None:
-            found = self.readers[reader_id] = Reader(reader_id, now)
+            found = self.readers[reader_id] = Reader(reader_id, now, self.names(reader_id))
             self._timeouts.set(reader_id, now + READER_TIMEOUT_S)
         found.last_seen = now
         return found
@@ -120,11 +130,12 @@ class Audience:
                 self._subscribe(reader, wanted, now)
 
     def _subscribe(self, reader: Reader, wanted: Subscribe, now: float) -> None:
-        session = self._sessions.get(wanted.request_id)
+        request_id = reader.names.full(wanted.request_id)
+        session = self._sessions.get(request_id)
         if session is None or session.epoch < wanted.epoch:
-            parked = self._parked.setdefault(wanted.request_id, {})
+            parked = self._parked.setdefault(request_id, {})
             parked[reader.reader_id, wanted.number] = wanted.after, wanted.is_moving
-            reader.parked[wanted.number] = wanted.request_id
+            reader.parked[wanted.number] = request_id
             return
         self._attach(reader, wanted.number, session, wanted.after, now, is_moving=wanted.is_moving)
 

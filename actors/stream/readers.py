@@ -30,6 +30,7 @@ from actors.protocol.reads import FORGOTTEN, NOTHING, Part, PartState
 from actors.protocol.segments import Fields
 from actors.stream.log import Reading
 from actors.stream.session import Session
+from actors.tenants import PLAIN, Names
 
 logger = logging.getLogger("actors.stream_host")
 
@@ -110,14 +111,16 @@ class Reader:
         "_settled",
         "is_forgotten",
         "last_seen",
+        "names",
         "notices",
         "parked",
         "reader_id",
         "subscriptions",
     )
 
-    def __init__(self, reader_id: str, now: float) -> None:
+    def __init__(self, reader_id: str, now: float, names: Names = PLAIN) -> None:
         self.reader_id = reader_id
+        self.names = names
         self.last_seen = now
         # It speaks of operations that nobody here remembers.
         self.is_forgotten = False

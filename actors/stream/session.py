@@ -39,6 +39,7 @@ from actors.stream.cursors import Cursors
 from actors.stream.endings import Ending, ending_of, fault
 from actors.stream.log import READ_BYTES_MAX, Log, Reading
 from actors.stream.timers import END_WAIT_S, Timeout, Timers
+from actors.tenants import own_name
 from actors.terminal import TERMINAL_PIECES, bare_terminal
 from actors.translator import Translator
 
@@ -112,7 +113,7 @@ class Session:
         self.settings_packed = settings_packed
         self.publisher_id = publisher_id
         self.owner = owner
-        self.translator: Translator | None = Translator(settings, run_id=request_id, message_date=date)
+        self.translator: Translator | None = Translator(settings, run_id=own_name(request_id), message_date=date)
         self.date = date
         self.log = Log()
         self._parts: RecordParts | None = None

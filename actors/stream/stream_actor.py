@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayError
 
 from actors import logging_setup as logs
-from actors.errors import LimitExceeded, StreamRouterError
+from actors.errors import LimitExceeded, StreamRouterError, UnknownRequest
 from actors.messages import LettaMessage, MessageFactory
 from actors.protocol.backoff import Backoff
 from actors.protocol.frames import pack, read
@@ -72,10 +72,14 @@ class StreamActor:
 
     # --- the router's side ------------------------------------------------------------------
 
-    async def start(self, router: str) -> dict[str, Any] | None:
-        """Begin to work for this incarnation of the router; return who this is, None to one that was followed."""
+    async def start(self, router: str, pass_key: bytes | None = None) -> dict[str, Any] | None:
+        """Begin to work for this incarnation of the router; return who this is, None to one that was followed.
+
+        `pass_key`: of a service with tenants, what readers' passes are checked with; see `actors.tenants`.
+        """
         if not self._host.begin(arguments.text("start", "router", router)):
             return None
+        self._host.audience.check_passes(pass_key)
         context = ray.get_runtime_context()
         return {"actor_id": self._actor_id, "pid": os.getpid(), "node_id": context.get_node_id()}
 
@@ -137,7 +141,8 @@ class StreamActor:
 
         `after_seq` is the cumulative acknowledgement: nothing behind it is wanted again by this
         `reader_id`. The last message of a request is its `usage_statistics`, right behind `stop_reason`;
-        after that nothing comes, at once. Raises InvalidArgument, UnknownRequest, LimitExceeded.
+        after that nothing comes, at once. Of a service with tenants, `reader_id` is what `locate` says it is, or
+        begins with that and a slash. Raises InvalidArgument, UnknownRequest, LimitExceeded.
         """
         arguments.text("pull", "request_id", request_id)
         arguments.whole("pull", "after_seq", after_seq)
@@ -146,8 +151,13 @@ class StreamActor:
         wait_s = min(arguments.seconds("pull", "wait_s", wait_s), POLL_WAIT_S_MAX)
         now = self._clock.now()
         deadline = now + wait_s
+        names = self._host.audience.names(reader_id)
+        request_id = names.full(request_id)
         while True:
-            reading = self._host.audience.peek(request_id, reader_id, after_seq, max_messages, now)
+            try:
+                reading = self._host.audience.peek(request_id, reader_id, after_seq, max_messages, now)
+            except UnknownRequest as error:
+                raise UnknownRequest(names.own_text(str(error))) from None
             self._after_event()
             session = self._host.sessions[request_id]
             if reading.segments or session.complete or now >= deadline:
@@ -179,19 +189,26 @@ class StreamActor:
             self._host.audience.expect(request_id, -1)
             self._pulls.leave(request_id, news)
 
-    async def describe(self) -> dict[str, Any]:
-        """Return counters and the open requests of this actor, as plain data."""
+    async def describe(self, reader_id: str = "") -> dict[str, Any]:
+        """Return counters and the open requests of this actor, as plain data.
+
+        `reader_id` as for `pull`: of a service with tenants, who sees not all sees their own requests and no counters.
+        """
         host = self._host
-        return {
-            "actor_id": self._actor_id,
-            "pid": os.getpid(),
+        names = host.audience.names(arguments.text("describe", "reader_id", reader_id))
+        of_all = {
             "chunks": host.chunks,
             "requests_served": host.requests_served,
             "refused": dict(host.refusals.refused),
             "ignored": dict(host.refusals.ignored),
             "readers": len(host.audience),
+        }
+        return {
+            "actor_id": self._actor_id,
+            "pid": os.getpid(),
+            **(of_all if names.sees_all else {}),
             "sessions": {
-                request_id: {
+                names.own(request_id): {
                     "epoch": session.epoch,
                     "stop_reason": session.stop_reason,
                     "next_seq": session.next_seq,
@@ -201,6 +218,7 @@ class StreamActor:
                     **(session.translator.describe() if session.translator is not None else {}),
                 }
                 for request_id, session in host.sessions.items()
+                if names.sees(request_id)
             },
         }
 

@@ -30,7 +30,10 @@ class AgentClaim:
         agent_id: str,
         when_busy: WhenBusy,
         give_up: Callable[[str], Awaitable[None]],
+        caller: tuple[str, ...] = (),
     ) -> None:
+        """`caller`: the client ID, where a call that does not say it must."""
+        self._caller = caller
         self._link = link
         self._links = links
         self._token = uuid.uuid4().hex
@@ -85,7 +88,7 @@ class AgentClaim:
         """Tell all routers that the agent goes on to this request, then say so to the agent's own."""
         number = self.number
         fence = pack(FenceCall(self._agent_id, number, self._request_id))
-        highest = await asyncio.gather(*(link.ask("fence", fence) for link in self._links))
+        highest = await asyncio.gather(*(link.ask("fence", fence, *self._caller) for link in self._links))
         await self._claim(max(highest))
 
     async def _claim(self, fenced_number: int = 0) -> None:

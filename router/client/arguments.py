@@ -132,8 +132,9 @@ SETTINGS = _or_none(Parameter("StreamSettings, a mapping", _is_a(StreamSettings,
 CALLS: dict[str, dict[str, Parameter]] = {
     "StreamRouter.start": {
         "config": _or_none(Parameter("a RouterConfig, a path", _is_a(RouterConfig, str, Path))),
+        "token": _or_none(NAME),
     },
-    "StreamRouter.connect": {"name": NAME, "namespace": NAME, "address": _or_none(NAME)},
+    "StreamRouter.connect": {"name": NAME, "namespace": NAME, "address": _or_none(NAME), "token": _or_none(NAME)},
     "StreamRouter.publish": {
         "request_id": REQUEST_ID,
         "settings": SETTINGS,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
-from actors.errors import RouterExists, RouterNotFound
+from actors.errors import NotPermitted, RouterExists, RouterNotFound, StreamRouterError, from_wire
+from actors.tenants import TOKEN_VARIABLE
 from router.config import RouterConfig
 from router.on_ray import actors as ray_actors
 from router.on_ray.router_actor import RouterActor
@@ -49,11 +53,43 @@ def make_or_find(config: RouterConfig, shard: int, made: list[tuple[Any, bool]])
         made.append((handle, False))
 
 
-async def stop_routers(name: str, handles: Sequence[Any]) -> None:
-    """Let routers end their stream actors, then end them."""
+def process_name() -> str:
+    """Return a name for a connection of this process, used once."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def token_for(config: RouterConfig, token: str | None) -> str | None:
+    """Return the token to show to the routers of a configuration; None where none is wanted. Raises NotPermitted."""
+    if not config.tenants.enabled:
+        return None
+    token = token or os.environ.get(TOKEN_VARIABLE)
+    if token:
+        return token
+    raise NotPermitted(
+        f"service {config.name!r} is shared by tenants: pass token=..., or set {TOKEN_VARIABLE}; whoever runs the "
+        "service makes one with `stream-router token`"
+    )
+
+
+async def enter(handle: Any, token: str | None) -> str:
+    """Return this process's client ID, which a router gives for a token.
+
+    Raises NotPermitted, RayError, TimeoutError.
+    """
+    name = process_name()
+    if token is None:
+        return name
+    error, client_id = await until_answered(lambda: handle.enter.remote(name, token))
+    if error is not None:
+        raise from_wire(error[0], error[1])
+    return str(client_id)
+
+
+async def stop_routers(name: str, handles: Sequence[Any], *caller: str) -> None:
+    """Let routers end their stream actors, then end them. `caller`: the client ID, where it counts."""
     try:
-        await asyncio.wait_for(asyncio.gather(*(handle.stop.remote() for handle in handles)), STOP_DEADLINE_S)
-    except (RayError, TimeoutError) as error:
+        await asyncio.wait_for(asyncio.gather(*(handle.stop.remote(*caller) for handle in handles)), STOP_DEADLINE_S)
+    except (RayError, TimeoutError, StreamRouterError) as error:
         log.warning("router %s did not stop by itself: %s", name, type(error).__name__)
     for handle in handles:
         ray.kill(handle)

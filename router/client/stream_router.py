@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import os
-import socket
-import uuid
 import weakref
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import ray
 from ray.exceptions import RayError
@@ -31,8 +28,9 @@ from actors.errors import (
     from_wire,
 )
 from actors.messages import iso_seconds
-from actors.protocol.states import ReaderState, Role
+from actors.protocol.states import Role
 from actors.settings import StreamSettings
+from actors.tenants import PLAIN, names_in
 from router.client.agent_claim import AgentClaim, WhenBusy
 from router.client.arguments import check
 from router.client.batch import Format, Shaper
@@ -45,8 +43,18 @@ from router.client.publisher import Publisher
 from router.client.reader import Reader
 from router.client.recorder import Recorder
 from router.client.replay_store import ReplayBudget
-from router.client.startup import find, in_thread, make_or_find, stop_routers, until_answered
+from router.client.startup import (
+    enter,
+    find,
+    in_thread,
+    make_or_find,
+    process_name,
+    stop_routers,
+    token_for,
+    until_answered,
+)
 from router.client.subscription import Subscription
+from router.client.whereabouts import Location, Whereabouts
 from router.config import RayConfig, RouterConfig
 from router.on_ray.cluster import ensure_ray, why
 from router.status.overview import Description, Overview
@@ -56,14 +64,6 @@ log = logging.getLogger("router.client")
 DEFAULT_WAIT_S = 30.0
 
 
-class Location(NamedTuple):
-    """Where a request is: its stream actor's Ray handle (with a `pull` method), and its epoch."""
-
-    handle: Any
-    epoch: int
-    state: str
-
-
 class StreamRouter:
     """A process's door to the routers of one name. Use within the event loop that opened it.
 
@@ -71,9 +71,20 @@ class StreamRouter:
     `StreamRouter.connect(name=...)` (finds running ones), each in an `async with`.
     """
 
-    def __init__(self, config: RouterConfig, handles: list[Any], *, is_owner: bool, stops_ray: bool) -> None:
+    def __init__(
+        self,
+        config: RouterConfig,
+        handles: list[Any],
+        *,
+        is_owner: bool,
+        stops_ray: bool,
+        client_id: str | None = None,
+    ) -> None:
         self.config = config
-        self.client_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.client_id = client_id or process_name()
+        # With tenants, a call that says nothing of its caller says it.
+        self._caller = (self.client_id,) if config.tenants.enabled else ()
+        self._names = names_in(self.client_id) if config.tenants.enabled else PLAIN
         self._handles = handles
         self._is_owner = is_owner
         self._stops_ray = stops_ray
@@ -89,45 +100,55 @@ class StreamRouter:
     # --- beginning and end ------------------------------------------------------------------
 
     @classmethod
-    def start(cls, config: str | Path | RouterConfig | None = None) -> Entrance:
+    def start(cls, config: str | Path | RouterConfig | None = None, *, token: str | None = None) -> Entrance:
         """Start the routers of a configuration (default: configs/local.yaml); a Ray that runs here is used as it is.
 
-        Routers that run already under this name with the same configuration are joined. Raises
-        ConfigError, RayUnavailable, RouterExists, InvalidArgument.
+        Routers that run already under this name with the same configuration are joined. `token`: as for
+        `connect`. Raises ConfigError, RayUnavailable, RouterExists, NotPermitted, InvalidArgument.
         """
-        (config,) = check("StreamRouter.start", config=config)
+        config, token = check("StreamRouter.start", config=config, token=token)
 
         def prepare() -> StreamRouterOpening:
             loaded = RouterConfig.load(config)
+            shown = token_for(loaded, token)
             stops_ray = ensure_ray(loaded.ray, loaded.namespace)
-            return lambda: cls._start(loaded, stops_ray=stops_ray)
+            return lambda: cls._start(loaded, shown, stops_ray=stops_ray)
 
         return Entrance(prepare)
 
     @classmethod
     def connect(
-        cls, name: str = "agents", *, namespace: str = "agent-stream-router", address: str | None = None
+        cls,
+        name: str = "agents",
+        *,
+        namespace: str = "agent-stream-router",
+        address: str | None = None,
+        token: str | None = None,
     ) -> Entrance:
         """Find running routers by name, from any process of the cluster.
 
-        Raises RayUnavailable, RouterNotFound, InvalidArgument.
+        `token`: who this is, of a service with tenants; else what STREAM_ROUTER_TOKEN holds. Raises
+        RayUnavailable, RouterNotFound, NotPermitted, InvalidArgument.
         """
-        name, namespace, address = check("StreamRouter.connect", name=name, namespace=namespace, address=address)
+        name, namespace, address, token = check(
+            "StreamRouter.connect", name=name, namespace=namespace, address=address, token=token
+        )
 
         def prepare() -> StreamRouterOpening:
             stops_ray = ensure_ray(RayConfig(address=address or "auto"), namespace)
-            return lambda: cls._connect(name, namespace, stops_ray=stops_ray)
+            return lambda: cls._connect(name, namespace, token, stops_ray=stops_ray)
 
         return Entrance(prepare)
 
     @classmethod
-    async def _start(cls, config: RouterConfig, *, stops_ray: bool) -> Self:
+    async def _start(cls, config: RouterConfig, token: str | None, *, stops_ray: bool) -> Self:
         made: list[tuple[Any, bool]] = []
         try:
             for shard in range(config.routers):
                 await in_thread(make_or_find, config, shard, made)
             # With the warm pool standing ready, the first request is as quick as any.
             await asyncio.gather(*(until_answered(handle.warm.remote) for handle, _ in made))
+            client_id = await enter(made[0][0], token)
         except BaseException as error:
             # Never half: what was started before the failure goes again.
             if not (stops_ray and config.ray.is_embedded):  # else they go with their Ray
@@ -138,14 +159,16 @@ class StreamRouter:
                 raise RouterUnavailable(f"router {config.name!r} did not start: {why(error)}") from error
             raise
         is_owner = all(is_new for _, is_new in made)
-        return cls(config, [handle for handle, _ in made], is_owner=is_owner, stops_ray=stops_ray)
+        handles = [handle for handle, _ in made]
+        return cls(config, handles, is_owner=is_owner, stops_ray=stops_ray, client_id=client_id)
 
     @classmethod
-    async def _connect(cls, name: str, namespace: str, *, stops_ray: bool) -> Self:
+    async def _connect(cls, name: str, namespace: str, token: str | None, *, stops_ray: bool) -> Self:
         try:
             first = await in_thread(find, name, namespace, 0)
             hello = await until_answered(first.hello.remote)
             config = RouterConfig.model_validate_json(hello["config"])
+            client_id = await enter(first, token_for(config, token))
             others = [await in_thread(find, name, namespace, shard) for shard in range(1, config.routers)]
         except BaseException as error:
             if stops_ray:
@@ -153,7 +176,7 @@ class StreamRouter:
             if isinstance(error, (RayError, TimeoutError)):
                 raise RouterUnavailable(f"router {name!r} was found but does not answer: {why(error)}") from error
             raise
-        return cls(config, [first, *others], is_owner=False, stops_ray=stops_ray)
+        return cls(config, [first, *others], is_owner=False, stops_ray=stops_ray, client_id=client_id)
 
     async def close(self) -> None:
         """Close this end; routers that it started, and a Ray that it started, are stopped.
@@ -173,14 +196,16 @@ class StreamRouter:
         self._budget.close()
         await asyncio.to_thread(self._recorder.close)
         if self._is_owner and not self.config.detached:
-            await stop_routers(self.config.name, self._handles)
+            await stop_routers(self.config.name, self._handles, *self._caller)
         if self._stops_ray:
             await asyncio.to_thread(ray.shutdown)
 
     async def stop(self) -> None:
-        """Stop the routers and their stream actors, for everybody; open requests are lost."""
+        """Stop the routers and their stream actors, for everybody; open requests are lost. Raises NotPermitted."""
         self._check_open()
-        await stop_routers(self.config.name, self._handles)
+        if self._caller:
+            await self._ask_all("stop")  # it may be refused, and then nothing is killed
+        await stop_routers(self.config.name, self._handles, *self._caller)
 
     def _check_open(self) -> None:
         if self._closing is not None:
@@ -194,6 +219,7 @@ class StreamRouter:
     def _shard(self, request_id: str) -> Link:
         if len(self._links) == 1:
             return self._links[0]
+        request_id = self._names.local(request_id)
         return self._links[zlib.crc32(request_id.encode("utf-8", "surrogatepass")) % len(self._links)]
 
     def publish(
@@ -227,8 +253,10 @@ class StreamRouter:
         link = self._shard(request_id)
         claim = None
         if agent_id is not None:
-            give_up = functools.partial(_give_up, link, request_id)
-            claim = AgentClaim(self._shard(agent_id), self._links, request_id, agent_id, when_busy, give_up)
+            give_up = functools.partial(self._give_up, link, request_id)
+            claim = AgentClaim(
+                self._shard(agent_id), self._links, request_id, agent_id, when_busy, give_up, self._caller
+            )
         chosen = self.config.streams if settings is None else _load(settings)
         dated = dated or iso_seconds(datetime.now(UTC))
         return Publisher(
@@ -286,7 +314,26 @@ class StreamRouter:
             "StreamRouter.cancel", request_id=request_id, after_step=after_step, detail=detail
         )
         self._check_open()
-        return await _cancel(self._shard(request_id), request_id, after_step=after_step, detail=detail)
+        return await self._cancel(self._shard(request_id), request_id, after_step=after_step, detail=detail)
+
+    async def _cancel(
+        self, link: Link, request_id: str, *, after_step: bool = False, detail: str | None = None
+    ) -> bool:
+        async def once() -> bool:
+            error, was_open = await link.ask("cancel", request_id, after_step, detail, *self._caller)
+            if error is not None:
+                raise from_wire(error[0], error[1])
+            return bool(was_open)
+
+        return await until_recovered(once)
+
+    async def _give_up(self, link: Link, request_id: str, detail: str) -> None:
+        try:
+            await self._cancel(link, request_id, detail=detail)
+        except UnknownRequest:
+            return  # not opened yet: its claim says so by itself
+        except StreamRouterError as error:
+            log.info("request %r could not be given up: %s", request_id, error)
 
     async def locate(self, request_id: str, *, wait_s: float = DEFAULT_WAIT_S) -> Location:
         """Return where a request is; `handle.pull.remote(request_id, after_seq, ...)` reads it.
@@ -296,7 +343,7 @@ class StreamRouter:
         request_id, wait_s = check("StreamRouter.locate", request_id=request_id, wait_s=wait_s)
         self._check_open()
         link = self._shard(request_id)
-        listener = _Whereabouts(link, request_id)
+        listener = Whereabouts(link, request_id)
         link.locate(request_id, listener)
         try:
             actor_id, epoch, state = await asyncio.wait_for(listener.found, wait_s)
@@ -307,7 +354,7 @@ class StreamRouter:
             link.lose_interest((Role.READER, request_id), listener)
         if handle is None:
             raise RouterUnavailable(f"request {request_id!r} is being placed anew; ask again")
-        return Location(handle, epoch, state)
+        return Location(handle, epoch, state, *self._caller)
 
     async def describe(self) -> Description:
         """Return who runs and what they hold. Raises RouterUnavailable, RouterClosed."""
@@ -350,7 +397,7 @@ class StreamRouter:
 
     async def _ask_all(self, method: str, *arguments: Any) -> list[Any]:
         self._check_open()
-        return await asyncio.gather(*(link.ask(method, *arguments) for link in self._links))
+        return await asyncio.gather(*(link.ask(method, *arguments, *self._caller) for link in self._links))
 
 
 def _load(settings: StreamSettings | Mapping[str, Any]) -> StreamSettings:
@@ -360,25 +407,6 @@ def _load(settings: StreamSettings | Mapping[str, Any]) -> StreamSettings:
         raise
     except Exception as error:  # whatever a caller's own mapping does when it is read
         raise SettingsError(f"settings cannot be read: {type(error).__name__}: {safe_text(error)[:300]}") from error
-
-
-async def _cancel(link: Link, request_id: str, *, after_step: bool = False, detail: str | None = None) -> bool:
-    async def once() -> bool:
-        error, was_open = await link.ask("cancel", request_id, after_step, detail)
-        if error is not None:
-            raise from_wire(error[0], error[1])
-        return bool(was_open)
-
-    return await until_recovered(once)
-
-
-async def _give_up(link: Link, request_id: str, detail: str) -> None:
-    try:
-        await _cancel(link, request_id, detail=detail)
-    except UnknownRequest:
-        return  # not opened yet: its claim says so by itself
-    except StreamRouterError as error:
-        log.info("request %r could not be given up: %s", request_id, error)
 
 
 def _end_unheld(links: list[Link], pollers: Pollers, budget: ReplayBudget) -> None:
@@ -402,26 +430,3 @@ def _end_unheld(links: list[Link], pollers: Pollers, budget: ReplayBudget) -> No
     except RuntimeError:
         pass  # the loop is closed, and with it all that ran there
     budget.close()
-
-
-class _Whereabouts:
-    """Waits for the first state that names an actor."""
-
-    def __init__(self, link: Link, request_id: str) -> None:
-        self._link = link
-        self._request_id = request_id
-        self.found: asyncio.Future[tuple[str, int, str]] = asyncio.get_running_loop().create_future()
-
-    def on_state(self, state: ReaderState) -> None:
-        if state.actor_id is not None and not self.found.done():
-            self.found.set_result((state.actor_id, state.epoch, state.phase))
-
-    def on_unreachable(self, error: StreamRouterError) -> None:
-        if not self.found.done():
-            self.found.set_exception(fresh(error))
-
-    def on_fault(self, error: StreamRouterError) -> None:
-        self.on_unreachable(error)
-
-    def on_router_restart(self) -> None:
-        self._link.ask_where(self._request_id)

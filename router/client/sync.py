@@ -25,8 +25,9 @@ from actors.settings import StreamSettings
 from router.client.batch import Batch
 from router.client.encoding import Chunk
 from router.client.publisher import Publisher
-from router.client.stream_router import Location, StreamRouter
+from router.client.stream_router import StreamRouter
 from router.client.subscription import Subscription
+from router.client.whereabouts import Location
 from router.status.overview import Description, Overview
 
 T = TypeVar("T")

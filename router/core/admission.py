@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from actors.errors import Draining, InvalidRequestId, LimitExceeded
+from actors.tenants import own_name
 from router.config import LimitsConfig
 
 
 class Admission:
     """The limits of one router actor, with the opens a second it has left."""
 
-    def __init__(self, name: str, limits: LimitsConfig, now: float) -> None:
+    def __init__(self, name: str, limits: LimitsConfig, now: float, *, has_tenants: bool = False) -> None:
         self._name = name
+        self._has_tenants = has_tenants
         self._limits = limits
         self._opens_left = limits.opens_per_s_max or 0.0
         self._counted_at = now
@@ -19,6 +21,8 @@ class Admission:
     def admit(self, request_id: str, open_count: int, now: float) -> None:
         """Let a request in. Raises InvalidRequestId, Draining, LimitExceeded."""
         limits = self._limits
+        if self._has_tenants:
+            request_id = own_name(request_id)
         size = len(request_id.encode("utf-8", "surrogatepass"))
         if not 0 < size <= limits.request_id_bytes_max or not request_id.isprintable():
             raise InvalidRequestId(

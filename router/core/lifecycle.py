@@ -23,6 +23,7 @@ from actors.protocol.envelopes import (
     RestoreEnvelope,
 )
 from actors.protocol.states import RequestPhase
+from actors.tenants import own_name
 from actors.terminal import terminal_log
 from router.config import RouterConfig
 from router.core.copies import Copies
@@ -263,7 +264,7 @@ class Lifecycle:
         """End a request whose agent has gone on to another one, and accept nothing more of it."""
         request.fence_out()
         request.ask_cancel("now")
-        detail = f"fenced out: agent {request.agent_id!r} has gone on to request {follower!r}"
+        detail = f"fenced out: agent {own_name(request.agent_id or '')!r} has gone on to request {own_name(follower)!r}"
         self.dispatch.note(CANCELLED, request, now, detail)
         if request.is_whole:
             self.end(request, "cancelled", detail, now)

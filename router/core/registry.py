@@ -93,7 +93,7 @@ class Registry:
         self.incarnation = incarnation
         self.requests = Requests()
         self.clients = Clients(incarnation, self._watch_over)
-        self.admission = Admission(config.name, config.limits, now)
+        self.admission = Admission(config.name, config.limits, now, has_tenants=config.tenants.enabled)
         self.ignored_by: dict[str, int] = {}
         self._deadlines: Deadlines[tuple[Timer, str]] = Deadlines()
         self.lifecycle = Lifecycle(config, self.requests, self.clients, self._set_timer, node_id)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from actors.tenants import PLAIN, Names
 from router.config import RouterConfig
 from router.core.lifecycle import ROUTER_ITSELF
 from router.core.registry import Registry
+from router.status.overview import Own, totals
 
 
 def of_router(
@@ -18,20 +20,24 @@ def of_router(
     *,
     pid: int,
     node_id: str,
+    names: Names = PLAIN,
 ) -> dict[str, Any]:
-    """Describe one router actor. `unknown_events`: what its stream actors said, by actor; see `Fleet`."""
+    """Describe one router actor. `unknown_events`: what its stream actors said, by actor; see `Fleet`.
+
+    `names`: of the caller, who is told of the requests that have one among them. Of a team the counters are those of
+    its own requests that are known now, and the stream actors those that hold them.
+    """
+    seen = [request for request in registry.requests.values() if names.sees(request.request_id)]
+    own = None if names.sees_all else Own(seen)
     return {
         "router": {
             "actor_id": config.router_name(shard),
             "pid": pid,
             "node_id": node_id,
             "state": "draining" if registry.admission.draining else "ready",
-            "open_requests": registry.requests.live_count,
-            "counts": dict(registry.counts),
-            "ended_by": dict(registry.ended_by),
-            "refused_by": dict(registry.refused_by),
-            "ignored_by": dict(registry.ignored_by),
-            "clients": len(registry.clients),
+            "open_requests": registry.requests.live_count if own is None else own.live_count,
+            **totals(registry, own),
+            "ignored_by": dict(registry.ignored_by) if own is None else {},
         },
         "stream_actors": [
             {
@@ -39,24 +45,25 @@ def of_router(
                 "pid": slot.pid,
                 "node_id": slot.node_id,
                 "state": slot.state.value,
-                "open_requests": slot.load,
-                "served": slot.served,
-                "unknown_events": unknown_events.get(slot.actor_id, {}),
+                "open_requests": slot.load if own is None else own.open_on.get(slot.actor_id, 0),
+                "served": slot.served if own is None else own.held_by[slot.actor_id],
+                "unknown_events": unknown_events.get(slot.actor_id, {}) if own is None else {},
             }
             for slot in registry.pool.slots.values()
+            if own is None or slot.actor_id in own.held_by
         ],
         "requests": [
             {
-                "request_id": request.request_id,
+                "request_id": names.own(request.request_id),
                 "state": request.phase.value,
                 "actor_id": _holder_name(config, shard, request.actor_id),
                 "epoch": request.epoch,
                 "stop_reason": request.stop_reason,
                 "last_seq_id": request.last_seq_id,
-                "agent_id": request.agent_id,
+                "agent_id": None if request.agent_id is None else names.own(request.agent_id),
                 "waits_for": request.waits_for,
             }
-            for request in registry.requests.values()
+            for request in seen
         ],
     }
 

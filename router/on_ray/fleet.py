@@ -134,10 +134,13 @@ class Fleet:
         registry: Registry,
         observer: Observer,
         after_event: Callable[[], None],
+        pass_key: bytes | None = None,
     ) -> None:
         self._config = config
         self._shard = shard
         self._incarnation = incarnation
+        # What is said to a stream actor to begin with.
+        self._beginning = (incarnation,) if pass_key is None else (incarnation, pass_key)
         self._registry = registry
         self._observer = observer
         self._after_event = after_event
@@ -191,7 +194,7 @@ class Fleet:
 
         Raises RayError, TimeoutError, RouterUnavailable (it has come to know another incarnation as the later one).
         """
-        who: dict[str, Any] | None = await _insist(partial(handle.start.remote, self._incarnation), deadline_s, try_s)
+        who: dict[str, Any] | None = await _insist(partial(handle.start.remote, *self._beginning), deadline_s, try_s)
         if who is None:
             raise RouterUnavailable("the stream actor takes another incarnation of this router for the later one")
         return who

@@ -21,22 +21,21 @@ from actors.errors import ProtocolViolation, StreamRouterError
 from actors.messages import LettaMessage
 from actors.protocol.calls import (
     WATCH_WAIT_S_MAX,
-    ClaimAnswer,
     ClaimCall,
     FenceCall,
     LocateCall,
     OpenAnswer,
     OpenCall,
-    Registration,
     ReleaseCall,
     WatchCall,
     check_caller,
     check_id,
 )
 from actors.protocol.envelopes import Envelope
-from actors.protocol.frames import checked, pack, read, unpack_list
+from actors.protocol.frames import pack, read, unpack_list
 from actors.shell import Alarm, Waits, calm_garbage_collection
 from router.config import RouterConfig
+from router.core.doors import Doors
 from router.core.effects import Effects
 from router.core.lifecycle import ROUTER_ITSELF
 from router.core.registry import Registry
@@ -44,6 +43,7 @@ from router.on_ray import actors as ray_actors
 from router.on_ray import beginning, descriptions
 from router.on_ray.ends import Ends
 from router.on_ray.fleet import PAUSE_S, Fleet
+from router.on_ray.keys import read_key
 from router.on_ray.shelf import Shelf
 from router.status import overview
 from router.status.observer import Observer
@@ -88,7 +88,12 @@ class RouterActor:
         self._stopping = False
         self._shelf_made: Shelf | None = None
         self._observer = Observer(self._config, shard)
-        self._fleet = Fleet(self._config, shard, self._incarnation, self._registry, self._observer, self._after_event)
+        key = read_key(self._config.tenants) if self._config.tenants.enabled else None
+        self._pass_key = None if key is None else key.pass_key
+        self._doors = Doors(self._registry, key)
+        self._fleet = Fleet(
+            self._config, shard, self._incarnation, self._registry, self._observer, self._after_event, self._pass_key
+        )
         self._exports_metrics = owns_process and self._config.metrics.enabled
         if owns_process:
             logs.set_up(self._config.logs.level, self._config.logs.format)
@@ -106,6 +111,13 @@ class RouterActor:
             "node_id": ray.get_runtime_context().get_node_id(),
         }
 
+    async def enter(self, process: str, token: str) -> tuple[tuple[str, str] | None, str]:
+        """Show a token: (error or None, the client ID of this process); see `actors.tenants`."""
+        try:
+            return None, self._doors.enter(process, token, time.time())
+        except StreamRouterError as error:
+            return error.to_wire(), ""
+
     async def warm(self) -> None:
         """Return when the actors that should stand ready do so (or have failed to start)."""
         await self._ready()
@@ -116,17 +128,9 @@ class RouterActor:
         await self._ready()
         client_id, seen, registrations = self._read(OpenCall, frame)
         now = time.monotonic()
-        errors = []
-        for parts in registrations:
-            error: StreamRouterError | None
-            try:
-                error = self._registry.open(client_id, now=now, **checked(Registration, parts)._asdict())
-            except ProtocolViolation as violation:
-                self._registry.refuse(violation)
-                error = violation
-            errors.append(None if error is None else error.to_wire())
+        errors = self._doors.open(client_id, registrations, now)
         self._after_event()
-        return pack(OpenAnswer(errors, list(self._registry.news(client_id, seen, now))))
+        return pack(OpenAnswer(errors, list(self._doors.news(client_id, seen, now))))
 
     async def feed(self, client_id: str, seen: list[Any], *frames: bytes) -> bytes:
         """Take frames of a publisher's `ItemsEnvelope`s; return its `News`."""
@@ -139,9 +143,9 @@ class RouterActor:
             raise
         now = time.monotonic()
         for frame in frames:
-            self._registry.forward(client_id, self._read_list(frame), now)
+            self._doors.forward(client_id, self._read_list(frame), now)
         self._after_event()
-        return pack(self._registry.news(client_id, seen, now))
+        return pack(self._doors.news(client_id, seen, now))
 
     def _read(self, shape: type[_Call], frame: bytes) -> _Call:
         """Read a caller's frame, and count it where that cannot be done. Raises ProtocolViolation."""
@@ -162,6 +166,7 @@ class RouterActor:
         """Wait for news: a `WatchCall` to `News`."""
         await self._ready()
         client_id, seen, wait_s = self._read(WatchCall, frame)
+        self._doors.names(client_id)  # nobody else is heard
         registry = self._registry
         client = registry.clients.heard(client_id, time.monotonic())
         if not registry.clients.has_unseen(client_id, seen):
@@ -170,34 +175,33 @@ class RouterActor:
                 await self._watchers.wait(client_id, min(float(wait_s), WATCH_WAIT_S_MAX))
             finally:
                 client.watching -= 1
-        return pack(registry.news(client_id, seen, time.monotonic()))
+        return pack(self._doors.news(client_id, seen, time.monotonic()))
 
     async def locate(self, frame: bytes) -> bytes:
         """Say where requests are: a `LocateCall` to `News` of these."""
         await self._ready()
-        client_id, call_no, request_ids, losses = self._read(LocateCall, frame)
-        return pack(self._registry.locate(client_id, call_no, request_ids, losses, time.monotonic()))
+        return pack(self._doors.locate(self._read(LocateCall, frame), time.monotonic()))
 
     async def claim(self, frame: bytes) -> bytes:
         """Claim an agent: a `ClaimCall` to a `ClaimAnswer`."""
         await self._ready()
-        error, state = self._registry.claim(self._read(ClaimCall, frame), time.monotonic())
+        answer = self._doors.claim(self._read(ClaimCall, frame), time.monotonic())
         self._after_event()
-        return pack(ClaimAnswer(None if error is None else list(error.to_wire()), list(state)))
+        return pack(answer)
 
     async def release(self, frame: bytes) -> None:
         """Let go of the agent of a request: a `ReleaseCall`."""
         await self._ready()
-        self._registry.release(self._read(ReleaseCall, frame))
+        self._doors.release(self._read(ReleaseCall, frame))
         self._after_event()
 
-    async def fence(self, frame: bytes) -> int:
+    async def fence(self, frame: bytes, caller: str = "") -> int:
         """Fence out earlier requests of an agent, and wait shortly for their ends: a `FenceCall`.
 
         Returns the highest fencing number known of the agent.
         """
         await self._ready()
-        highest, ending = self._registry.fence(self._read(FenceCall, frame), time.monotonic())
+        highest, ending = self._doors.fence(caller, self._read(FenceCall, frame), time.monotonic())
         ends = self._ends.expect(ending)
         self._after_event()
         await self._ends.wait(ends, END_WAIT_S)
@@ -235,7 +239,7 @@ class RouterActor:
     @property
     def _shelf(self) -> Shelf:
         if self._shelf_made is None:
-            self._shelf_made = Shelf(self._incarnation, self.report)
+            self._shelf_made = Shelf(self._incarnation, self.report, self._pass_key)
         return self._shelf_made
 
     async def _put_on_shelf(self, envelopes: list[Envelope]) -> None:
@@ -255,55 +259,59 @@ class RouterActor:
         request_id: str,
         after_step: bool = False,  # noqa: FBT001, FBT002  # a Ray method
         detail: str | None = None,
+        caller: str = "",
     ) -> tuple[tuple[str, str] | None, bool]:
-        """Cancel a request: (error or None, whether it was still open).
+        """Cancel a request: (error or None, whether it was still open). `caller`: the client ID, where it counts.
 
         The answer waits for the end, shortly: should this router die now, a cancel that only it knows of
         would be lost, and whoever asked for it would believe it done.
         """
         await self._ready()
-        try:
-            was_open = self._registry.cancel(request_id, time.monotonic(), after_step=after_step, detail=detail)
-        except StreamRouterError as error:
-            return error.to_wire(), False
-        ends = self._ends.expect([request_id] if was_open and not after_step else [])
+        done = self._doors.cancel(caller, request_id, time.monotonic(), after_step=after_step, detail=detail)
+        if done.error is not None:
+            return done.error, False
+        ends = self._ends.expect([done.full] if done.was_open and not after_step else [])
         self._after_event()
         await self._ends.wait(ends, END_WAIT_S)
-        return None, was_open
+        return None, done.was_open
 
     async def disown(self, client_id: str, request_id: str) -> None:
         """A process does not know the request that it is the publisher of."""
         await self._ready()
-        self._registry.disown(client_id, request_id, time.monotonic())
+        self._doors.disown(client_id, request_id, time.monotonic())
         self._after_event()
 
-    async def drain(self) -> int:
+    async def drain(self, caller: str = "") -> int:
         """Take no new requests from now on; return how many are still open."""
         await self._ready()
-        self._registry.admission.draining = True
-        return self._registry.requests.live_count
+        return self._doors.drain(caller)
 
-    async def resume(self) -> None:
+    async def resume(self, caller: str = "") -> None:
         """Take new requests again."""
-        self._registry.admission.draining = False
+        self._doors.resume(caller)
 
-    async def describe(self) -> dict[str, Any]:
-        """Return actors, requests and counters as plain data."""
+    async def describe(self, caller: str = "") -> dict[str, Any]:
+        """Return actors, requests and counters as plain data, as far as the caller may see them."""
         await self._ready()
+        names = self._doors.look(caller)
         registry = self._registry
         node_id = ray.get_runtime_context().get_node_id()
         unknown = await self._fleet.unknown_events(DESCRIBE_DEADLINE_S)
-        return descriptions.of_router(registry, self._config, self._shard, unknown, pid=os.getpid(), node_id=node_id)
+        return descriptions.of_router(
+            registry, self._config, self._shard, unknown, pid=os.getpid(), node_id=node_id, names=names
+        )
 
-    async def overview(self, streams_max: int = 0) -> dict[str, Any]:
+    async def overview(self, streams_max: int = 0, caller: str = "") -> dict[str, Any]:
         """Return counters, actors with their measures, and `streams_max` of the most lagging streams, as plain data."""
         await self._ready()
-        looks = await self._fleet.measure(streams_max)
+        names = self._doors.look(caller)
+        looks = await self._fleet.measure(streams_max if names.sees_all else overview.ALL_STREAMS)
         node_id = ray.get_runtime_context().get_node_id()
-        return overview.of_shard(self._registry, self._config, self._shard, time.monotonic(), looks, node_id)
+        return overview.of_shard(self._registry, self._config, self._shard, time.monotonic(), looks, node_id, names)
 
-    async def stop(self) -> None:
+    async def stop(self, caller: str = "") -> None:
         """Stop all stream actors; what was not read is gone."""
+        self._doors.stop(caller)
         self._stopping = True
         for actor_id in list(self._fleet.actors):
             self._fleet.kill(actor_id)

@@ -20,8 +20,9 @@ Report = Callable[[str, bytes], Awaitable[None]]
 class Shelf:
     """Logs of ended requests in the router's own process."""
 
-    def __init__(self, incarnation: str, report: Report) -> None:
+    def __init__(self, incarnation: str, report: Report, pass_key: bytes | None = None) -> None:
         self._incarnation = incarnation
+        self._pass_key = pass_key
         self._frame_no = 0
         router = SimpleNamespace(report=SimpleNamespace(remote=report))
         self.actor = StreamActor(ROUTER_ITSELF, router)
@@ -29,7 +30,7 @@ class Shelf:
     async def take(self, envelopes: list[Envelope]) -> list[list[object]]:
         """Take envelopes in order; return the reports."""
         if not self._frame_no:
-            await self.actor.start(self._incarnation)
+            await self.actor.start(self._incarnation, self._pass_key)
         self._frame_no += 1
         answer = await self.actor.feed(self._incarnation, self._frame_no, *cut_into_frames(envelopes))
         return unpack_list(answer)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from actors.stream.measures import Histogram
+from actors.tenants import shown_name
 from router.config import RouterConfig
 from router.core.effects import CANCELLED, ENDED, MOVED, OPENED, PLACED, REFUSED, Note
 from router.core.registry import Registry
@@ -38,11 +40,14 @@ class Observer:
         self._delivery_s = Histogram(metrics.DELIVERY_BOUNDS_S)
         self._restarts = {metrics.STREAM_ACTOR: 0, metrics.ROUTER: 0}
         self._adopted: set[str] = set()
+        self._has_tenants = config.tenants.enabled
         setup = config.tracing.setup
         self._spans = Spans.set_up(setup, config.name, shard) if setup else None
 
     def take(self, notes: Sequence[Note]) -> None:
         """Write what happened to requests into the log and into spans."""
+        if self._has_tenants:
+            notes = [replace(note, request_id=shown_name(note.request_id)) for note in notes]
         for note in notes:
             level = logging.ERROR if note.detail == "lost" and note.kind == ENDED else _LEVELS[note.kind]
             if log.isEnabledFor(level):

@@ -7,14 +7,17 @@ gives totals from which rates can be taken; it costs the same with ten thousand 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from actors.protocol.states import RequestPhase
+from actors.tenants import PLAIN, Names
 from router.config import RouterConfig
 from router.core.registry import Registry
+from router.core.request import Request
 
 
 class RouterDescription(BaseModel):
@@ -147,6 +150,54 @@ class Overview(BaseModel):
         return sum(actor.chunks for actor in self.stream_actors)
 
 
+ALL_STREAMS = 1_000_000
+"""So many laggards are asked for where they are then sorted by tenant."""
+
+
+class Own:
+    """The requests of one tenant that a router knows, counted."""
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self.phases: Counter[str] = Counter()
+        self.ended_by: Counter[str] = Counter()
+        self.held_by: Counter[str] = Counter()
+        self.open_on: Counter[str] = Counter()
+        for request in requests:
+            self.phases[request.phase.value] += 1
+            if request.stop_reason is not None:
+                self.ended_by[request.stop_reason] += 1
+            if request.actor_id is not None:
+                self.held_by[request.actor_id] += 1
+                self.open_on[request.actor_id] += request.is_live
+
+    @property
+    def live_count(self) -> int:
+        """How many have not ended."""
+        return self.phases[RequestPhase.WAITING.value] + self.phases[RequestPhase.OPEN.value]
+
+
+def totals(registry: Registry, own: Own | None) -> dict[str, Any]:
+    """Return a router actor's counters; `own`: as a tenant sees them, who sees what is known of their requests now."""
+    if own is None:
+        return {
+            "clients": len(registry.clients),
+            "counts": dict(registry.counts),
+            "ended_by": dict(registry.ended_by),
+            "refused_by": dict(registry.refused_by),
+        }
+    known = {
+        "opened": own.phases.total(),
+        "sealed": own.phases[RequestPhase.SEALED.value],
+        "lost": own.ended_by["lost"],
+    }
+    return {
+        "clients": 0,
+        "counts": {**dict.fromkeys(registry.counts, 0), **known},
+        "ended_by": dict(own.ended_by),
+        "refused_by": {},
+    }
+
+
 def of_shard(
     registry: Registry,
     config: RouterConfig,
@@ -154,10 +205,19 @@ def of_shard(
     now: float,
     looks: Mapping[str, Mapping[str, Any]],
     node_id: str,
+    names: Names = PLAIN,
 ) -> dict[str, Any]:
-    """Return one router actor's part as plain data; `looks`: the last answer of each stream actor's `measure`."""
+    """Return one router actor's part as plain data; `looks`: the last answer of each stream actor's `measure`.
+
+    `names`: of the caller; of a tenant, all is of its own requests that are known now.
+    """
+    own = None if names.sees_all else Own(r for r in registry.requests.values() if names.sees(r.request_id))
+    if own is not None:
+        looks = {actor_id: _own_look(look, names) for actor_id, look in looks.items() if actor_id in own.held_by}
     shown = (RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED)
-    phases = {phase.value: registry.requests.count(phase) for phase in shown}
+    phases = {
+        phase.value: registry.requests.count(phase) if own is None else own.phases[phase.value] for phase in shown
+    }
     return {
         "router": {
             "actor_id": config.router_name(shard),
@@ -166,10 +226,7 @@ def of_shard(
             "node_id": node_id,
             "state": "draining" if registry.admission.draining else "ready",
             **phases,
-            "clients": len(registry.clients),
-            "counts": dict(registry.counts),
-            "ended_by": dict(registry.ended_by),
-            "refused_by": dict(registry.refused_by),
+            **totals(registry, own),
         },
         "stream_actors": [
             {
@@ -178,17 +235,30 @@ def of_shard(
                 "pid": slot.pid,
                 "node_id": slot.node_id,
                 "state": slot.state.value,
-                "open": slot.load,
-                "served": slot.served,
+                "open": slot.load if own is None else own.open_on[slot.actor_id],
+                "served": slot.served if own is None else own.held_by[slot.actor_id],
                 **_measures(looks.get(slot.actor_id)),
             }
             for slot in registry.pool.slots.values()
+            if own is None or slot.actor_id in own.held_by
         ],
         "streams": [
             stream
             for actor_id, look in looks.items()
-            for stream in _streams(registry, config.stream_actor_name(shard, actor_id), look, now)
+            for stream in _streams(registry, config.stream_actor_name(shard, actor_id), look, now, names)
         ],
+    }
+
+
+def _own_look(look: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    """Return what a stream actor said, without what it said of the requests of others and of all together."""
+    laggards = [laggard for laggard in look["laggards"] if names.sees(laggard[0])]
+    return {
+        **dict.fromkeys(("sealed", "credit_waits", "readers", "bytes_held"), 0),
+        "unread_bytes": sum(unread_bytes for _, _, _, _, unread_bytes, _ in laggards),
+        "lag_max": max((lag for _, _, _, lag, _, _ in laggards), default=0),
+        "providers": {"": [0, 0, sum(messages for _, _, messages, _, _, _ in laggards), []]},
+        "laggards": laggards,
     }
 
 
@@ -205,13 +275,15 @@ def _measures(look: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _streams(registry: Registry, actor_id: str, look: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
+def _streams(
+    registry: Registry, actor_id: str, look: Mapping[str, Any], now: float, names: Names
+) -> list[dict[str, Any]]:
     streams = []
     for request_id, epoch, messages, lag, unread_bytes, provider in look["laggards"]:
         request = registry.requests.get(request_id)
         streams.append(
             {
-                "request_id": request_id,
+                "request_id": names.own(request_id),
                 "actor_id": actor_id,
                 "epoch": epoch,
                 "provider": provider,
@@ -219,7 +291,7 @@ def _streams(registry: Registry, actor_id: str, look: Mapping[str, Any], now: fl
                 "lag": lag,
                 "unread_bytes": unread_bytes,
                 "age_s": None if request is None else now - request.opened_at,
-                "agent_id": None if request is None else request.agent_id,
+                "agent_id": None if request is None or request.agent_id is None else names.own(request.agent_id),
             }
         )
     return streams

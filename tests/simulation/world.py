@@ -19,7 +19,7 @@ import actors.stream.stream_actor
 import router.client.caller
 import router.client.link
 import router.client.poller
-import router.client.stream_router
+import router.client.startup
 import router.on_ray.actors
 import router.on_ray.beginning
 import router.on_ray.fleet
@@ -288,9 +288,9 @@ class World:
             (router.client.link, "random", self.random),
             (router.client.caller, "random", self.random),
             (router.client.poller, "random", self.random),
-            (router.client.stream_router, "uuid", uuid),
-            (router.client.stream_router, "os", os),
-            (router.client.stream_router, "socket", socket),
+            (router.client.startup, "uuid", uuid),
+            (router.client.startup, "os", os),
+            (router.client.startup, "socket", socket),
             *self.faults.disk(),
             *self.watch.feeding(),
             *self._small_window(),

@@ -54,6 +54,7 @@ ALLOWED = {
     "name": {"nul\0", "yesterday", "bad", "7"},
     "namespace": {"nul\0", "yesterday", "bad", "7"},
     "address": {None, "nul\0", "yesterday", "bad", "7"},
+    "token": {None, "nul\0", "yesterday", "bad", "7"},
     "stop_reason": {None, "nul\0", "yesterday", "bad", "7"},
     "error_type": {"nul\0", "yesterday", "bad", "7"},
     "detail": {None, "", "\ud800", "nul\0", "x" * 100_000, "yesterday", "bad", "7"},

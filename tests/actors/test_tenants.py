@@ -68,13 +68,13 @@ def test_what_is_no_name_is_refused(name):
 
 def test_without_tenants_names_are_what_they_are():
     for name in ("req-1", "team-a:req-1", "a b", "é"):
-        assert PLAIN.full(name) == PLAIN.own(name) == PLAIN.own_text(name) == PLAIN.local(name) == own_name(name) == name
+        assert (
+            PLAIN.full(name) == PLAIN.own(name) == PLAIN.own_text(name) == PLAIN.local(name) == own_name(name) == name
+        )
     assert PLAIN.sees_all
 
 
-@pytest.mark.parametrize(
-    ("subject", "shown"), [("team-a", "no request 'req-1'"), ("*", "no request 'team-a:req-1'")]
-)
+@pytest.mark.parametrize(("subject", "shown"), [("team-a", "no request 'req-1'"), ("*", "no request 'team-a:req-1'")])
 def test_a_text_has_the_callers_names(subject, shown):
     full = identity_of("team-a", ["read"]).names.full("req-1")
     names = identity_of(subject, ["read"]).names

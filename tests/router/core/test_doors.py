@@ -68,7 +68,9 @@ class Service:
             actor_id: {
                 "providers": {"openai-chat": [5, 50, 7, []]}, "sealed": 0, "credit_waits": 3, "readers": 4,
                 "bytes_held": 99, "unread_bytes": 88, "lag_max": 77,
-                "laggards": [[r.request_id, 1, 7, 6, 44, "openai-chat"] for r in self.registry.requests.held_by(actor_id)],
+                "laggards": [
+                    [held.request_id, 1, 7, 6, 44, "openai-chat"] for held in self.registry.requests.held_by(actor_id)
+                ],
             }
             for actor_id in self.registry.pool.slots
         }  # fmt: skip

@@ -108,10 +108,13 @@ async def test_what_a_stream_itself_says_is_wrong_is_in_the_totals(tmp_path: Pat
 def test_an_interrupt_while_it_starts_is_status_130_without_a_traceback(tmp_path: Path, after_s: float):
     file = requests(tmp_path, {"prompt": "x"})
     command = [*PROGRAM, str(file), "--base-url", "http://127.0.0.1:9", "--model", "m"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(after_s)  # wherever that is in its start: nowhere may it do harm
-        process.send_signal(signal.SIGINT)
-        said, complained = process.communicate(timeout=60)
+    for times in range(1, 6):
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            time.sleep(times * after_s)  # wherever that is in its start: nowhere may it do harm
+            process.send_signal(signal.SIGINT)
+            said, complained = process.communicate(timeout=DEADLINE_S)
+        if "/router/cli/" in complained or process.returncode != -signal.SIGINT:
+            break  # else Python itself was still starting, as on a busy machine: before that nobody can hear
     assert process.returncode == 130, said + complained
     assert "Traceback" not in complained
 
@@ -128,7 +131,7 @@ async def test_ctrl_c_keeps_what_came_and_ends_every_request(tmp_path: Path, pro
         with subprocess.Popen(  # noqa: ASYNC220  # the provider runs in this loop; starting takes a moment
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + DEADLINE_S
             while not (out.exists() and "done" in stops(out)):
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
@@ -161,7 +164,7 @@ def aimock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen([program, "-p", str(port), "-f", str(fixtures)], stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + DEADLINE_S
         while True:
             try:
                 urllib.request.urlopen(f"{url}/health", timeout=1).close()  # noqa: S310  # our own address

@@ -51,19 +51,19 @@ async def run() -> None:
             await stream.finish("because I say so")
         async with router.publish("req-open") as stream:
             await stream.chunk(WORD)
-            # Into a file: on stdout Ray may say what it thinks of a busy machine.
-            Path(sys.argv[1]).write_text(await asyncio.to_thread(scrape), encoding="utf-8")
+            await asyncio.to_thread(scrape)
 
 
-def scrape() -> str:
-    """Return the page as soon as it shows what was done last."""
+def scrape() -> None:
+    """Save the page as soon as it shows what was done last: into a file, for Ray may say things on stdout."""
     deadline = time.monotonic() + DEADLINE_S
     page = ""
     while time.monotonic() < deadline:
         with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
             page = response.read().decode()
         if 'reason="other"' in page and "ray_stream_router_first_message_seconds_bucket" in page:
-            return page
+            Path(sys.argv[1]).write_text(page, encoding="utf-8")
+            return
         time.sleep(0.5)
     sys.exit(f"no metrics of ours within {DEADLINE_S} s: {page[-500:]}")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ from ray.util import list_named_actors
 
 from actors.errors import ConfigError, DeadlineExceeded, RouterNotFound, RouterUnavailable, StreamRouterError
 from actors.settings import explain
+from actors.tenants import TOKEN_VARIABLE
+from router.client.startup import enter
 from router.client.stream_router import StreamRouter
 from router.config import RouterConfig, with_changes
 
@@ -199,11 +202,16 @@ def _handle(actor: str, namespace: str) -> Any:
 
 
 async def _stop_router(handle: Any) -> int | None:
-    """Ask a router to stop; return how many requests were open, None where it did not answer."""
+    """Ask a router to stop; return how many requests were open, None where it did not answer, or only to its tenants.
+
+    Without a token that it wants it is killed all the same: Ray lets whoever can connect do that.
+    """
+    token = os.environ.get(TOKEN_VARIABLE)
     try:
         async with asyncio.timeout(STOP_ASK_DEADLINE_S):
-            still_open: int = await handle.drain.remote()
-            await handle.stop.remote()
+            caller = () if token is None else (await enter(handle, token),)
+            still_open: int = await handle.drain.remote(*caller)
+            await handle.stop.remote(*caller)
     except (RayError, TimeoutError, StreamRouterError) as error:
         log.info("a router did not stop by itself: %s", type(error).__name__)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.errors import RouterUnavailable, StreamRouterError
+from actors.tenants import TOKEN_VARIABLE
 from router.loadtest.publishing_actor import PublishingActor, Setup
 from router.loadtest.reading_actor import ReadingActor
 
@@ -55,9 +57,11 @@ async def start_generators(setup: Setup, urls: Sequence[str]) -> AsyncIterator[G
     )
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await asyncio.gather(*(ask(reader.connect.remote) for reader in generators.readers))
+            token = os.environ.get(TOKEN_VARIABLE)  # they run where it is not set
+            await asyncio.gather(*(ask(call_of(reader.connect.remote, token)) for reader in generators.readers))
             connects = [
-                call_of(publisher.connect.remote, urls, key, generators.readers) for publisher in generators.publishers
+                call_of(publisher.connect.remote, urls, key, generators.readers, token)
+                for publisher in generators.publishers
             ]
             await asyncio.gather(*(ask(connect) for connect in connects))
         yield generators

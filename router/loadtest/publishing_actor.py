@@ -94,12 +94,14 @@ class PublishingActor:
         """Return this process's number."""
         return os.getpid()
 
-    async def connect(self, urls: Sequence[str], key: str | None, readers: Sequence[Any]) -> None:
+    async def connect(
+        self, urls: Sequence[str], key: str | None, readers: Sequence[Any], token: str | None = None
+    ) -> None:
         """Connect to the router, the providers and the readers' processes; harmless when called again."""
         if self._router is not None:
             return
         setup = self._setup
-        entrance = StreamRouter.connect(setup.router_name, namespace=setup.namespace)
+        entrance = StreamRouter.connect(setup.router_name, namespace=setup.namespace, token=token)
         router = await self._open.enter_async_context(entrance)
         endpoint = setup.workload.target.endpoint
         headers = endpoint.auth_headers(key) if endpoint is not None else {}

@@ -81,10 +81,11 @@ class ReadingActor:
         """Return this process's number."""
         return os.getpid()
 
-    async def connect(self) -> None:
+    async def connect(self, token: str | None = None) -> None:
         """Connect to the router; harmless when called again."""
         if self._router is None:
-            entrance = StreamRouter.connect(self._setup.router_name, namespace=self._setup.namespace)
+            setup = self._setup
+            entrance = StreamRouter.connect(setup.router_name, namespace=setup.namespace, token=token)
             self._router = await self._open.enter_async_context(entrance)
 
     async def begin(self, zero: float) -> None:

@@ -280,7 +280,7 @@ class _Run:
             if handle is None:
                 find = asyncio.to_thread(ray.get_actor, actor_id, namespace=self._router.config.namespace)
                 handle = self._handles[actor_id] = await find
-            described = await asyncio.wait_for(handle.describe.remote(), TICK_S)
+            described = await asyncio.wait_for(handle.describe.remote(self._router.client_id), TICK_S)
         except (RayError, TimeoutError, ValueError):
             self._handles.pop(actor_id, None)
             return []

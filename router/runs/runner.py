@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from ray.exceptions import RayError
 
 from actors.errors import StreamRouterError
 from actors.stop_reasons import StopReason
+from actors.tenants import TOKEN_VARIABLE
 from router.client.entrance import Entrance
 from router.client.stream_router import StreamRouter
 from router.config import load_config
@@ -268,8 +270,9 @@ async def _sources(config: RunConfig, router: StreamRouter, key: str | None) -> 
         for _ in range(config.sources)
     ]
     try:
-        # The key goes as an argument of a call: what an actor is made with is kept by the cluster.
-        calls = [actor.connect.remote(key, router.config.name, router.config.namespace) for actor in actors]
+        # Key and token go as arguments of a call: what an actor is made with is kept by the cluster.
+        told = (key, router.config.name, router.config.namespace, os.environ.get(TOKEN_VARIABLE))
+        calls = [actor.connect.remote(*told) for actor in actors]
         await asyncio.wait_for(asyncio.gather(*calls), CONNECT_TIMEOUT_S)
         yield [_asking(actor) for actor in actors]
         await asyncio.wait_for(asyncio.gather(*(actor.close.remote() for actor in actors)), CONNECT_TIMEOUT_S)

@@ -47,10 +47,12 @@ class Source:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._rng = random.Random()
 
-    async def connect(self, key: str | None, router_name: str | None = None, namespace: str = "") -> None:
+    async def connect(
+        self, key: str | None, router_name: str | None = None, namespace: str = "", token: str | None = None
+    ) -> None:
         """Connect to the router (by name, where it was not given) and make ready for the provider."""
         if router_name is not None:
-            entrance = StreamRouter.connect(router_name, namespace=namespace)
+            entrance = StreamRouter.connect(router_name, namespace=namespace, token=token)
             self._router = await self._open.enter_async_context(entrance)
         headers = self._endpoint.auth_headers(key)
         http = HttpSource(self._endpoint.base_url, headers=headers, timeouts=self._endpoint.timeouts.for_source())

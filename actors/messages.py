@@ -13,8 +13,9 @@ handed to a user: `MessageFactory` makes models, `as_dict` makes plain dicts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgpack
@@ -286,6 +287,10 @@ class Emission(NamedTuple):
     text: str | None = None
     extra: Fields | None = None
 
+
+# What a reader waits for most: one more piece of text. The constructor of a NamedTuple is a Python function with
+# defaults to fill in; this makes the same without it, in about half the time.
+new_emission: Callable[[tuple[Head, str | None, Fields | None]], Emission] = partial(tuple.__new__, Emission)
 
 Out = list[Emission]
 """Where the state machines of a request append what they give out."""

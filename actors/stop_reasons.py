@@ -108,9 +108,10 @@ _TABLE: tuple[tuple[str, StopReason, str], ...] = (
     ("LM Studio", StopReason.MAX_TOKENS, "max_predicted_tokens_reached context_length_reached"),
     ("LM Studio", StopReason.CANCELLED, "user_stopped"),
     ("LM Studio", StopReason.ERROR, "model_unloaded"),
-    ("gateways", StopReason.END_TURN, "done finished success stop_token"),
+    ("gateways", StopReason.END_TURN, "done finished success stop_token end_of_turn eot end_of_sequence"),
     ("gateways", StopReason.TOOL_CALL, "function_calls tool_uses"),
-    ("gateways", StopReason.MAX_TOKENS, "max_length max_new_tokens context_length_exceeded context_window_exceeded"),
+    ("gateways", StopReason.MAX_TOKENS, "max_length max_new_tokens max_completion_tokens context_length"),
+    ("gateways", StopReason.MAX_TOKENS, "context_length_exceeded context_window_exceeded"),
     (
         "gateways",
         StopReason.CONTENT_FILTER,
@@ -128,6 +129,7 @@ _TABLE: tuple[tuple[str, StopReason, str], ...] = (
     ),
 )
 _NO_LETTERS = re.compile(r"[^a-z0-9]")
+_WORD_CHARS_MAX = 80  # what is longer is no word, and is not kept
 _AHEAD = ("finishreason", "stopreason", "blockreason", "reason")
 # A word in place of none: Qwen's "null", a proto's default, watsonx while it goes on.
 _NO_WORDS = frozenset({"", "null", "none", "unspecified", "notfinished", "unfinished", "inprogress", "undefined"})
@@ -148,11 +150,13 @@ _BY_WORD: dict[str, StopReason] = {_spelled(word): reason for _, reason, words i
 
 def says_nothing(word: str) -> bool:
     """Tell whether a finish word stands for none: the stream goes on."""
-    return _spelled(word) in _NO_WORDS
+    return len(word) <= _WORD_CHARS_MAX and _spelled(word) in _NO_WORDS
 
 
 def meaning_of(word: str) -> StopReason | None:
     """Return what a finish word means; None for one that is not in the table."""
+    if len(word) > _WORD_CHARS_MAX:
+        return None
     plain = _spelled(word)
     reason = _BY_WORD.get(plain)
     return StopReason.ERROR if reason is None and plain.startswith("malformed") else reason

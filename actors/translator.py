@@ -166,6 +166,7 @@ class Translator:
             self._refuse(f"a {kind} record")
         if kind == "step_start":
             out = self._finish_adapter()
+            self._begin_adapter()
             return out + self._next_step(body.get("message_id"), body.get("date"), body.get("name"))
         if kind == "step_end":
             return self._end_step()
@@ -182,6 +183,7 @@ class Translator:
             # A step of whole messages only, which needs no `step_start`.
             interface.step_count += 1
         out = self._finish_adapter()
+        self._begin_adapter()
         out += interface.end_step()
         interface.response_is_over = self._is_between_steps = True
         return out
@@ -198,15 +200,18 @@ class Translator:
         return self.interface.start_step(message_id, date or self._date, self._name if name is None else name)
 
     def _finish_adapter(self) -> list[Emission]:
-        """Let the adapter give out what it held back; the next response gets a fresh one."""
+        """Let the adapter give out what it held back: it is done."""
         deltas = self._adapter.close()
         if self._mender is not None:
             deltas = self._mender.mend(deltas) + self._mender.rest()
         if self._think_tags is not None:
             deltas = self._think_tags.split(deltas) + self._think_tags.rest()
+        return self.interface.feed(deltas) if deltas else []
+
+    def _begin_adapter(self) -> None:
+        """Get a fresh adapter for the next response."""
         self._provider = self.provider
         self._adapter = make_adapter(self._provider)
-        return self.interface.feed(deltas) if deltas else []
 
     # --- the end ----------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ from actors.interface.counters import count
 from actors.interface.heads import NumberedHeads, derived_call_id
 from actors.interface.json_content import Decided, JsonContent
 from actors.interface.tool_calls import ToolCall
-from actors.messages import Emission, Fields, Head, Out
+from actors.messages import Emission, Fields, Head, Out, new_emission
 from actors.settings import StreamSettings
 
 REASONER = {"source": "reasoner_model"}
@@ -88,7 +88,7 @@ class Choice:
         """Take one delta of this choice."""
         # The two common cases skip the look-up: one more piece of the open message, or of a call.
         if delta.__class__ is Text and self._text is not None and self._content is None and delta.text:
-            out.append(Emission(self._text, delta.text))
+            out.append(new_emission((self._text, delta.text, None)))
         elif delta.__class__ is ToolCallPiece:
             self._tool_call_piece(delta, out)
         else:
@@ -103,7 +103,10 @@ class Choice:
 
     def take_assistant_call_ids(self) -> list[str]:
         """Return (once) the ids of the calls shown as assistant messages. Ids may come late: ask at the end."""
-        calls, self._assistant_calls = self._assistant_calls, []
+        calls = self._assistant_calls
+        if not calls:
+            return []
+        self._assistant_calls = []
         return [call.id for call in calls if call.id is not None]
 
     # --- text -------------------------------------------------------------------------------------
@@ -138,7 +141,7 @@ class Choice:
             self._close_text()
             fields = MONOLOGUE if self._content_kind == "reasoning_message" else {}
             self._text = self._heads.next(self._content_kind, fields)
-        out.append(Emission(self._text, text))
+        out.append(new_emission((self._text, text, None)))
 
     def _reasoning(self, delta: Reasoning, out: Out) -> None:
         if not delta.text:
@@ -148,7 +151,7 @@ class Choice:
             self._close_text()
             self._native = self._native_signed = self._heads.next("reasoning_message", REASONER)
             self._native_signature = None
-        out.append(Emission(self._native, delta.text))
+        out.append(new_emission((self._native, delta.text, None)))
 
     def _signature(self, delta: ReasoningSignature, out: Out) -> None:
         if delta.signature == self._native_signature:

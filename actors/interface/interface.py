@@ -94,10 +94,14 @@ class Interface:
         return out
 
     def _end_response(self, out: Out) -> None:
-        for choice in (self._first, *self._others.values()):
-            choice.end(out)
-            for call_id in choice.take_assistant_call_ids():
-                self._expect_receipt(call_id)
+        self._end_choice(self._first, out)
+        for choice in self._others.values():
+            self._end_choice(choice, out)
+
+    def _end_choice(self, choice: Choice, out: Out) -> None:
+        choice.end(out)
+        for call_id in choice.take_assistant_call_ids():
+            self._expect_receipt(call_id)
 
     # --- deltas -----------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from typing import Any, Protocol
 from actors.deltas import ToolCallPiece
 from actors.interface.inner_thoughts import ArgumentsReader, Part, Parts, message_parts
 from actors.interface.json_text import as_shown_text, read_leniently, to_json
-from actors.messages import TOOL_CALL, Emission, Fields, Head, Out
+from actors.messages import TOOL_CALL, Emission, Fields, Head, Out, new_emission
 from actors.settings import StreamSettings
 
 # Characters that follow a message's arguments by mistake, most often a bracket too many; not shown to a user.
@@ -185,7 +185,7 @@ class ToolCall:
             # The common case: an open call without a reader.
             if fragment:
                 self.arguments_tail = fragment
-                out.append(Emission(self.head, fragment))
+                out.append(new_emission((self.head, fragment, None)))
             elif self.name != self.shown_name:
                 self._show_name(out)
             return
@@ -202,18 +202,18 @@ class ToolCall:
         if part is Part.MESSAGE:
             if not self._message_shown:
                 return False
-            out.append(Emission(self.head, fragment))  # type: ignore[arg-type]  # a message that is being shown has a head
+            out.append(new_emission((self.head, fragment, None)))  # type: ignore[arg-type]  # a shown message has a head
             return True
         if part is Part.ARGUMENTS:
             if self._state is not _State.OPEN or self._is_assistant or not self._has_shown:
                 return False
-            out.append(Emission(self.head, fragment))  # type: ignore[arg-type]  # an open call has a head
+            out.append(new_emission((self.head, fragment, None)))  # type: ignore[arg-type]  # an open call has a head
             return True
         if part is None or self._thoughts_head is None:
             return False
         if not self._has_shown:
             self._kept.append(fragment)
-        out.append(Emission(self._thoughts_head, fragment))
+        out.append(new_emission((self._thoughts_head, fragment, None)))
         return True
 
     def _read(self, fragment: str, out: Out) -> None:
@@ -358,7 +358,7 @@ class ToolCall:
     def _show_thoughts(self, text: str, out: Out) -> None:
         if self._thoughts_head is None:
             self._thoughts_head = self._choice.thoughts_head(self, out)
-        out.append(Emission(self._thoughts_head, text))
+        out.append(new_emission((self._thoughts_head, text, None)))
 
     def _show(self, part: Part, text: str, out: Out) -> None:
         head = self.head
@@ -370,7 +370,7 @@ class ToolCall:
         if self._is_assistant:
             if part is Part.MESSAGE:
                 self._message_shown = True
-                out.append(Emission(head, text))
+                out.append(new_emission((head, text, None)))
             elif part is Part.MESSAGE_END and not self._message_shown:
                 # An empty message is a message. Its receipt is left out, so this is all that a reader sees.
                 self._message_shown = True
@@ -378,7 +378,7 @@ class ToolCall:
             elif part is Part.AFTER:
                 self._show_after(text, out)
         elif text and part is not Part.MESSAGE_END:
-            out.append(Emission(head, text))
+            out.append(new_emission((head, text, None)))
 
     def _show_after(self, text: str, out: Out) -> None:
         if self._is_junk:

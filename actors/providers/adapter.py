@@ -62,6 +62,13 @@ def as_text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def as_word(value: object) -> str | None:
+    """Return a word that should be a string, also one in an object or a number; None for all else."""
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("type", "reason", "name") if value.get(key)), None)
+    return as_id(value)
+
+
 def as_id(value: object) -> str | None:
     """Return an id as text; None where it is missing or empty. A number is an id too."""
     if isinstance(value, str):

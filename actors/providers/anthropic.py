@@ -21,7 +21,7 @@ Blocks and what they become:
   is no output of the agent, so it becomes no message; it is named once, to be counted.
 
 Usage: `input_tokens` leaves out what went through the cache, so the prompt is the sum of it and the
-two cache counts. Each field of a later usage replaces that of an earlier one.
+two cache counts. Each field of a later usage replaces that of an earlier one, but a prompt of zero none.
 
 Servers that speak this API by half put text or thinking into `content_block_start` and repeat it in the first
 deltas, leave `index` out, begin a block at an index that is still open, never stop a block, or send the whole
@@ -57,8 +57,10 @@ from actors.providers.adapter import (
     as_id,
     as_index,
     as_json_text,
+    as_list,
     as_object,
     as_text,
+    as_word,
     is_ping,
     odd,
     remember,
@@ -66,7 +68,7 @@ from actors.providers.adapter import (
     unknown_event,
 )
 from actors.providers.error_shapes import error_delta, find_error
-from actors.providers.told import PIECES_MAX, Said, Told, ToldCall
+from actors.providers.told import PIECES_MAX, Said, Told
 from actors.stop_reasons import says_nothing
 
 _USAGE_FIELDS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
@@ -77,25 +79,37 @@ class _Call:
 
     __slots__ = ("given", "has_arguments", "id", "index", "is_providers", "told")
 
-    def __init__(self, index: int | None, call_id: str | None, given: str, *, is_providers: bool) -> None:
+    def __init__(self, index: int | None, call_id: str | None, given: str, told: Told, *, is_providers: bool) -> None:
         self.index = index
         self.id = call_id
         self.given = given
         self.is_providers = is_providers
         self.has_arguments = False
-        self.told: ToldCall | None = None
+        self.told = told
 
 
 class AnthropicAdapter:
     """Reads Messages events. Keeps the open tool calls, the usage so far and the names of server-run tools."""
 
-    __slots__ = ("_calls", "_echo", "_model", "_names", "_said", "_usage")
+    __slots__ = (
+        "_calls",
+        "_echo",
+        "_given",
+        "_model",
+        "_names",
+        "_said",
+        "_text_pieces",
+        "_thinking_pieces",
+        "_usage",
+    )
 
     def __init__(self) -> None:
         self._calls: dict[int | None, _Call] = {}
         self._said = Said()
+        self._text_pieces, self._thinking_pieces = self._said.text.pieces, self._said.reasoning.pieces
         # What a block's start said and its deltas may say again: what is left of it, and what was left out for it.
         self._echo: tuple[str, str] | None = None
+        self._given: list[Any] = []  # the blocks that stood in the message's start
         self._model: str | None = None
         self._names: dict[str, str] = {}
         self._usage: dict[str, int] = {}
@@ -105,28 +119,32 @@ class AnthropicAdapter:
         if event.__class__ is not dict:
             event = as_object(event)
         kind = event.get("type")
-        out: list[Delta] = []
         if kind == "content_block_delta":
-            self._block_delta(event, out)
-        elif kind == "content_block_start":
+            return self._block_delta(event, event.get("delta"))
+        out: list[Delta] = []
+        if kind == "content_block_start":
             self._block_start(as_index(event.get("index")), event.get("content_block"), out)
         elif kind == "content_block_stop":
             self._block_stop(as_index(event.get("index")), out)
-        elif not is_ping(event):
+        elif kind != "ping":
             self._message_event(kind, event, out)
         return out
 
     def close(self) -> list[Delta]:
         """Return the arguments that were given at a start and not since; a call cut off stays without its end."""
         out: list[Delta] = []
+        self._take_given_blocks(out)
         for call in self._calls.values():
             self._take_given(call, out)
         return out
 
     def _message_event(self, kind: object, event: Event, out: list[Delta]) -> None:
         if kind == "message_start":
-            self._message_start(as_dict(event.get("message")), out)
+            message = as_dict(event.get("message"))
+            self._message_start(message, out)
+            self._given = as_list(message.get("content"))
         elif kind == "message_delta":
+            self._take_given_blocks(out)
             self._take_usage(event.get("usage"), out)
             _finish(as_dict(event.get("delta")), out)
         elif kind == "message_stop":
@@ -136,14 +154,14 @@ class AnthropicAdapter:
             self._whole_message(as_dict(event), out)
         elif kind == "error":
             out.append(find_error(event) or error_delta(event))
-        else:
+        elif not is_ping(event):
             error = find_error(event)
             out.append(unknown_event(event) if error is None else error)
 
     def _message_start(self, message: dict[str, Any], out: list[Delta]) -> None:
         self._calls.clear()
         self._usage.clear()
-        self._said = Said()
+        self._forget()
         self._echo = None
         model = as_text(message.get("model"))
         if model is not None and model != self._model:
@@ -159,53 +177,67 @@ class AnthropicAdapter:
             whole._whole_message(message, found)
             missing = self._said.missing(piece for piece in found if not isinstance(piece, Model | BlockBoundary))
             out += missing
-            self._said = Said()
+            self._forget()
             return
         self._message_start(message, out)
-        content = message.get("content")
-        for index, block in enumerate(content if isinstance(content, list) else []):
-            self._block_start(index, block, out)
-            self._block_stop(index, out)
+        self._blocks(as_list(message.get("content")), out)
         _finish(message, out)
         out.append(Done())
-        self._said = Said()
+        self._forget()
 
-    def _block_delta(self, event: Event, out: list[Delta]) -> None:
-        delta = event.get("delta")
-        if not isinstance(delta, dict):
-            out.append(odd("delta", delta))
-            return
+    def _take_given_blocks(self, out: list[Delta]) -> None:
+        """Take the blocks that stood in the message's start, unless they came as blocks of their own."""
+        given, self._given = self._given, []
+        if given and self._said.is_empty:
+            self._blocks(given, out)
+
+    def _blocks(self, blocks: list[Any], out: list[Delta]) -> None:
+        for index, block in enumerate(blocks):
+            self._block_start(index, block, out)
+            self._block_stop(index, out)
+
+    def _forget(self) -> None:
+        """Let what was told go: what comes is the next response."""
+        if not self._said.is_empty:
+            self._said = Said()
+            self._text_pieces, self._thinking_pieces = self._said.text.pieces, self._said.reasoning.pieces
+
+    def _block_delta(self, event: Event, delta: Any) -> list[Delta]:
+        # The hot path: every lookup and call is paid once a token.
+        if delta.__class__ is not dict:
+            return [odd("delta", delta)]
         kind = delta.get("type")
         if kind == "text_delta":
             text = delta.get("text")
             if text and text.__class__ is str and self._echo is None:
-                out.append(Text(text))
-                pieces = self._said.text.pieces
+                pieces = self._text_pieces
                 pieces.append(text)
                 if len(pieces) > PIECES_MAX:
                     self._said.text.compact()
-            else:
-                self._text(text, Text, self._said.text, out)
-        elif kind == "input_json_delta":
-            self._arguments(event.get("index"), delta.get("partial_json"), out)
+                return [Text(text)]
         elif kind == "thinking_delta":
             text = delta.get("thinking")
             if text and text.__class__ is str and self._echo is None:
-                out.append(Reasoning(text))
-                pieces = self._said.reasoning.pieces
+                pieces = self._thinking_pieces
                 pieces.append(text)
                 if len(pieces) > PIECES_MAX:
                     self._said.reasoning.compact()
-            else:
-                self._text(text, Reasoning, self._said.reasoning, out)
-        else:
-            self._rare_delta(kind, delta, out)
+                return [Reasoning(text)]
+        elif kind == "input_json_delta":
+            return self._arguments(event.get("index"), delta.get("partial_json"))
+        return self._rare_delta(kind, delta)
 
-    def _rare_delta(self, kind: object, delta: dict[str, Any], out: list[Delta]) -> None:
+    def _rare_delta(self, kind: object, delta: dict[str, Any]) -> list[Delta]:
+        out: list[Delta] = []
         if kind == "signature_delta":
             self._signature(delta.get("signature"), out)
+        elif kind in ("thinking_delta", "thinking"):
+            self._text(delta.get("thinking") or delta.get("text"), Reasoning, self._said.reasoning, out)
+        elif kind in ("text_delta", "text") or (kind is None and "text" in delta):
+            self._text(delta.get("text"), Text, self._said.text, out)
         elif kind not in ("citations_delta", "compaction_delta"):
             out.append(unknown("delta", kind))
+        return out
 
     def _text(self, text: object, make: type[Text | Reasoning], told: Told, out: list[Delta]) -> None:
         if not text or not isinstance(text, str):
@@ -223,32 +255,31 @@ class AnthropicAdapter:
             self._said.signatures.add(text)
             out.append(ReasoningSignature(text))
 
-    def _arguments(self, index: object, piece: object, out: list[Delta]) -> None:
+    def _arguments(self, index: object, piece: object) -> list[Delta]:
         if not piece:
-            return
+            return []
         text = piece if piece.__class__ is str else as_json_text(piece)
         call = self._calls.get(index if index.__class__ is int else as_index(index))
         if call is None and self._calls:
             call = next(reversed(self._calls.values()))  # the index is wrong or left out
         if call is None:  # its start never came
-            out.append(ToolCallPiece(as_index(index), arguments=text))
-            return
+            return [ToolCallPiece(as_index(index), arguments=text)]
         call.given = ""  # the deltas say it
-        call.has_arguments = True
-        out.append(ToolCallPiece(call.index, call.id, None, text, 0, call.is_providers))
-        if call.told is not None:
-            call.told.arguments.add(text)
+        return [self._give(call, text)]
 
-    def _give(self, call: _Call, text: str, out: list[Delta]) -> None:
+    def _give(self, call: _Call, text: str) -> ToolCallPiece:
+        """Take note of a piece of a call's arguments, and return it."""
         call.has_arguments = True
-        out.append(ToolCallPiece(call.index, call.id, None, text, 0, call.is_providers))
-        if call.told is not None:
-            call.told.arguments.add(text)
+        pieces = call.told.pieces
+        pieces.append(text)
+        if len(pieces) > PIECES_MAX:
+            call.told.compact()
+        return ToolCallPiece(call.index, call.id, None, text, 0, call.is_providers)
 
     def _take_given(self, call: _Call, out: list[Delta]) -> None:
         given, call.given = call.given, ""
         if given:
-            self._give(call, given, out)
+            out.append(self._give(call, given))
 
     def _without_echo(self, text: str) -> str:
         """Return what a delta adds to what its block's start has said already."""
@@ -294,14 +325,14 @@ class AnthropicAdapter:
 
     def _call_start(self, index: int | None, block: dict[str, Any], out: list[Delta], *, is_providers: bool) -> None:
         given = as_json_text(block["input"]) if block.get("input") else ""
-        call = _Call(index, as_id(block.get("id")), "" if given.strip() == "{}" else given, is_providers=is_providers)
-        remember(self._calls, index, call)
-        name = as_text(block.get("name"))
-        if is_providers and call.id is not None and name is not None:
-            remember(self._names, call.id, name)
-        piece = ToolCallPiece(index, call.id, name, None, 0, is_providers, needs_id=call.id is None)
-        call.told = self._said.call(piece)
-        out.append(piece)
+        if given.strip() == "{}":
+            given = ""
+        call_id, name = as_id(block.get("id")), as_text(block.get("name"))
+        told = self._said.begin(index, call_id, name) or Told()
+        remember(self._calls, index, _Call(index, call_id, given, told, is_providers=is_providers))
+        if is_providers and call_id is not None and name is not None:
+            remember(self._names, call_id, name)
+        out.append(ToolCallPiece(index, call_id, name, None, 0, is_providers, None, call_id is None))
 
     def _block_stop(self, index: int | None, out: list[Delta]) -> None:
         call = self._calls.pop(index, None)
@@ -325,19 +356,20 @@ class AnthropicAdapter:
     def _take_usage(self, usage: object, out: list[Delta]) -> None:
         if not isinstance(usage, dict):
             return
-        for field in _USAGE_FIELDS:
-            count = as_count(usage.get(field))
-            if count is not None:
-                self._usage[field] = count
+        known = self._usage
+        counts = {field: count for field in _USAGE_FIELDS if (count := as_count(usage.get(field))) is not None}
+        if not any(counts.get(field) for field in _USAGE_FIELDS[:3]) and "input_tokens" in known:
+            # A prompt of zero in place of a count: the server forgot it, it did not take it back.
+            counts = {"output_tokens": counts["output_tokens"]} if counts.get("output_tokens") else {}
+        known.update(counts)
         thinking = as_count(as_dict(usage.get("output_tokens_details")).get("thinking_tokens"))
         if thinking is not None:
-            self._usage["thinking_tokens"] = thinking
-        known = self._usage
+            known["thinking_tokens"] = thinking
         if not known:
             return
-        prompt = None
-        if "input_tokens" in known:
-            prompt = sum(known.get(field, 0) for field in _USAGE_FIELDS[:3])
+        prompt = known.get("input_tokens")
+        if prompt is not None:
+            prompt += known.get("cache_creation_input_tokens", 0) + known.get("cache_read_input_tokens", 0)
         completion = known.get("output_tokens")
         total = None if prompt is None or completion is None else prompt + completion
         cached = known.get("cache_read_input_tokens")
@@ -345,12 +377,19 @@ class AnthropicAdapter:
 
 
 def _finish(source: dict[str, Any], out: list[Delta]) -> None:
-    reason = as_text(source.get("stop_reason"))
+    reason = as_word(source.get("stop_reason"))
     if reason is not None and not says_nothing(reason):
-        details = source.get("stop_details")
-        found = [as_text(source.get("stop_sequence")), as_text(details)]
-        found += [as_text(as_dict(details).get(key)) for key in ("explanation", "message", "category", "reason")]
-        out.append(Finish(reason, detail=next((detail for detail in found if detail is not None), None)))
+        detail = as_text(source.get("stop_sequence"))
+        if detail is None and "stop_details" in source:
+            detail = _explained(source["stop_details"])
+        out.append(Finish(reason, 0, detail))
+
+
+def _explained(details: object) -> str | None:
+    if not isinstance(details, dict):
+        return as_text(details)
+    found = (as_text(details.get(key)) for key in ("explanation", "message", "category", "reason"))
+    return next((text for text in found if text is not None), None)
 
 
 def _result_text(content: object) -> str:

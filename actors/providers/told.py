@@ -53,7 +53,8 @@ class Told:
         """Join the pieces; forget them where they have become too long."""
         text = "".join(self.pieces)
         self.is_cut = self.is_cut or len(text) > CHARS_MAX
-        self.pieces = [] if self.is_cut else [text]
+        # In place: who appends holds the list.
+        self.pieces[:] = [] if self.is_cut else [text]
 
     @property
     def text(self) -> str:
@@ -78,21 +79,22 @@ class Told:
         return None
 
 
-class ToldCall:
-    """A tool call as it was told."""
+class ToldCall(Told):
+    """A tool call as it was told: its pieces are those of its arguments."""
 
-    __slots__ = ("arguments", "id", "index", "name")
+    __slots__ = ("id", "index", "name")
 
     def __init__(self, index: int | None, call_id: str | None, name: str | None) -> None:
+        self.pieces = []
+        self.is_cut = False
         self.index = index
         self.id = call_id
         self.name = name
-        self.arguments = Told()
 
-    def rest_of(self, arguments: str) -> str | None:
+    def rest_of(self, whole: str, start: int = 0) -> str | None:
         """Return what whole arguments have beyond those told; None where they are others. JSON counts as a value."""
-        rest = self.arguments.rest_of(arguments)
-        return "" if rest is None and same_json(self.arguments.text, arguments) else rest
+        rest = super().rest_of(whole, start)
+        return "" if rest is None and same_json(self.text, whole) else rest
 
 
 class Said:
@@ -132,13 +134,25 @@ class Said:
             call = self._by_id.get(call_id) if call_id is not None else None
             if call is None and index is not None and call_id is None:
                 call = self.by_index.get(index)
-                if call is not None and call.arguments.pieces and piece.name is not None:
+                if call is not None and call.pieces and piece.name is not None:
                     call = None
         if call is None:
-            call = self._begin(index, call_id, piece.name)
+            call = self.begin(index, call_id, piece.name)
         self._last = call
         if piece.arguments and call is not None:
-            call.arguments.add(piece.arguments)
+            call.add(piece.arguments)
+        return call
+
+    def begin(self, index: int | None, call_id: str | None, name: str | None) -> ToldCall | None:
+        """Take note that a call begins, and return it; None where there are too many."""
+        if len(self.calls) == CALLS_MAX:
+            return None
+        call = ToldCall(index, call_id, name)
+        self.calls.append(call)
+        if call_id is not None:
+            self._by_id[call_id] = call
+        if index is not None:
+            self.by_index[index] = call
         return call
 
     def knows(self, call_id: str) -> bool:
@@ -192,9 +206,11 @@ class Said:
     def _missing_call(self, piece: ToolCallPiece, place: int, out: list[Delta]) -> None:
         known = self._by_id.get(piece.id) if piece.id is not None else None
         if known is None and place < len(self.calls):
-            # Without an id that both have, the place in the row tells; another name there is another call.
+            # Without an id that both have, the place in the row tells; another name there is another call. Where
+            # the ids differ it is the same call if nothing else does: some servers make them up anew.
             there = self.calls[place]
-            if (piece.id is None or there.id is None) and piece.name in (None, there.name):
+            is_unlike = piece.id is not None and there.id is not None and there.rest_of(piece.arguments or "") != ""
+            if not is_unlike and piece.name in (None, there.name):
                 known = there
         if known is None:
             self.call(piece)
@@ -204,19 +220,8 @@ class Said:
         if rest is None:
             out.append(Unknown(DIFFERS))
         elif rest:
-            known.arguments.add(rest)
+            known.add(rest)
             out.append(ToolCallPiece(known.index, known.id, None, rest, piece.choice, piece.provider_executed))
-
-    def _begin(self, index: int | None, call_id: str | None, name: str | None) -> ToldCall | None:
-        if len(self.calls) == CALLS_MAX:
-            return None
-        call = ToldCall(index, call_id, name)
-        self.calls.append(call)
-        if call_id is not None:
-            self._by_id[call_id] = call
-        if index is not None:
-            self.by_index[index] = call
-        return call
 
 
 def _whole_calls(deltas: Iterable[Delta]) -> list[ToolCallPiece]:

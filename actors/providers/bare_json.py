@@ -3,7 +3,7 @@
 Servers send it where a stream was asked for: an error by a proxy, an answer by a server that does not stream, JSON
 lines (Ollama), the array that Gemini sends without `alt=sse`. It is taken line by line:
 
-- A line that is a whole document is one.
+- A line that is a whole document is one. So is a line of several, which `payloads.py` takes apart.
 - Else lines are kept until one that begins with a closing bracket, unindented as printers put it, completes them.
 - Of an array that is printed over several lines, each element is a document as soon as it closes.
 
@@ -12,9 +12,13 @@ What never completes is given back by `rest`, for whoever reads it to say so.
 
 from __future__ import annotations
 
+import json
+import re
+
 from pydantic_core import from_json
 
 _TRIES_MAX = 64
+_BORDER = re.compile(rb"\}\s*\{")
 
 
 class BareJson:
@@ -35,7 +39,7 @@ class BareJson:
 
     def feed(self, line: bytes) -> list[bytes]:
         """Return the documents that are complete with this line."""
-        if not self._lines and not self._in_array and is_json(line):
+        if not self._lines and not self._in_array and (is_json(line) or _is_row(line)):
             return [line.strip()]
         if not self._lines and not self._in_array and line.lstrip().startswith(b"["):
             self._in_array = True
@@ -78,6 +82,18 @@ class BareJson:
     def _clear(self) -> None:
         self._lines = []
         self._tries = self.size = 0
+
+
+def _is_row(line: bytes) -> bool:
+    """Tell whether a line is several documents in a row."""
+    if _BORDER.search(line) is None:
+        return False
+    try:
+        text = line.decode().lstrip()
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return text[end:].lstrip().startswith("{") and text.rstrip().endswith("}")
 
 
 def may_begin(line: bytes) -> bool:

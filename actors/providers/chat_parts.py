@@ -22,6 +22,7 @@ from actors.providers.adapter import (
     as_index,
     as_json_text,
     as_text,
+    as_word,
     odd,
     unknown,
 )
@@ -31,7 +32,7 @@ from actors.providers.told import PIECES_MAX, Said
 from actors.stop_reasons import StopReason, meaning_of, says_nothing
 
 _THOUGHT, _THOUGHT_END = "<thought>", "</thought>"
-_BARE_KEYS = 3  # of a piece of a call: `index`, `function` and, from some, `type` or an empty `id`
+_BARE_KEYS = 2  # of a piece of a call: `index`, `function`; from some also `type` or an empty `id`
 _ENDS = frozenset({StopReason.END_TURN, StopReason.TOOL_CALL, None})
 _DETAILS = ("finish_message", "finishMessage", "stop_details", "stopping_word", "stop_sequence", "matched_stop")
 
@@ -102,7 +103,12 @@ def read_tool_calls(calls: object, choice: int, said: Said, out: list[Delta]) ->
             continue
         index, function = call.get("index"), call.get("function")
         known = said.by_index.get(index) if index.__class__ is int else None
-        if known is None or function.__class__ is not dict or len(call) > _BARE_KEYS or len(function) != 1:
+        if (
+            known is None
+            or function.__class__ is not dict
+            or len(function) != 1
+            or (len(call) > _BARE_KEYS and not _is_bare(call))
+        ):
             _tool_call(call, choice, said, out)
             continue
         arguments = function.get("arguments")
@@ -111,10 +117,14 @@ def read_tool_calls(calls: object, choice: int, said: Said, out: list[Delta]) ->
         elif arguments:
             # The common case: one more piece of arguments, and no more.
             out.append(ToolCallPiece(index, None, None, arguments, choice))
-            pieces = known.arguments.pieces
+            pieces = known.pieces
             pieces.append(arguments)
             if len(pieces) > PIECES_MAX:
-                known.arguments.compact()
+                known.compact()
+
+
+def _is_bare(call: dict[str, Any]) -> bool:
+    return len(call) == _BARE_KEYS + 1 and ("type" in call or "id" in call)
 
 
 def _tool_call(call: dict[str, Any], choice: int, said: Said, out: list[Delta]) -> None:
@@ -161,9 +171,9 @@ def _function_elsewhere(call: dict[str, Any]) -> dict[str, Any]:
 
 def read_finish(choice: dict[str, Any], index: int, event: Event, out: list[Delta]) -> None:
     """Read why a choice ended, in the provider's word, and what it explains."""
-    reason = choice["finish_reason"]
-    if not isinstance(reason, str):
-        out.append(odd("finish_reason", reason))
+    reason = as_word(choice["finish_reason"])
+    if reason is None:
+        out.append(odd("finish_reason", choice["finish_reason"]))
         return
     if says_nothing(reason):
         return

@@ -4,7 +4,8 @@ The text of reasoning is often sent twice or thrice in one delta; it is taken fr
 `TEXT_KEYS`, `reasoning_details`, `thinking_blocks` and LiteLLM's `provider_specific_fields` that has it. Signatures are
 taken from wherever they are, each once:
 
-- `signature` of a detail or a block; `reasoning_content_signature` (Letta); `reasoning_opaque` (Copilot);
+- `signature` of a detail, a block or the delta; `reasoning_content_signature` (Letta); `reasoning_opaque` (Copilot);
+  `encrypted_content` (xAI);
 - `reasoning.encrypted` (OpenRouter): with the id of a tool call it belongs to that call, else to the reasoning;
 - `extra_content.google.thought_signature` (Gemini's compatible API), `thought_signature(s)` in LiteLLM's
   `provider_specific_fields`: on a tool call they are the call's (`signature_of_call`).
@@ -28,7 +29,14 @@ TEXT_KEYS = (
     "thought",
     "reasoning_summary",
 )
-_SIGNATURE_KEYS = ("reasoning_content_signature", "reasoning_opaque", "reasoning_signature", "thought_signature")
+_SIGNATURE_KEYS = (
+    "reasoning_content_signature",
+    "reasoning_opaque",
+    "reasoning_signature",
+    "thought_signature",
+    "signature",
+    "encrypted_content",
+)
 _CALL_SIGNATURE_KEYS = ("thought_signature", "thoughtSignature", "signature")
 _PART_TEXTS = ("text", "thinking", "content", "summary", "reasoning")
 HANDLED = frozenset(
@@ -79,7 +87,7 @@ def read_thinking(value: object, index: int, out: list[Delta]) -> None:
             if part:
                 out.append(Reasoning(part, index))
             continue
-        field = next((key for key in _PART_TEXTS if isinstance(part, dict) and key in part), None)
+        field = next((key for key in (*_PART_TEXTS, "signature") if isinstance(part, dict) and key in part), None)
         if field is None or not isinstance(part, dict):
             out.append(odd("reasoning", part))
         elif isinstance(part[field], list):
@@ -164,7 +172,7 @@ def _signatures(delta: dict[str, Any], extra: dict[str, Any], index: int, out: l
 
 
 def _text_and_signature(part: dict[str, Any], field: str, index: int, out: list[Delta]) -> None:
-    text = as_text(part.get(field))
+    text = None if field == "signature" else as_text(part.get(field))
     if text is not None:
         out.append(Reasoning(text, index))
     signature = as_text(part.get("signature"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from actors.deltas import Delta
-from actors.providers.adapter import Adapter, Event, as_object, is_ping, unknown_event
+from actors.providers.adapter import Adapter, Event, as_dict, as_object, is_ping, unknown_event
 from actors.providers.error_shapes import find_error
 from actors.settings import Provider
 
@@ -42,8 +42,8 @@ def provider_of(event: Event) -> Provider | None:
         return "openai-chat"
     if ("done" in event and ("message" in event or "response" in event)) or _is_dashscope(event.get("output")):
         return "openai-chat"  # dialects that its adapter reads: Ollama's own API, DashScope's
-    if not _GEMINI_KEYS.isdisjoint(event):
-        return "gemini"
+    if not _GEMINI_KEYS.isdisjoint(event) or not _GEMINI_KEYS.isdisjoint(as_dict(event.get("response"))):
+        return "gemini"  # Code Assist puts each response into another object
     return "openai-responses" if shape == "response" else None
 
 

@@ -2,10 +2,12 @@
 
 The servers agree on nothing, so an error is told by what it has, most telling first:
 
-- a key that only errors have: `error` (an object, a text, JSON inside a text), `errors[]`, `error_message` and
-  its spellings, `base_resp` with a status that is not 0 (MiniMax), `…Exception` (Bedrock);
-- a mark that says so: `type` or `object` is "error", `success` is false;
-- a text (`message`, `msg`, `detail`, `title`) beside a code that is no success, or a text and next to nothing else.
+- a key that only errors have: `error` (an object, a text, JSON inside a text, a flag with a text beside it),
+  `errors[]`, `error_message` and its spellings, `base_resp` with a status that is not 0 (MiniMax), `…Exception`
+  (Bedrock);
+- a mark that says so: `type`, `object` or `event` is "error", `status` is "failed", `success` is false;
+- a text (`message`, `msg`, `detail`, `title`) beside a code that is no success, or a text and next to nothing else;
+- one of these inside the only thing that an event has to say (`data`, `result`, `response`, `detail`).
 
 The text is the one that helps: the upstream's own, where a gateway hands it on (`metadata.raw` of OpenRouter), and
 what the model wrote that could not be used (`failed_generation` of Groq). The kind is the provider's own word
@@ -25,6 +27,7 @@ _TEXT_CHARS_MAX = 4000
 _DEPTH_MAX = 5
 # Keys that only an error has; their value is its text, or holds it.
 _TELLING = (
+    "err",
     "error_message",
     "error_msg",
     "errorMessage",
@@ -36,28 +39,52 @@ _TELLING = (
 )
 _TEXTS = ("message", "Message", "msg", *_TELLING, "status_msg", "detail", "details", "description", "title", "reason")
 _PLAIN_TEXTS = ("message", "Message", "msg", "detail")
-_INNER = ("error", "errors", "raw")
+_INNER = ("error", "errors", "raw", "data")
 _KINDS = ("type", "status", "code", "error_type", "errorType", "error_code", "__type", "status_code", "statusCode")
-_CODES = ("code", "status_code", "statusCode", "error_code", "status")
+_CODES = ("code", "status_code", "statusCode", "error_code", "errcode", "err_code", "ret", "retcode", "status")
+_WRAPPERS = ("data", "result", "response", "detail", "body")
+_FAILED = frozenset({"error", "failed", "failure"})
 _NO_WORDS = frozenset({"error", "none", "null", "about:blank", ""})
 _SUCCESSES = frozenset({"0", "200", "ok", "success", "successful", "succeeded", "true", ""})
 # What may stand beside a text that is an error's and has no code.
 _BESIDE = frozenset(
-    {"request_id", "requestId", "requestid", "id", "trace_id", "traceId", "timestamp", "path", "status"}
+    {"request_id", "requestId", "requestid", "id", "trace_id", "traceId", "timestamp", "path", "status", "error"}
 )
 _BAD_STATUS = 400
+# An event without any of these is an error at most by its type.
+_SIGNS = frozenset(
+    {
+        *("error", "Error", "errors", "base_resp", "object", "event", "success", "ok", "__type", "title"),
+        *(*_TELLING, *_PLAIN_TEXTS, *_CODES, *_WRAPPERS),
+    }
+)
 
 
 def find_error(event: Mapping[str, Any]) -> StreamError | None:
     """Return the error that an event is, or holds beside other things; None where it is none."""
+    kind = event.get("type")
+    if _SIGNS.isdisjoint(event) and not (isinstance(kind, str) and _sounds_bad(kind)):
+        return _exception(event)
     for key in ("error", "Error", "errors"):
         if event.get(key):
             return error_delta(_with_what_stands_beside(event, key))
     response = event.get("base_resp")
     if isinstance(response, Mapping) and _is_failure(response.get("status_code")):
         return error_delta({"message": response.get("status_msg"), "code": response.get("status_code")})
-    if "error" in (event.get("type"), event.get("object")) or _is_flat_error(event):
+    if "error" in (event.get("type"), event.get("object"), event.get("event")) or _is_flat_error(event):
         return error_delta(event)
+    return _inner_error(event)
+
+
+def _inner_error(event: Mapping[str, Any]) -> StreamError | None:
+    for key in _WRAPPERS:
+        inner = event.get(key)
+        if isinstance(inner, Mapping) and (inner.get("error") or inner.get("errors")):
+            return find_error(inner)
+    return _exception(event)
+
+
+def _exception(event: Mapping[str, Any]) -> StreamError | None:
     for key, value in event.items():
         if isinstance(key, str) and key.endswith("Exception") and isinstance(value, Mapping):
             return error_delta({"type": key, **value})
@@ -94,6 +121,9 @@ def _with_what_stands_beside(event: Mapping[str, Any], key: str) -> object:
     if isinstance(error, list):
         first = error[0] if isinstance(error[0], Mapping) else {}
         return {**first, "message": _text_of(error, _DEPTH_MAX) or _as_json(error)}
+    if error is True or isinstance(error, int | float):
+        # A flag or a number; the text stands beside it.
+        return {name: value for name, value in event.items() if name != key} or error
     if not isinstance(error, str) or _json_in(error) is not None:
         return error
     beside = {name: event[name] for name in _KINDS if name in event}
@@ -105,6 +135,9 @@ def _with_what_stands_beside(event: Mapping[str, Any], key: str) -> object:
 def _is_flat_error(event: Mapping[str, Any]) -> bool:
     kind = event.get("type")
     if any(event.get(key) for key in _TELLING) or event.get("success") is False or event.get("ok") is False:
+        return True
+    status = event.get("status")
+    if isinstance(status, str) and status.lower() in _FAILED and any(event.get(key) for key in _TEXTS):
         return True
     if isinstance(kind, str) and _sounds_bad(kind) and not kind.startswith("response."):
         return True

@@ -49,17 +49,20 @@ from actors.providers.adapter import (
     as_list,
     as_object,
     as_text,
+    as_word,
     is_ping,
     odd,
     remember,
     unknown,
     unknown_event,
 )
-from actors.providers.error_shapes import error_delta, find_error
+from actors.providers.error_shapes import find_error
 from actors.providers.gemini_args import PartialArguments
 from actors.stop_reasons import StopReason, says_nothing
 
 _KNOWN = frozenset({"createTime", "error", "modelVersion", "promptFeedback", "responseId", "usageMetadata"})
+# The numbers of finish reasons that the Gemini API and Vertex have in common, for servers that send those.
+_REASONS = {"0": "UNSPECIFIED", "1": "STOP", "2": "MAX_TOKENS", "3": "SAFETY", "4": "RECITATION", "5": "OTHER"}
 # What a part says of its text, and nothing that has a message of its own.
 _ASIDES = frozenset({"partMetadata", "text", "thought", "thoughtSignature", "thought_signature", "videoMetadata"})
 
@@ -113,9 +116,14 @@ class GeminiAdapter:
         if "promptFeedback" in event:
             _blocked(as_dict(event["promptFeedback"]), out)
         _usage(as_dict(event.get("usageMetadata")), out)
-        if event.get("error"):
-            out.append(error_delta(event["error"]))
+        if "error" in event:
+            self._error(event, out)
         return out
+
+    def _error(self, event: Event, out: list[Delta]) -> None:
+        error = find_error(event)
+        if error is not None:
+            out.append(error)
 
     def _other(self, event: Event, out: list[Delta]) -> None:
         response = event.get("response")
@@ -134,12 +142,18 @@ class GeminiAdapter:
 
     def _candidate(self, candidate: dict[str, Any], out: list[Delta]) -> None:
         choice = as_index(candidate.get("index")) or 0
-        for part in as_list(as_dict(candidate.get("content")).get("parts")):
+        parts = as_dict(candidate.get("content")).get("parts")
+        for part in parts if isinstance(parts, list) else [parts] if parts else ():
             if isinstance(part, dict):
                 self._part(part, choice, out)
             else:
                 out.append(odd("part", part))
-        reason = as_text(candidate.get("finishReason"))
+        reason = candidate.get("finishReason")
+        if reason is not None:
+            self._finish(as_word(reason), choice, candidate, out)
+
+    def _finish(self, reason: str | None, choice: int, candidate: dict[str, Any], out: list[Delta]) -> None:
+        reason = _REASONS.get(reason or "", reason)
         if reason is not None and not says_nothing(reason):
             self._end_call(choice, out)
             out.append(Finish(reason, choice, as_text(candidate.get("finishMessage"))))
@@ -252,7 +266,7 @@ def _sign(call: _Call, signature: str, choice: int, out: list[Delta]) -> None:
 
 
 def _blocked(feedback: dict[str, Any], out: list[Delta]) -> None:
-    reason = as_text(feedback.get("blockReason"))
+    reason = as_word(feedback.get("blockReason"))
     if reason is not None and not says_nothing(reason):
         detail = as_text(feedback.get("blockReasonMessage"))
         out.append(Finish(reason, detail=detail, meaning=StopReason.CONTENT_FILTER))

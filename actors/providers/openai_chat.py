@@ -286,7 +286,8 @@ class OpenAIChatAdapter:
             if key == "refusal" and isinstance(value, str):
                 found.append(Refusal(value, index))
             elif key == "audio" and isinstance(value, dict):
-                read_audio(value, index, found)
+                if value.get("transcript") != delta.get("content"):
+                    read_audio(value, index, found)
             elif key == "function_call" and isinstance(value, dict):
                 # A response has at most one of these, so it is the call with index 0.
                 read_function(value, 0, None, index, found)

@@ -24,6 +24,8 @@ _KEEPALIVE = re.compile(
     re.DOTALL,
 )
 _KEEPALIVE_BYTES_MAX = 200
+# The end marker as some spell it.
+_DONE_WORD = re.compile(rb"(?i)[\"']?(?:\[ ?(?:done|end) ?\]|done)[\"']?\Z")
 
 
 class Read(NamedTuple):
@@ -43,7 +45,7 @@ def read_payload(payload: bytes, depth: int = _DEPTH_MAX) -> Read:
     data = data.strip()
     if name is not None:
         return _named(name, data)
-    if data == DONE:
+    if data == DONE or _DONE_WORD.match(data):
         return Read([None])
     if not data or (len(data) <= _KEEPALIVE_BYTES_MAX and _KEEPALIVE.match(data)):
         return Read([])
@@ -94,13 +96,14 @@ def _documents(data: bytes, depth: int) -> Read:
     decoder = json.JSONDecoder()
     at = 0
     while at < len(text):
+        if events and text.startswith("data:", at):
+            at = _skip(text, at + len("data:"))
         if text.startswith("[DONE]", at):
             events.append(None)
             at += len(DONE)
         else:
-            at += len("data:") if events and text.startswith("data:", at) else 0
             try:
-                value, at = decoder.raw_decode(text, _skip(text, at))
+                value, at = decoder.raw_decode(text, at)
             except (ValueError, RecursionError) as error:
                 return Read(events, f"not JSON: {error}" if events else why, has_halves=bool(events))
             read = _flat(value, 0)
@@ -112,6 +115,12 @@ def _documents(data: bytes, depth: int) -> Read:
 
 
 def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in _WHITE:
-        at += 1
+    """Skip white space, also line ends that a server has escaped once too often."""
+    while at < len(text):
+        if text[at] in _WHITE:
+            at += 1
+        elif text.startswith((r"\n", r"\r"), at):
+            at += 2
+        else:
+            break
     return at

@@ -43,6 +43,8 @@ EVENT_BYTES_MAX = 4 * 1024 * 1024
 
 _NAME = b"event: "
 _DONE = b"[DONE]"
+# What some put ahead of each event: space, a byte-order mark, a record separator (RFC 7464).
+_AHEAD = b" \t\x1e" + _BOM
 _FIELDS = frozenset({b"data", b"event", b"id", b"retry"})
 _PINGS = frozenset({"ping", "keepalive", "keep-alive", "keep_alive", "heartbeat"})
 ERROR_NAMES = frozenset({"error", "exception", "err", "fatal"})
@@ -233,7 +235,17 @@ class SseDecoder:
             self._add(value)
         elif line.strip() == _DONE:
             self._emit(None, _DONE, events)
-        elif field not in _FIELDS and len(self._text) < _TEXT_BYTES_MAX:
+        elif field not in _FIELDS:
+            self._no_field(line, events)
+
+    def _no_field(self, line: bytes, events: list[SseEvent]) -> None:
+        """Take a line that begins with no field's name: after all one that is only dressed up, or text."""
+        bare = line.lstrip(_AHEAD)
+        if bare[:5].lower() == b"data:" and (may_begin(bare[5:]) or bare[5:].strip() == _DONE):
+            self._line(b"data:" + bare[5:], events)
+        elif bare != line and may_begin(bare):
+            self._line(bare, events)
+        elif len(self._text) < _TEXT_BYTES_MAX:
             self._text += line[:_TEXT_BYTES_MAX] + b"\n"
 
     def _json_line(self, line: bytes, events: list[SseEvent]) -> None:

@@ -1,6 +1,10 @@
 """What this router does about agents: grants claims to those that belong to it, and fences former holders out. Pure.
 
 Which claim stands where `agent_queue.py` decides; which numbers are out, `fences.py` remembers.
+
+A router that has lost its memory has lost the fences too. It sets them again by the numbers that it sees: an agent
+is granted with a higher number each time, so whoever has one shows that its agent has left all lower ones behind
+(`learn`). Nobody else would say so once more: the follower has told all routers, and goes on.
 """
 
 from __future__ import annotations
@@ -27,6 +31,12 @@ class Claims:
         self._requests = requests
         self._clients = clients
         self._lifecycle = lifecycle
+        self._has_forgotten = False
+
+    def recover(self) -> None:
+        """All memory is lost: grant nothing until holders have spoken, and believe each number that is seen."""
+        self.agents.recover()
+        self._has_forgotten = True
 
     def claim(self, call: ClaimCall, now: float) -> None:
         """Claim an agent for a request. Raises AgentBusy, AgentFenced."""
@@ -54,15 +64,42 @@ class Claims:
         agent_id, number, request_id = call
         highest = self.fences.set(agent_id, number, request_id)
         ending = []
-        for request in list(self._requests.values()):
-            is_former = request.agent_id == agent_id and request.agent_number < number
-            if not is_former or not request.is_live or request.request_id == request_id:
+        for request in self._requests.of_agent(agent_id):
+            if request.agent_number >= number or request.request_id == request_id:
                 continue
             if not request.is_fenced_out:
                 self._lifecycle.fence_out(request, request_id, now)
             if request.is_live:
                 ending.append(request.request_id)
         return highest, ending
+
+    def refuse_if_fenced_out(self, client_id: str, wanted: Registration, now: float) -> None:
+        """Raise AgentFenced where a publisher comes with a request that its agent has left behind.
+
+        The request that the agent has gone on to is let in whatever its number: it may have got a higher one since.
+        """
+        follower = self.fences.follower(wanted.agent_id or "")
+        if not self.fences.keeps_out(wanted.agent_id, wanted.agent_number) or follower == wanted.request_id:
+            return
+        known = self._requests.get(wanted.request_id)
+        if known is not None and known.is_live and known.client_id == client_id and not known.is_fenced_out:
+            self._lifecycle.fence_out(known, follower, now)
+        raise self.fenced(wanted)
+
+    def learn(self, request: Request, now: float, *, is_news: bool) -> None:
+        """Take the number of a request for a fence, or fence the request out, whichever is the lower.
+
+        `is_news`: it is of a time before this router. Otherwise its number tells nothing new, unless fences were lost.
+        """
+        agent_id, number = request.agent_id, request.agent_number
+        if agent_id is None or number == 0 or not (is_news or self._has_forgotten):
+            return
+        if number >= self.fences.number(agent_id):
+            self.fence(FenceCall(agent_id, number, request.request_id), now)
+            return
+        follower = self.fences.follower(agent_id)
+        if request.is_live and not request.is_fenced_out and follower != request.request_id:
+            self._lifecycle.fence_out(request, follower, now)
 
     def fenced(self, request: Request | Registration) -> AgentFenced:
         """Return the error for a request whose agent has gone on to another one."""

@@ -45,7 +45,6 @@ class Openings:
         self._clients = clients
         self._admission = admission
         self._claims = claims
-        self._fences = claims.fences
         self._lifecycle = lifecycle
         self._recovery = recovery
 
@@ -57,14 +56,10 @@ class Openings:
         """
         known = self._requests.get(wanted.request_id)
         registers_again = wanted.epoch > 0
-        agent_id = wanted.agent_id or ""
-        is_follower = self._fences.follower(agent_id) == wanted.request_id
-        if self._fences.keeps_out(wanted.agent_id, wanted.agent_number) and not is_follower:
-            if known is not None and known.is_live and known.client_id == client_id:
-                self._lifecycle.fence_out(known, self._fences.follower(agent_id), now)
-            raise self._claims.fenced(wanted)
+        self._claims.refuse_if_fenced_out(client_id, wanted, now)
         if known is None:
-            self._open_unknown(client_id, wanted, now)
+            request = self._open_unknown(client_id, wanted, now)
+            self._claims.learn(request, now, is_news=registers_again)
             return
         if not known.is_live and (wanted.take_over or registers_again) and known.client_id == client_id:
             self._lifecycle.dispatch.tell_publisher(known)  # it ended while its publisher was away
@@ -72,10 +67,12 @@ class Openings:
         is_same = self._open_again(known, client_id, wanted, now)
         if is_same and registers_again:
             # What a router that has lost its memory could not know.
-            known.describe_again(wanted.date, wanted.agent_id, wanted.agent_number)
+            self._requests.describe_again(known, wanted.date, wanted.agent_id, wanted.agent_number)
             self._recovery.learn(known, wanted.epoch, wanted.sent_seq, wanted.start_seq, now)
+        self._claims.learn(known, now, is_news=registers_again)
 
-    def _open_unknown(self, client_id: str, wanted: Registration, now: float) -> None:
+    def _open_unknown(self, client_id: str, wanted: Registration, now: float) -> Request:
+        """Take in a request that is not known here."""
         request_id, registers_again = wanted.request_id, wanted.epoch > 0
         if wanted.take_over and not registers_again:
             self._recovery.refuse_while_recovering(f"request {request_id!r} is open")
@@ -108,9 +105,10 @@ class Openings:
         if wanted.start_seq > 1:
             # It was taken over, and its session is gone: what came before its publisher's first item nobody has.
             self._lifecycle.lose(request, now)
-            return
+            return request
         self._lifecycle.begin(request, now)
         self._lifecycle.dispatch.tell_publisher(request)
+        return request
 
     def _open_again(self, request: Request, client_id: str, wanted: Registration, now: float) -> bool:
         """Let a publisher go on, or another take over; True if it is the same one."""

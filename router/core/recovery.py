@@ -19,6 +19,7 @@ from actors.protocol.envelopes import AdoptEnvelope, Order
 from actors.protocol.frames import checked
 from actors.protocol.states import Inventory, Report, RequestPhase, SessionPhase, SessionRecord
 from actors.settings import StreamSettings, unpacked
+from router.core.claims import Claims
 from router.core.lifecycle import Lifecycle
 from router.core.outboxes import CLIENT_TIMEOUT_S
 from router.core.request import Request
@@ -28,8 +29,9 @@ from router.core.timers import SetTimer, Timer
 class Recovery:
     """Takes in what actors and publishers know."""
 
-    def __init__(self, lifecycle: Lifecycle, set_timer: SetTimer) -> None:
+    def __init__(self, lifecycle: Lifecycle, claims: Claims, set_timer: SetTimer) -> None:
         self._lifecycle = lifecycle
+        self._claims = claims
         self._set_timer = set_timer
         self._expected: set[str] = set()
         self._put_off = False
@@ -89,12 +91,13 @@ class Recovery:
                 lifecycle.dispatch.forget_session(actor_id, report.request_id, report.epoch)
             return
         request = self._take_in(actor_id, report, record, now)
-        if not request.is_live:
+        if request.is_live:
+            lifecycle.pool.slots[actor_id].open_requests.add(request.request_id)
+            # Its publisher has as long as any silent client to say that it lives.
+            lifecycle.clients.known(request.client_id, now).publishes.add(request.request_id)
+        else:
             self._set_timer(request.forget_at, Timer.SEALED, request.request_id)
-            return
-        lifecycle.pool.slots[actor_id].open_requests.add(request.request_id)
-        # Its publisher has as long as any silent client to say that it lives.
-        lifecycle.clients.known(request.client_id, now).publishes.add(request.request_id)
+        self._claims.learn(request, now, is_news=True)
 
     def _take_in(self, actor_id: str, report: Report, record: SessionRecord, now: float) -> Request:
         """Make a request of what an actor says, in place of what is known of an earlier epoch of it."""

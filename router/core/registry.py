@@ -97,7 +97,6 @@ class Registry:
         self.ignored_by: dict[str, int] = {}
         self._deadlines: Deadlines[tuple[Timer, str]] = Deadlines()
         self.lifecycle = Lifecycle(config, self.requests, self.clients, self._set_timer, node_id)
-        self.recovery = Recovery(self.lifecycle, self._set_timer)
         self.pool = self.lifecycle.pool
         self.counts = self.lifecycle.counts
         self.ended_by = self.lifecycle.ended_by
@@ -105,6 +104,7 @@ class Registry:
         self.refusals = Refusals(self.lifecycle)
         self.refused_by = self.refusals.by_code
         self.claims = Claims(self.requests, self.clients, self.lifecycle, first_number)
+        self.recovery = Recovery(self.lifecycle, self.claims, self._set_timer)
         self.agents, self.fences = self.claims.agents, self.claims.fences
         self.release, self.fence = self.claims.release, self.claims.fence
         self._openings = Openings(
@@ -363,7 +363,7 @@ class Registry:
 
     def wait_for_publishers(self, now: float) -> None:
         """See `Recovery.wait_for_publishers`."""
-        self.agents.recover()
+        self.claims.recover()
         self.recovery.wait_for_publishers(now)
 
     def keep_house(self, now: float) -> None:

@@ -289,8 +289,9 @@ class Request:
         self.is_fenced_out = self.is_abandoned = True
 
     def describe_again(self, date: str, agent_id: str | None, agent_number: int) -> None:
-        """Take what its publisher says to a router that has lost its memory."""
-        self.date, self.agent_id, self.agent_number = date, agent_id, agent_number
+        """Take what its publisher says to a router that has lost its memory; a fencing number only rises."""
+        known = self.agent_number if agent_id == self.agent_id else 0
+        self.date, self.agent_id, self.agent_number = date, agent_id, max(known, agent_number)
 
     def learn(self, epoch: int, sent_seq: int, start_seq: int) -> bool:
         """Take how far its publisher has come; True where that knows of a later epoch than this router."""

@@ -20,6 +20,7 @@ class Requests:
         self._by_id: dict[str, Request] = {}
         self._by_actor: dict[str, dict[str, Request]] = {}
         self._by_copy: dict[str, dict[str, Request]] = {}
+        self._by_agent: dict[str, dict[str, Request]] = {}
         self._counts = dict.fromkeys((RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED), 0)
         # Requests whose log is kept, the one kept first in front: an ordinary dict is slow to give its first item
         # once many were taken from its front.
@@ -64,6 +65,10 @@ class Requests:
         """How many copies an actor keeps, or gets."""
         return len(self._by_copy.get(actor_id, ()))
 
+    def of_agent(self, agent_id: str) -> list[Request]:
+        """Return the live requests of an agent."""
+        return [*self._by_agent.get(agent_id, {}).values()]
+
     # --- changes ----------------------------------------------------------------------------
 
     def add(self, request: Request) -> None:
@@ -74,11 +79,13 @@ class Requests:
         self._by_id[request.request_id] = request
         self._counts[request.phase] += 1
         self._index(request, request.actor_id)
+        self._index_agent(request)
 
     def remove(self, request: Request) -> None:
         """Forget a request."""
         self.drop_log(request)
         self._unindex(request)
+        self._unindex_agent(request)
         if request.copy_id is not None:
             self.copy(request, None)
         self._counts[request.phase] -= 1
@@ -112,6 +119,13 @@ class Requests:
         self._counts[request.phase] -= 1
         request.seal(stop_reason, forget_at)
         self._counts[request.phase] += 1
+        self._unindex_agent(request)
+
+    def describe_again(self, request: Request, date: str, agent_id: str | None, agent_number: int) -> None:
+        """See `Request.describe_again`."""
+        self._unindex_agent(request)
+        request.describe_again(date, agent_id, agent_number)
+        self._index_agent(request)
 
     def hold(self, request: Request, actor_id: str | None) -> None:
         """See `Request.hold`."""
@@ -158,12 +172,20 @@ class Requests:
         if actor_id is not None:
             _discard(self._by_actor, actor_id, request.request_id)
 
+    def _index_agent(self, request: Request) -> None:
+        if request.agent_id is not None and request.is_live:
+            self._by_agent.setdefault(request.agent_id, {})[request.request_id] = request
+
+    def _unindex_agent(self, request: Request) -> None:
+        if request.agent_id is not None:
+            _discard(self._by_agent, request.agent_id, request.request_id)
+
     # --- whether that is right --------------------------------------------------------------
 
     def validate(self) -> list[str]:
         """Return what is inconsistent, a line each; meant for tests, for it looks at everything."""
         found = [line for request in self._by_id.values() for line in _validate(request)]
-        return [*found, *self._wrong_counts(), *self._wrong_places(), *self._wrong_logs()]
+        return [*found, *self._wrong_counts(), *self._wrong_places(), *self._wrong_agents(), *self._wrong_logs()]
 
     def _wrong_counts(self) -> Iterator[str]:
         for phase, count in self._counts.items():
@@ -184,6 +206,12 @@ class Requests:
         copies = {(r.copy_id, r.request_id) for r in self._by_id.values() if r.copy_id is not None}
         if listed != copies:
             yield f"copies are listed as {sorted(listed)}, the requests say {sorted(map(str, copies))}"
+
+    def _wrong_agents(self) -> Iterator[str]:
+        listed = {(agent_id, request_id) for agent_id, of_it in self._by_agent.items() for request_id in of_it}
+        live = {(r.agent_id, r.request_id) for r in self._by_id.values() if r.is_live and r.agent_id is not None}
+        if listed != live:
+            yield f"live requests of agents are listed as {sorted(listed)}, they are {sorted(map(str, live))}"
 
     def _wrong_logs(self) -> Iterator[str]:
         logs = {request.request_id: request.log for request in self._by_id.values() if request.log is not None}

@@ -3,59 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from registry_driver import HERE, LOG, SETTINGS, THERE, Router, held, restarted
 
 from actors.errors import Recovering
 from actors.protocol.envelopes import CopyEnvelope, Order
-from actors.protocol.states import Inventory, Report, RequestPhase, Role, SessionPhase, SessionRecord
-from actors.settings import StreamSettings, packed
-from router.config import RouterConfig
+from actors.protocol.states import RequestPhase, SessionPhase
 from router.core.copies import SPREAD_AT_ONCE, SPREAD_PAUSE_S
 from router.core.lifecycle import COPY_PATIENCE_S
-from router.core.registry import Registry
-
-SETTINGS = packed(StreamSettings())
-LOG = b"a packed log"
-HERE, THERE = "node-a", "node-b"
-
-
-class Router:
-    """A registry on node-a, with a stream actor for each node that is named."""
-
-    def __init__(self, *nodes: str) -> None:
-        pool = {"max_actors": 8, "warm_actors": 0, "max_streams_per_actor": 10_000}
-        self.registry = Registry(RouterConfig.model_validate({"stream_actors": pool}), "me", 0.0, node_id=HERE)
-        self.nodes: list[str] = []
-        for node in nodes:
-            self.add_actor(node)
-
-    def add_actor(self, node: str, now: float = 0.0) -> str:
-        actor_id = self.registry.pool.add().actor_id
-        self.nodes.append(node)
-        self.registry.actor_started(actor_id, 1, node, now)
-        return actor_id
-
-    def open(self, request_id: str) -> str:
-        """Open a request; return where it is."""
-        assert self.registry.open("publisher", request_id, SETTINGS, 0.0, date="") is None
-        return self.registry.requests[request_id].actor_id
-
-    def seals(self, request_id: str, now: float = 0.0) -> None:
-        request = self.registry.requests[request_id]
-        self.says(request.actor_id, request_id, SessionPhase.SEALED, now, stop_reason="end_turn", log=LOG)
-
-    def says(self, actor_id: str, request_id: str, phase: SessionPhase, now: float = 0.0, **more: object) -> None:
-        epoch = self.registry.requests[request_id].epoch
-        self.registry.reports(actor_id, [list(Report(request_id, epoch, phase, **more))], now)
-        self.registry.validate()
-
-    def sent(self, order: Order) -> list[tuple[str, str]]:
-        """Return (actor, request) of the envelopes of this kind that were sent, and forget all that was."""
-        effects = self.registry.take_effects()
-        return [(actor_id, request_id) for actor_id, request_id, envelope, _ in effects.send if envelope[0] == order]
-
-    def publisher_hears(self, request_id: str) -> str:
-        states = self.registry.news("publisher", ("", 0), 0.0).states
-        return next(state.phase for state in states if state[:2] == (Role.PUBLISHER, request_id))
 
 
 def test_an_end_beside_the_router_is_shown_when_its_log_is_on_another_node():
@@ -180,25 +134,6 @@ def test_the_last_actor_on_another_node_is_not_stopped_as_idle_while_logs_need_i
 
 
 # --- after a restart --------------------------------------------------------------------------
-
-
-def held(request_id: str, phase: SessionPhase, epoch: int = 1) -> list[object]:
-    record = SessionRecord(SETTINGS, "publisher", "", 0.0, 100.0, 1, 0, None, cancels_after_step=False)
-    reason = None if phase == SessionPhase.OPEN else "end_turn"
-    return list(Inventory(list(Report(request_id, epoch, phase, stop_reason=reason)), record._asdict()))
-
-
-def restarted(**inventories: list[list[object]]) -> Router:
-    """A router without memory that adopts actors, in this order, with what they say they hold."""
-    router = Router()
-    router.registry.wait_for_publishers(0.0)
-    router.registry.expect(inventories)
-    for actor_id, inventory in inventories.items():
-        router.registry.adopt(actor_id, inventory, 0.0)
-        router.registry.actor_started(actor_id, 1, HERE if actor_id == "s1" else THERE, 0.0)
-    router.registry.settle(inventories, 0.0)
-    router.registry.validate()
-    return router
 
 
 @pytest.mark.parametrize("order", [("s1", "s2"), ("s2", "s1")])

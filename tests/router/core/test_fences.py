@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from registry_driver import HERE, Router, adopt, held, restarted
+
 from actors.errors import AgentFenced
 from actors.protocol import frames as wire
 from actors.protocol.calls import FenceCall
-from actors.protocol.states import RequestPhase, Role
+from actors.protocol.envelopes import Order
+from actors.protocol.states import RequestPhase, Role, SessionPhase
 from actors.settings import StreamSettings, packed
 from router.config import RouterConfig
 from router.core import fences as module
@@ -83,3 +89,110 @@ def test_no_more_than_so_many_agents_are_remembered(monkeypatch):
     for number in range(1, 6):
         fences.set(f"agent-{number}", number, "x")
     assert [fences.number(f"agent-{number}") for number in range(1, 6)] == [0, 0, 3, 4, 5]
+
+
+# --- after a restart --------------------------------------------------------------------------
+
+OLD, NEW = ("ada", 5), ("ada", 6)
+
+
+@pytest.mark.parametrize("follower", [SessionPhase.OPEN, SessionPhase.SEALED])
+@pytest.mark.parametrize("is_apart", [False, True])
+@pytest.mark.parametrize("comes_first", ["old", "new"])
+def test_a_router_without_memory_sets_the_fence_again_by_the_numbers_that_actors_hold(follower, is_apart, comes_first):
+    parts = {"old": held("old", SessionPhase.OPEN, owner=OLD), "new": held("new", follower, owner=NEW)}
+    order = sorted(parts, key=lambda part: part != comes_first)
+    inventory = [parts[part] for part in order]
+    router = restarted(s1=inventory[:1], s2=inventory[1:]) if is_apart else restarted(s1=inventory)
+    assert router.request("old").is_fenced_out
+    assert not router.request("new").is_fenced_out
+    (end,) = [sent for _, _, sent, _ in router.registry.take_effects().send if sent[0] == Order.END]
+    assert (end.request_id, end.stop_reason, end.after_seq) == ("old", "cancelled", 0)
+    assert "'new'" in end.detail
+    router.sends("old", 1)
+    assert router.registry.ignored_by == {"fenced": 1}
+
+
+def test_a_publisher_that_registers_again_sets_the_fence_for_what_was_adopted():
+    router = restarted(s1=[held("old", SessionPhase.OPEN, owner=OLD)])
+    assert not router.request("old").is_fenced_out
+    assert router.opens("new", epoch=2, agent_id="ada", agent_number=6, client="other") is None
+    assert router.request("old").is_fenced_out
+    assert isinstance(router.opens("old", epoch=1, agent_id="ada", agent_number=5), AgentFenced)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 1_000.0])
+def test_the_first_open_of_a_follower_that_told_only_the_router_that_died_sets_the_fence(seconds):
+    """It has told all routers its number, and will not do so again."""
+    router = restarted(s1=[held("old", SessionPhase.OPEN, owner=OLD)])
+    assert router.opens("new", seconds, agent_id="ada", agent_number=6, client="other") is None
+    assert router.request("old").is_fenced_out
+    router.registry.cancel("new", seconds)
+    assert isinstance(router.opens("late", seconds, epoch=1, agent_id="ada", agent_number=5), AgentFenced)
+
+
+def test_an_actor_that_is_adopted_late_brings_nothing_back_that_is_fenced_out():
+    router = restarted(s1=[held("new", SessionPhase.OPEN, owner=NEW)])
+    router.registry.expect(["s2"])
+    adopt(router, "s2", [held("old", SessionPhase.OPEN, owner=OLD)], 1.0)
+    router.registry.settle(["s2"], 1.0)
+    router.registry.validate()
+    assert router.request("old").is_fenced_out
+
+
+def test_a_fenced_request_that_is_not_whole_ends_as_lost_and_not_when_nobody_sends_the_rest():
+    old = held("old", SessionPhase.OPEN, owner=OLD, replay_through=9)
+    router = restarted(s1=[old, held("new", SessionPhase.OPEN, owner=NEW)])
+    assert (router.request("old").stop_reason, router.request("old").is_live) == ("lost", False)
+
+
+def test_after_a_restart_other_agents_and_requests_without_one_go_on():
+    others = [held("bob", SessionPhase.OPEN, owner=("bob", 1)), held("none", SessionPhase.OPEN)]
+    router = restarted(s1=[*others, held("new", SessionPhase.OPEN, owner=NEW)])
+    assert router.opens("free", epoch=1, client="other") is None
+    assert not [request.request_id for request in router.registry.requests.values() if request.is_fenced_out]
+
+
+def test_the_follower_itself_may_come_with_a_number_that_it_had_before():
+    """Its claim got a higher one since it was opened; its session still has the first."""
+    router = restarted(s1=[held("new", SessionPhase.OPEN, owner=NEW)])
+    assert router.registry.fence(FenceCall("ada", 9, "new"), 0.0) == (9, [])
+    assert router.opens("new", epoch=1, agent_id="ada", agent_number=6) is None
+    assert not router.request("new").is_fenced_out
+
+
+def test_a_router_that_remembers_takes_no_number_for_a_fence():
+    """Each open would cost a place in what is remembered, and tells nothing: who was left behind was fenced out."""
+    router = Router(HERE)
+    for number in range(1, 4):
+        assert router.opens(f"r{number}", agent_id=f"agent-{number}", agent_number=number) is None
+    assert [router.registry.fences.number(f"agent-{number}") for number in range(1, 4)] == [0, 0, 0]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["ada", "bob"]), st.booleans(), st.booleans()), min_size=1, max_size=7),
+    st.data(),
+)
+def test_after_a_restart_one_request_of_an_agent_is_accepted_whatever_comes_in_whatever_order(drawn, data):
+    """Each has a number of its own; it is adopted, or registered again, or opened for the first time."""
+    requests = [
+        (f"r{number}", agent_id, number, is_adopted, is_new)
+        for number, (agent_id, is_adopted, is_new) in enumerate(drawn, 1)
+    ]
+    router = Router()
+    router.registry.wait_for_publishers(0.0)
+    for request_id, agent_id, number, is_adopted, is_new in data.draw(st.permutations(requests)):
+        if is_adopted:
+            adopt(
+                router, f"s{number}", [held(request_id, SessionPhase.OPEN, owner=(agent_id, number), client=request_id)]
+            )
+        else:
+            router.opens(
+                request_id, epoch=0 if is_new else 2, agent_id=agent_id, agent_number=number, client=request_id
+            )
+        router.registry.validate()
+    for agent_id in {agent_id for _, agent_id, *_ in requests}:
+        mine = [request_id for request_id, its_agent, *_ in requests if its_agent == agent_id]
+        known = [router.registry.requests.get(request_id) for request_id in mine]
+        accepted = [one.request_id for one in known if one is not None and one.is_live and not one.is_fenced_out]
+        assert accepted == mine[-1:], "the one with the highest number"

@@ -1,10 +1,17 @@
-"""How a request ends: what its publisher says of its end, and what a fault makes of it. Pure."""
+"""How a request ends: what its publisher says of its end, and what a fault makes of it. Pure.
+
+The last resort of a fault is a log of nothing but an end: where a session's own log can be neither packed nor read,
+nobody could be told of it, and what cannot be told must not hold up what others are told in the same step.
+"""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 from actors.errors import StreamRouterError
+from actors.interface.surrogates import replace_surrogates
+from actors.stream.log import Log
+from actors.terminal import terminal_log
 
 ERROR_CHARACTERS_MAX = 500
 
@@ -32,5 +39,15 @@ def ending_of(kind: str, body: dict[str, Any]) -> Ending | None:
 def fault(error: Exception, seq: int) -> Ending:
     """Return the end that an error sets off, after the item with this number."""
     code = error.code if isinstance(error, StreamRouterError) else "internal_error"
-    text = f"after item {seq}: {type(error).__name__}: {str(error)[:ERROR_CHARACTERS_MAX]}"
-    return Ending("error", error=(code, text))
+    return Ending("error", error=(code, f"after item {seq}: {_words(error)}"))
+
+
+def _words(error: Exception) -> str:
+    """Return what an error says; it may quote what no message can hold."""
+    return replace_surrogates(f"{type(error).__name__}: {str(error)[:ERROR_CHARACTERS_MAX]}")
+
+
+def without_its_log(request_id: str, date: str, error: Exception, through: int) -> Log:
+    """Return the log of a request whose own is of no use: a gap up to `through`, then its end as `error`."""
+    text = f"its log is lost: {_words(error)}"
+    return Log.unpack(terminal_log(request_id, date, "error", text, last_seq_id=through))

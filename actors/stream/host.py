@@ -35,6 +35,7 @@ from actors.protocol.states import Inventory, Report, SessionPhase
 from actors.settings import unpacked
 from actors.stream.audience import Audience
 from actors.stream.copies import Copies
+from actors.stream.endings import without_its_log
 from actors.stream.log import Log
 from actors.stream.measures import Measures
 from actors.stream.refusals import Refusals
@@ -248,12 +249,21 @@ class StreamHost:
     def _restore(self, envelope: RestoreEnvelope, now: float) -> None:
         session = self.sessions.get(envelope.request_id)
         if session is None or session.epoch < envelope.epoch:
-            log = Log.unpack(envelope.log)
-            reason = envelope.stop_reason or "error"
-            restored = Session.restored(envelope.request_id, envelope.epoch, reason, log, now + envelope.ttl_s)
+            restored = self._restored(
+                envelope.request_id, envelope.epoch, envelope.stop_reason or "error", envelope.log, now + envelope.ttl_s
+            )
             self._adopt(restored, now)
             self.copies.take(envelope.request_id, envelope.epoch)  # the session stands in its place
         self._report(self.sessions[envelope.request_id])
+
+    def _restored(self, request_id: str, epoch: int, stop_reason: str, packed: bytes, forget_at: float) -> Session:
+        """Return the session of an ended request; one whose log cannot be read shows that, for its readers wait."""
+        try:
+            log = Log.unpack(packed)
+        except ProtocolViolation as error:
+            self.refusals.refuse("log", f"the log of {request_id!r}: {error}")
+            stop_reason, log = "error", without_its_log(request_id, "", error, 0)
+        return Session.restored(request_id, epoch, stop_reason, log, forget_at)
 
     def _forget_request(self, envelope: Envelope, _now: float) -> None:
         session = self.sessions.get(envelope.request_id)
@@ -275,8 +285,7 @@ class StreamHost:
             if copy is None or copy.epoch < envelope.epoch:
                 self._unknown(envelope)
                 return
-            log = Log.unpack(copy.log)
-            session = Session.restored(copy.request_id, copy.epoch, copy.stop_reason, log, copy.forget_at)
+            session = self._restored(*copy)
             session.log_is_safe = False  # the router may have lost its own with the actor
             self._adopt(session, now)
         self._report(session)

@@ -24,6 +24,7 @@ Pure: no Ray, no clock, no pydantic.
 
 from __future__ import annotations
 
+import operator
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -354,7 +355,8 @@ class Log:
     def unpack(cls, data: bytes) -> Log:
         """Restore what `pack` gave. Raises ProtocolViolation for anything else."""
         try:
-            dropped_through, last_seq, released, segments = msgpack.unpackb(data, strict_map_key=False)
+            *positions, segments = msgpack.unpackb(data, strict_map_key=False)
+            dropped_through, last_seq, released = map(operator.index, positions)
             log = cls()
             log.dropped_through = dropped_through
             log.released = released
@@ -371,6 +373,6 @@ class Log:
                 log.bytes_held += segment.costs_bytes
             log.last_seq = last_seq
             log._compacted_through = last_seq
-        except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, msgpack.UnpackException) as error:
             raise ProtocolViolation(f"a packed log of {len(data)} bytes cannot be read: {error}") from error
         return log

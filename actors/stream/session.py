@@ -36,7 +36,7 @@ from actors.protocol.items import Item, RecordParts, item_bytes
 from actors.protocol.states import Report, SessionPhase, SessionRecord
 from actors.settings import StreamSettings
 from actors.stream.cursors import Cursors
-from actors.stream.endings import Ending, ending_of, fault
+from actors.stream.endings import Ending, ending_of, fault, without_its_log
 from actors.stream.log import READ_BYTES_MAX, Log, Reading
 from actors.stream.timers import END_WAIT_S, Timeout, Timers
 from actors.tenants import own_name
@@ -59,37 +59,12 @@ class Session:
     """
 
     __slots__ = (
-        "_consumed_before",
-        "_end",
-        "_end_by",
-        "_parts",
-        "_reported_credit",
-        "_terminal_pieces",
-        "_timers",
-        "_tools_running",
-        "_unknown_events",
-        "cancels_after_step",
-        "credit_bytes",
-        "cursors",
-        "date",
-        "epoch",
-        "forget_at",
-        "gap",
-        "log",
-        "log_is_safe",
-        "next_seq",
-        "owner",
-        "publisher_id",
-        "received_bytes",
-        "replay_through",
-        "request_id",
-        "settings",
-        "settings_packed",
-        "start_seq",
-        "stop_reason",
-        "stored",
+        "_consumed_before", "_end", "_end_by", "_parts", "_reported_credit", "_terminal_pieces", "_timers",
+        "_tools_running", "_unknown_events", "cancels_after_step", "credit_bytes", "cursors", "date", "epoch",
+        "forget_at", "gap", "log", "log_is_safe", "next_seq", "owner", "publisher_id", "received_bytes",
+        "replay_through", "request_id", "settings", "settings_packed", "start_seq", "stop_reason", "stored",
         "translator",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -205,7 +180,7 @@ class Session:
         elif kind == "tool_running":
             self._tools_running = max(0, self._tools_running + (1 if body.get("running") else -1))
         else:
-            self._append(translator.record(kind, body))
+            self.log.append(translator.record(kind, body))
             if kind == "step_end":
                 self._step_ended(now)
 
@@ -226,10 +201,6 @@ class Session:
         except Exception:
             logger.exception("request %s: its translator cannot end it; it ends without it", self.request_id)
             self._sealed_with(bare_terminal(self.request_id, self.date or "", "error", text), now)
-
-    def _append(self, emissions: list[Emission]) -> None:
-        if emissions:
-            self.log.append(emissions)
 
     def _bound(self) -> None:
         settings = self.settings
@@ -297,7 +268,7 @@ class Session:
             self._sealed_with(translator.end(**ending._asdict()), now)
 
     def _sealed_with(self, emissions: list[Emission], now: float) -> None:
-        self._append(emissions)
+        self.log.append(emissions)
         terminal = next(piece for piece in reversed(emissions) if piece.head.kind == "stop_reason")
         self.stop_reason = terminal.head.fields["stop_reason"]
         # All that the end wrote (what was held back, stop reason, usage) becomes visible at once.
@@ -377,7 +348,7 @@ class Session:
     def state(self, *, with_log: bool) -> Report:
         """Say where the session stands to somebody who may never hear it: what was reported stays as it was."""
         phase = SessionPhase.SEALED if self.sealed else SessionPhase.GAP if self.gap else SessionPhase.OPEN
-        log = self.log.pack() if with_log and self.sealed and not self.log_is_safe else None
+        log = self._packed_log() if with_log and self.sealed and not self.log_is_safe else None
         return Report(
             self.request_id,
             self.epoch,
@@ -390,6 +361,15 @@ class Session:
             log,
             self.received_bytes,
         )
+
+    def _packed_log(self) -> bytes:
+        try:
+            return self.log.pack()
+        except Exception as error:
+            logger.exception("request %s: its log cannot be packed; it ends without it", self.request_id)
+            self.log = without_its_log(self.request_id, self.date or "", error, self.content_through)
+            self.stop_reason, self._terminal_pieces = "error", TERMINAL_PIECES
+            return self.log.pack()
 
     def record(self, now: float) -> SessionRecord:
         """Return what a router without memory must know beside the report."""

@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import pytest
 from host_driver import Driver, record, text
 
+from actors.messages import Emission, Head
 from actors.protocol.envelopes import Order
 from actors.protocol.frames import pack
 from actors.protocol.reads import PartState
 from actors.protocol.states import SessionPhase as Phase
 from actors.stream.host import UNSTORED_TTL_S, StreamHost
+from actors.stream.log import Log
 
 
 @pytest.fixture
@@ -41,8 +43,11 @@ class BrokenTranslator:
     provider = "auto"
     interface = SimpleNamespace(unknown={})
 
+    def __init__(self, why: str = "it is broken") -> None:
+        self.why = why
+
     def __getattr__(self, name: str):
-        raise RuntimeError(f"{name} is broken")
+        raise RuntimeError(f"{name}: {self.why}")
 
 
 def test_an_exception_that_one_request_sets_off_ends_it_and_no_other(driver):
@@ -61,6 +66,51 @@ def test_a_timer_whose_end_cannot_be_written_ends_its_request_and_lets_the_other
     driver.passes(6)
     assert driver.host.sessions["bad"].stop_reason == "error"
     assert driver.host.sessions["good"].stop_reason == "timeout_request"
+
+
+def test_an_error_that_quotes_what_no_message_can_hold_still_ends_its_request_by_name(driver):
+    driver.open("bad", request_timeout_s=5)
+    driver.host.sessions["bad"].translator = BrokenTranslator("half a pair: \ud83d")
+    driver.passes(6)
+    assert driver.host.sessions["bad"].stop_reason == "error"
+
+
+UNPACKABLE = [
+    Emission(Head("assistant_message", {}), "half a pair: \ud83d"),
+    Emission(Head("ping", {}), None, {"n": 1 << 70}),
+]
+
+
+@pytest.mark.parametrize("emission", UNPACKABLE)
+@pytest.mark.parametrize("is_reported_by", ["feed", "tick", "inventory"])
+def test_a_log_that_cannot_be_packed_ends_its_request_as_error_and_the_others_report(driver, emission, is_reported_by):
+    """What its readers have had stays numbered as it was: they get a gap for the rest, and the end."""
+    for request_id in ("bad", "good"):
+        driver.open(request_id, request_timeout_s=5)
+        driver.say(request_id, text("a"))
+    driver.subscribe("quick", 1, "bad", after=2)
+    driver.subscribe("late", 1, "bad")
+    driver.host.sessions["bad"].log.append([emission])
+    if is_reported_by == "feed":
+        ends = [(Order.END, request_id, 1, "cancelled", None, 0) for request_id in ("bad", "good")]
+        reports = driver.send(*ends)
+    else:
+        driver.passes(6)
+        if is_reported_by == "inventory":
+            driver.host.take_reports()
+            assert len(pack(driver.host.inventory(driver.now))) > 0
+        reports = {report.request_id: report for report in driver.host.take_reports()}
+    assert reports["good"].stop_reason in ("cancelled", "timeout_request")
+    assert reports["good"].log is not None
+    assert reports["bad"].stop_reason == "error"
+    assert Log.unpack(reports["bad"].log).last_seq == reports["bad"].last_seq_id == 4
+    driver.send((Order.STORED, "bad", 1))
+    for reader, gap in (("quick", None), ("late", (1, 2))):
+        part = driver.poll(reader)[1]
+        assert part.state == PartState.ENDED
+        assert [segment[0] for segment in part.segments] == [3, 4]
+        assert part.segments[0][1]["stop_reason"] == "error"
+        assert (part.gap and tuple(part.gap)) == gap
 
 
 # --- time -------------------------------------------------------------------------------------------
@@ -180,6 +230,23 @@ def test_a_router_without_memory_hears_of_copies_and_can_have_them_forgotten(dri
 
 def test_an_adoption_of_what_is_not_here_is_answered_so(driver):
     assert driver.send((Order.ADOPT, "req", 1))["req"].phase == Phase.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "log",
+    [b"", b"\xc1", pack(7), pack([0, "two", 0, []]), pack([0, 1, 0, [[1, {"message_type": "x"}, "a", [1 << 40], {}]]])],
+)
+def test_a_log_that_cannot_be_read_shows_that_to_its_readers_who_would_wait_for_ever(driver, log):
+    driver.subscribe("reader", 1, "restored", epoch=2)
+    driver.subscribe("reader", 2, "adopted", epoch=2)
+    driver.send((Order.COPY, "adopted", 2, "end_turn", log, 10.0))
+    reports = driver.send((Order.RESTORE, "restored", 2, "end_turn", log, 10.0), (Order.ADOPT, "adopted", 2))
+    assert driver.host.refusals.refused == {"log": 2}
+    assert reports["restored"].stop_reason == reports["adopted"].stop_reason == "error"
+    driver.send((Order.STORED, "adopted", 2))
+    parts = driver.poll("reader")
+    assert [part.state for part in parts.values()] == [PartState.ENDED] * 2
+    assert all("cannot be read" in part.segments[0][1]["detail"] for part in parts.values())
 
 
 def test_the_actor_that_shows_a_request_keeps_no_second_copy_of_it(driver):

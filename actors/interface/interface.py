@@ -111,11 +111,12 @@ class Interface:
         out: Out = []
         for delta in deltas:
             kind = delta.__class__
-            # Text and pieces of calls are by far the commonest: they skip the look-up.
-            take = None if kind is Text or kind is ToolCallPiece else self._ON_RESPONSE.get(kind)
-            if take is not None:
-                take(self, delta, out)
-            elif delta.choice == 0:  # type: ignore[union-attr]  # the deltas that concern a choice have it
+            if kind is not Text and kind is not ToolCallPiece:
+                take = self._ON_RESPONSE.get(kind)
+                if take is not None:
+                    take(self, delta, out)
+                    continue
+            if delta.choice == 0:  # type: ignore[union-attr]  # the deltas that concern a choice have it
                 self._first.feed(delta, out)
             else:
                 self._further_choice(delta, out)

@@ -36,6 +36,8 @@ _BARE_KEYS = 2  # of a piece of a call: `index`, `function`; from some also `typ
 _ENDS = frozenset({StopReason.END_TURN, StopReason.TOOL_CALL, None})
 _DETAILS = ("finish_message", "finishMessage", "stop_details", "stopping_word", "stop_sequence", "matched_stop")
 
+_EXPLAINING = frozenset({*_DETAILS, "stop_reason", "native_finish_reason", "content_filter_results"})
+
 
 # --- content ------------------------------------------------------------------------------------
 
@@ -101,30 +103,30 @@ def read_tool_calls(calls: object, choice: int, said: Said, out: list[Delta]) ->
         if call.__class__ is not dict:
             out.append(odd("tool call", call))
             continue
-        index, function = call.get("index"), call.get("function")
+        function = call.get("function")
+        index = call.get("index")
         known = said.by_index.get(index) if index.__class__ is int else None
         if (
-            known is None
-            or function.__class__ is not dict
-            or len(function) != 1
-            or (len(call) > _BARE_KEYS and not _is_bare(call))
+            known is not None
+            and function.__class__ is dict
+            and len(function) == 1
+            and (len(call) == _BARE_KEYS or _is_bare(call))
         ):
-            _tool_call(call, choice, said, out)
-            continue
-        arguments = function.get("arguments")
-        if arguments.__class__ is not str or call.get("id"):
-            _tool_call(call, choice, said, out)
-        elif arguments:
-            # The common case: one more piece of arguments, and no more.
-            out.append(ToolCallPiece(index, None, None, arguments, choice))
-            pieces = known.pieces
-            pieces.append(arguments)
-            if len(pieces) > PIECES_MAX:
-                known.compact()
+            arguments = function.get("arguments")
+            if arguments.__class__ is str:
+                # The common case: one more piece of arguments, and no more.
+                if arguments:
+                    out.append(ToolCallPiece(index, None, None, arguments, choice))
+                    pieces = known.pieces
+                    pieces.append(arguments)
+                    if len(pieces) > PIECES_MAX:
+                        known.compact()
+                continue
+        _tool_call(call, choice, said, out)
 
 
 def _is_bare(call: dict[str, Any]) -> bool:
-    return len(call) == _BARE_KEYS + 1 and ("type" in call or "id" in call)
+    return len(call) == _BARE_KEYS + 1 and ("type" in call or ("id" in call and not call["id"]))
 
 
 def _tool_call(call: dict[str, Any], choice: int, said: Said, out: list[Delta]) -> None:
@@ -185,6 +187,8 @@ def read_finish(choice: dict[str, Any], index: int, event: Event, out: list[Delt
 
 
 def _finish_detail(choice: dict[str, Any], reason: str) -> str | None:
+    if _EXPLAINING.isdisjoint(choice):
+        return None
     for key in _DETAILS:
         value = choice.get(key)
         if value:

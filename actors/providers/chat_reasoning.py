@@ -38,6 +38,8 @@ _SIGNATURE_KEYS = (
     "encrypted_content",
 )
 _CALL_SIGNATURE_KEYS = ("thought_signature", "thoughtSignature", "signature")
+_SIGNED = frozenset({*_SIGNATURE_KEYS, "extra_content"})
+_CALL_SIGNED = frozenset({*_CALL_SIGNATURE_KEYS, "extra_content", "provider_specific_fields"})
 _PART_TEXTS = ("text", "thinking", "content", "summary", "reasoning")
 HANDLED = frozenset(
     {
@@ -54,27 +56,35 @@ HANDLED = frozenset(
 _CALL_IDS = ("call", "tool", "function", "fc_")
 
 
-def read_reasoning(reasoning: object, delta: dict[str, Any], index: int, out: list[Delta]) -> None:
-    """Read all that a delta says of reasoning. `reasoning` is the text where the caller has found it already."""
+def read_reasoning(reasoning: object, delta: dict[str, Any], keys: list[str], index: int, out: list[Delta]) -> None:
+    """Read all that a delta says of reasoning.
+
+    `reasoning` is its text where the caller has found it already; `keys` are the others that have a value.
+    """
     if not reasoning:
-        reasoning = next((delta[key] for key in TEXT_KEYS if delta.get(key)), None)
+        reasoning = next((delta[key] for key in TEXT_KEYS if key in keys), None)
         if reasoning is True:
             reasoning = None  # a flag: the content is a thought (see `is_thought`)
     if isinstance(reasoning, str):
         out.append(Reasoning(reasoning, index))
     elif reasoning:
         read_thinking(reasoning, index, out)
-    is_taken = bool(reasoning)
+    if not HANDLED.isdisjoint(keys):
+        _read_places(delta, keys, index, out, is_taken=bool(reasoning))
+
+
+def _read_places(delta: dict[str, Any], keys: list[str], index: int, out: list[Delta], *, is_taken: bool) -> None:
+    """Read the other places of reasoning and of signatures. `is_taken`: its text has been taken already."""
     extra = as_dict(delta.get("provider_specific_fields"))
-    for key, read in (("reasoning_details", _reasoning_detail), ("thinking_blocks", _thinking_block)):
-        blocks = delta.get(key) or extra.get(key)
-        if blocks:
-            is_taken = _blocks(key, blocks, read, index, out, is_taken=is_taken)
+    for key, read in _BLOCKS:
+        if key in keys or key in extra:
+            is_taken = _blocks(key, delta.get(key) or extra.get(key), read, index, out, is_taken=is_taken)
     if not is_taken and extra:
         text = next((as_text(extra.get(key)) for key in TEXT_KEYS if as_text(extra.get(key))), None)
         if text is not None:
             out.append(Reasoning(text, index))
-    _signatures(delta, extra, index, out)
+    if extra or not _SIGNED.isdisjoint(keys):
+        _signatures(delta, extra, index, out)
     redacted = as_text(delta.get("redacted_reasoning_content"))
     if redacted is not None:
         out.append(RedactedReasoning(redacted, index))
@@ -106,6 +116,8 @@ def is_thought(delta: dict[str, Any]) -> bool:
 
 def signature_of_call(call: dict[str, Any], function: dict[str, Any]) -> str | None:
     """Return the signature that a tool call bears, wherever its server puts it."""
+    if _CALL_SIGNED.isdisjoint(call) and _CALL_SIGNED.isdisjoint(function):
+        return None
     for holder in (call, function):
         google = as_dict(as_dict(holder.get("extra_content")).get("google"))
         for place in (google, as_dict(holder.get("provider_specific_fields")), holder):
@@ -123,7 +135,7 @@ def is_id_of_call(call_id: str) -> bool:
 
 def _blocks(key: str, blocks: object, read: Any, index: int, out: list[Delta], *, is_taken: bool) -> bool:
     found: list[Delta] = []
-    for block in blocks if isinstance(blocks, list) else [blocks]:
+    for block in blocks if isinstance(blocks, list) else [blocks] if blocks else ():
         if isinstance(block, dict):
             read(block, index, found)
         else:
@@ -156,6 +168,7 @@ def _thinking_block(block: dict[str, Any], index: int, out: list[Delta]) -> None
         _text_and_signature(block, "thinking", index, out)
 
 
+_BLOCKS = (("reasoning_details", _reasoning_detail), ("thinking_blocks", _thinking_block))
 _DETAIL_TEXTS = {"reasoning.text": "text", "reasoning.summary": "summary"}
 
 

@@ -54,7 +54,7 @@ _BAD_STATUS = 400
 # An event without any of these is an error at most by its type.
 _SIGNS = frozenset(
     {
-        *("error", "Error", "errors", "base_resp", "object", "event", "success", "ok", "__type", "title"),
+        *("error", "Error", "errors", "base_resp", "event", "success", "ok", "__type", "title"),
         *(*_TELLING, *_PLAIN_TEXTS, *_CODES, *_WRAPPERS),
     }
 )
@@ -63,7 +63,11 @@ _SIGNS = frozenset(
 def find_error(event: Mapping[str, Any]) -> StreamError | None:
     """Return the error that an event is, or holds beside other things; None where it is none."""
     kind = event.get("type")
-    if _SIGNS.isdisjoint(event) and not (isinstance(kind, str) and _sounds_bad(kind)):
+    if (
+        _SIGNS.isdisjoint(event)
+        and event.get("object") != "error"
+        and not (isinstance(kind, str) and _sounds_bad(kind))
+    ):
         return _exception(event)
     for key in ("error", "Error", "errors"):
         if event.get(key):

@@ -88,12 +88,12 @@ _PASSED_OVER = frozenset(
         "index",
         "obfuscation",
         "provider_metadata",
+        "reasoning",  # beside `reasoning_content`, which says the same
         "role",
         "token_id",
         "token_ids",
     }
 )
-_HANDLED = HANDLED | {"content", "tool_calls"}
 _KNOWN_WITHOUT_CHOICES = frozenset({"error", "usage", "x_groq", "prompt_filter_results"})
 
 
@@ -176,7 +176,7 @@ class OpenAIChatAdapter:
 
     def _delta(self, delta: dict[str, Any], index: int, out: list[Delta]) -> None:  # noqa: C901  # hot: one call
         content = calls = reasoning = None
-        has_more = False
+        more: list[str] | None = None
         for key, value in delta.items():
             if not value:
                 continue
@@ -187,10 +187,10 @@ class OpenAIChatAdapter:
             elif key == "reasoning_content" or (key == "reasoning" and not reasoning):
                 reasoning = value
             elif key not in _PASSED_OVER:
-                has_more = True
+                more = [*(more or ()), key]
         said = self._said_first if index == 0 else self._said_of(index)
-        if has_more or (content or "").__class__ is not str or (reasoning or "").__class__ is not str:
-            self._odd_delta(reasoning, content, calls, delta, index, said, out)
+        if more or (content and content.__class__ is not str) or (reasoning and reasoning.__class__ is not str):
+            self._odd_delta(reasoning, content, calls, delta, more or [], index, said, out)
             return
         # Whatever order the keys come in: a model reasons, then speaks, then calls.
         if reasoning:
@@ -204,7 +204,8 @@ class OpenAIChatAdapter:
                 said.text.compact()
         if calls:
             read_tool_calls(calls, index, said, out)
-            self._sign(said, out)
+            if self._unsigned:
+                self._sign(said, out)
 
     def _odd_delta(
         self,
@@ -212,36 +213,49 @@ class OpenAIChatAdapter:
         content: object,
         calls: object,
         delta: dict[str, Any],
+        more: list[str],
         index: int,
         said: Said,
         out: list[Delta],
     ) -> None:
-        self._reasoning(reasoning, delta, index, said, out)
+        """Read a delta with something other than plain text; `more` are its keys that have a value."""
+        has_thoughts = not HANDLED.isdisjoint(more)
+        if has_thoughts or reasoning:
+            self._reasoning(reasoning, delta, more, index, said, out)
         if content:
-            self._odd_content(content, delta, index, said, out)
+            self._odd_content(content, is_thought(delta) if has_thoughts else False, index, said, out)
         if calls:
             read_tool_calls(calls, index, said, out)
         if self._unsigned:
             self._sign(said, out)
-        self._the_rest(delta, index, said, out)
+        for key in more:
+            if key not in HANDLED:
+                self._other(key, delta, index, said, out)
 
-    def _reasoning(self, reasoning: object, delta: dict[str, Any], index: int, said: Said, out: list[Delta]) -> None:
+    def _reasoning(
+        self, reasoning: object, delta: dict[str, Any], more: list[str], index: int, said: Said, out: list[Delta]
+    ) -> None:
         found: list[Delta] = []
-        read_reasoning(reasoning, delta, index, found)
+        read_reasoning(reasoning, delta, more, index, found)
         for piece in found:
-            if isinstance(piece, ToolCallPiece):
+            if piece.__class__ is Reasoning:
+                said.reasoning.add(piece.text)
+                out.append(piece)
+            elif isinstance(piece, ToolCallPiece):
                 # The signature of a call, which may not have come yet.
                 remember(self._unsigned, piece.id or "", (piece.signature or "", index))
             else:
                 out.append(piece)
                 said.take([piece])
 
-    def _odd_content(self, content: object, delta: dict[str, Any], index: int, said: Said, out: list[Delta]) -> None:
+    def _odd_content(self, content: object, is_thought: bool, index: int, said: Said, out: list[Delta]) -> None:  # noqa: FBT001
+        if content.__class__ is str and not is_thought:
+            out.append(Text(content, index))
+            said.text.add(content)
+            return
         found: list[Delta] = []
-        if is_thought(delta):
+        if is_thought:
             read_thought(content, index, found)
-        elif isinstance(content, str):
-            found.append(Text(content, index))
         else:
             read_parts(content, index, found)
         said.take(found)
@@ -249,8 +263,6 @@ class OpenAIChatAdapter:
 
     def _sign(self, said: Said, out: list[Delta]) -> None:
         """Give the calls that have come the signatures that came ahead of them."""
-        if not self._unsigned:
-            return
         for call_id in [call_id for call_id in self._unsigned if said.knows(call_id)]:
             signature, choice = self._unsigned.pop(call_id)
             out.append(ToolCallPiece(None, call_id, None, None, choice, signature=signature))
@@ -278,24 +290,22 @@ class OpenAIChatAdapter:
         else:
             remember(self._said, index, Said())
 
-    def _the_rest(self, delta: dict[str, Any], index: int, said: Said, out: list[Delta]) -> None:
+    def _other(self, key: str, delta: dict[str, Any], index: int, said: Said, out: list[Delta]) -> None:
+        value = delta[key]
         found: list[Delta] = []
-        for key, value in delta.items():
-            if not value or key in _HANDLED or key in _PASSED_OVER:
-                continue
-            if key == "refusal" and isinstance(value, str):
-                found.append(Refusal(value, index))
-            elif key == "audio" and isinstance(value, dict):
-                if value.get("transcript") != delta.get("content"):
-                    read_audio(value, index, found)
-            elif key == "function_call" and isinstance(value, dict):
-                # A response has at most one of these, so it is the call with index 0.
-                read_function(value, 0, None, index, found)
-            elif key == "executed_tools" and isinstance(value, list):
-                for place, tool in enumerate(value):
-                    self._executed_tool(tool, place, index, found)
-            elif not _is_hollow(value):
-                found.append(odd(f"delta.{key}", value))
+        if key == "refusal" and isinstance(value, str):
+            found.append(Refusal(value, index))
+        elif key == "audio" and isinstance(value, dict):
+            if value.get("transcript") != delta.get("content"):
+                read_audio(value, index, found)
+        elif key == "function_call" and isinstance(value, dict):
+            # A response has at most one of these, so it is the call with index 0.
+            read_function(value, 0, None, index, found)
+        elif key == "executed_tools" and isinstance(value, list):
+            for place, tool in enumerate(value):
+                self._executed_tool(tool, place, index, found)
+        elif not _is_hollow(value):
+            found.append(odd(f"delta.{key}", value))
         said.take(found)
         out += found
 

@@ -162,8 +162,15 @@ class OpenAIResponsesAdapter:
     def close(self) -> list[Delta]:
         """Return the calls whose name never came; a call whose item was cut off stays without its end."""
         out: list[Delta] = []
+        self._show_given(out)
         self._calls.show_hidden(out)
         return out
+
+    def _show_given(self, out: list[Delta]) -> None:
+        """Let out the texts that stood in the starts of messages and never came again."""
+        for row in self._items.rows:
+            if row.kind == MESSAGE and row.given:
+                _take_given(row, None, out)
 
     # --- the response ---------------------------------------------------------------------------
 
@@ -216,6 +223,7 @@ class OpenAIResponsesAdapter:
     def _end(self, response: dict[str, Any], ending: str, out: list[Delta]) -> None:
         for place, item in enumerate(as_list(response.get("output"))):
             self._item("again" if self._items.rows else "done", {"output_index": place}, item, out)
+        self._show_given(out)
         self._calls.show_hidden(out)
         if response.get("error"):
             self._error(error_delta(response["error"]), out)
@@ -236,6 +244,8 @@ class OpenAIResponsesAdapter:
             item = self._items.by_id(kind, event.get("item_id"))
             if item is None or item.is_done:
                 item = self._items.find(kind, event) or self._begin_implicit(kind, event, out)
+            if item.given:
+                _take_given(item, text, out)
             item.of(channel).add(text)
             out.append(make(text))
         else:
@@ -249,12 +259,20 @@ class OpenAIResponsesAdapter:
         if ending == "added":
             if number:
                 out.append(BlockBoundary())
+            self._part_begins(event, part)
         elif ending == "done" and found is not None:
             channel, make, field = found
             text = as_text(part.get(field))
             if text is not None:
                 kind = REASONING if make is Reasoning else MESSAGE
                 self._whole_part(kind, channel, make, number, text, event, out)
+
+    def _part_begins(self, event: Event, part: dict[str, Any]) -> None:
+        text = as_text(part.get("text"))
+        if text is not None and part.get("type") == "output_text":
+            item = self._items.find(MESSAGE, event)
+            if item is not None:
+                item.given = text
 
     def _whole_part(
         self, kind: str, channel: str, make: Make, number: int, text: str, event: Event, out: list[Delta]
@@ -274,6 +292,7 @@ class OpenAIResponsesAdapter:
         if item is None:
             item = self._begin_implicit(kind, event, out)
         told = item.of(channel)
+        item.given = ""
         rest = told.rest_of(text, start)
         if rest:
             told.add(rest)
@@ -319,7 +338,10 @@ class OpenAIResponsesAdapter:
         if known is not None and not known.is_done:
             return  # told twice that it begins
         out.append(BlockBoundary())
-        self._items.begin(kind, event, item, is_implicit=False)
+        row = self._items.begin(kind, event, item, is_implicit=False)
+        if kind == MESSAGE and item.get("content"):
+            texts = [as_text(as_dict(part).get("text")) or "" for part in _parts_of(item["content"])]
+            row.given = "".join(texts)
 
     def _block_done(self, kind: str, ending: str, event: Event, item: dict[str, Any], out: list[Delta]) -> None:
         parts: dict[str, list[tuple[Make, str]]] = {}
@@ -338,6 +360,8 @@ class OpenAIResponsesAdapter:
         row, is_new = self._items.of_whole(kind, ending, event, item, whole)
         if is_new and ending == "again" and whole:
             out.append(BlockBoundary())
+        if whole:
+            row.given = ""
         for channel, texts in parts.items():
             _tell_parts(row, channel, texts, out)
         row.is_done = True
@@ -345,6 +369,16 @@ class OpenAIResponsesAdapter:
         if signature is not None and kind == REASONING and row.signature != signature:
             row.signature = signature
             out.append(ReasoningSignature(signature))
+
+
+def _take_given(item: Item, text: str | None, out: list[Delta]) -> None:
+    """Tell the text that stood in a message's start, unless the first delta (None: none came) begins to repeat it."""
+    given, item.given = item.given, ""
+    told = item.of("text")
+    is_repeated = given.strip() in told.text if text is None else given.startswith(text) or text.startswith(given)
+    if not is_repeated:
+        told.add(given)
+        out.append(Text(given))
 
 
 def _parts_of(content: object) -> list[Any]:

@@ -144,6 +144,10 @@ class ResponsesCalls:
 
     def done(self, ending: str, event: Event, item: dict[str, Any], out: list[Delta]) -> None:
         """Take a call at its end (done), or in the response's whole (again)."""
+        if ending == "again":
+            known = self._items.by_id(CALL, item.get("id"))
+            if known is not None and known.is_done:
+                return  # its own end has told it
         whole = arguments_of(item)
         row, _ = self._items.of_whole(CALL, ending, event, item, whole if is_clients(item) else "")
         if row.is_done:

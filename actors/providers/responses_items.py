@@ -30,7 +30,7 @@ class Item:
     """One item. A call's `told` has its arguments under the channel "arguments".
 
     `is_implicit`: events came, but no start. `is_shown`: a call whose name went out. `given`: arguments that stood in
-    the call's start, until it shows whether they come again.
+    the call's start, or text that stood in the message's, until it shows whether they come again.
     """
 
     __slots__ = (
@@ -80,7 +80,8 @@ class Item:
     @property
     def text(self) -> str:
         """All that was told, to be compared with a whole."""
-        return "".join(told.text for told in self.told.values())
+        texts = [told.text for told in self.told.values()]
+        return texts[0] if len(texts) == 1 else "".join(texts)
 
 
 class Items:
@@ -168,7 +169,7 @@ class Items:
     def of_whole(self, kind: str, ending: str, event: Event, item: dict[str, Any], whole: str) -> tuple[Item, bool]:
         """Return the item that a whole one ends (`done`) or repeats (`again`), and whether it is a new one."""
         ids = ids_of(event, item)
-        row = next((known for known in (self.by_id(kind, item_id) for item_id in ids) if known is not None), None)
+        row = self.by_id(kind, ids[0]) or self.by_id(kind, ids[1])
         is_by_id = row is not None
         if row is None:
             row = self.find(kind, event, item, is_whole=True)
@@ -176,7 +177,7 @@ class Items:
         text = "" if row is None else row.text
         if whole and (row is None or not text or not (whole.startswith(text) or is_by_id)):
             repeated = self.repeated(kind, whole, row, ids, only_implicit=is_by_id)
-            if repeated is not None:
+            if repeated is not None and not (ending == "done" and _has_ended_elsewhere(repeated, event, ids[0])):
                 self.know(repeated, event, item)
                 return repeated, False
         is_other = ending == "again" and not is_by_id and whole.strip() != text.strip()
@@ -227,6 +228,14 @@ def _is_another(row: Item, item_id: str | None, call_id: str | None) -> bool:
     if call_id is not None and row.call_id is not None:
         return call_id != row.call_id
     return row.is_implicit and item_id is not None and row.id is not None and item_id != row.id
+
+
+def _has_ended_elsewhere(row: Item, event: Event, item_id: str | None) -> bool:
+    """Tell whether an item has had its own end, at another index or under another id: the next end is another's."""
+    index = as_index(event.get("output_index"))
+    return row.is_done and (
+        (index is not None and index != row.index) or (item_id is not None and row.id is not None and item_id != row.id)
+    )
 
 
 def _has_proven_ids(row: Item) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from test_field import check, payloads_of, read
-from test_field_kinds import CREATED, DONE, END, USAGE, chunk, ev, named, sse, whole
+from test_field_kinds import CREATED, DONE, END, USAGE, chunk, completed, ev, message, named, sse, whole
 
 CHAT = {"dialect": "chat"}
 START = {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 25, "output_tokens": 1}}}
@@ -70,6 +70,7 @@ def test_an_error_in_any_shape_is_one_error_with_its_text(provider: str, error: 
 
 
 TWO = [chunk({"content": "a"}), chunk({"content": "b"}), *END]
+MESSAGE = {"type": "message", "id": "m", "content": []}
 SIGNED = {"google": {"thought_signature": "S"}}
 CASES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "1 a whole completion makes up new ids for its calls": (
@@ -92,6 +93,59 @@ CASES: dict[str, tuple[bytes, dict[str, Any]]] = {
             content=[{"type": "text", "text": "Hello"}],
         ),
         {"assistant": "Hello", "stop": "end_turn"},
+    ),
+    "1 the text that stands in a message's start goes on": (
+        sse(
+            CREATED,
+            ev("output_item.added", output_index=0, item=message("Hi ", id="m")),
+            ev("output_text.delta", item_id="m", output_index=0, delta="there"),
+            ev("output_text.done", item_id="m", output_index=0, text="Hi there"),
+            completed(message("Hi there", id="m")),
+        ),
+        {"assistant": "Hi there", "stop": "end_turn"},
+    ),
+    "1 the text that stands in a message's start comes again": (
+        sse(
+            CREATED,
+            ev("output_item.added", output_index=0, item=message("Hi there", id="m")),
+            ev("output_text.delta", item_id="m", output_index=0, delta="Hi "),
+            ev("output_text.delta", item_id="m", output_index=0, delta="there"),
+            completed(message("Hi there", id="m")),
+        ),
+        {"assistant": "Hi there", "stop": "end_turn"},
+    ),
+    "1 the text that stands in a part's start goes on": (
+        sse(
+            CREATED,
+            ev("output_item.added", output_index=0, item=MESSAGE),
+            ev("content_part.added", item_id="m", output_index=0, part={"type": "output_text", "text": "Hi "}),
+            ev("output_text.delta", item_id="m", output_index=0, delta="there"),
+            completed(message("Hi there", id="m")),
+        ),
+        {"assistant": "Hi there"},
+    ),
+    "1 nothing comes after a message's start": (
+        sse(CREATED, ev("output_item.added", output_index=0, item=message("Hi there", id="m"))),
+        {"assistant": "Hi there", "stop": "incomplete"},
+    ),
+    "1 a part begins when all was told": (
+        sse(
+            CREATED,
+            ev("output_item.added", output_index=0, item=MESSAGE),
+            ev("output_text.delta", item_id="m", output_index=0, delta="Hi "),
+            ev("output_text.delta", item_id="m", output_index=0, delta="there"),
+            ev("content_part.added", item_id="m", output_index=0, part={"type": "output_text", "text": "Hi there"}),
+            completed(),
+        ),
+        {"assistant": "Hi there", "stop": "end_turn"},
+    ),
+    "1 two messages of the same words, of which only the ends come": (
+        sse(
+            CREATED,
+            *(ev("output_item.done", output_index=place, item=message("Yes.")) for place in range(2)),
+            completed(message("Yes.", id="a"), message("Yes.", id="b")),
+        ),
+        {"assistant": "Yes.Yes."},
     ),
     "2 a finish word in an object": (
         sse(chunk({"content": "a"}), {**chunk({}), "choices": [{"delta": {}, "finish_reason": {"type": "length"}}]}),

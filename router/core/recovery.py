@@ -109,6 +109,7 @@ class Recovery:
                 lifecycle.pool.release(place, known.request_id, now)
             if known.actor_id is not None:
                 lifecycle.dispatch.forget_session(known.actor_id, known.request_id, known.epoch)
+            lifecycle.copies.drop(known)
         request = _request_of(actor_id, report, record, now)
         lifecycle.requests.add(request)
         lifecycle.clients.tell_readers(request.request_id)

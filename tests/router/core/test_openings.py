@@ -1,0 +1,232 @@
+"""Openings: every way in which a publisher may come with a request, and what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from registry_driver import HERE, Router, held, restarted, settings
+
+from actors.errors import (
+    AgentFenced,
+    Draining,
+    DuplicateRequest,
+    InvalidRequestId,
+    LimitExceeded,
+    PoolFull,
+    Recovering,
+    RequestEnded,
+    StreamRouterError,
+    UnknownRequest,
+)
+from actors.protocol.calls import FenceCall
+from actors.protocol.states import RequestPhase, SessionPhase
+from router.core.outboxes import CLIENT_TIMEOUT_S
+
+GONE_AT = CLIENT_TIMEOUT_S + 1.0
+
+# --- what is known of the request when it comes -----------------------------------------------
+
+
+def unknown() -> Router:
+    return Router(HERE)
+
+
+def open_of_its_own() -> Router:
+    router = Router(HERE)
+    router.open("req")
+    router.sends("req", 1, 4)
+    return router
+
+
+def open_and_its_publisher_gone() -> Router:
+    router = open_of_its_own()
+    router.passes(GONE_AT)
+    return router
+
+
+def not_whole_and_its_publisher_gone() -> Router:
+    router = open_of_its_own()
+    router.add_actor(HERE)
+    router.dies("s1")
+    router.passes(GONE_AT)
+    return router
+
+
+def ended() -> Router:
+    router = open_of_its_own()
+    router.seals("req")
+    return router
+
+
+def recovering() -> Router:
+    return restarted()
+
+
+def recovering_and_an_actor_is_still_asked() -> Router:
+    router = restarted()
+    router.registry.expect(["s9"])
+    return router
+
+
+def fenced() -> Router:
+    router = open_of_its_own()
+    router.registry.fence(FenceCall("ada", 9, "its follower"), 0.0)
+    return router
+
+
+def draining() -> Router:
+    router = Router(HERE)
+    router.registry.admission.draining = True
+    return router
+
+
+def full() -> Router:
+    router = Router(HERE, max_actors=1, max_streams_per_actor=1, when_pool_full="refuse")
+    router.open("other")
+    return router
+
+
+OWN: dict[str, Any] = {}
+ANOTHER = {"client": "another"}
+AGAIN = {"epoch": 1, "sent_seq": 4}
+TAKE_OVER = {"take_over": True}
+LED = {"agent_id": "ada", "agent_number": 8}
+OTHER_SETTINGS = {"packed": settings(stall_timeout_s=1.5)}
+
+TABLE: list[tuple[Callable[[], Router], dict[str, Any], type[StreamRouterError] | None]] = [
+    (unknown, OWN, None),
+    (unknown, AGAIN, None),
+    (unknown, TAKE_OVER, UnknownRequest),
+    (unknown, TAKE_OVER | AGAIN, None),
+    (open_of_its_own, OWN, None),
+    (open_of_its_own, AGAIN, None),
+    (open_of_its_own, TAKE_OVER, None),
+    (open_of_its_own, OTHER_SETTINGS, DuplicateRequest),
+    (open_of_its_own, ANOTHER, DuplicateRequest),
+    (open_of_its_own, ANOTHER | AGAIN, DuplicateRequest),
+    (open_of_its_own, ANOTHER | TAKE_OVER, DuplicateRequest),
+    (open_and_its_publisher_gone, ANOTHER, DuplicateRequest),
+    (open_and_its_publisher_gone, ANOTHER | TAKE_OVER, None),
+    (open_and_its_publisher_gone, ANOTHER | TAKE_OVER | OTHER_SETTINGS, None),
+    (open_and_its_publisher_gone, AGAIN, None),
+    (not_whole_and_its_publisher_gone, ANOTHER | TAKE_OVER, RequestEnded),
+    (ended, OWN, RequestEnded),
+    (ended, ANOTHER, RequestEnded),
+    (ended, ANOTHER | TAKE_OVER, RequestEnded),
+    (ended, AGAIN, None),
+    (ended, TAKE_OVER, None),
+    (recovering, OWN, None),
+    (recovering, AGAIN, None),
+    (recovering, TAKE_OVER, Recovering),
+    (recovering_and_an_actor_is_still_asked, OWN, Recovering),
+    (recovering_and_an_actor_is_still_asked, AGAIN, Recovering),
+    (fenced, OWN | LED, AgentFenced),
+    (fenced, AGAIN | LED, AgentFenced),
+    (fenced, ANOTHER | TAKE_OVER | LED, AgentFenced),
+    (draining, OWN, Draining),
+    (draining, AGAIN, None),
+    (full, OWN, PoolFull),
+    (full, AGAIN, None),
+]
+
+
+@pytest.mark.parametrize(("begin", "how", "error"), TABLE)
+def test_whoever_comes_with_a_request_is_let_in_or_told_why_not(begin, how, error):
+    router = begin()
+    now = GONE_AT if "gone" in begin.__name__ else 0.0
+    found = router.opens("req", now, **how)
+    assert type(found) is (error or type(None))
+    if error is None:
+        known = router.request("req")
+        assert known.client_id == how.get("client", "publisher")
+        assert known.publisher_gone_at is None
+    elif error not in (Recovering, RequestEnded, UnknownRequest):
+        before = begin().registry.requests.get("req")
+        after = router.registry.requests.get("req")
+        assert (before is None) == (after is None)
+        assert before is None or before.client_id == after.client_id, "a refusal changes no owner"
+    refused = {} if error in (None, Recovering) else {error.code: 1}
+    assert router.registry.refused_by == refused, "to be asked again is no refusal"
+
+
+@pytest.mark.parametrize("request_id", ["", "x" * 1_000, "two\nlines", "\ud83d"])
+def test_what_is_no_id_opens_nothing(request_id):
+    router = Router(HERE)
+    assert isinstance(router.opens(request_id), InvalidRequestId)
+    assert len(router.registry.requests) == 0
+
+
+def test_more_than_may_be_open_are_refused_and_those_that_come_again_are_not_counted_as_new():
+    router = Router(HERE, max_actors=1)
+    router.registry.admission._limits = router.registry.config.limits.model_copy(update={"open_requests_max": 2})
+    assert [router.opens(f"r{number}") for number in range(2)] == [None, None]
+    assert isinstance(router.opens("r2"), LimitExceeded)
+    assert router.opens("r3", epoch=1) is None
+    router.seals("r0")
+    router.seals("r1")
+    assert router.opens("r4") is None
+
+
+# --- what follows -----------------------------------------------------------------------------
+
+
+def test_the_publisher_of_an_ended_request_hears_how_it_ended_while_it_was_away():
+    router = ended()
+    router.registry.news("publisher", ("", 0), 0.0)
+    router.opens("req", **AGAIN)
+    assert router.publisher_state("req").stop_reason == "end_turn"
+
+
+def test_a_request_that_is_taken_over_goes_on_behind_the_last_item_and_asks_its_session_how_far_that_is():
+    router = open_and_its_publisher_gone()
+    router.registry.take_effects()
+    router.opens("req", GONE_AT, client="another", take_over=True)
+    assert router.publisher_state("req", client="another", now=GONE_AT).phase == RequestPhase.WAITING
+    (opened,) = router.sent_to("s1")
+    assert (opened.epoch, opened.start_seq, opened.publisher_id) == (1, 5, "another")
+    router.says("s1", "req", SessionPhase.OPEN, GONE_AT, next_seq=5, credit_bytes=9)
+    state = router.publisher_state("req", client="another", now=GONE_AT)
+    assert (state.phase, state.next_seq, state.credit_bytes) == (RequestPhase.OPEN, 5, 9)
+    router.sends("req", 5, client="publisher")
+    assert router.registry.ignored_by == {"not_its_publisher": 1}, "who was followed writes nothing more"
+
+
+def test_a_request_that_was_taken_over_and_whose_session_is_gone_is_lost_for_nobody_has_its_beginning():
+    router = Router(HERE)
+    assert router.opens("req", epoch=2, sent_seq=9, start_seq=5) is None
+    assert router.request("req").stop_reason == "lost"
+    assert router.publisher_state("req").stop_reason == "lost"
+
+
+def test_a_request_that_is_registered_again_has_the_age_and_the_items_that_its_publisher_knows():
+    router = Router(HERE)
+    router.opens("req", epoch=4, sent_seq=9, agent_id="ada", agent_number=3)
+    known = router.request("req")
+    assert (known.epoch, known.sent_seq, known.high_seq, known.is_whole) == (5, 0, 9, False)
+    assert (known.agent_id, known.agent_number) == ("ada", 3)
+
+
+@pytest.mark.parametrize(("cancel", "reason"), [("now", "cancelled"), ("after_step", None)])
+def test_a_cancel_that_only_its_publisher_knows_of_holds_after_a_restart(cancel, reason):
+    router = restarted(s1=[held("req", SessionPhase.OPEN)])
+    router.opens("req", epoch=1, cancel=cancel)
+    known = router.request("req")
+    assert known.cancel == cancel
+    assert (known.ending and known.ending[0]) == reason
+
+
+def test_a_fencing_number_never_falls_whatever_comes_late():
+    router = Router(HERE)
+    router.open("req", agent_id="ada", agent_number=7)
+    router.opens("req", epoch=1, agent_id="ada", agent_number=5)
+    assert router.request("req").agent_number == 7
+
+
+def test_an_open_said_twice_is_one_open():
+    router = Router(HERE)
+    for _ in range(2):
+        assert router.opens("req") is None
+    assert router.registry.counts["opened"] == 1
+    assert len(router.sent_to("s1")) == 1

@@ -10,7 +10,7 @@ Ray wraps exceptions of remote methods; ours never travel that way. They cross p
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class StreamRouterError(Exception):
@@ -101,8 +101,21 @@ class RequestEnded(StreamRouterError):
     code = "request_ended"
 
 
-class RequestCancelled(StreamRouterError):
-    """The request was cancelled; its producer should stop. Raised in the publisher."""
+class RequestFailed(StreamRouterError):
+    """The request ended neither by itself nor by a limit of the model's; the text names its stop reason.
+
+    `result`: what it had come to by then, a `router.Result`, where `StreamRouter.result` raised this; else None.
+    """
+
+    code = "request_failed"
+
+    def __init__(self, text: str = "", result: Any = None) -> None:
+        super().__init__(text)
+        self.result: Any = result
+
+
+class RequestCancelled(RequestFailed):
+    """The request was cancelled. Raised in the publisher, whose producer should stop, and by `StreamRouter.result`."""
 
     code = "request_cancelled"
 
@@ -137,10 +150,16 @@ class BufferFull(StreamRouterError):
     code = "buffer_full"
 
 
-class RequestLost(StreamRouterError):
+class RequestLost(RequestFailed):
     """No survivor of a crash can restore the request."""
 
     code = "request_lost"
+
+
+class RequestTimedOut(RequestFailed):
+    """One of the request's own timers has run out (`stall_timeout_s` and its like)."""
+
+    code = "request_timed_out"
 
 
 # --- the machine under it -----------------------------------------------------------------------

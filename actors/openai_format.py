@@ -62,7 +62,7 @@ class OpenAIFormat:
         choice = message.get("choice_index") or 0
         match message["message_type"]:
             case "assistant_message":
-                return self._delta(choice, {"content": _as_text(message["content"])})
+                return self._delta(choice, {"content": text_of(message["content"])})
             case "reasoning_message":
                 return self._delta(choice, {"reasoning_content": message["reasoning"]}) if message["reasoning"] else []
             case "tool_call_message" if not message.get("provider_executed"):
@@ -132,7 +132,7 @@ def to_chunks(messages: Iterable[Mapping[str, Any]], model: str = DEFAULT_MODEL)
         yield from shape.feed(message)
 
 
-def _as_text(content: str | list[dict[str, Any]]) -> str:
+def text_of(content: str | list[dict[str, Any]]) -> str:
     """Return content as text: of a list of parts, the text parts."""
     if isinstance(content, str):
         return content

@@ -42,6 +42,24 @@ class StopReason(StrEnum):
     TIMEOUT_IDLE_READER = "timeout_idle_reader"  # nobody had read for `idle_reader_timeout_s`
 
 
+_GOOD_ENDS = frozenset(
+    {
+        StopReason.END_TURN,
+        StopReason.TOOL_CALL,
+        StopReason.MAX_TOKENS,
+        StopReason.STOP_SEQUENCE,
+        StopReason.REFUSAL,
+        StopReason.CONTENT_FILTER,
+        StopReason.PAUSE_TURN,
+    }
+)
+
+
+def is_failure(stop_reason: str) -> bool:
+    """Whether a request ended neither by itself nor by a limit of the model's; so does one whose word nobody knows."""
+    return stop_reason not in _GOOD_ENDS
+
+
 # Who says it, what it means, and the words.
 _TABLE: tuple[tuple[str, StopReason, str], ...] = (
     ("OpenAI chat", StopReason.END_TURN, "stop"),

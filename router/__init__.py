@@ -10,10 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from actors.errors import StreamRouterError
+    from actors.errors import RequestFailed, StreamRouterError
+    from actors.result import Result, ToolCall
     from actors.settings import StreamSettings
     from router.client.batch import Batch, unpack_batch
+    from router.client.messages import Messages
     from router.client.publisher import Publisher
+    from router.client.results import Results
     from router.client.stream_router import StreamRouter
     from router.client.subscription import Subscription
     from router.client.whereabouts import Location
@@ -24,12 +27,17 @@ __all__ = [
     "Batch",
     "Description",
     "Location",
+    "Messages",
     "Publisher",
+    "RequestFailed",
+    "Result",
+    "Results",
     "RouterConfig",
     "StreamRouter",
     "StreamRouterError",
     "StreamSettings",
     "Subscription",
+    "ToolCall",
     "load_config",
     "unpack_batch",
 ]
@@ -38,12 +46,17 @@ _HOMES = {
     "Batch": "router.client.batch",
     "Description": "router.status.overview",
     "Location": "router.client.whereabouts",
+    "Messages": "router.client.messages",
     "Publisher": "router.client.publisher",
+    "RequestFailed": "actors.errors",
+    "Result": "actors.result",
+    "Results": "router.client.results",
     "RouterConfig": "router.config",
     "StreamRouter": "router.client.stream_router",
     "StreamRouterError": "actors.errors",
     "StreamSettings": "actors.settings",
     "Subscription": "router.client.subscription",
+    "ToolCall": "actors.result",
     "load_config": "router.config",
     "unpack_batch": "router.client.batch",
 }

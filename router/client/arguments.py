@@ -7,6 +7,7 @@ could mean anything to another process.
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -126,7 +127,26 @@ NAME = Parameter(f"text of 1 to {NAME_CHARACTERS_MAX} bytes", _text(1, NAME_CHAR
 TEXT = Parameter(f"text of up to {TEXT_CHARACTERS_MAX} bytes", _text(0, TEXT_CHARACTERS_MAX))
 ANY_TEXT = Parameter("text", _is_a(str))
 FLAG = Parameter("True or False", _flag)
+AFTER = Parameter("a whole number from 0 to 2**63 - 1", _whole(0, SEQ_ID_MAX))
 WAIT_S = Parameter("a number of seconds, 0 or more", _seconds(0.0))
+_REQUEST_IDS_MAX = 1_000_000
+
+
+def _one_or_many(value: Any) -> str | list[str]:
+    if isinstance(value, str):
+        text: str = REQUEST_ID.convert(value)
+        return text
+    _refuse_unless(not isinstance(value, (bytes, bytearray, Mapping)))
+    found = list(itertools.islice(value, _REQUEST_IDS_MAX + 1))
+    _refuse_unless(len(found) <= _REQUEST_IDS_MAX)
+    return [REQUEST_ID.convert(one) for one in found]
+
+
+def _callable(value: Any) -> Any:
+    _refuse_unless(callable(value))
+    return value
+
+
 SETTINGS = _or_none(Parameter("StreamSettings, a mapping", _is_a(StreamSettings, Mapping)))
 
 CALLS: dict[str, dict[str, Parameter]] = {
@@ -145,11 +165,23 @@ CALLS: dict[str, dict[str, Parameter]] = {
     },
     "StreamRouter.subscribe": {
         "request_id": REQUEST_ID,
-        "after": Parameter("a whole number from 0 to 2**63 - 1", _whole(0, SEQ_ID_MAX)),
+        "after": AFTER,
         "coalesce": FLAG,
         "format": _named("model", "dict", "packed", "openai"),
         "wait_s": WAIT_S,
         "ping_s": _or_none(Parameter(f"a number of seconds, {PING_S_MIN} or more", _seconds(PING_S_MIN))),
+    },
+    "StreamRouter.result": {
+        "request_ids": Parameter(f"a request ID ({REQUEST_ID.allowed}), or several", _one_or_many, InvalidRequestId),
+        "raise_failed": FLAG,
+        "wait_s": WAIT_S,
+        "progress": _or_none(Parameter("something to call with two numbers", _callable)),
+    },
+    "StreamRouter.messages": {
+        "request_id": REQUEST_ID,
+        "after": AFTER,
+        "coalesce": _named("message", "tokens"),
+        "wait_s": WAIT_S,
     },
     "StreamRouter.cancel": {"request_id": REQUEST_ID, "after_step": FLAG, "detail": _or_none(TEXT)},
     "StreamRouter.locate": {"request_id": REQUEST_ID, "wait_s": WAIT_S},

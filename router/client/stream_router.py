@@ -41,6 +41,7 @@ from router.client.link import CLOSED, Link
 from router.client.poller import Pollers
 from router.client.publisher import Publisher
 from router.client.reader import Reader
+from router.client.reading_calls import ReadingCalls
 from router.client.recorder import Recorder
 from router.client.replay_store import ReplayBudget
 from router.client.startup import (
@@ -64,7 +65,7 @@ log = logging.getLogger("router.client")
 DEFAULT_WAIT_S = 30.0
 
 
-class StreamRouter:
+class StreamRouter(ReadingCalls):
     """A process's door to the routers of one name. Use within the event loop that opened it.
 
     Made by `StreamRouter.start(config)` (starts routers, and Ray if need be) or
@@ -301,6 +302,11 @@ class StreamRouter:
         )
         self._check_open()
         shaper = Shaper(format_, coalesce=coalesce)
+        return self._read(request_id, shaper, after=after, wait_s=wait_s, ping_s=ping_s)
+
+    def _read(
+        self, request_id: str, shaper: Shaper, *, after: int = 0, wait_s: float, ping_s: float | None = None
+    ) -> Subscription:
         link = self._shard(request_id)
         return Subscription(Reader(request_id, link, self._pollers, shaper, after=after, wait_s=wait_s, ping_s=ping_s))
 

@@ -27,19 +27,21 @@ from router.client.encoding import Chunk
 from router.client.publisher import Publisher
 from router.client.stream_router import StreamRouter
 from router.client.subscription import Subscription
+from router.client.sync_reading import Run, SyncReadingCalls, next_of
 from router.client.whereabouts import Location
 from router.status.overview import Description, Overview
 
 T = TypeVar("T")
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 CLOSED = "this StreamRouter was closed; open another one"
 JOIN_DEADLINE_S = 10.0
 
 
-class SyncStreamRouter:
+class SyncStreamRouter(SyncReadingCalls):
     """`StreamRouter` for code without an event loop. May be used from several threads."""
+
+    _router: StreamRouter
 
     def __init__(self, open_door: Callable[[], Coroutine[Any, Any, StreamRouter]]) -> None:
         self._background = _Background()
@@ -250,7 +252,7 @@ class SyncSubscription(Iterator["Batch[Any]"]):
         return _SyncBatches(aiter(self._subscription), self._run)
 
     def __next__(self) -> Batch[Any]:
-        return _next(self._subscription, self._run)
+        return next_of(self._subscription, self._run)
 
     def __enter__(self) -> Self:
         return self
@@ -281,19 +283,4 @@ class _SyncBatches(Iterator["Batch[Any]"]):
         self._run = run
 
     def __next__(self) -> Batch[Any]:
-        return _next(self._batches, self._run)
-
-
-def _next(batches: AsyncIterator[Batch[Any]], run: Run) -> Batch[Any]:
-    batch: Batch[Any] | None = run(_next_or_none(batches))
-    if batch is None:
-        raise StopIteration
-    return batch
-
-
-async def _next_or_none(batches: AsyncIterator[Batch[Any]]) -> Batch[Any] | None:
-    # StopAsyncIteration cannot cross from one event loop's future to another thread.
-    try:
-        return await anext(batches)
-    except StopAsyncIteration:
-        return None
+        return next_of(self._batches, self._run)

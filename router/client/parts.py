@@ -1,0 +1,33 @@
+"""Batches of plain parts, for what puts messages together itself. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from actors.joining import Part
+from router.client.batch import Batch, Shaper
+from router.client.inbox import Run, joined, split
+
+
+class PartShaper(Shaper):
+    """Makes batches of `Part`s: neighbouring pieces joined as far as they come together, or each by itself."""
+
+    __slots__ = ("_joins",)
+
+    def __init__(self, *, joins: bool) -> None:
+        super().__init__("dict", coalesce=joins)
+        self._joins = joins
+
+    def shape(self, runs: Sequence[Run], last_seq_id: int) -> Batch[Any]:
+        """Return a batch of these runs."""
+        if self._joins:
+            return Batch([Part(*one) for one in joined(runs)], last_seq_id)
+        return Batch(
+            [
+                Part(seq_id, fields, *split(piece))
+                for first, fields, run in runs
+                for seq_id, piece in enumerate(run, first)
+            ],
+            last_seq_id,
+        )

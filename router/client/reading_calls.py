@@ -1,0 +1,99 @@
+"""The calls of a `StreamRouter` for people: one answer, one message at a time."""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Iterable
+from typing import Any, overload
+
+from actors.result import Result
+from router.client.arguments import check
+from router.client.batch import Shaper
+from router.client.messages import Coalesce, Messages
+from router.client.parts import PartShaper
+from router.client.results import Progress, Results, result_of
+from router.client.subscription import Subscription
+
+RESULT_WAIT_S = 30.0
+
+
+class ReadingCalls(ABC):
+    """What `StreamRouter` says to people who read; it says how a request is read."""
+
+    @abstractmethod
+    def _read(
+        self, request_id: str, shaper: Shaper, *, after: int = 0, wait_s: float, ping_s: float | None = None
+    ) -> Subscription:
+        """Return a subscription; the arguments are checked."""
+
+    @overload  # a text is one ID, not several of a character each
+    def result(  # type: ignore[overload-overlap]
+        self, request_ids: str, *, raise_failed: bool = True, wait_s: float = ..., progress: Progress | None = None
+    ) -> Coroutine[Any, Any, Result]: ...
+    @overload
+    def result(
+        self,
+        request_ids: Iterable[str],
+        *,
+        raise_failed: bool = True,
+        wait_s: float = ...,
+        progress: Progress | None = None,
+    ) -> Results: ...
+    def result(
+        self,
+        request_ids: str | Iterable[str],
+        *,
+        raise_failed: bool = True,
+        wait_s: float = RESULT_WAIT_S,
+        progress: Progress | None = None,
+    ) -> Coroutine[Any, Any, Result] | Results:
+        """Wait for a request's end and return what it came to: `result = await router.result("req-1")`.
+
+        Of several IDs it returns `Results`: `async for result in ...` gives each as it ends, `await ...` all in
+        order; `progress(ended, all)` is called at each end. A request not opened yet is waited for, `wait_s` at
+        most. A failed end raises RequestFailed, RequestCancelled, RequestTimedOut or RequestLost, which have the
+        result as `error.result`; with `raise_failed=False` it is returned like any other. Raises InvalidArgument,
+        InvalidRequestId, RouterClosed; reading raises what `Subscription.__anext__` names.
+        """
+        ids, raise_failed, wait_s, progress = check(
+            "StreamRouter.result",
+            request_ids=request_ids,
+            raise_failed=raise_failed,
+            wait_s=wait_s,
+            progress=progress,
+        )
+        self._check_open()
+        read = functools.partial(self._result, raise_failed=raise_failed, wait_s=wait_s)
+        return read(ids) if isinstance(ids, str) else Results(ids, read, progress)
+
+    async def _result(self, request_id: str, *, raise_failed: bool, wait_s: float) -> Result:
+        subscription = self._read(request_id, PartShaper(joins=True), wait_s=wait_s)
+        return await result_of(subscription, raise_failed=raise_failed)
+
+    @abstractmethod
+    def _check_open(self) -> None:
+        """Raise RouterClosed where it was closed."""
+
+    def messages(
+        self,
+        request_id: str,
+        *,
+        after: int = 0,
+        coalesce: Coalesce = "message",
+        wait_s: float = RESULT_WAIT_S,
+    ) -> Messages:
+        """Return an asynchronous iterator over a request's messages after a cursor, one at a time.
+
+        Each is whole (`coalesce="message"`), and comes as soon as it is known to be: a tool call when its
+        arguments are complete, a text when something follows it. With `coalesce="tokens"` each piece comes as it
+        is. Where retention has dropped messages, a `GapMessage` says which. Resume with `after=message.seq_id`.
+        A request not opened yet is waited for, `wait_s` at most. Raises InvalidArgument, InvalidRequestId,
+        RouterClosed; reading raises what `Messages.__anext__` names.
+        """
+        request_id, after, coalesce, wait_s = check(
+            "StreamRouter.messages", request_id=request_id, after=after, coalesce=coalesce, wait_s=wait_s
+        )
+        self._check_open()
+        shaper = PartShaper(joins=coalesce == "message")
+        return Messages(self._read(request_id, shaper, after=after, wait_s=wait_s), coalesce)

@@ -1,0 +1,127 @@
+"""The calls for people on a real Ray: an agent's answer, its messages one at a time, many at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from actors.errors import RequestCancelled
+from router import StreamRouter
+
+pytestmark = [pytest.mark.ray]
+
+CHAT = {"dialect": "chat"}
+FINISH = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+CALL = {
+    "index": 0, "id": "call-1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'},
+}  # fmt: skip
+CALLED = {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
+USAGE = {"prompt_tokens": 3, "completion_tokens": 4}
+
+
+def content(text: str) -> dict:
+    return {"choices": [{"index": 0, "delta": {"content": text}}]}
+
+
+async def agent(router: StreamRouter, request_id: str, may_return: asyncio.Event) -> None:
+    async with router.publish(request_id, CHAT) as stream:
+        await stream.step_start()
+        for text in ("Let me ", "look."):
+            await stream.chunk(content(text))
+        await stream.chunk({"choices": [{"index": 0, "delta": {"tool_calls": [CALL]}}]})
+        await stream.chunk(CALLED)
+        await stream.step_end()
+        await may_return.wait()
+        await stream.message(
+            {"message_type": "tool_return_message", "tool_return": "15", "status": "success", "tool_call_id": "call-1"}
+        )
+        await stream.step_start()
+        for text in ("It is ", "15 degrees."):
+            await stream.chunk(content(text))
+        await stream.chunk(FINISH)
+        await stream.step_end()
+        await stream.finish("end_turn", USAGE)
+
+
+async def test_an_agent_s_answer_and_its_messages_as_it_goes_along(router, request_id):
+    may_return = asyncio.Event()
+    publishing = asyncio.create_task(agent(router, request_id, may_return))
+    answer = asyncio.create_task(router.result(request_id, wait_s=60))
+    messages = []
+    async for message in router.messages(request_id, wait_s=60):
+        messages.append(message)
+        if message.message_type == "tool_call_message":
+            may_return.set()  # so the call is seen before its tool returns, or never
+    kinds = [message.message_type for message in messages]
+    assert kinds == [
+        "assistant_message", "tool_call_message", "tool_return_message", "assistant_message", "stop_reason",
+        "usage_statistics",
+    ]  # fmt: skip
+    result = await answer
+    assert result.text == "Let me look.It is 15 degrees."
+    assert result.answer == "It is 15 degrees."
+    [call] = result.tool_calls
+    assert (call.name, call.arguments) == ("weather", {"city": "Rome"})
+    assert call.returned is not None
+    assert call.returned.tool_return == "15"
+    assert result.stop_reason == "end_turn"
+    assert result.usage is not None
+    assert result.usage.completion_tokens == 4
+    assert [message.content for message in result.messages if message.message_type == "assistant_message"] == [
+        "Let me look.", "It is 15 degrees.",
+    ]  # fmt: skip
+    assert list(result.messages) == messages
+    await publishing
+
+
+async def test_a_cancelled_request_raises_by_name_with_what_it_had_said(router, request_id):
+    async def produce() -> None:
+        async with router.publish(request_id, CHAT) as stream:
+            await stream.chunk(content("half"))
+            await asyncio.Event().wait()
+
+    producing = asyncio.create_task(produce())
+    answer = asyncio.create_task(router.result(request_id, wait_s=60))
+    async for _ in router.messages(request_id, coalesce="tokens", wait_s=60):
+        await router.cancel(request_id, detail="enough")
+    with pytest.raises(RequestCancelled, match="enough") as failed:
+        await answer
+    assert failed.value.result.text == "half"
+    producing.cancel()
+    await asyncio.wait([producing])
+    assert (await router.result(request_id, raise_failed=False)).stop_reason == "cancelled"
+
+
+async def test_many_results_as_they_come(router, request_id):
+    ids = [f"{request_id}-{n}" for n in range(20)]
+
+    async def produce(one: str) -> None:
+        async with router.publish(one, CHAT) as stream:
+            await stream.chunk(content(one))
+            await stream.chunk(FINISH)
+
+    producing = [asyncio.create_task(produce(one)) for one in ids]
+    told = []
+    results = router.result(ids, wait_s=60, progress=lambda done, total: told.append((done, total)))
+    assert {result.request_id: result.text async for result in results} == {one: one for one in ids}
+    assert told == [(n, 20) for n in range(1, 21)]
+    await asyncio.gather(*producing)
+    assert [result.text for result in await router.result(ids)] == ids
+
+
+def test_the_same_without_await(running_router, request_id):
+    with StreamRouter.connect(name=running_router) as router:
+        with router.publish(request_id, CHAT) as stream:
+            for text in ("Hello", " you"):
+                stream.chunk(content(text))
+            stream.chunk(FINISH)
+        assert router.result(request_id).text == "Hello you"
+        assert [m.content for m in router.messages(request_id) if m.message_type == "assistant_message"] == [
+            "Hello you"
+        ]
+        tokens = router.messages(request_id, coalesce="tokens")
+        assert [m.content for m in tokens if m.message_type == "assistant_message"] == ["Hello", " you"]
+        results = router.result([request_id, request_id])
+        assert [result.text for result in results] == ["Hello you"] * 2
+        assert [result.text for result in router.result([request_id]).all()] == ["Hello you"]

@@ -6,7 +6,7 @@ import errno
 from typing import Any
 from unittest import mock
 
-from actors import shell
+from actors import shell, tenants
 from actors.stream.session import Session
 from router.client import arguments, reader, replay_store, subscription
 from router.client.caller import RouterCaller
@@ -120,6 +120,13 @@ def _rival_let_in() -> list[Patch]:
     return [mock.patch.object(Link, "enter", broken)]
 
 
+def _one_space_of_names() -> list[Patch]:
+    """The names of all tenants are in one space."""
+    return [
+        mock.patch.object(tenants._TeamNames, "__init__", lambda self, _subject: setattr(self, "_prefix", "all\x1f"))
+    ]
+
+
 def only(feature: Feature) -> Harder:
     """Return what makes every seed show one feature, and no other."""
     return Harder(features=NONE, surely=frozenset({feature}))
@@ -138,4 +145,5 @@ PLANTED = {
     "cursor-kept": (Feature.ABANDONED, _cursor_kept, range(60)),
     "closes-in-silence": (Feature.CLOSES, _closes_in_silence, range(40)),
     "rival-let-in": (Feature.RIVALS, _rival_let_in, range(60)),
+    "one-space-of-names": (Feature.TENANTS, _one_space_of_names, range(20)),
 }

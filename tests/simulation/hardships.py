@@ -111,6 +111,11 @@ def _take_overs(random: Random, scenario: Scenario) -> None:
     scenario.incidents.append(Incident(plan.cancel_s - random.uniform(0.0, 0.2), "kill_router"))
 
 
+def _tenants(_random: Random, scenario: Scenario) -> None:
+    tenants = scenario.config.tenants.model_copy(update={"enabled": True})
+    scenario.config = scenario.config.model_copy(update={"tenants": tenants})
+
+
 def _incident(random: Random, scenario: Scenario, kind: str, seconds: float = 0.0) -> None:
     at_s = random.uniform(0.2, max(1.0, scenario.calm_at_s))
     scenario.incidents.append(Incident(at_s, kind, random.randrange(1000), seconds))
@@ -133,6 +138,7 @@ _DRAWN: dict[Feature, tuple[float, Callable[[Random, Scenario], None]]] = {
     Feature.CLOSES: (0.10, _closes),
     Feature.RIVALS: (0.08, _rivals),
     Feature.TAKE_OVERS: (0.08, _take_overs),
+    Feature.TENANTS: (0.08, _tenants),
 }
 
 

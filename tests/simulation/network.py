@@ -16,7 +16,7 @@ from typing import Any
 
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
-from actors.errors import Recovering
+from actors.errors import NotPermitted, Recovering
 
 from .loop import PROCESS, Process, SimulatedLoop
 
@@ -176,7 +176,7 @@ class Network:
             result = await getattr(actor.instance, method)(*arguments)
         except Exception as raised:  # whatever a method raises goes to its caller, as with Ray
             error = as_ray_raises(raised)
-            if not isinstance(raised, Recovering):  # that is no fault, but an answer
+            if not isinstance(raised, (NotPermitted, Recovering)):  # that is no fault, but an answer
                 self.loop.errors.append({"message": f"{method} of {actor.name} raised", "exception": raised})
         if future is not None:
             delay = self.random.uniform(*self.weather.latency_s)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ray.exceptions import RayError
+
 from actors.protocol.envelopes import Order
 from actors.stream.session import Session
 
 from .features import Feature
 from .network import Exited
+from .tenants import names_in
 
 if TYPE_CHECKING:
     from .world import World
@@ -29,6 +32,7 @@ class Watch:
         self._holder: dict[str, str] = {}
         self._former: set[str] = set()
         self._accepted: dict[str, int] = {}
+        self._names = names_in(world.scenario)
 
     def look(self) -> None:
         """Check what can be seen from outside, every now and then."""
@@ -37,7 +41,7 @@ class Watch:
         if registry is not None:
             for request in registry.requests.values():
                 if not request.is_live:
-                    self.sealed_seen_at.setdefault(request.request_id, world.loop.now)
+                    self.sealed_seen_at.setdefault(self._names.own(request.request_id), world.loop.now)
         self._check_memory()
         if world.scenario.window_bytes_max is not None:
             self._check_queues(world.scenario.window_bytes_max)
@@ -56,7 +60,7 @@ class Watch:
                 continue
             host = actor.instance._host
             for request_id, session in host.sessions.items():
-                plan = by_id.get(request_id)
+                plan = by_id.get(self._names.own(request_id))
                 if plan is None:
                     continue
                 # The credit is in bytes of items, the log in bytes of messages: one item of n bytes gives
@@ -91,7 +95,7 @@ class Watch:
             return
         plans = {request.plan.request_id: request.plan for request in world.requests}
         for request_id, size in queued_bytes(router_actor).items():
-            plan = plans.get(request_id)
+            plan = plans.get(self._names.own(request_id))
             if plan is not None and size > window_bytes_max + BESIDE_WINDOW_BYTES + 2 * plan.item_bytes_max:
                 world.fail(f"{request_id}: {size} bytes wait in the router, its window is {window_bytes_max}")
 
@@ -106,10 +110,11 @@ class Watch:
 
         def noting(session: Session, epoch: int, first_seq: int, items: Any, now: float) -> int:
             gained = feed(session, epoch, first_seq, items, now)
-            agent_id = agents.get(session.request_id)
-            if agent_id is not None and session.next_seq - 1 > self._accepted.get(session.request_id, 0):
-                self._accepted[session.request_id] = session.next_seq - 1
-                self._note_taken(agent_id, session.request_id)
+            request_id = self._names.own(session.request_id)
+            agent_id = agents.get(request_id)
+            if agent_id is not None and session.next_seq - 1 > self._accepted.get(request_id, 0):
+                self._accepted[request_id] = session.next_seq - 1
+                self._note_taken(agent_id, request_id)
             return gained
 
         return [(Session, "feed", noting)]
@@ -216,8 +221,11 @@ class Watch:
         for task in loop.tasks:
             if task.done() and not task.cancelled() and task._log_traceback:  # nobody has asked for it
                 error = task.exception()
+                what = task.get_coro().__qualname__
+                if what == "wait_for" and isinstance(error, RayError):
+                    continue  # one of a `gather` that waits for the others yet
                 if error is not None and not isinstance(error, Exited):
-                    self._world.fail(f"{task.get_coro().__qualname__} ended with {type(error).__name__}: {error}")
+                    self._world.fail(f"{what} ended with {type(error).__name__}: {error}")
 
 
 def queued_bytes(router_actor: Any) -> dict[str, int]:

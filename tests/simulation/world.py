@@ -23,6 +23,7 @@ import router.client.startup
 import router.on_ray.actors
 import router.on_ray.beginning
 import router.on_ray.fleet
+import router.on_ray.keys
 import router.on_ray.router_actor
 from actors.stream.stream_actor import StreamActor
 from router.client.stream_router import StreamRouter
@@ -36,6 +37,7 @@ from .network import Exited, Handle, Network, SimulatedActor
 from .others import CloseProgram, HostileProgram
 from .program import OBSERVER, Program
 from .scenario import NEVER_S, Scenario
+from .tenants import SECRET, STRANGER, StrangerProgram, client_id_in, has_tenants
 from .watch import Watch
 
 # An actor may be stopped as idle, or retired, within a run whose limits are below this.
@@ -112,8 +114,9 @@ class World:
         process = self._new_process(f"client-{number}", "driver")
         self.processes[number] = process
         handle = Handle(self.network, self.router)
+        client_id = client_id_in(self.scenario, number)
         self.clients[number] = process.context.copy().run(
-            lambda: StreamRouter(self.scenario.config, [handle], is_owner=False, stops_ray=False)
+            lambda: StreamRouter(self.scenario.config, [handle], is_owner=False, stops_ray=False, client_id=client_id)
         )
 
     def start(self, program: Program, number: int) -> None:
@@ -152,6 +155,9 @@ class World:
             self.start(CloseProgram(self, close.at_s), close.process)
         for at_s, number in self.scenario.hostile:
             self.start(HostileProgram(self, at_s), number)
+        if has_tenants(self.scenario):
+            self.add_client(STRANGER)
+            self.start(StrangerProgram(self), STRANGER)
 
     def close(self) -> None:
         """Throw everything away."""
@@ -291,6 +297,7 @@ class World:
             (router.client.startup, "uuid", uuid),
             (router.client.startup, "os", os),
             (router.client.startup, "socket", socket),
+            (router.on_ray.keys, "os", SimpleNamespace(environ={self.scenario.config.tenants.key_env: SECRET})),
             *self.faults.disk(),
             *self.watch.feeding(),
             *self._small_window(),

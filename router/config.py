@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import re
+import sys
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from actors.errors import ConfigError
 from actors.settings import StreamSettings, explain
+from actors.transport import meeting
 
 DEFAULT_CONFIG = "local"
 WARM_ACTORS = 4
@@ -178,6 +180,11 @@ class RouterConfig(_Section):
     namespace: str = Field("agent-stream-router", pattern=_NAME, description="The Ray namespace of all actors.")
     routers: int = Field(1, ge=1, le=256, description="Router actors side by side; each has its own stream actors.")
     detached: bool = Field(default=False, description="The routers outlive the process that started them.")
+    transport: Literal["auto", "ray", "local"] = Field(
+        "auto",
+        description="What carries the calls between processes: Ray (ray); sockets between processes of one node and "
+        "Ray between nodes (auto); the same, and an error where this system has no such sockets (local).",
+    )
     ray: RayConfig = Field(default_factory=RayConfig)
     stream_actors: StreamActorsConfig = Field(default_factory=StreamActorsConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
@@ -190,6 +197,17 @@ class RouterConfig(_Section):
     streams: StreamSettings = Field(
         default_factory=StreamSettings, description="The settings of requests that bring none of their own."
     )
+
+    @model_validator(mode="after")
+    def _local_needs_sockets(self) -> Self:
+        if self.transport == "local" and not meeting.is_possible():
+            raise ValueError(f"transport local needs Linux, and this is {sys.platform}; set it to auto or ray")
+        return self
+
+    @property
+    def meets(self) -> bool:
+        """Whether processes of one node speak to each other through sockets."""
+        return self.transport != "ray"
 
     @model_validator(mode="after")
     def _detached_needs_a_cluster(self) -> Self:

@@ -30,6 +30,8 @@ from actors.protocol.states import Report
 from actors.shell import Alarm, Clock, Crowds, Waits, calm_garbage_collection, wait_at_most
 from actors.stream import arguments, measures
 from actors.stream.host import StreamHost
+from actors.transport.line import CARRIED, Line
+from actors.transport.local import Door
 
 log = logging.getLogger("actors.stream_actor")
 
@@ -51,12 +53,17 @@ class StreamActor:
     protocol. `pull` is the bare way to read one request through a plain actor handle.
     """
 
-    def __init__(self, actor_id: str, router: Any, *, log_as: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self, actor_id: str, router: Any, *, log_as: tuple[str, str] | None = None, meets: bool = False
+    ) -> None:
+        """`meets`: processes of the same node are spoken to through sockets; see `actors.transport`."""
         if log_as is not None:
             logs.set_up(*log_as)
         calm_garbage_collection()
         self._actor_id = actor_id
-        self._router = router
+        self._node_id = ray.get_runtime_context().get_node_id() if meets else None
+        self._router = Line(router, self._node_id)
+        self._door = Door(self, CARRIED, self._node_id)
         self._host = StreamHost()
         # Silence is measured while this process runs: what it could not hear is nobody's silence.
         self._clock = Clock(time.monotonic)
@@ -69,6 +76,10 @@ class StreamActor:
         # From the beginning (Ray makes its async actors inside their event loop): a router that dies before it has
         # said `start` would otherwise leave an actor behind that waits for it for ever.
         self._pushing = asyncio.get_running_loop().create_task(self._push_reports())
+
+    async def meet(self) -> list[Any] | None:
+        """Return where a process of the same node finds a socket of this one; see `Door.meet`."""
+        return self._door.meet()
 
     # --- the router's side ------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from actors.protocol.backoff import Backoff
 from actors.protocol.calls import WATCH_WAIT_S_MAX, Registration, WatchCall
 from actors.protocol.frames import pack, read
 from actors.protocol.states import Key, News, PublisherState, RequestPhase, Role, state_of
+from actors.transport.line import Line
 from router.client.answers import Answers, Standing
 from router.client.caller import BACKOFF_S, BACKOFF_S_MAX, RouterCaller, as_named, fresh, until_recovered
 from router.client.pumps import Feed, Handles, Locates, Opens
@@ -72,9 +73,12 @@ class StateListener(Protocol):
 class Link:
     """A process's connection to one router actor. Use within one event loop."""
 
-    def __init__(self, client_id: str, handle: Any, name: str) -> None:
+    def __init__(self, client_id: str, handle: Any, name: str, node_id: str | None = None) -> None:
+        """`node_id`: where this process stands; None: it speaks through Ray alone."""
         self.client_id = client_id
-        self.caller = RouterCaller(handle, name, self._tell_unreachable)
+        self.node_id = node_id
+        self.line = Line(handle, node_id)
+        self.caller = RouterCaller(self.line, name, self._tell_unreachable)
         self.answers = Answers()
         self._opens = Opens(self)
         self._feed = Feed(self)
@@ -356,6 +360,7 @@ class Link:
     def end(self, error: StreamRouterError) -> None:
         """Make no further call, and tell all who wait why."""
         self.caller.end(error)
+        self.line.close()
         for task in self._tasks:
             task.cancel()
 

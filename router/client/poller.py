@@ -23,6 +23,7 @@ from actors.errors import ProtocolViolation, StreamRouterError
 from actors.protocol.backoff import Backoff
 from actors.protocol.frames import pack, unpack_list
 from actors.protocol.reads import FORGOTTEN, POLL_WAIT_S_MAX, Operation, PartState, PollCall, TellCall
+from actors.transport.line import Line
 from router.client.caller import raised_there
 from router.client.operations import Operations, Said
 
@@ -95,6 +96,10 @@ class Pollers:
         link.handles.keep(actor_id, handle)
         return found
 
+    def lines(self) -> list[tuple[str, Line]]:
+        """Return the lines to the stream actors that are read from, by what their routers call them."""
+        return [(poller.name, poller.line) for poller in self._pollers.values()]
+
     def forget(self, key: str) -> None:
         """A poller reads no more."""
         self._pollers.pop(key, None)
@@ -129,7 +134,7 @@ class Poller:
 
     def __init__(self, reader_id: str, handle: Any, link: Link, pollers: Pollers, key: str) -> None:
         self._reader_id = reader_id
-        self._handle = handle
+        self.line = Line(handle, link.node_id)
         self._link = link
         self.actor_id = ""
         self._pollers = pollers
@@ -144,6 +149,11 @@ class Poller:
         self._failures = 0
         self._backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
         self.idle_since: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What its actor is called, with the router that placed it there."""
+        return f"{self._link.caller.name}/{self.actor_id}"
 
     # --- from readers -----------------------------------------------------------------------
 
@@ -203,7 +213,7 @@ class Poller:
         """Say something to the actor; False where it is not known whether that has come (it is said again)."""
         try:
             frame = pack(TellCall(self._reader_id, self._operations.settled, said))
-            await asyncio.wait_for(self._handle.tell.remote(frame), POLL_SLACK_S)
+            await asyncio.wait_for(self.line.tell.remote(frame), POLL_SLACK_S)
         except (RayError, TimeoutError, StreamRouterError) as error:
             refusal = raised_there(error, f"stream actor {self.actor_id} failed in tell")
             if refusal is None:
@@ -239,7 +249,7 @@ class Poller:
             frame = pack(PollCall(self._reader_id, self._poll_no + 1, self._operations.settled, said, wait_s))
             self._polling = True
             try:
-                answer = await asyncio.wait_for(self._handle.poll.remote(frame), wait_s + POLL_SLACK_S)
+                answer = await asyncio.wait_for(self.line.poll.remote(frame), wait_s + POLL_SLACK_S)
             except (RayError, TimeoutError, StreamRouterError) as error:
                 self._polling = False
                 if await self._failed(error, said):
@@ -319,7 +329,7 @@ class Poller:
             said = self._take_operations()
             try:
                 frame = pack(TellCall(self._reader_id, self._operations.settled, said))
-                await asyncio.wait_for(self._handle.tell.remote(frame), POLL_SLACK_S)
+                await asyncio.wait_for(self.line.tell.remote(frame), POLL_SLACK_S)
             except (RayError, TimeoutError, StreamRouterError) as error:
                 if isinstance(error, ActorDiedError):
                     self.forget()
@@ -341,6 +351,7 @@ class Poller:
         """Read nothing more from this actor through this poller, and keep no handle of it."""
         self._pollers.forget(self._key)
         self._link.handles.forget(self.actor_id)
+        self.line.close()
 
     def _move_all(self) -> None:
         readers, self._subscriptions = list(self._subscriptions.values()), {}
@@ -351,6 +362,7 @@ class Poller:
         """The actor has forgotten this process, which was silent for too long: ask again where all is."""
         log.info("stream actor %s had given this reader up; %d begin anew", self.actor_id, len(self._subscriptions))
         self._pollers.forget(self._key)
+        self.line.close()
         self._move_all()
 
     async def _lost(self) -> None:
@@ -364,6 +376,7 @@ class Poller:
 
     def _refused(self, error: StreamRouterError) -> None:
         self._pollers.forget(self._key)
+        self.line.close()
         for number in list(self._subscriptions):
             self._fault(number, error)
 
@@ -372,6 +385,7 @@ class Poller:
         if self._ack_timer is not None:
             self._ack_timer.cancel()
         self._subscriptions = {}
+        self.line.close()
         tasks = [task for task in (self._task, self._telling) if task is not None]
         for task in tasks:
             task.cancel()

@@ -89,7 +89,10 @@ class StreamRouter(ReadingCalls):
         self._handles = handles
         self._is_owner = is_owner
         self._stops_ray = stops_ray
-        self._links = [Link(self.client_id, handle, config.router_name(shard)) for shard, handle in enumerate(handles)]
+        node_id = ray.get_runtime_context().get_node_id() if config.meets else None
+        self._links = [
+            Link(self.client_id, handle, config.router_name(shard), node_id) for shard, handle in enumerate(handles)
+        ]
         self._pollers = Pollers(self.client_id)
         self._budget = ReplayBudget(config.publisher.replay_bytes_max, config.publisher.spill_dir)
         self._recorder = Recorder(config.record)
@@ -372,6 +375,13 @@ class StreamRouter(ReadingCalls):
                 "routers": [part["router"] for part in parts],
                 "stream_actors": [actor for part in parts for actor in part["stream_actors"]],
                 "requests": [request for part in parts for request in part["requests"]],
+                "lines": [
+                    {"actor_id": name, "transport": line.means, "transport_why": line.why}
+                    for name, line in [
+                        *((link.caller.name, link.line) for link in self._links),
+                        *self._pollers.lines(),
+                    ]
+                ],
             }
         )
 

@@ -17,12 +17,13 @@ def of_router(
     config: RouterConfig,
     shard: int,
     unknown_events: Mapping[str, Mapping[str, int]],
+    transports: Mapping[str, tuple[str, str]],
     *,
     pid: int,
     node_id: str,
     names: Names = PLAIN,
 ) -> dict[str, Any]:
-    """Describe one router actor. `unknown_events`: what its stream actors said, by actor; see `Fleet`.
+    """Describe one router actor. `unknown_events`, `transports`: of its stream actors, by actor; see `Fleet`.
 
     `names`: of the caller, who is told of the requests that have one among them. Of a team the counters are those of
     its own requests that are known now, and the stream actors those that hold them.
@@ -48,6 +49,7 @@ def of_router(
                 "open_requests": slot.load if own is None else own.open_on.get(slot.actor_id, 0),
                 "served": slot.served if own is None else own.held_by[slot.actor_id],
                 "unknown_events": unknown_events.get(slot.actor_id, {}) if own is None else {},
+                **dict(zip(("transport", "transport_why"), transports.get(slot.actor_id, ("ray", "")), strict=True)),
             }
             for slot in registry.pool.slots.values()
             if own is None or slot.actor_id in own.held_by

@@ -28,6 +28,7 @@ from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import cut_into_frames, pack, unpack_list
 from actors.protocol.lane import CALL_BYTES_MAX, Fifo, Lane
 from actors.stream.host import NOT_MY_ROUTER
+from actors.transport.line import Line
 from router.config import RouterConfig
 from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
@@ -49,7 +50,7 @@ MAKE_RETRY_S = 2.0
 
 
 class FleetActor:
-    """One stream actor: its handle (None until Ray has made it), its lane, when it was last heard."""
+    """One stream actor: its handle and a line to it (None until Ray has made it), its lane, when it was last heard."""
 
     __slots__ = (
         "_lane",
@@ -60,13 +61,18 @@ class FleetActor:
         "handle",
         "heard_at",
         "is_started",
+        "line",
         "queues",
         "settled",
         "waits_since",
     )
 
-    def __init__(self, handle: Any, now: float) -> None:
-        self.handle = handle
+    def __init__(self, handle: Any, node_id: str | None, now: float) -> None:
+        """`node_id`: where this router stands; None: nobody is met."""
+        self.handle: Any = None
+        self.line: Any = None
+        if handle is not None:
+            self.reach_by(handle, node_id)
         self.frame_no = 0
         self.heard_at = now
         self.is_started = False
@@ -80,6 +86,11 @@ class FleetActor:
         self.queues: dict[str, Fifo[Envelope]] = {}
         self.busy = False
         self.waits_since: float | None = None
+
+    def reach_by(self, handle: Any, node_id: str | None) -> None:
+        """Ray has made it."""
+        self.handle = handle
+        self.line = Line(handle, node_id)
 
     @property
     def waits(self) -> bool:
@@ -134,8 +145,11 @@ class Fleet:
         registry: Registry,
         observer: Observer,
         after_event: Callable[[], None],
+        node_id: str,
         pass_key: bytes | None = None,
     ) -> None:
+        """`node_id`: where this router stands."""
+        self._meets_from = node_id if config.meets else None
         self._config = config
         self._shard = shard
         self._incarnation = incarnation
@@ -160,7 +174,7 @@ class Fleet:
         if actor_id in self.actors:
             return
         me = ray.get_runtime_context().current_actor
-        actor = self.actors[actor_id] = FleetActor(None, time.monotonic())
+        actor = self.actors[actor_id] = FleetActor(None, None, time.monotonic())
         self.spawn(self._start(actor_id, actor, me))
 
     async def _start(self, actor_id: str, actor: FleetActor, me: Any) -> None:
@@ -169,7 +183,7 @@ class Fleet:
             if self.actors.get(actor_id) is not actor:
                 await _kill(handle)
                 return
-            actor.handle = handle
+            actor.reach_by(handle, self._meets_from)
             who = await self.begin_with(handle, START_DEADLINE_S, START_TRY_S)
         except (RayError, TimeoutError, RouterUnavailable, ValueError) as error:
             log.error("stream actor %s did not start: %s", actor_id, str(error).splitlines()[0][:200])  # noqa: TRY400
@@ -212,7 +226,7 @@ class Fleet:
             await _kill(handle)
             return
         now = time.monotonic()
-        actor = self.actors[actor_id] = FleetActor(handle, now)
+        actor = self.actors[actor_id] = FleetActor(handle, self._meets_from, now)
         self._has_started(actor, now)
         self._observer.actor_adopted(actor_id)
         self._registry.adopt(actor_id, unpack_list(inventory), now)
@@ -250,7 +264,7 @@ class Fleet:
         deadline = time.monotonic() + ACTOR_DEADLINE_S
         backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
         actor.frame_no += 1
-        call = partial(actor.handle.feed.remote, self._incarnation, actor.frame_no, *frames)
+        call = partial(actor.line.feed.remote, self._incarnation, actor.frame_no, *frames)
         while True:
             began = time.monotonic()
             try:
@@ -319,7 +333,8 @@ class Fleet:
     def kill(self, actor_id: str) -> None:
         """End a stream actor."""
         actor = self.actors.pop(actor_id, None)
-        if actor is not None and actor.handle is not None:
+        if actor is not None and actor.line is not None:
+            actor.line.close()
             self.spawn(_kill(actor.handle))
 
     async def measure(self, laggards: int = 0) -> dict[str, dict[str, Any]]:
@@ -328,6 +343,10 @@ class Fleet:
         calls = (asyncio.wait_for(actor.handle.measure.remote(laggards), CALL_DEADLINE_S) for actor in started.values())
         looks = await asyncio.gather(*calls, return_exceptions=True)
         return {actor_id: look for actor_id, look in zip(started, looks, strict=True) if isinstance(look, dict)}
+
+    def transports(self) -> dict[str, tuple[str, str]]:
+        """Return what carries the calls to each stream actor, and why that is Ray, where it is."""
+        return {actor_id: (actor.line.means, actor.line.why) for actor_id, actor in self.actors.items() if actor.line}
 
     async def unknown_events(self, wait_s: float) -> dict[str, dict[str, int]]:
         """Return what providers sent that no adapter knows, by actor; a description waits for none that hangs."""

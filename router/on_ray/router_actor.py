@@ -34,6 +34,8 @@ from actors.protocol.calls import (
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import pack, read, unpack_list
 from actors.shell import Alarm, Waits, calm_garbage_collection
+from actors.transport.line import CARRIED
+from actors.transport.local import Door
 from router.config import RouterConfig
 from router.core.doors import Doors
 from router.core.effects import Effects
@@ -74,16 +76,13 @@ class RouterActor:
         self._config = RouterConfig.model_validate_json(config_json)
         self._shard = shard
         self._incarnation = uuid.uuid4().hex
-        self._registry = Registry(
-            self._config,
-            self._incarnation,
-            time.monotonic(),
-            int(time.time() * 1000),
-            ray.get_runtime_context().get_node_id(),
-        )
+        self._node_id = ray.get_runtime_context().get_node_id()
+        first_number = int(time.time() * 1000)
+        self._registry = Registry(self._config, self._incarnation, time.monotonic(), first_number, self._node_id)
         self._alarm = Alarm(time.monotonic, self._tick)
         self._watchers = Waits()
         self._ends = Ends()
+        self._door = Door(self, CARRIED, self._node_id if self._config.meets else None)
         self._begun: asyncio.Task[None] | None = None
         self._stopping = False
         self._shelf_made: Shelf | None = None
@@ -92,11 +91,22 @@ class RouterActor:
         self._pass_key = None if key is None else key.pass_key
         self._doors = Doors(self._registry, key)
         self._fleet = Fleet(
-            self._config, shard, self._incarnation, self._registry, self._observer, self._after_event, self._pass_key
+            self._config,
+            shard,
+            self._incarnation,
+            self._registry,
+            self._observer,
+            self._after_event,
+            self._node_id,
+            self._pass_key,
         )
         self._exports_metrics = owns_process and self._config.metrics.enabled
         if owns_process:
             logs.set_up(self._config.logs.level, self._config.logs.format)
+
+    async def meet(self) -> list[Any] | None:
+        """Return where a process of the same node finds a socket of this one; see `Door.meet`."""
+        return self._door.meet()
 
     # --- from clients -----------------------------------------------------------------------
 
@@ -108,7 +118,7 @@ class RouterActor:
             "shard": self._shard,
             "incarnation": self._incarnation,
             "pid": os.getpid(),
-            "node_id": ray.get_runtime_context().get_node_id(),
+            "node_id": self._node_id,
         }
 
     async def enter(self, process: str, token: str) -> tuple[tuple[str, str] | None, str]:
@@ -294,11 +304,16 @@ class RouterActor:
         """Return actors, requests and counters as plain data, as far as the caller may see them."""
         await self._ready()
         names = self._doors.look(caller)
-        registry = self._registry
-        node_id = ray.get_runtime_context().get_node_id()
         unknown = await self._fleet.unknown_events(DESCRIBE_DEADLINE_S)
         return descriptions.of_router(
-            registry, self._config, self._shard, unknown, pid=os.getpid(), node_id=node_id, names=names
+            self._registry,
+            self._config,
+            self._shard,
+            unknown,
+            self._fleet.transports(),
+            pid=os.getpid(),
+            node_id=self._node_id,
+            names=names,
         )
 
     async def overview(self, streams_max: int = 0, caller: str = "") -> dict[str, Any]:
@@ -306,8 +321,8 @@ class RouterActor:
         await self._ready()
         names = self._doors.look(caller)
         looks = await self._fleet.measure(streams_max if names.sees_all else overview.ALL_STREAMS)
-        node_id = ray.get_runtime_context().get_node_id()
-        return overview.of_shard(self._registry, self._config, self._shard, time.monotonic(), looks, node_id, names)
+        now, node_id = time.monotonic(), self._node_id
+        return overview.of_shard(self._registry, self._config, self._shard, now, looks, node_id, names)
 
     async def stop(self, caller: str = "") -> None:
         """Stop all stream actors; what was not read is gone."""
@@ -407,7 +422,8 @@ class RouterActor:
     async def _export_metrics(self) -> None:
         while not self._stopping:
             await asyncio.sleep(self._config.metrics.interval_s)
-            self._observer.export(self._registry, await self._fleet.measure())
+            looks = await self._fleet.measure()
+            self._observer.export(self._registry, looks, [means for means, _ in self._fleet.transports().values()])
 
     def _watch_clock(self) -> None:
         """Notice when this process was stopped (SIGSTOP, a paused machine): that was no silence of the others."""

@@ -13,6 +13,7 @@ nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
@@ -72,6 +73,7 @@ METRICS: dict[str, Metric] = {
         _metric("credit_waits", "counter", "Times a publisher had to wait because its readers were behind."),
         _metric("requests", "gauge", "Requests known, by state: waiting for a place, open, sealed.", "state"),
         _metric("stream_actors", "gauge", "Stream actors by state.", "state"),
+        _metric("lines", "gauge", "Stream actors by what carries the router's calls to them: ray, local.", "transport"),
         _metric("clients", "gauge", "Processes that publish or read here."),
         _metric("readers", "gauge", "Reading processes, counted once for each stream actor they poll."),
         _metric("held_bytes", "gauge", "Messages held in stream actors."),
@@ -119,6 +121,12 @@ def of_registry(registry: Registry) -> list[Sample]:
         *(Sample("stream_actors", count, {"state": state}) for state, count in states.items()),
         Sample("clients", len(registry.clients)),
     ]
+
+
+def of_transports(transports: Iterable[str]) -> list[Sample]:
+    """Return how many stream actors are reached by each means."""
+    used = Counter(transports)
+    return [Sample("lines", used[means], {"transport": means}) for means in ("ray", "local")]
 
 
 def _by_word(name: str, counts: Mapping[str, int], known: Iterable[str]) -> list[Sample]:

@@ -6,7 +6,7 @@ It only observes: it decides nothing, and a failure here fails no request.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,13 +74,19 @@ class Observer:
         """Count that a stream actor was lost."""
         self._restarts[metrics.STREAM_ACTOR] += 1
 
-    def export(self, registry: Registry, looks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Hand all metrics to Ray; `looks`: the last answer of each stream actor's `measure`."""
+    def export(
+        self, registry: Registry, looks: Mapping[str, Mapping[str, Any]], transports: Iterable[str] = ()
+    ) -> None:
+        """Hand all metrics to Ray; `looks`: the last answer of each stream actor's `measure`.
+
+        `transports`: what carries the calls to each.
+        """
         exporter = self._exporter
         exporter.take(metrics.of_registry(registry))
         exporter.take([Sample("restarts", count, {"reason": what}) for what, count in self._restarts.items()])
         exporter.take([Sample("delivery_seconds", self._delivery_s.totals())])
         exporter.take(metrics.of_all_stream_actors(looks.values()))
+        exporter.take(metrics.of_transports(transports))
         for actor_id, look in looks.items():
             exporter.take(metrics.of_stream_actor(look), actor_id, only_note=actor_id in self._adopted)
             self._adopted.discard(actor_id)

@@ -40,7 +40,11 @@ class RouterDescription(BaseModel):
 
 
 class StreamActorDescription(BaseModel):
-    """One stream actor as its router sees it. `unknown_events`: what providers sent that no adapter knows, counted."""
+    """One stream actor as its router sees it.
+
+    `unknown_events`: what providers sent that no adapter knows, counted. `transport`: what carries its router's calls
+    to it, and `transport_why` why that is Ray, where it is.
+    """
 
     actor_id: str
     pid: int
@@ -49,6 +53,8 @@ class StreamActorDescription(BaseModel):
     open_requests: int
     served: int
     unknown_events: dict[str, int] = {}
+    transport: Literal["ray", "local"] = "ray"
+    transport_why: str = ""
 
 
 class RequestDescription(BaseModel):
@@ -67,14 +73,26 @@ class RequestDescription(BaseModel):
     waits_for: str | None = None
 
 
+class LineDescription(BaseModel):
+    """A line from this process to an actor: what carries its calls, and why that is Ray, where it is."""
+
+    actor_id: str
+    transport: Literal["ray", "local"]
+    transport_why: str
+
+
 class Description(BaseModel):
-    """What `describe()` returns: the router actors of one name, their stream actors, all requests that they know."""
+    """What `describe()` returns: the router actors of one name, their stream actors, all requests that they know.
+
+    `lines`: those of the process that asked, to the routers and to the stream actors that it reads from.
+    """
 
     name: str
     namespace: str
     routers: list[RouterDescription]
     stream_actors: list[StreamActorDescription]
     requests: list[RequestDescription]
+    lines: list[LineDescription] = []
 
 
 class RouterOverview(BaseModel):

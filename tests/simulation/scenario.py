@@ -230,6 +230,7 @@ def draw(seed: int, *, roughness: float | None = None, incident: str | None = No
     max_actors = random.choice((1, 2, 2, 3))
     config = RouterConfig.model_validate(
         {
+            "transport": "ray",  # simulated, as all of Ray
             "stream_actors": {
                 "max_actors": max_actors,
                 "warm_actors": random.randint(0, max_actors),

@@ -28,6 +28,7 @@ from router.status.metrics import (
     of_all_stream_actors,
     of_registry,
     of_stream_actor,
+    of_transports,
 )
 from router.status.observer import Observer
 
@@ -147,7 +148,7 @@ def test_every_metric_is_fed_and_every_sample_has_its_tags():
     observer._exporter.make = book.make
     observer.delivered(0.1)
     observer.actor_lost()
-    samples = [*of_registry(registry), *of_stream_actor(look), *of_all_stream_actors([look])]
+    samples = [*of_registry(registry), *of_stream_actor(look), *of_all_stream_actors([look]), *of_transports(["ray"])]
     assert {s.name for s in samples} | {"restarts", "delivery_seconds"} == set(METRICS)
     for sample in samples:
         assert set(sample.tags) == set(METRICS[sample.name].tags)
@@ -159,7 +160,7 @@ def test_every_metric_is_fed_and_every_sample_has_its_tags():
 
 
 def test_no_metric_has_a_tag_without_bounds():
-    allowed = {"router", "shard", "reason", "provider", "state", "kind"}
+    allowed = {"router", "shard", "reason", "provider", "state", "kind", "transport"}
     assert all(set(metric.tag_keys) <= allowed for metric in METRICS.values())
 
 

@@ -1,0 +1,1 @@
+"""How a call reaches an actor: through Ray, or on one node through a socket. The calls are the same."""

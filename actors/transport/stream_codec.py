@@ -1,0 +1,99 @@
+"""Calls and answers as bytes on a stream, and back. Pure.
+
+Theory. Each message has a head of nine bytes, then its body:
+
+    length   4 bytes   of the body
+    number   4 bytes   of the call; its answer bears the same
+    kind     1 byte    HELLO, CALL, ANSWER, ERROR
+    body     HELLO     bytes that only those know to whom the address was given
+             CALL      packed: [method, arguments]
+             ANSWER    packed: what the method returned
+             ERROR     packed: (code, text) of the error that it raised
+
+A stream gives bytes in whatever portions it likes, so `StreamDecoder` takes any, and gives the messages that are
+complete. What cannot be a message raises ProtocolViolation; the stream is then worth nothing any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from struct import Struct
+from typing import Any, NamedTuple
+
+from actors.errors import ProtocolViolation
+from actors.protocol.frames import UNPACKED_BYTES_MAX, pack, unpack_list
+
+HEAD = Struct("<IIB")
+NUMBERS = 1 << 32
+
+
+class Kind(IntEnum):
+    """What a message is."""
+
+    HELLO = 0
+    CALL = 1
+    ANSWER = 2
+    ERROR = 3
+
+
+class StreamMessage(NamedTuple):
+    """One message."""
+
+    number: int
+    kind: int
+    body: bytes
+
+
+def encode(number: int, kind: Kind, body: bytes) -> bytes:
+    """Return a message as bytes."""
+    return HEAD.pack(len(body), number, kind) + body
+
+
+def encode_call(number: int, method: str, arguments: tuple[Any, ...]) -> bytes:
+    """Return a call as bytes."""
+    return encode(number, Kind.CALL, pack([method, arguments]))
+
+
+def decode_call(body: bytes) -> tuple[str, list[Any]]:
+    """Return (method, arguments) of a call's body. Raises ProtocolViolation."""
+    parts = unpack_list(body)
+    if len(parts) == 2 and isinstance(parts[0], str) and isinstance(parts[1], list):  # noqa: PLR2004  # as above
+        return parts[0], parts[1]
+    raise ProtocolViolation(f"a call is [method, arguments], not {str(parts)[:80]!r}")
+
+
+class StreamDecoder:
+    """Finds messages in a stream of bytes."""
+
+    __slots__ = ("_body_bytes_max", "_rest")
+
+    def __init__(self, body_bytes_max: int = UNPACKED_BYTES_MAX) -> None:
+        self._rest = bytearray()
+        self._body_bytes_max = body_bytes_max
+
+    def feed(self, data: bytes) -> Iterator[StreamMessage]:
+        """Take what has come; give the messages that are complete now. Raises ProtocolViolation."""
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < HEAD.size or len(self._rest) < HEAD.size + self._head(self._rest, 0)[0]:
+                return
+            data = bytes(self._rest)
+            self._rest.clear()
+        at, end = 0, len(data)
+        while end - at >= HEAD.size:
+            length, number, kind = self._head(data, at)
+            body_at = at + HEAD.size
+            if end - body_at < length:
+                break
+            at = body_at + length
+            yield StreamMessage(number, kind, data[body_at:at])
+        self._rest += data[at:]
+
+    def _head(self, data: bytes | bytearray, at: int) -> tuple[int, int, int]:
+        length, number, kind = HEAD.unpack_from(data, at)
+        if length > self._body_bytes_max or kind > Kind.ERROR:
+            raise ProtocolViolation(
+                f"the other end of a socket speaks another language: a body of {length} bytes, kind {kind}"
+            )
+        return length, number, kind

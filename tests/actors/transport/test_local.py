@@ -1,0 +1,342 @@
+"""Calls through a socket arrive, their errors come back by name, and what was on a broken one is an unknown outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+from ray.exceptions import ActorUnavailableError
+
+from actors.errors import UnknownRequest
+from actors.stream.stream_actor import StreamActor
+from actors.transport import line as line_module
+from actors.transport import meeting
+from actors.transport.line import Line, Raised
+from actors.transport.local import Connection, Door
+from actors.transport.meeting import Address
+from actors.transport.stream_codec import HEAD, Kind, encode, encode_call
+from router.on_ray.router_actor import RouterActor
+
+pytestmark = pytest.mark.skipif(not meeting.is_possible(), reason="needs Linux")
+METHODS = ("poll", "feed", "tell", "watch")
+DEADLINE_S = 10.0
+
+
+class Actor:
+    """What a Ray actor would be."""
+
+    def __init__(self, node_id: str | None = "here") -> None:
+        self.door = Door(self, METHODS, node_id)
+        self.called: list[tuple[object, ...]] = []
+        self.may_answer = asyncio.Event()
+
+    async def meet(self):
+        return self.door.meet()
+
+    async def feed(self, *arguments):
+        self.called.append(arguments)
+        return b"".join(argument for argument in arguments if isinstance(argument, bytes))
+
+    async def poll(self, frame):
+        await self.may_answer.wait()
+        return frame
+
+    async def tell(self, frame):
+        raise UnknownRequest(f"no request {frame!r}")
+
+    async def watch(self, frame):
+        raise ZeroDivisionError(frame)
+
+
+class RayMethod:
+    def __init__(self, method, through_ray):
+        self._method, self._through_ray = method, through_ray
+
+    def remote(self, *arguments):
+        self._through_ray.append(self._method.__name__)
+        return asyncio.ensure_future(self._method(*arguments))
+
+
+class Handle:
+    """What a Ray handle would be; `through_ray` notes what goes through Ray."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.through_ray: list[str] = []
+
+    def __getattr__(self, name):
+        return RayMethod(getattr(self.actor, name), self.through_ray)
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    # As long as temporary directories become: a socket's own path may have 107 characters.
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setattr(meeting.tempfile, "gettempdir", lambda: str(long))
+    return long
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110  # what is waited for does not tell
+            await asyncio.sleep(0.001)
+
+
+def names_in(folder) -> list[Path]:
+    return list(Path(folder).iterdir())
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def met(actor: Actor) -> Line:
+    made = Line(Handle(actor), "here")
+    made.meet_soon()
+    await until(lambda: made.connection is not None)
+    return made
+
+
+def lost(why: str) -> Exception:
+    return ActorUnavailableError(why, None)
+
+
+async def connect(address: list[object]) -> Connection:
+    return await Connection.to(Address(*address), lambda: None, lost, lambda _code, text: RuntimeError(text))
+
+
+# --- calls ------------------------------------------------------------------------------------
+
+
+async def test_calls_go_through_ray_until_the_two_have_met_and_then_no_more():
+    actor = Actor()
+    line = Line(Handle(actor), "here")
+    assert await line.feed.remote(b"a", b"b") == b"ab"
+    await until(lambda: line.connection is not None)
+    assert (line.means, line.why) == ("local", "")
+    assert await line.feed.remote("me", [None, 3], b"c") == b"c"
+    assert actor.called == [(b"a", b"b"), ("me", [None, 3], b"c")]
+    assert line.handle.through_ray == ["feed", "meet"]
+    line.close()
+
+
+async def test_answers_come_in_their_own_order_and_large_ones_whole():
+    actor = Actor()
+    line = await met(actor)
+    waiting = line.poll.remote(b"late")
+    large = os.urandom(8 * 1024 * 1024)
+    assert await line.feed.remote(large) == large
+    assert not waiting.done()
+    actor.may_answer.set()
+    assert await waiting == b"late"
+    line.close()
+
+
+async def test_what_a_method_raises_comes_back_by_name():
+    line = await met(Actor())
+    with pytest.raises(Raised) as raised:
+        await line.tell.remote(b"x")
+    assert isinstance(raised.value.cause, UnknownRequest)
+    with pytest.raises(Raised, match="ZeroDivisionError"):
+        await line.watch.remote(b"x")
+    assert await line.feed.remote(b"still") == b"still"
+    line.close()
+
+
+async def test_methods_that_only_ray_can_carry_go_through_ray():
+    actor = Actor()
+    actor.describe = actor.feed
+    line = await met(actor)
+    await line.describe.remote(b"x")
+    assert line.handle.through_ray[-1] == "feed"
+    line.close()
+
+
+# --- what breaks ------------------------------------------------------------------------------
+
+
+async def test_a_connection_that_breaks_is_an_unknown_outcome_and_the_next_call_goes_through_ray():
+    actor = Actor()
+    line = await met(actor)
+    waiting = line.poll.remote(b"x")
+    await asyncio.sleep(0)
+    line.connection._transport.abort()
+    with pytest.raises(ActorUnavailableError, match="local connection"):
+        await waiting
+    line._meet_at = 0.0
+    assert await line.feed.remote(b"again") == b"again"
+    assert line.handle.through_ray.count("feed") == 1
+    await until(lambda: line.connection is not None)  # and they meet again
+    line.close()
+
+
+async def test_a_call_that_is_given_up_harms_no_other():
+    actor = Actor()
+    line = await met(actor)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(line.poll.remote(b"x"), 0.01)
+    actor.may_answer.set()
+    assert await line.feed.remote(b"next") == b"next"
+    line.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        encode_call(1, "feed", ()),
+        encode(0, Kind.HELLO, b"not what was given"),
+        b"GET / HTTP/1.1\r\n\r\n",
+        HEAD.pack(1 << 31, 0, 0),
+    ],
+)
+async def test_whoever_does_not_know_what_the_asker_was_given_is_sent_away(said):
+    actor = Actor()
+    address = Address(*actor.door.meet())
+    stranger = meeting.connect(address)
+    stranger.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(stranger, said)
+    async with asyncio.timeout(DEADLINE_S):
+        with contextlib.suppress(ConnectionResetError):
+            assert await loop.sock_recv(stranger, 100) == b""
+    stranger.close()
+    assert actor.called == []
+
+
+@pytest.mark.parametrize("method", ["__init__", "meet", "door", "nothing"])
+async def test_only_the_methods_that_may_be_are_called(method):
+    connection = await connect(Actor().door.meet())
+    with pytest.raises(ActorUnavailableError):
+        await connection.call(method, ())
+
+
+async def test_a_socket_of_somebody_else_is_not_taken_for_the_actors():
+    actor = Actor()
+    address = Address(*actor.door.meet())
+    with pytest.raises((OSError, TimeoutError)):
+        await connect([*address[:4], b"what the actor would not say"])
+
+
+async def test_half_a_call_and_an_end_do_nothing():
+    actor = Actor()
+    connection = await connect(actor.door.meet())
+    connection.write(encode_call(1, "feed", (b"x" * 1000,))[:500])
+    connection.close()
+    await asyncio.sleep(0.01)
+    assert actor.called == []
+
+
+# --- names, rights and descriptors ------------------------------------------------------------
+
+
+async def test_a_socket_has_a_name_only_until_it_is_met_in_a_directory_of_the_user_alone():
+    actor = Actor()
+    address = Address(*actor.door.meet())
+    (name,) = names_in(address.directory)
+    assert (mode(Path(address.directory)), mode(name)) == (0o700, 0o600)
+    connection = await connect(list(address))
+    assert not names_in(address.directory)
+    connection.close()
+
+
+async def test_nobody_comes_and_the_name_goes(monkeypatch):
+    monkeypatch.setattr("actors.transport.local.MEET_DEADLINE_S", 0.01)
+    folder = Path(Address(*Actor().door.meet()).directory)
+    await until(lambda: not names_in(folder))
+
+
+async def test_names_of_killed_processes_are_swept():
+    folder = meeting.directory()
+    gone = 2**22 + 1  # no process has this number
+    (folder / f"{gone}-abc").touch()
+    (folder / f"{os.getpid()}-abc").touch()
+    Actor().door.meet()
+    assert not (folder / f"{gone}-abc").exists()
+    assert (folder / f"{os.getpid()}-abc").exists()
+
+
+async def test_a_directory_that_others_may_enter_is_not_trusted():
+    folder = meeting.directory()
+    folder.chmod(0o755)
+    assert Actor().door.meet() is None
+    with pytest.raises(PermissionError, match="mode 0755"):
+        meeting.directory()
+
+
+async def test_a_link_in_place_of_the_directory_is_not_followed(temporary, tmp_path):
+    (temporary / f"stream-router-{os.getuid()}").symlink_to(tmp_path)
+    assert Actor().door.meet() is None
+
+
+@pytest.mark.parametrize(
+    ("actor_node", "why"), [("there", "it stands on another node"), (None, "its system does not allow it")]
+)
+async def test_who_cannot_meet_stays_with_ray_and_says_why(actor_node, why):
+    line = Line(Handle(Actor(actor_node)), "here")
+    assert await line.feed.remote(b"x") == b"x"
+    await until(lambda: line._meeting is None)
+    assert await line.feed.remote(b"y") == b"y"
+    assert (line.means, line.why) == ("ray", why)
+    assert line.handle.through_ray == ["feed", "meet", "feed"]
+
+
+async def test_where_the_directory_is_not_the_same_they_stay_with_ray(monkeypatch):
+    actor = Actor()
+    line = Line(Handle(actor), "here")
+    meet = actor.door.meet
+    monkeypatch.setattr(actor.door, "meet", lambda: [*meet()[:1], "/nowhere", *meet()[2:]])
+    await line.feed.remote(b"x")
+    await until(lambda: line._meeting is None)
+    assert line.means == "ray"
+    assert "FileNotFoundError" in line.why
+
+
+async def test_without_descriptors_they_stay_with_ray():
+    line = Line(Handle(Actor()), "here")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(names_in("/proc/self/fd")) + 4, hard))
+    try:
+        while True:
+            try:
+                held.append(socket.socket())
+            except OSError:
+                break
+        await line.feed.remote(b"x")
+        await until(lambda: line._meeting is None)
+    finally:
+        for one in held:
+            one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert line.means == "ray"
+    assert await line.feed.remote(b"y") == b"y"
+
+
+async def test_a_line_without_a_node_is_the_handle():
+    line = Line(Handle(Actor()), None)
+    assert await line.feed.remote(b"x") == b"x"
+    line.meet_soon()
+    assert line._meeting is None
+    assert line.handle.through_ray == ["feed"]
+
+
+async def test_after_it_is_closed_nothing_goes_through_a_socket():
+    line = await met(Actor())
+    connection = line.connection
+    line.close()
+    with pytest.raises(ActorUnavailableError):
+        await connection.call("feed", (b"x",))
+    assert await line.feed.remote(b"x") == b"x"
+    assert line._meeting is None
+
+
+def test_what_is_carried_are_methods_of_the_actors():
+    for name in line_module.CARRIED:
+        assert hasattr(RouterActor, name) or hasattr(StreamActor, name), name

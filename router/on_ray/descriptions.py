@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from actors.tenants import PLAIN, Names
@@ -17,11 +18,11 @@ def of_router(
     config: RouterConfig,
     shard: int,
     unknown_events: Mapping[str, Mapping[str, int]],
-    transports: Mapping[str, tuple[str, str]],
     *,
     pid: int,
     node_id: str,
     names: Names = PLAIN,
+    transports: Mapping[str, tuple[str, str]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Describe one router actor. `unknown_events`, `transports`: of its stream actors, by actor; see `Fleet`.
 

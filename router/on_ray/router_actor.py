@@ -310,10 +310,10 @@ class RouterActor:
             self._config,
             self._shard,
             unknown,
-            self._fleet.transports(),
             pid=os.getpid(),
             node_id=self._node_id,
             names=names,
+            transports=self._fleet.transports(),
         )
 
     async def overview(self, streams_max: int = 0, caller: str = "") -> dict[str, Any]:

@@ -22,9 +22,7 @@ def a_registry() -> Registry:
 
 
 def test_it_names_the_router_its_actors_and_its_requests_and_is_plain_data():
-    told = descriptions.of_router(
-        a_registry(), CONFIG, 0, {"s1": {"gemini: new": 2}}, {"s1": ("ray", "not met yet")}, pid=3, node_id="here"
-    )
+    told = descriptions.of_router(a_registry(), CONFIG, 0, {"s1": {"gemini: new": 2}}, pid=3, node_id="here")
     pack(told)
     router, (actor,), (request,) = told["router"], told["stream_actors"], told["requests"]
     assert (router["actor_id"], router["pid"], router["node_id"]) == (CONFIG.router_name(0), 3, "here")
@@ -38,7 +36,7 @@ def test_it_names_the_router_its_actors_and_its_requests_and_is_plain_data():
 def test_a_router_that_drains_says_so():
     registry = a_registry()
     registry.admission.draining = True
-    told = descriptions.of_router(registry, CONFIG, 0, {}, {}, pid=3, node_id="here")
+    told = descriptions.of_router(registry, CONFIG, 0, {}, pid=3, node_id="here")
     assert told["router"]["state"] == "draining"
     assert told["stream_actors"][0]["unknown_events"] == {}, "of an actor that did not answer nothing is known"
 
@@ -51,5 +49,5 @@ def test_a_request_is_held_by_an_actor_by_the_router_itself_or_by_nobody():
         ("s1", CONFIG.stream_actor_name(0, "s1")),
     ]:
         registry.requests["request"].actor_id = holder
-        (request,) = descriptions.of_router(registry, CONFIG, 0, {}, {}, pid=3, node_id="here")["requests"]
+        (request,) = descriptions.of_router(registry, CONFIG, 0, {}, pid=3, node_id="here")["requests"]
         assert request["actor_id"] == name

@@ -23,7 +23,7 @@ OR_NEWEST := $(if $(filter file,$(origin CONSTRAINTS)),yes)
 # The stamp bears the sum of what says which versions: when that changes they are installed again, otherwise never.
 STAMP := $(VENV)/.installed-$(shell { cat pyproject.toml $(CONSTRAINTS); echo '$(CONSTRAINTS)'; } | cksum | cut -d ' ' -f 1)
 
-.PHONY: help demo test test-fast lint format bench simulate kills soak loadtest chaos docs package clean
+.PHONY: help demo test test-fast test-sources lint format bench simulate kills soak loadtest chaos docs package clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -36,6 +36,10 @@ test: $(STAMP)      ## the tests (ARGS are pytest's)
 
 test-fast: $(STAMP) ## the pure tests alone: no Ray, under a minute
 	@TEST_EFFORT=$(or $(TEST_EFFORT),0.15) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not ray and not slow and not chaos" $(ARGS)
+
+test-sources: $(STAMP) ## what takes frameworks' streams, with the frameworks installed (docs/sources.md)
+	@$(PIP) $(CONSTRAINED) --editable '.[sources-test]'
+	@$(BIN)/python -m pytest tests/router/sources $(ARGS)
 
 lint: $(STAMP)      ## ruff and mypy
 	@$(BIN)/ruff check .

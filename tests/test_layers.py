@@ -18,15 +18,21 @@ LAYERS = (
     ("router.core",),
     ("router.status",),
     ("router.on_ray",),
+    ("router.sources",),
     ("router.client",),
     ("router",),
     ("gateway",),
 )
-PURE = ("actors.protocol", "actors.interface", "actors.providers", "router.core")
+PURE = ("actors.protocol", "actors.interface", "actors.providers", "router.core", "router.sources.frameworks")
 IMPURE = {"ray", "asyncio", "time", "os"}
 KNOW_RAY = {"actors/stream/stream_actor.py", "actors/transport/line.py"}
 # The packages' own doors name their rooms' contents, loaded when they are first used.
 DOORS = {"router/__init__.py"}
+# What users bring along: known by its shape, never imported.
+FRAMEWORKS = {
+    "agents", "anthropic", "google", "langchain", "langchain_core", "langgraph", "litellm", "ollama", "openai",
+    "pydantic_ai", "vllm",
+}  # fmt: skip
 
 Imported = tuple[str, int, str]
 """(file, line, module)."""
@@ -121,3 +127,8 @@ def test_clients_know_the_protocol_and_not_the_servers_insides(inside: str):
 def test_a_routers_core_does_not_know_a_stream_actors_insides():
     broken = [found for found in IMPORTS if found[0].startswith("router/core/") and _is_in(found[2], "actors.stream")]
     assert not broken, _say(broken, "router.core does not import actors.stream")
+
+
+def test_no_framework_is_imported():
+    broken = [found for found in IMPORTS if found[2].split(".")[0] in FRAMEWORKS]
+    assert not broken, _say(broken, "a framework is known by its shape, so that nobody has to install it")

@@ -61,6 +61,16 @@ class Body:
         if self._task is not None:
             self._cancelling = self._task.cancelling()
 
+    @property
+    def is_entered_here(self) -> bool:
+        """Whether it is under way in the task that runs now."""
+        return self._task is not None and self._task is asyncio.current_task()
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether what it awaits has been cancelled."""
+        return self._is_interrupted
+
     def interrupt(self) -> None:
         """Cancel what the body awaits, once."""
         if self._task is not None and not self._is_interrupted:

@@ -40,6 +40,7 @@ from router.client.encoding import Chunk, clean, each_chunk, pack_record, to_map
 from router.client.interruption import Body, Change, end_of
 from router.client.outgoing import FAILED, OPENING, PublishedStream
 from router.client.patience import Patience
+from router.client.pumping import Pumping
 from router.client.replay_store import ReplayBudget
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ SEAL_DEADLINE_S = 60.0
 SEAL_WAIT_S = 5.0
 
 
-class Publisher:
+class Publisher(Pumping):
     """One request's producing end. Made by `StreamRouter.publish`; use it as an async context manager."""
 
     __slots__ = (
@@ -90,6 +91,8 @@ class Publisher:
         self._stream = PublishedStream(request_id, budget)
         self._changed = Change()
         self._body = Body()
+        self._pumps: set[Body] = set()
+        self._pumped_end: tuple[int, str] | None = None
         self._has_begun = False
         self._is_registered = False
         # Opened, and no end said yet.
@@ -241,15 +244,16 @@ class Publisher:
     async def finish(self, stop_reason: str | None = None, usage: Mapping[str, Any] | Any | None = None) -> None:
         """End the request; return when its log is safe in two processes.
 
-        `stop_reason` None: the provider's own finish reason; `incomplete` where it gave none. `usage`: a
-        mapping, or an SDK's object, of token counts. Raises InvalidArgument and InvalidRecord (the request
-        stays open), NotOpened, RouterUnavailable, RouterClosed.
+        `stop_reason` None: that of a pumped framework's run, else the provider's own finish reason; `incomplete`
+        where it gave none. `usage`: a mapping, or an SDK's object, of token counts. Raises InvalidArgument and
+        InvalidRecord (the request stays open), NotOpened, RouterUnavailable, RouterClosed.
         """
         (stop_reason,) = check("Publisher.finish", stop_reason=stop_reason)
         counts = to_mapping(usage, "usage") if usage is not None else None
         self._check_opened()
         if not self._finished and not self._stream.is_over:
-            self._end("finish", {"stop_reason": stop_reason, "usage": counts or None})
+            reason = self._reason_of_pump() if stop_reason is None else stop_reason
+            self._end("finish", {"stop_reason": reason, "usage": counts or None})
         await self._wait_for_seal()
 
     async def fail(self, error_type: str, message: str, detail: str | None = None) -> None:
@@ -424,7 +428,8 @@ class Publisher:
         stream = self._stream
         cut_off = self._fault is not None or (not self._finished and (stream.cancel == "now" or stream.is_over))
         if cut_off:
-            self._body.interrupt()
+            for body in (self._body, *self._pumps):
+                body.interrupt()
 
     def _registration(self) -> Registration:
         stream = self._stream

@@ -25,6 +25,7 @@ from actors.settings import StreamSettings
 from router.client.batch import Batch
 from router.client.encoding import Chunk
 from router.client.publisher import Publisher
+from router.client.pumping import threaded
 from router.client.stream_router import StreamRouter
 from router.client.subscription import Subscription
 from router.client.sync_reading import Run, SyncReadingCalls, next_of
@@ -194,6 +195,12 @@ class SyncPublisher:
     def chunks(self, chunks: Iterable[Chunk]) -> None:
         """See `Publisher.chunks`."""
         self._run(self._publisher.chunks(chunks))
+
+    def pump(self, source: Any) -> Any:
+        """See `Publisher.pump`; a source that is iterated without `await` is read in a thread of its own."""
+        if hasattr(source, "__iter__") and not hasattr(source, "__aiter__"):
+            source = threaded(source)
+        return self._run(self._publisher.pump(source))
 
     def step_start(self, **fields: Any) -> None:
         """See `Publisher.step_start`."""

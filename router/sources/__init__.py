@@ -1,6 +1,34 @@
-"""Where chunks come from: HTTP providers, and recordings played from memory."""
+"""Where chunks come from: HTTP providers, recordings played from memory, and the streams of frameworks.
 
-from router.sources.http import HttpProviderError, HttpSource, HttpTimeouts
-from router.sources.recorded import load_payloads, replay
+The names below are loaded when they are first used: a publisher that pumps needs `frameworks` and no HTTP client.
+"""
 
-__all__ = ["HttpProviderError", "HttpSource", "HttpTimeouts", "load_payloads", "replay"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from router.sources.http import HttpProviderError, HttpSource, HttpTimeouts
+    from router.sources.raw_bytes import events_of
+    from router.sources.recorded import load_payloads, replay
+
+__all__ = ["HttpProviderError", "HttpSource", "HttpTimeouts", "events_of", "load_payloads", "replay"]
+
+_HOMES = {
+    "HttpProviderError": "router.sources.http",
+    "HttpSource": "router.sources.http",
+    "HttpTimeouts": "router.sources.http",
+    "events_of": "router.sources.raw_bytes",
+    "load_payloads": "router.sources.recorded",
+    "replay": "router.sources.recorded",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,28 @@
+"""Whose events these are, told by the first of them: by the module of its class, or by its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from router.sources.frameworks.instructions import Translation
+from router.sources.frameworks.sdk import AnthropicHelper, Chunks, Google, OpenAIHelper
+
+# The module that an event's class comes from (the longest that fits counts), and what translates its like.
+_BY_MODULE: dict[str, Callable[[], Translation]] = {
+    "anthropic": AnthropicHelper,
+    "google.genai": Google,
+    "openai.lib.streaming": OpenAIHelper,
+}
+
+
+def translation_of(event: Any) -> Translation:
+    """Return a new translation for a source whose first event this is."""
+    for kind in type(event).__mro__:
+        module = kind.__module__
+        while module:
+            make = _BY_MODULE.get(module)
+            if make is not None:
+                return make()
+            module = module.rpartition(".")[0]
+    return Chunks()

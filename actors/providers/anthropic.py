@@ -357,14 +357,22 @@ class AnthropicAdapter:
         if not isinstance(usage, dict):
             return
         known = self._usage
-        counts = {field: count for field in _USAGE_FIELDS if (count := as_count(usage.get(field))) is not None}
-        if not any(counts.get(field) for field in _USAGE_FIELDS[:3]) and "input_tokens" in known:
-            # A prompt of zero in place of a count: the server forgot it, it did not take it back.
-            counts = {"output_tokens": counts["output_tokens"]} if counts.get("output_tokens") else {}
-        known.update(counts)
-        thinking = as_count(as_dict(usage.get("output_tokens_details")).get("thinking_tokens"))
-        if thinking is not None:
-            known["thinking_tokens"] = thinking
+        # A prompt of zero in place of a count: the server forgot it, it did not take it back.
+        is_forgotten = "input_tokens" in known and not (
+            usage.get("input_tokens")
+            or usage.get("cache_creation_input_tokens")
+            or usage.get("cache_read_input_tokens")
+        )
+        for field in ("output_tokens",) if is_forgotten else _USAGE_FIELDS:
+            value = usage.get(field)
+            if value is not None:
+                count = as_count(value)
+                if count or (count == 0 and not (is_forgotten and known.get(field))):
+                    known[field] = count
+        if "output_tokens_details" in usage:
+            thinking = as_count(as_dict(usage["output_tokens_details"]).get("thinking_tokens"))
+            if thinking is not None:
+                known["thinking_tokens"] = thinking
         if not known:
             return
         prompt = known.get("input_tokens")

@@ -10,6 +10,11 @@ from actors.tenants import Key
 from router.config import TenantsConfig
 
 
+def key_of(config: TenantsConfig) -> Key | None:
+    """Return the key of a service; None where it has no tenants. Raises ConfigError where the key is not there."""
+    return read_key(config) if config.enabled else None
+
+
 def read_key(config: TenantsConfig) -> Key:
     """Return the key of a service, as it is kept on this machine. Raises ConfigError where there is none."""
     if config.key_file is not None:

@@ -45,7 +45,7 @@ from router.on_ray import actors as ray_actors
 from router.on_ray import beginning, descriptions
 from router.on_ray.ends import Ends
 from router.on_ray.fleet import PAUSE_S, Fleet
-from router.on_ray.keys import read_key
+from router.on_ray.keys import key_of
 from router.on_ray.shelf import Shelf
 from router.status import overview
 from router.status.observer import Observer
@@ -87,9 +87,7 @@ class RouterActor:
         self._stopping = False
         self._shelf_made: Shelf | None = None
         self._observer = Observer(self._config, shard)
-        key = read_key(self._config.tenants) if self._config.tenants.enabled else None
-        self._pass_key = None if key is None else key.pass_key
-        self._doors = Doors(self._registry, key)
+        self._doors = Doors(self._registry, key_of(self._config.tenants))
         self._fleet = Fleet(
             self._config,
             shard,
@@ -98,7 +96,7 @@ class RouterActor:
             self._observer,
             self._after_event,
             self._node_id,
-            self._pass_key,
+            self._doors.pass_key,
         )
         self._exports_metrics = owns_process and self._config.metrics.enabled
         if owns_process:
@@ -249,7 +247,7 @@ class RouterActor:
     @property
     def _shelf(self) -> Shelf:
         if self._shelf_made is None:
-            self._shelf_made = Shelf(self._incarnation, self.report, self._pass_key)
+            self._shelf_made = Shelf(self._incarnation, self.report, self._doors.pass_key)
         return self._shelf_made
 
     async def _put_on_shelf(self, envelopes: list[Envelope]) -> None:

@@ -14,6 +14,10 @@ A request that ended neither well nor by a limit of the model's (`error`, `incom
 client must not take a broken stream for a finished one. What the provider runs itself (`provider_executed`)
 is left out, since a client would try to run it.
 
+A client that resumes has what came before, so all of a stream's chunks are those of one `OpenAIFormat`, which
+is fed from the beginning (`subscribe` does). Where retention has dropped the beginning of a tool call, the rest
+of it is left out: without its name and its index no client could do anything with it.
+
 The shape is that of the public API reference ("chat completion chunk object").
 """
 
@@ -42,7 +46,7 @@ DEFAULT_MODEL = "agent"
 class OpenAIFormat:
     """Turns the messages of one request, in order, into chunks. `model` is the name that they bear."""
 
-    __slots__ = ("_call_counts", "_call_indexes", "_created", "_error", "_id", "_model", "_seen_choices")
+    __slots__ = ("_call_counts", "_call_indexes", "_created", "_error", "_id", "_model", "_seen_choices", "has_gap")
 
     def __init__(self, model: str = DEFAULT_MODEL) -> None:
         self._model = model
@@ -53,6 +57,7 @@ class OpenAIFormat:
         # (choice, message id, otid, tool call id) to the index that the call has in its choice.
         self._call_indexes: dict[tuple[Any, ...], int] = {}
         self._error: Mapping[str, Any] | None = None
+        self.has_gap = False
 
     def feed(self, message: Mapping[str, Any]) -> list[Chunk]:
         """Return the chunks of one message, given as the plain dict that its model dumps to."""
@@ -66,7 +71,8 @@ class OpenAIFormat:
             case "reasoning_message":
                 return self._delta(choice, {"reasoning_content": message["reasoning"]}) if message["reasoning"] else []
             case "tool_call_message" if not message.get("provider_executed"):
-                return self._delta(choice, {"tool_calls": [self._tool_call(choice, message)]})
+                piece = self._tool_call(choice, message)
+                return [] if piece is None else self._delta(choice, {"tool_calls": [piece]})
             case "error_message":
                 self._error = self._error or message
             case "stop_reason":
@@ -75,12 +81,14 @@ class OpenAIFormat:
                 return [self._chunk([], usage=_usage(message))]
         return []
 
-    def _tool_call(self, choice: int, message: Mapping[str, Any]) -> Chunk:
+    def _tool_call(self, choice: int, message: Mapping[str, Any]) -> Chunk | None:
         call = message["tool_call"]
         key = (choice, message["id"], message.get("otid"), call.get("tool_call_id"))
         index = self._call_indexes.get(key)
         is_first = index is None
         if index is None:
+            if self.has_gap and not call.get("name"):
+                return None
             index = self._call_counts.get(choice, 0)
             self._call_counts[choice] = index + 1
             self._call_indexes[key] = index

@@ -28,6 +28,8 @@ class Operation(IntEnum):
     SUBSCRIBE = 0
     CONSUMED = 1
     DROP = 2
+    OBSERVE = 3
+    """Subscribe, and never count: neither for the producer's credit nor as somebody who reads."""
 
 
 class Subscribe(NamedTuple):
@@ -69,6 +71,7 @@ OPERATIONS: dict[int, type[Subscribe | Consumed | Drop]] = {
     Operation.SUBSCRIBE: Subscribe,
     Operation.CONSUMED: Consumed,
     Operation.DROP: Drop,
+    Operation.OBSERVE: Subscribe,
 }
 
 

@@ -187,11 +187,21 @@ class News(NamedTuple):
     """All that is newer than what a client has seen."""
 
     incarnation: str
-    """Of this router's memory of the client; another one means that it was forgotten."""
+    """Of this router's memory of the client; another one means that it was forgotten. See `memory_id`."""
     version: int
     """What the client has seen once it has taken these states."""
     states: list[Any]
     """The parts of `PublisherState`, `ReaderState` or `ClaimState`, each by its role."""
+
+
+def memory_id(router_incarnation: str, generation: int) -> str:
+    """Return the ID of one memory that a router has of a client: `News.incarnation`."""
+    return f"{router_incarnation}/{generation}"
+
+
+def router_of(memory: str) -> str:
+    """Return whose memory of a client it is: another one only where the router has restarted."""
+    return memory.rsplit("/", 1)[0]
 
 
 def state_of(parts: Any) -> State:

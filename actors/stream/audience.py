@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from actors.errors import InvalidArgument, ProtocolViolation, StreamRouterError, UnknownRequest
 from actors.protocol.deadlines import Schedule
 from actors.protocol.frames import checked
-from actors.protocol.reads import OPERATIONS, Consumed, Drop, Part, PartState, Subscribe
+from actors.protocol.reads import OPERATIONS, Consumed, Drop, Operation, Part, PartState, Subscribe
 from actors.stream.log import Reading
 from actors.stream.readers import Reader, Subscription
 from actors.stream.refusals import Refusals
@@ -41,6 +41,14 @@ class Puller(NamedTuple):
     reader_id: str
 
 
+class _Place(NamedTuple):
+    """Where a subscription goes on in the session to come."""
+
+    after: int
+    is_moving: bool
+    is_observer: bool
+
+
 class Audience:
     """All readers of one stream actor.
 
@@ -58,7 +66,7 @@ class Audience:
         self._pullers: dict[str, dict[Puller, float]] = {}
         self._subscriptions: dict[str, dict[Subscription, None]] = {}
         # Subscriptions to sessions that the router has promised but whose OPEN is still on its way.
-        self._parked: dict[str, dict[tuple[str, int], tuple[int, bool]]] = {}
+        self._parked: dict[str, dict[tuple[str, int], _Place]] = {}
         self._wakes: dict[str, None] = {}
         self._awaited: dict[str, int] = {}
         self._timeouts: Schedule[str | Puller] = Schedule()
@@ -132,12 +140,13 @@ class Audience:
     def _subscribe(self, reader: Reader, wanted: Subscribe, now: float) -> None:
         request_id = reader.names.full(wanted.request_id)
         session = self._sessions.get(request_id)
+        place = _Place(wanted.after, wanted.is_moving, wanted.kind == Operation.OBSERVE)
         if session is None or session.epoch < wanted.epoch:
             parked = self._parked.setdefault(request_id, {})
-            parked[reader.reader_id, wanted.number] = wanted.after, wanted.is_moving
+            parked[reader.reader_id, wanted.number] = place
             reader.parked[wanted.number] = request_id
             return
-        self._attach(reader, wanted.number, session, wanted.after, now, is_moving=wanted.is_moving)
+        self._attach(reader, wanted.number, session, place, now)
 
     def _unpark(self, reader: Reader, number: int) -> None:
         request_id = reader.parked.pop(number, None)
@@ -147,15 +156,16 @@ class Audience:
             if not parked:
                 del self._parked[request_id]
 
-    def _attach(
-        self, reader: Reader, number: int, session: Session, after: int, now: float, *, is_moving: bool
-    ) -> None:
+    def _attach(self, reader: Reader, number: int, session: Session, place: _Place, now: float) -> None:
+        after, is_moving, is_observer = place
         # A lost request ends where its survivors believed it stood; whoever had more still sees the end.
         sent = min(after, session.content_through) if session.stop_reason == "lost" else after
-        subscription = Subscription(reader, number, session, max(sent, 0), is_moving=is_moving)
+        subscription = Subscription(reader, number, session, max(sent, 0), is_moving=is_moving, is_observer=is_observer)
+        subscription.cursor = after
         reader.subscriptions[number] = subscription
         self._subscriptions.setdefault(session.request_id, {})[subscription] = None
-        self._note_consumed(session, subscription, after, now)
+        if not is_observer:
+            self._note_consumed(session, subscription, after, now)
         self._mark_ready(subscription)
 
     def _consumed(self, reader: Reader, number: int, cursor: int, now: float) -> None:
@@ -167,7 +177,8 @@ class Audience:
             self._refusals.ignore(CONSUMED_AHEAD)
             cursor = subscription.sent
         subscription.consumed(cursor)
-        self._note_consumed(subscription.session, subscription, cursor, now)
+        if not subscription.is_observer:
+            self._note_consumed(subscription.session, subscription, cursor, now)
         self._mark_ready(subscription)
 
     def _note_consumed(self, session: Session, key: object, cursor: int, now: float) -> None:
@@ -225,12 +236,12 @@ class Audience:
             for subscription in self._subscriptions.pop(request_id, ()):
                 subscription.reader.forget(subscription)
                 key = (subscription.reader.reader_id, subscription.number)
-                waiting[key] = old.cursors.get(subscription), True
-        for (reader_id, number), (after, is_moving) in waiting.items():
+                waiting[key] = _Place(subscription.cursor, is_moving=True, is_observer=subscription.is_observer)
+        for (reader_id, number), place in waiting.items():
             reader = self.readers.get(reader_id)
             if reader is not None:
                 reader.parked.pop(number, None)
-                self._attach(reader, number, session, after, now, is_moving=is_moving)
+                self._attach(reader, number, session, place, now)
 
     def news(self, session: Session) -> None:
         """A session has something new to show."""

@@ -5,7 +5,8 @@ poll, so the cost of reading follows what is ready, not what is open. A subscrip
 cursors: `sent` (what has left in an answer) and the session's cursor for it (what the user has
 consumed, which is the cumulative acknowledgement). Between them lies at most
 `SUBSCRIPTION_BYTES_MAX`; a user who stops reading therefore stops being sent to, and through the
-session's credit stops their own producer, and nobody else.
+session's credit stops their own producer, and nobody else. An observer has no cursor in the session, so it
+stops nobody: one that lags is given what the log still holds, behind a gap for what it does not.
 
 Polls are numbered. An answer that was lost on the way is asked for again under its number and
 given again as it was; that is all the memory a reader costs, one answer. A poll from before it, come
@@ -43,13 +44,37 @@ SUBSCRIPTION_BYTES_MAX = 256 * 1024
 class Subscription:
     """One reader's place in one request."""
 
-    __slots__ = ("_sent_bytes", "_unconsumed", "ended", "head_sent", "is_moving", "number", "reader", "sent", "session")
+    __slots__ = (
+        "_sent_bytes",
+        "_unconsumed",
+        "cursor",
+        "ended",
+        "head_sent",
+        "is_moving",
+        "is_observer",
+        "number",
+        "reader",
+        "sent",
+        "session",
+    )
 
-    def __init__(self, reader: Reader, number: int, session: Session, after: int, *, is_moving: bool = False) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        number: int,
+        session: Session,
+        after: int,
+        *,
+        is_moving: bool = False,
+        is_observer: bool = False,
+    ) -> None:
         self.reader = reader
         self.number = number
         self.session = session
         self.sent = after
+        # How far the user has come. Of an observer the session does not know it.
+        self.cursor = after
+        self.is_observer = is_observer
         # The fields of the message that the last piece sent belongs to: the reader has them.
         self.head_sent: Fields | None = None
         self.ended = False
@@ -96,6 +121,7 @@ class Subscription:
 
     def consumed(self, cursor: int) -> None:
         """Note that the user has consumed all up to `cursor`, which is at most `sent`."""
+        self.cursor = max(self.cursor, cursor)
         while self._unconsumed and self._unconsumed[0][0] <= cursor:
             self._sent_bytes -= self._unconsumed.pop(0)[1]
 

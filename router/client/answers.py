@@ -2,9 +2,9 @@
 
 Theory. A client has several calls out at once, and their answers may overtake each other. Two numbers
 put them in order. `version` counts what one incarnation of a router has to say to this client; it only
-rises. A router that has restarted has another incarnation ID, and which of two incarnations is the later
-one only the order of the calls tells: an answer to a call made before a call that the present
-incarnation has answered is of an earlier one.
+rises. A router that has restarted has another incarnation ID, and so has one that has forgotten this client;
+the ID's last part tells them apart. Which of two incarnations is the later one only the order of the calls
+tells: an answer to a call made before a call that the present incarnation has answered is of an earlier one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Any
 
-from actors.protocol.states import Key
+from actors.protocol.states import Key, router_of
 
 
 class Standing(Enum):
@@ -20,7 +20,9 @@ class Standing(Enum):
 
     CURRENT = auto()
     RESTARTED = auto()
-    """The first of a new incarnation: the router has forgotten this client."""
+    """The first of a router that has restarted, and knows nothing of this client."""
+    FORGOTTEN = auto()
+    """The first of the same router after it has forgotten this client, which had said nothing for long."""
     OVERTAKEN = auto()
     """Of an incarnation that is gone."""
 
@@ -48,12 +50,13 @@ class Answers:
             return Standing.CURRENT
         if made < self._confirmed_by:
             return Standing.OVERTAKEN
-        is_first = self.incarnation is None
-        self.incarnation = incarnation
+        known, self.incarnation = self.incarnation, incarnation
         self._confirmed_by = made
         self.version = 0
         self._as_of.clear()
-        return Standing.CURRENT if is_first else Standing.RESTARTED
+        if known is None:
+            return Standing.CURRENT
+        return Standing.FORGOTTEN if router_of(known) == router_of(incarnation) else Standing.RESTARTED
 
     def advance(self, version: int) -> None:
         """All up to this version has come. It does not go back when answers overtake each other."""

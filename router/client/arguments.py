@@ -170,6 +170,7 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "format": _named("model", "dict", "packed", "openai"),
         "wait_s": WAIT_S,
         "ping_s": _or_none(Parameter(f"a number of seconds, {PING_S_MIN} or more", _seconds(PING_S_MIN))),
+        "observer": FLAG,
     },
     "StreamRouter.result": {
         "request_ids": Parameter(f"a request ID ({REQUEST_ID.allowed}), or several", _one_or_many, InvalidRequestId),
@@ -182,6 +183,7 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "after": AFTER,
         "coalesce": _named("message", "tokens"),
         "wait_s": WAIT_S,
+        "observer": FLAG,
     },
     "StreamRouter.cancel": {"request_id": REQUEST_ID, "after_step": FLAG, "detail": _or_none(TEXT)},
     "StreamRouter.locate": {"request_id": REQUEST_ID, "wait_s": WAIT_S},

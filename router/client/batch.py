@@ -59,6 +59,7 @@ class Shaper:
         "_fields",
         "_format",
         "_openai",
+        "had_through",
     )
 
     def __init__(self, format: Format, *, coalesce: bool) -> None:  # noqa: A002  # the user's word
@@ -67,9 +68,45 @@ class Shaper:
         self._fields: Fields | None = None
         self._factory: MessageFactory | None = None
         self._openai = OpenAIFormat() if format == "openai" else None
+        self.had_through = 0
+
+    def begin(self, after: int) -> int:
+        """Return the cursor to read after for a user who has had all up to `after`.
+
+        What an OpenAI chunk says depends on all before it (which call has which index, who has been named), so
+        there it is read again and not shown again: `had_through` is where showing begins.
+        """
+        if self._openai is None:
+            return after
+        self.had_through = after
+        return 0
+
+    def has_all_been_had(self, last_seq_id: int) -> bool:
+        """Whether the user has had all up to here before."""
+        return last_seq_id <= self.had_through
+
+    def gap(self, first: int, last: int) -> tuple[int, int] | None:
+        """Note what retention has dropped; return what of it the user has not had, None where that is nothing."""
+        if self._openai is not None:
+            self._openai.has_gap = True
+        first = max(first, self.had_through + 1)
+        return (first, last) if first <= last else None
+
+    def _catch_up(self, openai: OpenAIFormat, runs: Sequence[Run]) -> Sequence[Run]:
+        """Let the format take what the user has had; return the rest."""
+        rest: list[Run] = []
+        for first, fields, run in runs:
+            had = min(max(self.had_through + 1 - first, 0), len(run))
+            for seq_id, piece in enumerate(run[:had], first):
+                openai.feed(as_dict(fields, *split(piece), seq_id))
+            if had < len(run):
+                rest.append((first + had, fields, run[had:]))
+        return rest
 
     def shape(self, runs: Sequence[Run], last_seq_id: int) -> Batch[Any]:
         """Return a batch of these runs."""
+        if self._openai is not None and runs and runs[0][0] <= self.had_through:
+            runs = self._catch_up(self._openai, runs)
         if self._format == "packed":
             return Batch([], last_seq_id, packed=msgpack.packb(list(runs)))
         if self._format == "model" and not self._coalesce:

@@ -2,8 +2,8 @@
 
 Everything the router wants this process to know (credit, new epochs, cancels, ends, where requests
 are) comes as states in the answers of calls that are made anyway, and in one long poll, the watch.
-A restarted router has forgotten this process: the first answer says so by another incarnation ID,
-and everything is registered again.
+A router that has restarted, or has not heard of this process for long, has forgotten it: the first answer
+says so by another incarnation ID, and everything is registered again.
 
 Thousands of requests share these loops, so a fault stays with its own: what one source, one
 registration or one listener raises ends that request by name (`StateListener.on_fault`), and where a
@@ -245,9 +245,12 @@ class Link:
     def _is_current(self, incarnation: str, made: int) -> bool:
         """Whether an answer is of the router as it is now; a new incarnation is told again what it should know."""
         standing = self.answers.standing(incarnation, made)
-        if standing == Standing.RESTARTED:
+        if standing in (Standing.RESTARTED, Standing.FORGOTTEN):
             count = len(self._listeners)
-            log.warning("router %s has restarted; registering %d requests again", self.caller.name, count)
+            if standing == Standing.RESTARTED:
+                log.warning("router %s has restarted; registering %d requests again", self.caller.name, count)
+            else:
+                log.info("router %s had not heard of this process for long; registering %d", self.caller.name, count)
             self._register_again()
         return standing != Standing.OVERTAKEN
 

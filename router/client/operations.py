@@ -39,11 +39,12 @@ class Operations:
         """The first number that the actor may not have had: nothing before it will be sent again."""
         return next(iter(self._unsettled), self._last_no + 1)
 
-    def subscribe(self, number: int, request_id: str, after: int, epoch: int, *, is_moving: bool) -> None:
+    def subscribe(
+        self, number: int, request_id: str, after: int, epoch: int, *, is_moving: bool, is_observer: bool = False
+    ) -> None:
         """Begin to read a request."""
-        self._waiting.append(
-            Subscribe(self._next_no(), Operation.SUBSCRIBE, number, request_id, after, epoch, is_moving)
-        )
+        kind = Operation.OBSERVE if is_observer else Operation.SUBSCRIBE
+        self._waiting.append(Subscribe(self._next_no(), kind, number, request_id, after, epoch, is_moving))
 
     def drop(self, number: int) -> None:
         """Stop reading."""

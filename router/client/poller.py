@@ -45,6 +45,7 @@ class Polled(Protocol):
 
     number: int
     request_id: str
+    is_observer: bool
 
     @property
     def last_seq_id(self) -> int:
@@ -161,7 +162,14 @@ class Poller:
         """Begin to read for a reader; `is_moving`: it has read elsewhere, and seen no end."""
         self.idle_since = None
         self._subscriptions[reader.number] = reader
-        self._operations.subscribe(reader.number, reader.request_id, reader.last_seq_id, epoch, is_moving=is_moving)
+        self._operations.subscribe(
+            reader.number,
+            reader.request_id,
+            reader.last_seq_id,
+            epoch,
+            is_moving=is_moving,
+            is_observer=reader.is_observer,
+        )
         self._say_soon()
         if self._task is None or self._task.done():
             self._task = self._spawn(self._poll())
@@ -234,7 +242,7 @@ class Poller:
             return
         self._operations.settle(said)
         for operation in said:
-            if operation[1] == Operation.SUBSCRIBE:
+            if operation[1] in (Operation.SUBSCRIBE, Operation.OBSERVE):
                 self._fault(operation[2], refusal)
 
     def _fault(self, number: int, error: StreamRouterError) -> None:

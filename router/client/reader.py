@@ -53,6 +53,7 @@ class Reader:
         "_wait_s",
         "has_left",
         "is_asked",
+        "is_observer",
         "number",
         "request_id",
     )
@@ -67,8 +68,10 @@ class Reader:
         after: int,
         wait_s: float,
         ping_s: float | None,
+        is_observer: bool = False,
     ) -> None:
         self.request_id = request_id
+        self.is_observer = is_observer
         self.number = pollers.next_number()
         self._link = link
         self._pollers = pollers
@@ -99,12 +102,18 @@ class Reader:
             after=self.last_seq_id,
             wait_s=self._wait_s,
             ping_s=self._ping_s,
+            is_observer=self.is_observer,
         )
 
     @property
     def last_seq_id(self) -> int:
-        """The last message handed out."""
+        """The last message that was read."""
         return self._cursor.last_seq_id
+
+    @property
+    def resumes_after(self) -> int:
+        """The last message that the user has had."""
+        return max(self._cursor.last_seq_id, self._shaper.had_through)
 
     @property
     def has_ended(self) -> bool:
@@ -137,7 +146,7 @@ class Reader:
                 self._poller.consumed(self)
             while (batch := self._next_batch()) is None:
                 if not await self._wait():
-                    return self._shaper.ping(self.request_id, self._cursor.last_seq_id)
+                    return self._shaper.ping(self.request_id, self.resumes_after)
         except BaseException:
             self.leave()
             raise
@@ -147,12 +156,19 @@ class Reader:
 
     def _next_batch(self) -> Batch[Any] | None:
         runs, missing, has_arrived = self._take_arrived()
+        batch: Batch[Any] | None = None
+        if missing is not None:
+            missing = self._shaper.gap(*missing)
+        if runs:
+            batch = self._shaper.shape(runs, self._cursor.last_seq_id)
+        if self._shaper.has_all_been_had(self._cursor.last_seq_id):
+            runs = []
         if not runs and missing is None and not self._cursor.ended:
             if has_arrived and self._poller is not None:
                 # All of it was known already; whoever sent it again must hear that, or it counts as unread.
                 self._poller.consumed(self)
-            return None
-        batch = self._shaper.shape(runs, self._cursor.last_seq_id)
+            return self._next_batch() if self._arrived else None
+        batch = batch or self._shaper.shape([], self._cursor.last_seq_id)
         batch.gap = missing
         if self._cursor.ended:
             batch.end = True

@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable
 from typing import Any, overload
 
+from actors.errors import RouterUnavailable, UnknownRequest
+from actors.protocol.states import Role
 from actors.result import Result
 from router.client.arguments import check
 from router.client.batch import Shaper
+from router.client.link import Link
 from router.client.messages import Coalesce, Messages
 from router.client.parts import PartShaper
 from router.client.results import Progress, Results, result_of
 from router.client.subscription import Subscription
+from router.client.whereabouts import Location, Whereabouts
 
-RESULT_WAIT_S = 30.0
+DEFAULT_WAIT_S = 30.0
 
 
 class ReadingCalls(ABC):
     """What `StreamRouter` says to people who read; it says how a request is read."""
 
+    _caller: tuple[str, ...]
+
     @abstractmethod
     def _read(
-        self, request_id: str, shaper: Shaper, *, after: int = 0, wait_s: float, ping_s: float | None = None
+        self,
+        request_id: str,
+        shaper: Shaper,
+        after: int,
+        wait_s: float,
+        ping_s: float | None = None,
+        *,
+        observer: bool = False,
     ) -> Subscription:
         """Return a subscription; the arguments are checked."""
+
+    @abstractmethod
+    def _shard(self, request_id: str) -> Link:
+        """Return the link to the router that knows a request."""
+
+    @abstractmethod
+    def _check_open(self) -> None:
+        """Raise RouterClosed where it was closed."""
 
     @overload  # a text is one ID, not several of a character each
     def result(  # type: ignore[overload-overlap]
@@ -45,7 +67,7 @@ class ReadingCalls(ABC):
         request_ids: str | Iterable[str],
         *,
         raise_failed: bool = True,
-        wait_s: float = RESULT_WAIT_S,
+        wait_s: float = DEFAULT_WAIT_S,
         progress: Progress | None = None,
     ) -> Coroutine[Any, Any, Result] | Results:
         """Wait for a request's end and return what it came to: `result = await router.result("req-1")`.
@@ -68,12 +90,8 @@ class ReadingCalls(ABC):
         return read(ids) if isinstance(ids, str) else Results(ids, read, progress)
 
     async def _result(self, request_id: str, *, raise_failed: bool, wait_s: float) -> Result:
-        subscription = self._read(request_id, PartShaper(joins=True), wait_s=wait_s)
+        subscription = self._read(request_id, PartShaper(joins=True), 0, wait_s)
         return await result_of(subscription, raise_failed=raise_failed)
-
-    @abstractmethod
-    def _check_open(self) -> None:
-        """Raise RouterClosed where it was closed."""
 
     def messages(
         self,
@@ -81,19 +99,46 @@ class ReadingCalls(ABC):
         *,
         after: int = 0,
         coalesce: Coalesce = "message",
-        wait_s: float = RESULT_WAIT_S,
+        wait_s: float = DEFAULT_WAIT_S,
+        observer: bool = False,
     ) -> Messages:
         """Return an asynchronous iterator over a request's messages after a cursor, one at a time.
 
         Each is whole (`coalesce="message"`), and comes as soon as it is known to be: a tool call when its
         arguments are complete, a text when something follows it. With `coalesce="tokens"` each piece comes as it
         is. Where retention has dropped messages, a `GapMessage` says which. Resume with `after=message.seq_id`.
-        A request not opened yet is waited for, `wait_s` at most. Raises InvalidArgument, InvalidRequestId,
-        RouterClosed; reading raises what `Messages.__anext__` names.
+        A request not opened yet is waited for, `wait_s` at most. `observer`: as for `subscribe`. Raises
+        InvalidArgument, InvalidRequestId, RouterClosed; reading raises what `Messages.__anext__` names.
         """
-        request_id, after, coalesce, wait_s = check(
-            "StreamRouter.messages", request_id=request_id, after=after, coalesce=coalesce, wait_s=wait_s
+        request_id, after, coalesce, wait_s, observer = check(
+            "StreamRouter.messages",
+            request_id=request_id,
+            after=after,
+            coalesce=coalesce,
+            wait_s=wait_s,
+            observer=observer,
         )
         self._check_open()
         shaper = PartShaper(joins=coalesce == "message")
-        return Messages(self._read(request_id, shaper, after=after, wait_s=wait_s), coalesce)
+        return Messages(self._read(request_id, shaper, after, wait_s, observer=observer), coalesce)
+
+    async def locate(self, request_id: str, *, wait_s: float = DEFAULT_WAIT_S) -> Location:
+        """Return where a request is; `handle.pull.remote(request_id, after_seq, ...)` reads it.
+
+        Raises UnknownRequest, InvalidArgument, InvalidRequestId, RouterUnavailable, RouterClosed.
+        """
+        request_id, wait_s = check("StreamRouter.locate", request_id=request_id, wait_s=wait_s)
+        self._check_open()
+        link = self._shard(request_id)
+        listener = Whereabouts(link, request_id)
+        link.locate(request_id, listener)
+        try:
+            actor_id, epoch, state = await asyncio.wait_for(listener.found, wait_s)
+            handle = await link.handles.of(actor_id)
+        except TimeoutError:
+            raise UnknownRequest(f"no request {request_id!r} within wait_s = {wait_s:g} s: check the ID") from None
+        finally:
+            link.lose_interest((Role.READER, request_id), listener)
+        if handle is None:
+            raise RouterUnavailable(f"request {request_id!r} is being placed anew; ask again")
+        return Location(handle, epoch, state, *self._caller)

@@ -28,7 +28,6 @@ from actors.errors import (
     from_wire,
 )
 from actors.messages import iso_seconds
-from actors.protocol.states import Role
 from actors.settings import StreamSettings
 from actors.tenants import PLAIN, names_in
 from router.client.agent_claim import AgentClaim, WhenBusy
@@ -41,7 +40,7 @@ from router.client.link import CLOSED, Link
 from router.client.poller import Pollers
 from router.client.publisher import Publisher
 from router.client.reader import Reader
-from router.client.reading_calls import ReadingCalls
+from router.client.reading_calls import DEFAULT_WAIT_S, ReadingCalls
 from router.client.recorder import Recorder
 from router.client.replay_store import ReplayBudget
 from router.client.startup import (
@@ -55,14 +54,11 @@ from router.client.startup import (
     until_answered,
 )
 from router.client.subscription import Subscription
-from router.client.whereabouts import Location, Whereabouts
 from router.config import RayConfig, RouterConfig
 from router.on_ray.cluster import ensure_ray, why
 from router.status.overview import Description, Overview
 
 log = logging.getLogger("router.client")
-
-DEFAULT_WAIT_S = 30.0
 
 
 class StreamRouter(ReadingCalls):
@@ -285,16 +281,19 @@ class StreamRouter(ReadingCalls):
         format: Format = "model",  # noqa: A002  # the plain word
         wait_s: float = DEFAULT_WAIT_S,
         ping_s: float | None = None,
+        observer: bool = False,
     ) -> Subscription:
         """Return an asynchronous iterator over batches of a request's messages after a cursor.
 
         Any number of readers, anywhere, each with its own cursor. `coalesce` joins neighbouring
         pieces of a message in a batch. `format`: pydantic models, plain dicts, packed bytes, or
         OpenAI chat-completion chunks. A request not opened yet is waited for, `wait_s` at most. With
-        `ping_s`, a batch of one `ping` comes whenever nothing else has for so long. Raises
+        `ping_s`, a batch of one `ping` comes whenever nothing else has for so long. An `observer` never
+        counts: not for the producer's credit, not as somebody who reads; one that lags gets what the log
+        still holds (`retain_bytes_max`), behind a `gap` for what it does not. Raises
         InvalidArgument, InvalidRequestId, RouterClosed; reading raises what `Subscription.__anext__` names.
         """
-        request_id, after, coalesce, format_, wait_s, ping_s = check(
+        request_id, after, coalesce, format_, wait_s, ping_s, observer = check(
             "StreamRouter.subscribe",
             request_id=request_id,
             after=after,
@@ -302,16 +301,34 @@ class StreamRouter(ReadingCalls):
             format=format,
             wait_s=wait_s,
             ping_s=ping_s,
+            observer=observer,
         )
         self._check_open()
         shaper = Shaper(format_, coalesce=coalesce)
-        return self._read(request_id, shaper, after=after, wait_s=wait_s, ping_s=ping_s)
+        return self._read(request_id, shaper, after, wait_s, ping_s, observer=observer)
 
     def _read(
-        self, request_id: str, shaper: Shaper, *, after: int = 0, wait_s: float, ping_s: float | None = None
+        self,
+        request_id: str,
+        shaper: Shaper,
+        after: int,
+        wait_s: float,
+        ping_s: float | None = None,
+        *,
+        observer: bool = False,
     ) -> Subscription:
-        link = self._shard(request_id)
-        return Subscription(Reader(request_id, link, self._pollers, shaper, after=after, wait_s=wait_s, ping_s=ping_s))
+        return Subscription(
+            Reader(
+                request_id,
+                self._shard(request_id),
+                self._pollers,
+                shaper,
+                after=shaper.begin(after),
+                wait_s=wait_s,
+                ping_s=ping_s,
+                is_observer=observer,
+            )
+        )
 
     async def cancel(self, request_id: str, *, after_step: bool = False, detail: str | None = None) -> bool:
         """Cancel a request, at once or when the step under way ends; False where it had ended already.
@@ -343,27 +360,6 @@ class StreamRouter(ReadingCalls):
             return  # not opened yet: its claim says so by itself
         except StreamRouterError as error:
             log.info("request %r could not be given up: %s", request_id, error)
-
-    async def locate(self, request_id: str, *, wait_s: float = DEFAULT_WAIT_S) -> Location:
-        """Return where a request is; `handle.pull.remote(request_id, after_seq, ...)` reads it.
-
-        Raises UnknownRequest, InvalidArgument, InvalidRequestId, RouterUnavailable, RouterClosed.
-        """
-        request_id, wait_s = check("StreamRouter.locate", request_id=request_id, wait_s=wait_s)
-        self._check_open()
-        link = self._shard(request_id)
-        listener = Whereabouts(link, request_id)
-        link.locate(request_id, listener)
-        try:
-            actor_id, epoch, state = await asyncio.wait_for(listener.found, wait_s)
-            handle = await link.handles.of(actor_id)
-        except TimeoutError:
-            raise UnknownRequest(f"no request {request_id!r} within wait_s = {wait_s:g} s: check the ID") from None
-        finally:
-            link.lose_interest((Role.READER, request_id), listener)
-        if handle is None:
-            raise RouterUnavailable(f"request {request_id!r} is being placed anew; ask again")
-        return Location(handle, epoch, state, *self._caller)
 
     async def describe(self) -> Description:
         """Return who runs and what they hold. Raises RouterUnavailable, RouterClosed."""

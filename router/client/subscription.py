@@ -42,7 +42,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
     @property
     def last_seq_id(self) -> int:
         """The last message handed out: pass it as `after` to resume."""
-        return self._reader.last_seq_id
+        return self._reader.resumes_after
 
     def __aiter__(self) -> AsyncIterator[Batch[Any]]:  # noqa: PYI034  # what it returns is to end with the loop
         return _Batches(self)

@@ -17,7 +17,7 @@ from itertools import takewhile
 from typing import Any
 
 from actors.protocol.calls import WATCH_WAIT_S_MAX
-from actors.protocol.states import Key, Role
+from actors.protocol.states import Key, Role, memory_id
 
 # A client whose watch does not come back so long after it may have ended is gone.
 CLIENT_TIMEOUT_S = WATCH_WAIT_S_MAX + 8.0
@@ -68,7 +68,7 @@ class Clients:
         if found is None:
             # A client that was forgotten must notice it as it would notice a new router.
             self._generations += 1
-            found = self._clients[client_id] = Client(client_id, now, f"{self._incarnation}/{self._generations}")
+            found = self._clients[client_id] = Client(client_id, now, memory_id(self._incarnation, self._generations))
             self._on_new(client_id, now)
         return found
 

@@ -81,6 +81,12 @@ class FakeRouter:
         self.said.clear()
         self.changed.set()
 
+    def forget(self) -> None:
+        """Forget the client as one that was silent, without a restart."""
+        self.incarnation += "/2"
+        self.version = 0
+        self.changed.set()
+
     def _news(self, seen: Any) -> News:
         since = seen[1] if seen[0] == self.incarnation else 0
         return News(self.incarnation, self.version, [state for at, state in self.said.values() if at > since])

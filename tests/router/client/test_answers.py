@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from router.client.answers import Answers, Standing
+from router.core.outboxes import Clients
 
 KEY = ("p", "req")
 
@@ -40,3 +41,18 @@ def test_an_older_state_of_a_key_is_not_the_newest_unless_nobody_listened_meanwh
     assert not answers.is_newest(KEY, 4)
     answers.forget(KEY)
     assert answers.is_newest(KEY, 4)
+
+
+def test_a_router_that_has_only_forgotten_this_client_has_not_restarted():
+    clients = Clients("router", lambda _client_id, _now: None)
+    first = clients.heard("client", 0.0).incarnation
+    clients.forget("client")
+    second = clients.heard("client", 40.0).incarnation
+    restarted = Clients("another", lambda _client_id, _now: None).heard("client", 41.0).incarnation
+    answers = Answers()
+    assert answers.standing(first, 1) == Standing.CURRENT
+    answers.advance(7)
+    assert answers.standing(second, 2) == Standing.FORGOTTEN
+    assert answers.seen == [second, 0], "it begins anew all the same"
+    assert answers.standing(first, 1) == Standing.OVERTAKEN
+    assert answers.standing(restarted, 3) == Standing.RESTARTED

@@ -67,7 +67,7 @@ ALLOWED = {
     "ping_s": {None, 1.5, 10**30, float("inf")},
     "streams_max": set(),
     "request_ids": ["yesterday", "bad", "7", ["x"]],
-    "raise_failed": {True},
+    "raise_failed": {True}, "observer": {True},
     "progress": [value for value in HOSTILE if value is None or callable(value)],
 }  # fmt: skip
 PARAMETERS = [(call, name) for call, parameters in CALLS.items() for name in parameters]

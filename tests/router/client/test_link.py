@@ -190,6 +190,17 @@ async def test_a_restarted_router_is_told_again_what_it_should_know(router):
     await client.close()
 
 
+async def test_a_router_that_had_not_heard_of_this_process_is_told_again_without_an_alarm(router, caplog):
+    client = door(router)
+    (stream,) = await opened(client, "req")
+    router.forget()
+    await until(lambda: router.handle.count("open") >= 2)
+    await stream.chunk(b"{}")
+    await until(lambda: router.items.get("req"))
+    assert "restarted" not in caplog.text
+    await client.close()
+
+
 async def test_an_unexpected_failure_of_a_background_task_is_told_to_all_who_wait(router):
     client = door(router)
     waiting = asyncio.ensure_future(anext(client.subscribe("req")))

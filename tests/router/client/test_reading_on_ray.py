@@ -110,6 +110,43 @@ async def test_many_results_as_they_come(router, request_id):
     assert [result.text for result in await router.result(ids)] == ids
 
 
+async def test_an_observer_that_stops_reading_does_not_stop_the_agent(router, request_id):
+    """A reader that stops at its first batch stops the agent after some megabytes; an observer does not."""
+    window = router.subscribe(request_id, observer=True, wait_s=60)
+    reading = asyncio.create_task(router.result(request_id, wait_s=60))
+    text = "x" * 20_000
+    async with router.publish(request_id, {**CHAT, "retain_bytes_max": 1 << 20}) as stream, window:
+        await stream.chunk(content(text))
+        await anext(window)
+        for _ in range(499):
+            await asyncio.wait_for(stream.chunk(content(text)), 30)
+        await stream.chunk(FINISH)
+    assert len((await reading).text) == 500 * 20_000
+    late = [(batch.gap, len(batch)) async for batch in router.subscribe(request_id, after=1, observer=True)]
+    assert late[0][0] is not None, "what retention has dropped is said"
+    assert sum(count for _, count in late) >= 40, "what it has kept is there"
+
+
+async def test_openai_chunks_resumed_in_a_call_are_the_rest_of_what_they_were(router, request_id):
+    async with router.publish(request_id, CHAT) as stream:
+        for index, arguments in ((0, ("{}",)), (1, ('{"x"', ": 1", "}"))):
+            head = {"index": index, "id": f"c{index}", "type": "function"}
+            function = {"name": f"f{index}", "arguments": ""}
+            await stream.chunk({"choices": [{"index": 0, "delta": {"tool_calls": [{**head, "function": function}]}}]})
+            for piece in arguments:
+                call = {"index": index, "function": {"arguments": piece}}
+                await stream.chunk({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]})
+        await stream.chunk(CALLED)
+    whole, count = [], 0
+    async for message in router.messages(request_id, coalesce="tokens"):
+        count = message.seq_id or count
+    for after in range(count):
+        chunks = [chunk async for b in router.subscribe(request_id, format="openai", after=after) for chunk in b]
+        whole = whole or chunks
+        assert chunks == whole[len(whole) - len(chunks) :]
+        assert 1 <= len(chunks) <= len(whole)
+
+
 def test_the_same_without_await(running_router, request_id):
     with StreamRouter.connect(name=running_router) as router:
         with router.publish(request_id, CHAT) as stream:

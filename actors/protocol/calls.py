@@ -34,7 +34,7 @@ class Registration(NamedTuple):
     epoch: int
     """The epoch that the publisher knows; 0: the request is new."""
     sent_seq: int
-    """The last item that it has sent."""
+    """The last item that it has sent, in whatever epoch: readers may have seen what came of it."""
     start_seq: int
     """The first item that it can send again."""
     cancel: str | None

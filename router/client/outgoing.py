@@ -3,8 +3,9 @@
 Theory. Every item accepted gets the next number and is kept until the request has ended. Two
 positions move along them: `sent_seq` (handed to the lane in this epoch) and `next_seq` (accepted).
 What the router says moves the first one back: a new epoch, a gap, or a router that has lost its
-memory each name the number that is wanted next, and sending goes on from there. Nothing else is
-needed to survive the death of a stream actor or of a router.
+memory each name the number that is wanted next, and sending goes on from there. How far it has ever
+been (`high_seq`) a router that has lost its memory is told: readers may have seen so much, and no end
+may come before it. Nothing else is needed to survive the death of a stream actor or of a router.
 
 Credit is an absolute number of bytes, counted over all items since the first. An item is accepted while
 `accepted_bytes` is below the highest credit that was ever given, so at most one item is ever beyond it.
@@ -35,6 +36,7 @@ class PublishedStream:
 
     __slots__ = (
         "_broken_at",
+        "_had_before",
         "accepted_bytes",
         "cancel",
         "credit_bytes",
@@ -61,6 +63,8 @@ class PublishedStream:
         self.is_placed = False
         self.epoch = 0
         self.sent_seq = 0
+        # The last item that was handed to the lane in an earlier epoch.
+        self._had_before = 0
         self.accepted_bytes = 0
         self.credit_bytes = INITIAL_CREDIT_BYTES
         self.epoch_credit_bytes = INITIAL_CREDIT_BYTES
@@ -77,6 +81,11 @@ class PublishedStream:
     def next_seq(self) -> int:
         """The number of the next item."""
         return self.replay.next_seq
+
+    @property
+    def high_seq(self) -> int:
+        """The last item that any session of the request may have had from here, in whatever epoch."""
+        return max(self.sent_seq, self._had_before)
 
     @property
     def has_credit(self) -> bool:
@@ -210,6 +219,7 @@ class PublishedStream:
             self.replay.first_seq = next_seq
             # What the other one had sent counts in the credit too.
             self.accepted_bytes = received_bytes
+        self._had_before = self.high_seq
         self.sent_seq = max(next_seq, self.replay.first_seq) - 1
         self.sent_bytes = self.accepted_bytes - self.replay.bytes_from(self.sent_seq + 1)
         self.is_held = False

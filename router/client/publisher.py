@@ -440,7 +440,7 @@ class Publisher(Pumping):
             self._agent_id,
             self._take_over,
             stream.epoch,
-            stream.sent_seq,
+            stream.high_seq,
             stream.replay.first_seq,
             stream.cancel,
             0 if self._claim is None else self._claim.number,

@@ -127,6 +127,26 @@ def test_a_gap_during_a_replay_counts_back_what_is_sent_again():
     assert drain(s, 10_000) == [(2, 6, [b"x" * 1000] * 5)]
 
 
+@given(st.lists(st.tuples(st.sampled_from(["accept", "give", "epoch", "gap"]), st.integers(1, 6)), max_size=40))
+def test_how_far_it_has_ever_been_is_known_whatever_was_sent_back(steps):
+    """A router and an actor die together in the middle of a replay: no end may come before what readers have seen."""
+    s = PublishedStream("req", ReplayBudget(1 << 20))
+    s.update(state(credit=100_000))
+    epoch, highest = 1, 0
+    for kind, number in steps:
+        if kind == "accept":
+            s.accept(b"x")
+        elif kind == "give":
+            for envelope in s.give(8 * number, at_least_one=True)[0]:
+                highest = max(highest, envelope.first_seq + envelope.item_count - 1)
+        elif kind == "gap":
+            s.update(state(epoch=epoch, phase="gap", next_seq=number, credit=100_000))
+        else:
+            epoch += 1
+            s.update(state(epoch=epoch, credit=100_000))
+        assert s.high_seq == highest
+
+
 def test_what_cannot_be_sent_is_cut_off_and_its_end_comes_in_its_place():
     s = stream()
     for n in range(6):

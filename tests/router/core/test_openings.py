@@ -230,3 +230,17 @@ def test_an_open_said_twice_is_one_open():
         assert router.opens("req") is None
     assert router.registry.counts["opened"] == 1
     assert len(router.sent_to("s1")) == 1
+
+
+def test_no_end_comes_before_what_readers_may_have_seen_of_a_session_that_died_with_its_router():
+    """Its publisher had begun to send it all again, and has not come as far as it had been."""
+    router = Router(HERE)
+    router.opens("req", epoch=2, sent_seq=9)
+    (opened,) = router.sent_to("s1")
+    assert opened.replay_through == 9
+    router.sends("req", 1, 4)
+    router.add_actor(HERE)
+    router.dies("s1")
+    router.passes(GONE_AT)
+    assert isinstance(router.opens("req", GONE_AT, client="another", take_over=True), RequestEnded)
+    assert router.request("req").stop_reason == "lost"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from router.sources.frameworks.instructions import Translation
+from router.sources.frameworks.pydantic_ai import PydanticAI
 from router.sources.frameworks.sdk import AnthropicHelper, Chunks, Google, OpenAIHelper
 
 # The module that an event's class comes from (the longest that fits counts), and what translates its like.
@@ -13,6 +14,7 @@ _BY_MODULE: dict[str, Callable[[], Translation]] = {
     "anthropic": AnthropicHelper,
     "google.genai": Google,
     "openai.lib.streaming": OpenAIHelper,
+    "pydantic_ai": PydanticAI,
 }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from router.sources.frameworks.instructions import Translation
+from router.sources.frameworks.langchain import LangChain
 from router.sources.frameworks.pydantic_ai import PydanticAI
 from router.sources.frameworks.sdk import AnthropicHelper, Chunks, Google, OpenAIHelper
 
@@ -13,6 +14,7 @@ from router.sources.frameworks.sdk import AnthropicHelper, Chunks, Google, OpenA
 _BY_MODULE: dict[str, Callable[[], Translation]] = {
     "anthropic": AnthropicHelper,
     "google.genai": Google,
+    "langchain_core": LangChain,
     "openai.lib.streaming": OpenAIHelper,
     "pydantic_ai": PydanticAI,
 }
@@ -27,4 +29,11 @@ def translation_of(event: Any) -> Translation:
             if make is not None:
                 return make()
             module = module.rpartition(".")[0]
-    return Chunks()
+    return LangChain() if _is_langchain(event) else Chunks()
+
+
+def _is_langchain(event: Any) -> bool:
+    """Tell whether an event is one of `astream_events`, or one of `astream` in several modes."""
+    if isinstance(event, Mapping):
+        return {"event", "run_id", "data"} <= event.keys() or event.keys() >= {"type", "ns", "data"}
+    return isinstance(event, tuple)

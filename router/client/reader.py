@@ -168,7 +168,8 @@ class Reader:
                 # All of it was known already; whoever sent it again must hear that, or it counts as unread.
                 self._poller.consumed(self)
             return self._next_batch() if self._arrived else None
-        batch = batch or self._shaper.shape([], self._cursor.last_seq_id)
+        if batch is None:
+            batch = self._shaper.shape([], self._cursor.last_seq_id)
         batch.gap = missing
         if self._cursor.ended:
             batch.end = True

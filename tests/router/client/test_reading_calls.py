@@ -12,6 +12,7 @@ from client_fakes import FakeActor, FakeRouter, door, message, until
 from actors.errors import RequestCancelled, RequestFailed, RouterClosed
 from actors.messages import GapMessage
 from actors.protocol.reads import Operation, PartState
+from router import unpack_batch
 from router.client.results import Results
 
 FIELDS = {"id": "m", "date": "2026-01-01T00:00:00+00:00", "run_id": "req"}
@@ -119,6 +120,12 @@ async def test_closed_is_closed(client, actor):
         await anext(messages)
     reading.cancel()
     await asyncio.wait([reading])
+
+
+async def test_a_packed_batch_holds_its_messages_though_none_of_them_is_in_its_list(client, actor):
+    bring(actor, message(1, "a"), *ending(2), state=PartState.ENDED)
+    batches = [batch async for batch in client.subscribe("req", format="packed")]
+    assert [m["seq_id"] for batch in batches for m in unpack_batch(batch.packed)] == [1, 2, 3]
 
 
 # --- results ---------------------------------------------------------------------------------------------

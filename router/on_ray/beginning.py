@@ -49,13 +49,20 @@ async def take_over(found: dict[str, Any], registry: Registry, fleet: Fleet, aft
         registry.settle(actor_ids, time.monotonic())
         after_event()
 
+    async def adopt(actor_id: str, handle: Any) -> None:
+        try:
+            await fleet.adopt(actor_id, handle)
+        except Exception:
+            # It is given up like one that does not answer: else all that it may hold would be waited for, for ever.
+            log.exception("stream actor %s could not be adopted", actor_id)
+
     async def adopt_later(actor_id: str, adoption: asyncio.Task[None]) -> None:
         log.warning("stream actor %s takes its time to be adopted; others are served meanwhile", actor_id)
         await adoption
         adopted([actor_id])
 
     registry.expect(found)
-    asked = {asyncio.create_task(fleet.adopt(*who)): who[0] for who in found.items()}
+    asked = {asyncio.create_task(adopt(*who)): who[0] for who in found.items()}
     if asked:
         await asyncio.wait(asked, timeout=ADOPTION_PATIENCE_S)
     slow = [(actor_id, task) for task, actor_id in asked.items() if not task.done()]

@@ -22,7 +22,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
-from actors.errors import RouterUnavailable, StreamRouterError
+from actors.errors import ProtocolViolation, RouterUnavailable, StreamRouterError
 from actors.protocol.backoff import Backoff
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import cut_into_frames, pack, unpack_list
@@ -229,7 +229,13 @@ class Fleet:
         actor = self.actors[actor_id] = FleetActor(handle, self._meets_from, now)
         self._has_started(actor, now)
         self._observer.actor_adopted(actor_id)
-        self._registry.adopt(actor_id, unpack_list(inventory), now)
+        try:
+            self._registry.adopt(actor_id, unpack_list(inventory), now)
+        except (ProtocolViolation, TypeError, ValueError):
+            # Else all that is not known would be waited for, and for ever.
+            log.exception("stream actor %s says what it holds in words that cannot be read", actor_id)
+            self.gone(actor_id, actor)
+            return
         self._registry.actor_started(actor_id, who["pid"], who["node_id"], now)
 
     # --- feeding ----------------------------------------------------------------------------

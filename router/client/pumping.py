@@ -76,7 +76,7 @@ class Pumping:
         open when the source has ended. Where the source raises, the request ends as `error` and the error is
         raised here; where the request ends or the task is cancelled, the source is closed.
 
-        Raises whatever the source raises, InvalidArgument (no such source; chunks of OpenAI chat to a request
+        Raises whatever the source raises, InvalidArgument (no such source; a framework's events to a request
         whose `provider` is another; the request stays open), and as `chunk` and `message`.
         """
         if not self._takes_items or self._stream.is_over:
@@ -121,11 +121,11 @@ class Pumping:
         return translation.result
 
     def _check_provider(self, translation: Translation) -> None:
-        provider = self.settings.provider
-        if translation.is_chat and provider not in ("auto", "openai-chat"):
+        wanted = self.settings.provider
+        if translation.provider is not None and wanted not in ("auto", translation.provider):
             raise InvalidArgument(
-                f"Publisher.pump: this source's chunks are sent as OpenAI chat, whatever provider is behind it, and "
-                f"this request has provider={provider!r}; publish it with provider='auto'"
+                f"Publisher.pump: what this source gives is sent as events of {translation.provider}, whatever is "
+                f"behind it, and this request has provider={wanted!r}; publish it with provider='auto'"
             )
 
     async def _carry_out(self, instruction: Instruction) -> None:

@@ -41,8 +41,8 @@ Instruction = SendChunk | SendMessage | BeginStep | SetToolRunning | Ended
 class Translation(Protocol):
     """Turns the events of one source into instructions."""
 
-    is_chat: bool
-    """Whether its chunks are those of OpenAI chat, whatever provider is behind the framework."""
+    provider: str | None
+    """Whose events its chunks are, whatever provider is behind the framework; None: those of the provider itself."""
     result: Any
     """What the framework gives as the result of its run; None where it gives none in its stream."""
 

@@ -40,7 +40,7 @@ class _Run:
 class LangChain:
     """Turns the events of one stream into instructions."""
 
-    is_chat = True
+    provider: str | None = "openai-chat"
 
     def __init__(self) -> None:
         self.result: Any = None

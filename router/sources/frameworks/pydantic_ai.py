@@ -25,7 +25,7 @@ _REDACTED = "redacted_thinking"
 class PydanticAI:
     """Turns the events of one run into instructions."""
 
-    is_chat = True
+    provider: str | None = "openai-chat"
 
     def __init__(self) -> None:
         self.result: Any = None

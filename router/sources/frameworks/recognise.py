@@ -7,11 +7,13 @@ from typing import Any
 
 from router.sources.frameworks.instructions import Translation
 from router.sources.frameworks.langchain import LangChain
+from router.sources.frameworks.openai_agents import OpenAIAgents
 from router.sources.frameworks.pydantic_ai import PydanticAI
 from router.sources.frameworks.sdk import AnthropicHelper, Chunks, Google, OpenAIHelper
 
 # The module that an event's class comes from (the longest that fits counts), and what translates its like.
 _BY_MODULE: dict[str, Callable[[], Translation]] = {
+    "agents.stream_events": OpenAIAgents,
     "anthropic": AnthropicHelper,
     "google.genai": Google,
     "langchain_core": LangChain,

@@ -25,7 +25,7 @@ _TO_STANDARD = str.maketrans("-_", "+/")
 class Chunks:
     """Passes everything on as a chunk."""
 
-    is_chat = False
+    provider: str | None = None
     result = None
 
     def feed(self, event: Any) -> list[Instruction]:

@@ -120,6 +120,18 @@ async def test_a_source_that_would_stop_the_loop_is_refused_with_what_to_do(clie
         await stream.pump(iter([b"{}"]))
 
 
+async def test_a_frameworks_events_are_refused_where_the_provider_is_another(client):
+    event = {"event": "on_chain_start", "run_id": "r", "data": {}}
+    stream = await client.publish("req", {"provider": "gemini"}).open()
+    source = Source(event)
+    with pytest.raises(InvalidArgument, match=r"openai-chat.*gemini"):
+        await stream.pump(source)
+    assert source.closed == 1
+    await stream.chunk(b"{}")
+    for provider in ("auto", "openai-chat"):
+        await (await client.publish(provider, {"provider": provider}).open()).pump(Source(event))
+
+
 async def test_nothing_is_read_for_a_request_that_is_not_open(client):
     async def never():
         return Source()

@@ -24,6 +24,7 @@ from router.client.batch import Batch, Shaper
 from router.client.caller import fresh
 from router.client.inbox import Cursor, Run
 from router.client.patience import was_stopped
+from router.client.whereabouts import unknown
 
 if TYPE_CHECKING:
     from router.client.link import Link
@@ -41,6 +42,7 @@ class Reader:
         "_cursor",
         "_epochs_read",
         "_error",
+        "_is_unknown",
         "_known",
         "_link",
         "_loop",
@@ -88,6 +90,8 @@ class Reader:
         self._moving: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._known = False
+        # The router has said so, which may change until somebody opens it.
+        self._is_unknown = False
         self._epochs_read = 0
         self.has_left = False
         self.is_asked = False
@@ -212,7 +216,8 @@ class Reader:
             raise RouterClosed(f"request {self.request_id!r} is not being read")
         # (To ask for the running loop is a system call in Python 3.11, and this is paid for every batch.)
         self._changed = loop.create_future()
-        wait_s = self._ping_s if self._known else self._wait_s
+        # Until the router has said whether there is such a request, its call's own deadline ends the wait.
+        wait_s = self._ping_s if self._known else self._wait_s if self._is_unknown else None
         if wait_s is None:
             await self._changed
             return True
@@ -223,12 +228,9 @@ class Reader:
         except TimeoutError:
             if self._known:
                 return False
-            if was_stopped(loop.time() - began, wait_s):
-                return True  # this process was stopped, and could hear nothing: wait again
-            raise UnknownRequest(
-                f"no request {self.request_id!r} within wait_s = {self._wait_s:g} s: never opened here, or its "
-                "time-to-live is over; check the ID, or give subscribe a longer wait_s"
-            ) from None
+            if was_stopped(loop.time() - began, wait_s) or not self._is_unknown:
+                return True  # this process was stopped, and could hear nothing, or the router has: wait again
+            raise unknown(self.request_id, self._wait_s) from None
         return True
 
     def leave(self) -> None:
@@ -285,7 +287,10 @@ class Reader:
     def on_state(self, state: ReaderState) -> None:
         """See `StateListener`."""
         _, _, phase, actor_id, epoch = state
-        if self.has_left or phase == RequestPhase.RECOVERING:
+        if self.has_left:
+            return
+        if phase == RequestPhase.RECOVERING:
+            self._is_unknown = False
             return
         if phase == RequestPhase.UNKNOWN:
             if self._known:
@@ -295,6 +300,9 @@ class Reader:
                         f"the last message read was {self._cursor.last_seq_id}"
                     )
                 )
+            elif not self._is_unknown:
+                self._is_unknown = True
+                self._wake()
             return
         if not self._known:
             self._known = True
@@ -347,4 +355,5 @@ class Reader:
 
     def on_router_restart(self) -> None:
         """See `StateListener`."""
+        self._is_unknown = False
         self._link.ask_where(self.request_id)

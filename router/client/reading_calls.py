@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable
 from typing import Any, overload
 
-from actors.errors import RouterUnavailable, UnknownRequest
+from actors.errors import RouterUnavailable
 from actors.protocol.states import Role
 from actors.result import Result
 from router.client.arguments import check
@@ -19,8 +18,6 @@ from router.client.parts import PartShaper
 from router.client.results import Progress, Results, result_of
 from router.client.subscription import Subscription
 from router.client.whereabouts import Location, Whereabouts
-
-DEFAULT_WAIT_S = 30.0
 
 
 class ReadingCalls(ABC):
@@ -67,15 +64,15 @@ class ReadingCalls(ABC):
         request_ids: str | Iterable[str],
         *,
         raise_failed: bool = True,
-        wait_s: float = DEFAULT_WAIT_S,
+        wait_s: float = 0.0,
         progress: Progress | None = None,
     ) -> Coroutine[Any, Any, Result] | Results:
         """Wait for a request's end and return what it came to: `result = await router.result("req-1")`.
 
         Of several IDs it returns `Results`: `async for result in ...` gives each as it ends, `await ...` all in
-        order; `progress(ended, all)` is called at each end. A request not opened yet is waited for, `wait_s` at
-        most. A failed end raises RequestFailed, RequestCancelled, RequestTimedOut or RequestLost, which have the
-        result as `error.result`; with `raise_failed=False` it is returned like any other. Raises InvalidArgument,
+        order; `progress(ended, all)` is called at each end. A request that is not open yet is unknown; `wait_s`
+        waits for it so long. A failed end raises RequestFailed, RequestCancelled, RequestTimedOut or RequestLost,
+        with the result as `error.result`; `raise_failed=False` returns it like any other. Raises InvalidArgument,
         InvalidRequestId, RouterClosed; reading raises what `Subscription.__anext__` names.
         """
         ids, raise_failed, wait_s, progress = check(
@@ -99,7 +96,7 @@ class ReadingCalls(ABC):
         *,
         after: int = 0,
         coalesce: Coalesce = "message",
-        wait_s: float = DEFAULT_WAIT_S,
+        wait_s: float = 0.0,
         observer: bool = False,
     ) -> Messages:
         """Return an asynchronous iterator over a request's messages after a cursor, one at a time.
@@ -107,7 +104,7 @@ class ReadingCalls(ABC):
         Each is whole (`coalesce="message"`), and comes as soon as it is known to be: a tool call when its
         arguments are complete, a text when something follows it. With `coalesce="tokens"` each piece comes as it
         is. Where retention has dropped messages, a `GapMessage` says which. Resume with `after=message.seq_id`.
-        A request not opened yet is waited for, `wait_s` at most. `observer`: as for `subscribe`. Raises
+        A request that is not open yet is unknown; `wait_s` waits for it so long. `observer`: as for `subscribe`. Raises
         InvalidArgument, InvalidRequestId, RouterClosed; reading raises what `Messages.__anext__` names.
         """
         request_id, after, coalesce, wait_s, observer = check(
@@ -122,9 +119,10 @@ class ReadingCalls(ABC):
         shaper = PartShaper(joins=coalesce == "message")
         return Messages(self._read(request_id, shaper, after, wait_s, observer=observer), coalesce)
 
-    async def locate(self, request_id: str, *, wait_s: float = DEFAULT_WAIT_S) -> Location:
+    async def locate(self, request_id: str, *, wait_s: float = 0.0) -> Location:
         """Return where a request is; `handle.pull.remote(request_id, after_seq, ...)` reads it.
 
+        A request that is not open yet is unknown; `wait_s` waits for it so long.
         Raises UnknownRequest, InvalidArgument, InvalidRequestId, RouterUnavailable, RouterClosed.
         """
         request_id, wait_s = check("StreamRouter.locate", request_id=request_id, wait_s=wait_s)
@@ -133,10 +131,8 @@ class ReadingCalls(ABC):
         listener = Whereabouts(link, request_id)
         link.locate(request_id, listener)
         try:
-            actor_id, epoch, state = await asyncio.wait_for(listener.found, wait_s)
+            actor_id, epoch, state = await listener.find(wait_s)
             handle = await link.handles.of(actor_id)
-        except TimeoutError:
-            raise UnknownRequest(f"no request {request_id!r} within wait_s = {wait_s:g} s: check the ID") from None
         finally:
             link.lose_interest((Role.READER, request_id), listener)
         if handle is None:

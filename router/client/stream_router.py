@@ -40,7 +40,7 @@ from router.client.link import CLOSED, Link
 from router.client.poller import Pollers
 from router.client.publisher import Publisher
 from router.client.reader import Reader
-from router.client.reading_calls import DEFAULT_WAIT_S, ReadingCalls
+from router.client.reading_calls import ReadingCalls
 from router.client.recorder import Recorder
 from router.client.replay_store import ReplayBudget
 from router.client.startup import (
@@ -59,6 +59,8 @@ from router.on_ray.cluster import ensure_ray, why
 from router.status.overview import Description, Overview
 
 log = logging.getLogger("router.client")
+
+DEFAULT_WAIT_S = 30.0
 
 
 class StreamRouter(ReadingCalls):

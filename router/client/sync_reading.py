@@ -12,7 +12,7 @@ from actors.errors import RouterClosed
 from actors.messages import Message
 from actors.result import Result
 from router.client.messages import Coalesce, Messages
-from router.client.reading_calls import DEFAULT_WAIT_S, ReadingCalls
+from router.client.reading_calls import ReadingCalls
 from router.client.results import Progress, Results
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class SyncReadingCalls(ABC):
         request_ids: str | Iterable[str],
         *,
         raise_failed: bool = True,
-        wait_s: float = DEFAULT_WAIT_S,
+        wait_s: float = 0.0,
         progress: Progress | None = None,
     ) -> Result | SyncResults:
         """See `StreamRouter.result`. Of several IDs: iterate over it for each as it ends, or ask for `all()`."""
@@ -62,7 +62,7 @@ class SyncReadingCalls(ABC):
         *,
         after: int = 0,
         coalesce: Coalesce = "message",
-        wait_s: float = DEFAULT_WAIT_S,
+        wait_s: float = 0.0,
         observer: bool = False,
     ) -> SyncMessages:
         """See `StreamRouter.messages`."""

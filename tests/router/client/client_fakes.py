@@ -51,6 +51,7 @@ class FakeRouter:
     def __init__(self) -> None:
         self.handle = Handle(self)
         self.incarnation = "first"
+        self.phase = "unknown"  # of what it was told nothing of
         self.version = 0
         self.said: dict[tuple[str, str], tuple[int, Any]] = {}
         self.refusals: dict[str, tuple[str, str]] = {}
@@ -118,7 +119,10 @@ class FakeRouter:
     async def locate(self, frame: bytes) -> bytes:
         call = read(LocateCall, frame)
         self.losses.extend(call.losses)
-        states = [self.said[key][1] for asked in call.request_ids if (key := ("r", asked)) in self.said]
+        states = [
+            self.said[key][1] if (key := ("r", asked)) in self.said else ReaderState("r", asked, self.phase, None, 0)
+            for asked in call.request_ids
+        ]
         return pack(News(self.incarnation, self.version, states))
 
     async def stream_actor(self, actor_id: str) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from actors.errors import RequestCancelled
+from actors.errors import RequestCancelled, UnknownRequest
 from router import StreamRouter
 
 pytestmark = [pytest.mark.ray]
@@ -108,6 +108,19 @@ async def test_many_results_as_they_come(router, request_id):
     assert told == [(n, 20) for n in range(1, 21)]
     await asyncio.gather(*producing)
     assert [result.text for result in await router.result(ids)] == ids
+
+
+async def test_unknown_requests_answer_at_once_and_late_ones_can_be_waited_for(router, request_id):
+    for asked in (router.result(request_id), anext(router.messages(request_id)), router.locate(request_id)):
+        with pytest.raises(UnknownRequest, match="never opened here"):
+            await asyncio.wait_for(asked, 3)
+    waiting = asyncio.create_task(router.result(request_id, wait_s=60))
+    with pytest.raises(UnknownRequest):
+        await anext(router.subscribe(request_id, wait_s=0.2))
+    async with router.publish(request_id, CHAT) as stream:
+        await stream.chunk(content("late"))
+        await stream.chunk(FINISH)
+    assert (await waiting).text == "late"
 
 
 async def test_an_observer_that_stops_reading_does_not_stop_the_agent(router, request_id):

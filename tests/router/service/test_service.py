@@ -142,6 +142,7 @@ def test_a_service_from_start_to_stop(cluster, tmp_path):
         assert read["text"] == "a\nb\nc\n"
         assert read["seq_ids"] == list(range(1, len(read["seq_ids"]) + 1))
         assert read["stop_reason"] == "end_turn"
+    follow_what_has_ended(cluster)
     assert cluster.cli("drain", "--name", "whole", "--resume").status == 0
     with publishing(cluster, "whole", "after-the-drain"):
         pass
@@ -179,6 +180,18 @@ def cancel_from_outside(cluster, publisher):
     # (Its thread that waits for a line is let go by the end of its stdin.)
     assert publisher.communicate("", timeout=LINE_DEADLINE_S)[0] == "request_cancelled\n"
     assert cluster.cli("cancel", "--name", "whole", "other-1").out == "other-1: had ended already\n"
+
+
+def follow_what_has_ended(cluster):
+    """Follow one request, then several: each whole, and what is not well is said."""
+    alone = cluster.cli("tail", "--name", "whole", "req-1")
+    assert alone.status == 0, alone.error
+    assert alone.out.startswith("assistant   a\nb\nc\n\nend         end_turn\n")
+    several = cluster.cli("tail", "--name", "whole", "req-1", "other-1", "nonesuch")
+    assert several.status == 1
+    assert "req-1  assistant   a\nreq-1              b\n" in several.out
+    assert "other-1  end         cancelled: enough\n" in several.out
+    assert "no request 'nonesuch': never opened here" in several.error
 
 
 def drain_while_open(cluster, publisher):

@@ -87,7 +87,8 @@ class StreamRouter(ReadingCalls):
         self._handles = handles
         self._is_owner = is_owner
         self._stops_ray = stops_ray
-        node_id = ray.get_runtime_context().get_node_id() if config.meets else None
+        # (To ask Ray for its context starts one where there is none.)
+        node_id = ray.get_runtime_context().get_node_id() if config.meets and ray.is_initialized() else None
         self._links = [
             Link(self.client_id, handle, config.router_name(shard), node_id) for shard, handle in enumerate(handles)
         ]

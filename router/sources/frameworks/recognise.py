@@ -10,6 +10,7 @@ from router.sources.frameworks.langchain import LangChain
 from router.sources.frameworks.openai_agents import OpenAIAgents
 from router.sources.frameworks.pydantic_ai import PydanticAI
 from router.sources.frameworks.sdk import AnthropicHelper, Chunks, Google, OpenAIHelper
+from router.sources.frameworks.vllm import VllmOutputs, is_output
 
 # The module that an event's class comes from (the longest that fits counts), and what translates its like.
 _BY_MODULE: dict[str, Callable[[], Translation]] = {
@@ -31,6 +32,8 @@ def translation_of(event: Any) -> Translation:
             if make is not None:
                 return make()
             module = module.rpartition(".")[0]
+    if is_output(event):
+        return VllmOutputs()
     return LangChain() if _is_langchain(event) else Chunks()
 
 

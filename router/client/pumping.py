@@ -107,13 +107,20 @@ class Pumping:
 
     async def _pump(self, source: Any) -> Any:
         translation: Translation | None = None
+        fault: BaseException | None = None
         async with opened(source) as events:
-            async for event in events:
-                if translation is None:
-                    translation = translation_of(event)
-                    self._check_provider(translation)
-                for instruction in translation.feed(event):
-                    await self._carry_out(instruction)
+            try:
+                async for event in events:
+                    if translation is None:
+                        translation = translation_of(event)
+                        self._check_provider(translation)
+                    for instruction in translation.feed(event):
+                        await self._carry_out(instruction)
+            except BaseException as error:
+                fault = error
+                raise
+        if fault is not None:
+            raise fault  # what the source was entered with has swallowed it
         if translation is None:
             return None
         for instruction in translation.close():

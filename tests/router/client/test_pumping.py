@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from client_fakes import FakeRouter, door, until
@@ -121,15 +123,14 @@ async def test_a_source_that_would_stop_the_loop_is_refused_with_what_to_do(clie
 
 
 async def test_a_frameworks_events_are_refused_where_the_provider_is_another(client):
-    event = {"event": "on_chain_start", "run_id": "r", "data": {}}
     stream = await client.publish("req", {"provider": "gemini"}).open()
-    source = Source(event)
+    source = Source(*RUN)
     with pytest.raises(InvalidArgument, match=r"openai-chat.*gemini"):
         await stream.pump(source)
     assert source.closed == 1
     await stream.chunk(b"{}")
     for provider in ("auto", "openai-chat"):
-        await (await client.publish(provider, {"provider": provider}).open()).pump(Source(event))
+        await (await client.publish(provider, {"provider": provider}).open()).pump(Source(*RUN))
 
 
 async def test_nothing_is_read_for_a_request_that_is_not_open(client):
@@ -284,6 +285,62 @@ async def test_a_source_that_cannot_be_closed_does_not_hide_its_error(client, ro
         with pytest.raises(ValueError, match="odd"):
             await sealing(router, stream.pump(kind(error=ValueError("odd"))), f"req-{number}")
     assert caplog.text.count("could not be closed") == 2
+
+
+async def test_a_manager_that_swallows_errors_hides_none(client, router):
+    @asynccontextmanager
+    async def manager():
+        with contextlib.suppress(ValueError):
+            yield Source(b"{}", error=ValueError("odd"))
+
+    stream = await client.publish("req").open()
+    with pytest.raises(ValueError, match="odd"):
+        await sealing(router, stream.pump(manager()))
+    assert end_of(router) == ("fail", "ValueError", "odd")
+
+
+# --- what a framework says of its run -----------------------------------------------------------------------
+
+
+def event(name, run_id, **data):
+    metadata = {"langgraph_node": "agent"}
+    return {"event": name, "name": "lookup", "run_id": run_id, "data": data, "metadata": metadata}
+
+
+def said(content, *calls):
+    return SimpleNamespace(content=content, tool_calls=calls, id="m")
+
+
+RUN = (
+    event("on_chain_start", "run"),
+    event("on_chat_model_end", "model", output=said("I look", {"name": "lookup", "args": {"a": 1}, "id": "c"})),
+    event("on_tool_end", "tool", output=SimpleNamespace(content="found", tool_call_id="c", status="success")),
+    event("on_chain_end", "run", output="done"),
+)
+
+
+def kinds(router):
+    return ["chunk" if isinstance(item, bytes) else item[0] for item in router.items["req"]]
+
+
+async def test_a_frameworks_run_is_steps_messages_tools_and_an_end(client, router):
+    stream = await client.publish("req").open()
+    assert await stream.pump(Source(*RUN)) == "done"
+    await sealing(router, stream.finish())
+    assert kinds(router) == [
+        "step_start", "chunk", "chunk", "chunk", "tool_running", "message", "tool_running", "finish",
+    ]  # fmt: skip
+    assert end_of(router)[:2] == ("finish", "end_turn")
+
+
+@pytest.mark.parametrize("after", ["a chunk", "a reason"])
+async def test_the_reason_of_a_run_counts_where_nothing_follows_and_no_other_is_given(client, router, after):
+    stream = await client.publish("req").open()
+    await stream.pump(Source(*RUN))
+    if after == "a chunk":
+        await stream.chunk(b"{}")
+    await sealing(router, stream.finish("max_tokens" if after == "a reason" else None))
+    assert end_of(router)[1] == ("max_tokens" if after == "a reason" else None)
 
 
 # --- sources without await ----------------------------------------------------------------------------------

@@ -98,6 +98,10 @@ class Faults:
         self._trouble(number, "stop_process", incident.seconds)
         self._pause(self._world.processes[number], incident.seconds)
 
+    def _pull_sockets(self, _incident: Incident) -> None:
+        self._world.tell("all sockets break")
+        self._world.sockets.pull()
+
     def _cut_actor(self, incident: Incident) -> None:
         victim = self._victim(incident)
         if victim is not None:

@@ -6,8 +6,11 @@ import errno
 from typing import Any
 from unittest import mock
 
+from ray.exceptions import ActorDiedError
+
 from actors import shell, tenants
 from actors.stream.session import Session
+from actors.transport import line
 from router.client import arguments, reader, replay_store, subscription
 from router.client.caller import RouterCaller
 from router.client.link import Link
@@ -127,6 +130,11 @@ def _one_space_of_names() -> list[Patch]:
     ]
 
 
+def _a_break_is_a_death() -> list[Patch]:
+    """Whoever is at the other end of a broken socket is taken for dead."""
+    return [mock.patch.object(line, "_as_lost", lambda _why: ActorDiedError())]
+
+
 def only(feature: Feature) -> Harder:
     """Return what makes every seed show one feature, and no other."""
     return Harder(features=NONE, surely=frozenset({feature}))
@@ -144,6 +152,7 @@ PLANTED = {
     "anything-goes": (Feature.HOSTILE, _anything_goes, range(20)),
     "cursor-kept": (Feature.ABANDONED, _cursor_kept, range(60)),
     "closes-in-silence": (Feature.CLOSES, _closes_in_silence, range(40)),
+    "a-break-is-a-death": (Feature.SOCKETS, _a_break_is_a_death, range(40)),
     "rival-let-in": (Feature.RIVALS, _rival_let_in, range(60)),
     "one-space-of-names": (Feature.TENANTS, _one_space_of_names, range(20)),
 }

@@ -37,6 +37,8 @@ class Feature(StrEnum):
     """A second publisher of a request, in the same process or another: one of the two is refused."""
     TAKE_OVERS = "take-overs"
     """A request is taken over, or cancelled, while its router begins again."""
+    SOCKETS = "sockets"
+    """Within a node calls go through sockets, which break."""
     TENANTS = "tenants"
     """All is of one tenant, and another one asks for it all the time: it finds nothing, whatever restarts meanwhile."""
 

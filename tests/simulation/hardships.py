@@ -111,6 +111,14 @@ def _take_overs(random: Random, scenario: Scenario) -> None:
     scenario.incidents.append(Incident(plan.cancel_s - random.uniform(0.0, 0.2), "kill_router"))
 
 
+def _sockets(random: Random, scenario: Scenario) -> None:
+    scenario.config = scenario.config.model_copy(update={"transport": "auto"})
+    for _ in range(random.choice((0, 1, 4))):
+        _incident(random, scenario, "pull_sockets")
+    if random.random() < 0.5:
+        _incident(random, scenario, random.choice(("kill_actor", "kill_router", "stop_actor", "stop_router")), 5.0)
+
+
 def _tenants(_random: Random, scenario: Scenario) -> None:
     tenants = scenario.config.tenants.model_copy(update={"enabled": True})
     scenario.config = scenario.config.model_copy(update={"tenants": tenants})
@@ -138,6 +146,7 @@ _DRAWN: dict[Feature, tuple[float, Callable[[Random, Scenario], None]]] = {
     Feature.CLOSES: (0.10, _closes),
     Feature.RIVALS: (0.08, _rivals),
     Feature.TAKE_OVERS: (0.08, _take_overs),
+    Feature.SOCKETS: (0.30, _sockets),
     Feature.TENANTS: (0.08, _tenants),
 }
 

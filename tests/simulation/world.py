@@ -16,6 +16,7 @@ from unittest import mock
 
 import actors.stream.host
 import actors.stream.stream_actor
+import router.client.agent_claim
 import router.client.caller
 import router.client.link
 import router.client.poller
@@ -37,6 +38,7 @@ from .network import Exited, Handle, Network, SimulatedActor
 from .others import CloseProgram, HostileProgram
 from .program import OBSERVER, Program
 from .scenario import NEVER_S, Scenario
+from .sockets import Sockets
 from .tenants import SECRET, STRANGER, StrangerProgram, client_id_in, has_tenants
 from .watch import Watch
 
@@ -67,6 +69,7 @@ class World:
         self.processes: dict[int, Process] = {}
         self.clients: dict[int, StreamRouter] = {}
         self.faults = Faults(self)
+        self.sockets = Sockets(self)
         self.watch = Watch(self)
         self.requests = [Request(self, plan) for plan in scenario.requests]
 
@@ -82,6 +85,10 @@ class World:
 
     def _make_router(self) -> RouterActor:
         return RouterActor(self.scenario.config.model_dump_json(), 0)
+
+    def actor_of(self, process: Process) -> SimulatedActor:
+        """Return the actor that lives in a process."""
+        return self._actor_of[process]
 
     def _new_process(self, name: str, node: str) -> Process:
         return Process(name, node, clock_offset_s=self.random.uniform(0, 1000))
@@ -209,7 +216,9 @@ class World:
 
     def _ray(self) -> SimpleNamespace:
         def context() -> SimpleNamespace:
-            actor = self._actor_of[self._current()]
+            actor = self._actor_of.get(self._current())
+            if actor is None:  # a client's: on the node that the routers begin on
+                return SimpleNamespace(get_node_id=lambda: NODES[0])
             return SimpleNamespace(
                 get_node_id=lambda: actor.process.node,
                 was_current_actor_reconstructed=actor.has_restarted,
@@ -294,11 +303,14 @@ class World:
             (router.client.link, "random", self.random),
             (router.client.caller, "random", self.random),
             (router.client.poller, "random", self.random),
+            (router.client.stream_router, "ray", ray),
             (router.client.startup, "uuid", uuid),
+            (router.client.agent_claim, "uuid", uuid),
             (router.client.startup, "os", os),
             (router.client.startup, "socket", socket),
             (router.on_ray.keys, "os", SimpleNamespace(environ={self.scenario.config.tenants.key_env: SECRET})),
             *self.faults.disk(),
+            *self.sockets.in_place(),
             *self.watch.feeding(),
             *self._small_window(),
             *self._validating(),

@@ -1,0 +1,165 @@
+"""Simulated sockets between processes of one node: in order and fast, until they break.
+
+A call through a socket arrives behind all that was sent before it. What goes wrong is that the connection breaks:
+before a call has arrived, after it has run, because a process died, or because somebody pulled it. Then nobody knows
+what became of the calls on it, and the product must find out through Ray.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from actors.errors import Recovering, StreamRouterError
+from actors.transport import line, local
+from actors.transport.meeting import Address
+
+from .loop import PROCESS, Process
+from .network import SimulatedActor
+
+if TYPE_CHECKING:
+    from .world import World
+
+LATENCY_S = (0.00005, 0.0004)
+BREAK_FOUND_S = 0.001
+REFUSED_S = 5.0
+
+
+class Sockets:
+    """All sockets of a world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._waiting: dict[str, tuple[SimulatedActor, Process]] = {}
+        self.open: list[SimulatedConnection] = []
+
+    def in_place(self) -> list[tuple[Any, str, Any]]:
+        """Return what stands in for the product's own sockets."""
+        return [(local.Door, "meet", self._meet_in_place()), (line, "Connection", self)]
+
+    def _meet_in_place(self) -> Callable[[Any], list[Any] | None]:
+        def meet(door: Any) -> list[Any] | None:
+            process = PROCESS.get()
+            if door._node_id is None or process is None:
+                return None
+            name = f"{process.name}/{len(self._waiting)}"
+            self._waiting[name] = self.world.actor_of(process), process
+            return list(Address(door._node_id, "", name, b"", b""))
+
+        return meet
+
+    async def to(
+        self,
+        address: Address,
+        on_lost: Callable[[], None],
+        as_lost: Callable[[str], Exception],
+        as_raised: Callable[[str, str], Exception],
+    ) -> SimulatedConnection:
+        """See `local.Connection.to`."""
+        actor, process = self._waiting[address.name]
+        caller = PROCESS.get()
+        await asyncio.sleep(self.world.random.uniform(*LATENCY_S))
+        if self.are_cut(caller, process):
+            await asyncio.sleep(REFUSED_S)
+            raise TimeoutError
+        if not process.alive:
+            raise ConnectionRefusedError("simulated: nobody is there")
+        made = SimulatedConnection(self, actor, process, caller, (on_lost, as_lost, as_raised))
+        self.open.append(made)
+        return made
+
+    def are_cut(self, one: Process | None, other: Process) -> bool:
+        """Whether nothing passes between two processes now."""
+        network = self.world.network
+        pair = frozenset((one.name if one else "", other.name))
+        return network.cuts.get(pair, 0.0) > network.loop.now
+
+    def pull(self) -> None:
+        """Break all that are open."""
+        for connection in list(self.open):
+            connection.breaks()
+
+
+class SimulatedConnection:
+    """One socket, from one process to an actor's."""
+
+    def __init__(
+        self, sockets: Sockets, actor: SimulatedActor, process: Process, caller: Process | None, hooks: Any
+    ) -> None:
+        self._sockets = sockets
+        self._actor = actor
+        self._process = process
+        self._caller = caller
+        self._on_lost, self._as_lost, self._as_raised = hooks
+        self._waiting: dict[asyncio.Future[Any], None] = {}
+        self._arrives_at = self._answers_at = 0.0
+        self._is_open = True
+        process.on_death.append(self.breaks)
+
+    def call(self, method: str, arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """See `local.Connection.call`."""
+        world = self._sockets.world
+        loop, random, weather = world.loop, world.random, world.network.weather
+        world.network.calls += 1
+        future = loop.create_future()
+        if not self._is_open:
+            future.set_exception(self._as_lost("simulated: it is gone"))
+            return future
+        self._waiting[future] = None
+        chance = random.random()
+        if self._sockets.are_cut(self._caller, self._process) or chance < weather.drop / 4:
+            self.breaks()
+            return future
+        answers = chance > (weather.drop + weather.lose_answer) / 4
+        self._arrives_at = max(self._arrives_at, loop.now + random.uniform(*LATENCY_S))
+        loop.call_at(self._arrives_at, self._arrive, method, arguments, future, answers, context=loop.outside)
+        return future
+
+    def _arrive(self, method: str, arguments: tuple[Any, ...], future: asyncio.Future[Any], answers: bool) -> None:  # noqa: FBT001  # a callback
+        # What was sent before a break arrives all the same; a dead process takes nothing.
+        if self._process.alive:
+            self._sockets.world.loop.spawn(self._process, self._serve(method, arguments, future, answers))
+
+    async def _serve(self, method: str, arguments: tuple[Any, ...], future: asyncio.Future[Any], answers: bool) -> None:  # noqa: FBT001  # as above
+        world = self._sockets.world
+        result, error = None, None
+        try:
+            result = await getattr(self._actor.instance, method)(*arguments)
+        except StreamRouterError as raised:
+            error = self._as_raised(*raised.to_wire())
+            if not isinstance(raised, Recovering):  # that is no fault, but an answer
+                world.loop.errors.append({"message": f"{method} of {self._actor.name} raised", "exception": raised})
+        if not answers:
+            self.breaks()
+            return
+        loop = world.loop
+        self._answers_at = max(self._answers_at, loop.now + world.random.uniform(*LATENCY_S))
+        loop.call_at(self._answers_at, self._answer, future, result, error, context=loop.outside)
+
+    def _answer(self, future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
+        if self._waiting.pop(future, self) is self or future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def breaks(self) -> None:
+        """It is gone; both ends find that out at once."""
+        if self._is_open:
+            self._is_open = False
+            self._sockets.open.remove(self)
+            loop = self._sockets.world.loop
+            loop.call_later(BREAK_FOUND_S, self._lost, context=loop.outside)
+
+    def _lost(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting:
+            if not future.done():
+                future.set_exception(self._as_lost("simulated: the local connection broke"))
+        self._on_lost()
+
+    def close(self) -> None:
+        """See `local.Connection.close`."""
+        self.breaks()

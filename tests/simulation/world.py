@@ -290,6 +290,7 @@ class World:
             (actors.stream.stream_actor, "ray", ray),
             (actors.stream.stream_actor, "time", time),
             (actors.stream.stream_actor, "os", os),
+            (actors.stream.stream_actor, "random", self.random),
             (router.on_ray.router_actor, "ray", ray),
             (router.on_ray.router_actor, "time", time),
             (router.on_ray.router_actor, "uuid", uuid),

@@ -182,7 +182,7 @@ class Request:
         self.epoch += 1
         self.gap = self.is_being_taken = False
         self.sent_seq = self.start_seq - 1
-        self.credit_bytes = 0
+        self.credit_bytes = self.received_bytes = 0
 
     def unplace(self, now: float) -> None:
         """Wait for another place."""

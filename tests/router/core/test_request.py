@@ -127,3 +127,13 @@ def test_no_other_file_writes_to_a_request():
         and not (isinstance(node.value, ast.Name) and node.value.id == "self")
     ]
     assert not found, "\n".join(found)
+
+
+def test_a_new_session_has_received_nothing_and_grants_anew():
+    request = a_request()
+    request.place("s1")
+    request.reported(Report("req", 1, SessionPhase.OPEN, credit_bytes=9_000, received_bytes=5_000))
+    assert (request.credit_bytes, request.received_bytes) == (9_000, 5_000)
+    request.unplace(1.0)
+    request.place("s2")
+    assert (request.credit_bytes, request.received_bytes) == (0, 0)

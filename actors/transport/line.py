@@ -13,7 +13,7 @@ from typing import Any
 
 from ray.exceptions import ActorUnavailableError, RayError
 
-from actors.errors import from_wire
+from actors.errors import StreamRouterError, from_wire
 from actors.transport.local import MEET_DEADLINE_S, Connection
 from actors.transport.meeting import Address
 
@@ -113,7 +113,7 @@ class Line:
                 return
             self.connection = await Connection.to(address, self._lost, _as_lost, _as_raised)
             self.why = ""
-        except (RayError, OSError, TimeoutError) as error:
+        except (RayError, OSError, TimeoutError, StreamRouterError) as error:
             self.why = f"they could not meet: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
             log.info("a line stays with Ray: %s", self.why)
         finally:

@@ -20,8 +20,16 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from actors.errors import InvalidArgument, InvalidRecord, MalformedChunk, MessageTooLarge
+from actors.errors import (
+    InvalidArgument,
+    InvalidRecord,
+    MalformedChunk,
+    MessageTooLarge,
+    SettingsError,
+    StreamRouterError,
+)
 from actors.protocol.items import pack_body, record_bytes_max
+from actors.settings import StreamSettings
 
 ERROR_TEXT_CHARACTERS_MAX = 2_000
 DEPTH_MAX = 100
@@ -188,7 +196,8 @@ def _integer(value: int, path: str) -> int:
 
 
 def _decimal(value: Decimal, _path: str) -> int | str:
-    return int(value) if value.is_finite() and value == value.to_integral_value() else str(value)
+    is_sendable = value.is_finite() and INTEGER_MIN <= value <= INTEGER_MAX and value == value.to_integral_value()
+    return int(value) if is_sendable else str(value)
 
 
 _Convert = Callable[[Any, str], Any]
@@ -244,3 +253,16 @@ def clean(text: str) -> str:
     text = text.encode("utf-8", "replace").decode()[: 4 * ERROR_TEXT_CHARACTERS_MAX]
     shown = _SECRET.sub(lambda found: (found[1] + found[2] if found[1] else "") + "[removed]", text)
     return shown if len(shown) <= ERROR_TEXT_CHARACTERS_MAX else shown[:ERROR_TEXT_CHARACTERS_MAX] + " [cut]"
+
+
+# --- settings ---------------------------------------------------------------------------------------
+
+
+def load_settings(settings: StreamSettings | Mapping[str, Any]) -> StreamSettings:
+    """Return a request's settings. Raises SettingsError."""
+    try:
+        return StreamSettings.load(settings)
+    except StreamRouterError:
+        raise
+    except Exception as error:  # whatever a caller's own mapping does when it is read
+        raise SettingsError(f"settings cannot be read: {type(error).__name__}: {safe_text(error)[:300]}") from error

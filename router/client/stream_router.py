@@ -22,7 +22,6 @@ from ray.exceptions import RayError
 from actors.errors import (
     RouterClosed,
     RouterUnavailable,
-    SettingsError,
     StreamRouterError,
     UnknownRequest,
     from_wire,
@@ -34,9 +33,10 @@ from router.client.agent_claim import AgentClaim, WhenBusy
 from router.client.arguments import check
 from router.client.batch import Format, Shaper
 from router.client.caller import fresh, until_recovered
-from router.client.encoding import safe_text
+from router.client.encoding import load_settings
 from router.client.entrance import Entrance, StreamRouterOpening
 from router.client.link import CLOSED, Link
+from router.client.passing import actors_of, passed
 from router.client.poller import Pollers
 from router.client.publisher import Publisher
 from router.client.reader import Reader
@@ -65,6 +65,8 @@ DEFAULT_WAIT_S = 30.0
 
 class StreamRouter(ReadingCalls):
     """A process's door to the routers of one name. Use within the event loop that opened it.
+
+    Passed to a Ray task or kept in an actor, it arrives as one of its own, which connects at its first call.
 
     Made by `StreamRouter.start(config)` (starts routers, and Ray if need be) or
     `StreamRouter.connect(name=...)` (finds running ones), each in an `async with`.
@@ -159,7 +161,7 @@ class StreamRouter(ReadingCalls):
             if stops_ray:
                 ray.shutdown()
             if isinstance(error, (RayError, TimeoutError)):
-                raise RouterUnavailable(f"router {config.name!r} did not start: {why(error)}") from error
+                raise RouterUnavailable(f"router {config.name!r} did not start: {why(error)}") from None
             raise
         is_owner = all(is_new for _, is_new in made)
         handles = [handle for handle, _ in made]
@@ -177,7 +179,7 @@ class StreamRouter(ReadingCalls):
             if stops_ray:
                 ray.shutdown()
             if isinstance(error, (RayError, TimeoutError)):
-                raise RouterUnavailable(f"router {name!r} was found but does not answer: {why(error)}") from error
+                raise RouterUnavailable(f"router {name!r} was found but does not answer: {why(error)}") from None
             raise
         return cls(config, [first, *others], is_owner=False, stops_ray=stops_ray, client_id=client_id)
 
@@ -208,7 +210,11 @@ class StreamRouter(ReadingCalls):
         self._check_open()
         if self._caller:
             await self._ask_all("stop")  # it may be refused, and then nothing is killed
-        await stop_routers(self.config.name, self._handles, *self._caller)
+        await stop_routers(self.config.name, await actors_of(self._handles), *self._caller)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._check_open()
+        return passed(self.config)
 
     def _check_open(self) -> None:
         if self._closing is not None:
@@ -260,7 +266,7 @@ class StreamRouter(ReadingCalls):
             claim = AgentClaim(
                 self._shard(agent_id), self._links, request_id, agent_id, when_busy, give_up, self._caller
             )
-        chosen = self.config.streams if settings is None else _load(settings)
+        chosen = self.config.streams if settings is None else load_settings(settings)
         dated = dated or iso_seconds(datetime.now(UTC))
         return Publisher(
             link,
@@ -413,15 +419,6 @@ class StreamRouter(ReadingCalls):
     async def _ask_all(self, method: str, *arguments: Any) -> list[Any]:
         self._check_open()
         return await asyncio.gather(*(link.ask(method, *arguments, *self._caller) for link in self._links))
-
-
-def _load(settings: StreamSettings | Mapping[str, Any]) -> StreamSettings:
-    try:
-        return StreamSettings.load(settings)
-    except StreamRouterError:
-        raise
-    except Exception as error:  # whatever a caller's own mapping does when it is read
-        raise SettingsError(f"settings cannot be read: {type(error).__name__}: {safe_text(error)[:300]}") from error
 
 
 def _end_unheld(links: list[Link], pollers: Pollers, budget: ReplayBudget) -> None:

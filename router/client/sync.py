@@ -24,6 +24,7 @@ from actors.errors import RouterClosed
 from actors.settings import StreamSettings
 from router.client.batch import Batch
 from router.client.encoding import Chunk
+from router.client.passing import arrived_sync
 from router.client.publisher import Publisher
 from router.client.pumping import threaded
 from router.client.stream_router import StreamRouter
@@ -56,6 +57,9 @@ class SyncStreamRouter(SyncReadingCalls):
             self._finalizer()
             self._background.join()
             raise
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return arrived_sync, self._router.__reduce__()[1]
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._background.run(coroutine)

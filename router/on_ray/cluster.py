@@ -56,19 +56,19 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         _init(EMBEDDED_TRIES if config.is_embedded else 1, {"address": address, **options})
-    except Exception as error:  # Ray raises just that where a node is not up in time
+    except Exception as error:  # noqa: BLE001  # Ray raises just that where a node is not up in time
         if not config.is_embedded and isinstance(error, ConnectionError) and "Failed to connect" in str(error):
             # Somebody listens there (see _probe); Ray does not say that it was the token.
             raise RayUnavailable(
                 f"{str(error).splitlines()[0][:300]}, though its port answers: no Ray of this version, or one that "
                 "wants a token: set RAY_AUTH_MODE=token here and give the cluster's own token (RAY_AUTH_TOKEN, or "
                 "~/.ray/auth_token)"
-            ) from error
+            ) from None
         where = "no Ray could be started" if config.is_embedded else f"no Ray can be reached at {address!r}"
         raise RayUnavailable(
             f"{where}: {str(error).splitlines()[0][:300]}; start one with `ray start --head`, or check ray.address in "
             "the configuration (local: a Ray of our own)"
-        ) from error
+        ) from None
     log.info("Ray was initialised (%s); it is shut down with this router", address or "by Ray's own rules")
     return True
 
@@ -141,4 +141,4 @@ def _probe(address: str | None) -> None:
         raise RayUnavailable(
             f"no Ray listens at {address} ({where}): {error}; start one with `ray start --head`, mend the address, or "
             "remove a stale address file; ray.address: local starts a Ray of our own"
-        ) from error
+        ) from None

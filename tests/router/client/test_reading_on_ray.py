@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
+import ray
 
 from actors.errors import RequestCancelled, UnknownRequest
 from router import StreamRouter
+from router.client.sync import SyncStreamRouter
 
 pytestmark = [pytest.mark.ray]
 
@@ -175,3 +178,54 @@ def test_the_same_without_await(running_router, request_id):
         results = router.result([request_id, request_id])
         assert [result.text for result in results] == ["Hello you"] * 2
         assert [result.text for result in router.result([request_id]).all()] == ["Hello you"]
+
+
+# Workers cannot import a test's module: what they run of it comes along.
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+@ray.remote(num_cpus=0)
+def a_task(router: SyncStreamRouter, request_id: str) -> str:
+    with router.publish(request_id, CHAT) as stream:
+        stream.chunk(content("from a task"))
+        stream.chunk(FINISH)
+    text = router.result(request_id).text
+    router.close()
+    return text
+
+
+@ray.remote(num_cpus=0)
+def a_task_with_a_loop(router: StreamRouter, request_id: str) -> str:
+    async def run() -> str:
+        async with router.publish(request_id, CHAT) as stream:
+            await stream.chunk(content("from a loop"))
+            await stream.chunk(FINISH)
+        text = (await router.result(request_id)).text
+        await router.close()
+        return text
+
+    return asyncio.run(run())
+
+
+@ray.remote(num_cpus=0)
+class Keeper:
+    def __init__(self, router: StreamRouter) -> None:
+        self._router = router
+
+    async def said(self, request_id: str) -> str:
+        return (await self._router.result(request_id, wait_s=60)).text
+
+
+async def test_a_router_can_be_passed_to_tasks_and_kept_in_an_actor(router, request_id):
+    keeper = Keeper.remote(router)
+    reading = asyncio.ensure_future(keeper.said.remote(f"{request_id}-loop"))
+    assert await a_task_with_a_loop.remote(router, f"{request_id}-loop") == "from a loop"
+    assert await reading == "from a loop"
+    assert await keeper.said.remote(f"{request_id}-loop") == "from a loop", "and it goes on"
+    ray.kill(keeper)
+
+
+def test_so_can_one_without_a_loop(running_router, request_id):
+    with StreamRouter.connect(name=running_router) as router:
+        assert ray.get(a_task.remote(router, request_id)) == "from a task"
+        assert router.result(request_id).text == "from a task"

@@ -37,6 +37,7 @@ class PublishedStream:
     __slots__ = (
         "_broken_at",
         "_had_before",
+        "_sent_before",
         "accepted_bytes",
         "cancel",
         "credit_bytes",
@@ -65,6 +66,8 @@ class PublishedStream:
         self.sent_seq = 0
         # The last item that was handed to the lane in an earlier epoch.
         self._had_before = 0
+        # The last that was handed to it in this epoch, before it was sent back.
+        self._sent_before = 0
         self.accepted_bytes = 0
         self.credit_bytes = INITIAL_CREDIT_BYTES
         self.epoch_credit_bytes = INITIAL_CREDIT_BYTES
@@ -124,6 +127,10 @@ class PublishedStream:
             return False
         self._broken_at = at
         self.replay.cut(at, end, item_bytes(end))
+        # What was sent under these numbers before may still be on its way, and be taken for them: so the end
+        # stands at each of them, and once more behind them all. The first one that is taken is the end.
+        for _ in range(at, self._sent_before + 1):
+            self.replay.append(end, item_bytes(end), is_end=True)
         self.sent_seq = at - 1
         return True
 
@@ -199,6 +206,7 @@ class PublishedStream:
             self.epoch = state.epoch
             self.epoch_credit_bytes = max(state.credit_bytes, state.received_bytes + INITIAL_CREDIT_BYTES)
             self._rewind(state.next_seq, received_bytes=state.received_bytes)
+            self._sent_before = 0  # what is on its way of an epoch that is over is taken nowhere
         elif state.epoch == self.epoch and state.phase == RequestPhase.GAP and state.next_seq <= self.sent_seq:
             self._rewind(state.next_seq)
         self.is_placed = True
@@ -220,6 +228,7 @@ class PublishedStream:
             # What the other one had sent counts in the credit too.
             self.accepted_bytes = received_bytes
         self._had_before = self.high_seq
+        self._sent_before = max(self._sent_before, self.sent_seq)
         self.sent_seq = max(next_seq, self.replay.first_seq) - 1
         self.sent_bytes = self.accepted_bytes - self.replay.bytes_from(self.sent_seq + 1)
         self.is_held = False

@@ -73,8 +73,8 @@ class Request:
                 ends.setdefault(reading.stop_reason or "none", []).append(reading.name)
             else:
                 self._check_part(reading, truth)
-            if reading.stop_reason == "lost":
-                continue
+            if reading.stop_reason == "lost" or (reading.stop_reason == "error" and self.may_be_unreadable):
+                continue  # it ended before what others had seen of a session that died, for nobody could send it again
             for message in reading.messages:
                 seq_id = message["seq_id"]
                 if known.setdefault(seq_id, message) != message and not self.may_be_gone():

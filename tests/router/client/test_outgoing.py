@@ -162,6 +162,23 @@ def test_what_cannot_be_sent_is_cut_off_and_its_end_comes_in_its_place():
     assert drain(s, 1000) == [(2, 1, [*(b"%d" % n for n in range(sent)), end])]
 
 
+@pytest.mark.parametrize("arrived", range(6))
+def test_the_end_of_what_cannot_be_sent_is_taken_whatever_of_the_first_try_arrives_late(arrived):
+    """The items were sent, the router did not get them, and the disk does not give them back; then some come late."""
+    s = stream()
+    for n in range(5):
+        s.accept(b"%d" % n)
+    drain(s, 1000)
+    s.update(state(phase="gap", next_seq=3))
+    end = ["fail", b"\x80", 3]
+    assert s.break_off(end)
+    taken = {first + at: item for _, first, items in drain(s, 1000) for at, item in enumerate(items)}
+    next_seq = max(3, arrived + 1)
+    assert taken[next_seq] == end, "the number that the session wants next"
+    s.update(state(epoch=2, next_seq=1))
+    assert len(drain(s, 1000)) > 0
+
+
 def test_a_sealed_request_keeps_nothing():
     s = stream()
     s.accept(b"x" * 100)

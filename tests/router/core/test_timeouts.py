@@ -57,6 +57,20 @@ def test_a_word_in_time_saves_the_request_and_a_new_silence_counts_from_there(wo
     assert router.request("req").ending[0] == "publisher_lost"
 
 
+def test_a_second_silence_has_a_grace_of_its_own_though_the_timer_of_the_first_comes_in_it():
+    router = Router(HERE)
+    grace_s = 3 * CLIENT_TIMEOUT_S
+    router.open("req", packed=settings(publisher_grace_s=grace_s))
+    router.passes(CLIENT_TIMEOUT_S + 1.0)
+    back_s = CLIENT_TIMEOUT_S + 1.0
+    speaks(router, back_s)
+    router.passes(2 * CLIENT_TIMEOUT_S + grace_s - 1.0)
+    assert router.request("req").publisher_gone_at is not None
+    assert router.request("req").ending is None
+    router.passes(3 * CLIENT_TIMEOUT_S + grace_s + 1.0)
+    assert router.request("req").ending[0] == "publisher_lost"
+
+
 def test_one_whose_watch_is_out_is_not_silent():
     router = Router(HERE)
     router.open("req", packed=GRACE)

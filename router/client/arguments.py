@@ -142,6 +142,9 @@ def _one_or_many(value: Any) -> str | list[str]:
     return [REQUEST_ID.convert(one) for one in found]
 
 
+REQUEST_IDS = Parameter(f"a request ID ({REQUEST_ID.allowed}), or several", _one_or_many, InvalidRequestId)
+
+
 def _callable(value: Any) -> Any:
     _refuse_unless(callable(value))
     return value
@@ -172,8 +175,9 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "ping_s": _or_none(Parameter(f"a number of seconds, {PING_S_MIN} or more", _seconds(PING_S_MIN))),
         "observer": FLAG,
     },
+    "StreamRouter.show": {"request_ids": REQUEST_IDS, "wait_s": WAIT_S},
     "StreamRouter.result": {
-        "request_ids": Parameter(f"a request ID ({REQUEST_ID.allowed}), or several", _one_or_many, InvalidRequestId),
+        "request_ids": REQUEST_IDS,
         "raise_failed": FLAG,
         "wait_s": WAIT_S,
         "progress": _or_none(Parameter("something to call with two numbers", _callable)),

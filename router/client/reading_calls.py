@@ -119,6 +119,20 @@ class ReadingCalls(ABC):
         shaper = PartShaper(joins=coalesce == "message")
         return Messages(self._read(request_id, shaper, after, wait_s, observer=observer), coalesce)
 
+    async def show(self, request_ids: str | Iterable[str], *, wait_s: float = 0.0) -> None:
+        """Show what requests say, live, until they have ended: HTML in a notebook, a live view in a terminal.
+
+        Elsewhere it writes lines. It is an observer: no agent waits for it. Of several requests each has a
+        row. One that cannot be read says so in its place. `wait_s`: as for `messages`. Raises InvalidArgument,
+        InvalidRequestId, RouterClosed.
+        """
+        from router.client.showing import show  # noqa: PLC0415  # what draws takes long to import
+
+        ids, wait_s = check("StreamRouter.show", request_ids=request_ids, wait_s=wait_s)
+        self._check_open()
+        read = functools.partial(self.messages, coalesce="tokens", wait_s=wait_s, observer=True)
+        await show([ids] if isinstance(ids, str) else ids, read)
+
     async def locate(self, request_id: str, *, wait_s: float = 0.0) -> Location:
         """Return where a request is; `handle.pull.remote(request_id, after_seq, ...)` reads it.
 

@@ -69,6 +69,10 @@ class SyncReadingCalls(ABC):
         messages = self._router.messages(request_id, after=after, coalesce=coalesce, wait_s=wait_s, observer=observer)
         return SyncMessages(messages, self._run)
 
+    def show(self, request_ids: str | Iterable[str], *, wait_s: float = 0.0) -> None:
+        """See `StreamRouter.show`."""
+        self._run(self._router.show(request_ids, wait_s=wait_s))
+
 
 class SyncResults(Iterator[Result]):
     """`Results` as a plain iterator: each result as its request ends."""

@@ -49,8 +49,8 @@ def command(
     from actors.messages import StopReasonMessage
     from actors.stop_reasons import is_failure
     from router.cli import exit_codes
-    from router.cli.tail_view import Tail
     from router.client.service import connected
+    from router.client.transcript import Tail
 
     def write(text: str) -> None:
         sys.stdout.write(text)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actors.messages import _MODELS, MESSAGE_ADAPTER, TEXT_FIELDS
-from router.cli import tail_view
-from router.cli.tail_view import Tail
+from router.client import transcript
+from router.client.transcript import Tail
 
 SHARED = {"id": "m", "date": "2026-01-01T00:00:00+00:00", "run_id": "req"}
 numbers = itertools.count(1)
@@ -78,6 +78,6 @@ def test_what_was_missed_is_said():
 
 @pytest.mark.parametrize("kind", sorted(set(_MODELS) - {"ping"}))
 def test_every_kind_of_message_has_a_label_and_a_text(kind: str):
-    assert kind in tail_view._LABELS
-    assert kind in tail_view._TEXTS
-    assert set(TEXT_FIELDS) <= set(tail_view._TEXTS)
+    assert kind in transcript._LABELS
+    assert kind in transcript._TEXTS
+    assert set(TEXT_FIELDS) <= set(transcript._TEXTS)

@@ -163,6 +163,15 @@ async def test_openai_chunks_resumed_in_a_call_are_the_rest_of_what_they_were(ro
         assert 1 <= len(chunks) <= len(whole)
 
 
+def test_what_was_said_is_shown(running_router, request_id, capsys):
+    with StreamRouter.connect(name=running_router) as router:
+        with router.publish(request_id, CHAT) as stream:
+            stream.chunk(content("Hello you"))
+            stream.chunk(FINISH)
+        router.show(request_id)
+    assert "assistant   Hello you\nend         end_turn\n" in capsys.readouterr().out
+
+
 def test_the_same_without_await(running_router, request_id):
     with StreamRouter.connect(name=running_router) as router:
         with router.publish(request_id, CHAT) as stream:

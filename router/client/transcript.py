@@ -1,4 +1,4 @@
-"""What `stream-router tail` writes: messages as a person reads them. Pure.
+"""Messages as a person reads them: what `stream-router tail` writes, and `StreamRouter.show` shows. Pure.
 
 Of one request each piece is written as it comes; of several, whole messages, each under its request's ID. What a
 model says may hold anything: control characters, with which it could take over a terminal, are shown as such.
@@ -67,6 +67,22 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
 }
 
 
+def label_of(message: Message) -> str:
+    """Return who or what speaks."""
+    return _LABELS[message.message_type]
+
+
+def words_of(message: Message) -> str:
+    """Return what a message says."""
+    return shown(_TEXTS[message.message_type](message))
+
+
+def key_of(message: Message) -> tuple[Any, ...]:
+    """Return what the pieces of one message have in common."""
+    call_id = message.tool_call.tool_call_id if message.message_type == "tool_call_message" else None
+    return message.message_type, message.id, message.otid, message.choice_index, call_id
+
+
 class Tail:
     """Writes messages. `prefixes`: each line begins with its request's ID."""
 
@@ -77,14 +93,13 @@ class Tail:
 
     def take(self, request_id: str, message: Message) -> None:
         """Write a message, or a piece that goes on with the one before it."""
-        call_id = message.tool_call.tool_call_id if message.message_type == "tool_call_message" else None
-        key = (request_id, message.message_type, message.id, message.otid, message.choice_index, call_id)
+        key = (request_id, *key_of(message))
         begins = key != self._open
         if begins:
             self.close()
             self._open = key
-        text = shown(_TEXTS[message.message_type](message))
-        label = f"{_LABELS[message.message_type]:{_LABEL_CELLS}}" if begins else ""
+        text = words_of(message)
+        label = f"{label_of(message):{_LABEL_CELLS}}" if begins else ""
         if self._prefixes:
             label = f"{shown(request_id)}  {label}"
             text = text.replace("\n", f"\n{shown(request_id)}  {'':{_LABEL_CELLS}}")

@@ -232,7 +232,7 @@ class World:
             lingers_s = 20.0 if self.scenario.lingers else lingers_s
             self.network.kill(handle._actor, lingers_s=lingers_s)
 
-        return SimpleNamespace(get_runtime_context=context, kill=kill)
+        return SimpleNamespace(get_runtime_context=context, is_initialized=lambda: True, kill=kill)
 
     @staticmethod
     def _current() -> Process:

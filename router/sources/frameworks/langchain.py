@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from actors.errors import InvalidArgument
 from router.sources.frameworks import chat_chunks as chat
 from router.sources.frameworks.instructions import BeginStep, Ended, Instruction, SetToolRunning, as_text
 from router.sources.frameworks.langchain_messages import Response
@@ -51,16 +52,27 @@ class LangChain:
         self._unanswered: set[str] = set()
         self._last: Response | None = None
         self._is_running = False
+        self._has_messages = False
+        self._other_modes: set[str] = set()
 
     def feed(self, event: Any) -> list[Instruction]:
         """Return what one event asks for."""
         if isinstance(event, Mapping) and "event" in event:
             return self._event(event)
         message, metadata = _message_in(event)
+        self._note_mode(event, is_message=message is not None)
         return [] if message is None else self._message(message, metadata)
 
     def close(self) -> list[Instruction]:
-        """Let out what is held back, and say why the run ended where the last response does not."""
+        """Let out what is held back, and say why the run ended where the last response does not.
+
+        Raises InvalidArgument where the stream was of several modes, none of which has messages.
+        """
+        if self._other_modes and not self._has_messages:
+            raise InvalidArgument(
+                f"Publisher.pump: of this graph's stream, only the mode 'messages' has what models say; it was read "
+                f"in {', '.join(sorted(self._other_modes))}. Add 'messages' to its stream_mode"
+            )
         out: list[Instruction] = []
         ended = self._last is not None
         for key in list(self._runs):
@@ -70,6 +82,17 @@ class LangChain:
         if ended and self._last is not None and (self._last.finish is None or self._last.finish in _TOOL_WORDS):
             out.append(Ended("tool_call" if self._unanswered else "end_turn"))
         return out
+
+    def _note_mode(self, event: Any, *, is_message: bool) -> None:
+        self._has_messages = self._has_messages or is_message
+        mode = event.get("type") if isinstance(event, Mapping) else None
+        if isinstance(event, tuple):
+            mode = event[-2]
+        if isinstance(mode, str):
+            if mode == "messages":
+                self._has_messages = True
+            else:
+                self._other_modes.add(mode)
 
     # --- astream_events -------------------------------------------------------------------------
 

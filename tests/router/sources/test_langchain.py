@@ -12,6 +12,7 @@ import pytest
 from pumped import Pumped, Recorder, pumped
 from scripts import FIRST, MODEL, SECOND, answers, call_of, chat, return_of
 
+from actors.errors import InvalidArgument
 from router.sources.frameworks import BeginStep, SendMessage, SetToolRunning, translation_of
 
 pytest.importorskip("langgraph", reason="extra sources-test is not installed")
@@ -122,6 +123,46 @@ async def test_its_error_is_raised_as_it_is():
     async with model_of(SECOND, error_after=2) as model:
         with pytest.raises(openai.APIError, match="scripted"):
             await pumped(agent_of(model).astream_events(ASKED, version="v2"))
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"stream_mode": "values"}, "stream_mode='messages'"),
+        ({"stream_mode": "updates"}, "stream_mode='messages'"),
+        ({"stream_mode": ["updates", "values"]}, "Add 'messages'"),
+        ({"stream_mode": ["updates"], "version": "v2"}, "Add 'messages'"),
+    ],
+)
+async def test_a_stream_without_messages_is_refused_by_name(options, hint):
+    async with model_of(SECOND) as model:
+        with pytest.raises(InvalidArgument, match=hint):
+            await pumped(agent_of(model).astream(ASKED, **options))
+
+
+def test_events_of_a_later_version_are_refused_by_name():
+    with pytest.raises(InvalidArgument, match="version='v2'"):
+        translation_of({"type": "event", "method": "values", "params": {}})
+
+
+async def test_a_graph_that_is_left_is_cancelled():
+    stopped = asyncio.Event()
+
+    class Stuck(GenericFakeChatModel):
+        async def _astream(self, *_arguments, **_options):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopped.set()
+            yield
+
+    task = asyncio.ensure_future(pumped(agent_of(Stuck(messages=iter([]))).astream_events(ASKED, version="v2")))
+    await asyncio.sleep(0.2)
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(stopped.wait(), 5)
 
 
 # --- several at once ------------------------------------------------------------------------------------

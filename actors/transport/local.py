@@ -183,13 +183,14 @@ class Connection(_End):
         connecting = meeting.connect(address)
         try:
             await made._loop.create_connection(lambda: made, sock=connecting)
-        except OSError:
+        except BaseException:  # a cancel too
+            made.close()
             connecting.close()
             raise
         made.write(encode(0, Kind.HELLO, address.asker_says))
         try:
             await asyncio.wait_for(made.is_met, MEET_DEADLINE_S)
-        except (OSError, TimeoutError):
+        except BaseException:  # a cancel too
             made.close()
             raise
         return made

@@ -337,6 +337,17 @@ async def test_after_it_is_closed_nothing_goes_through_a_socket():
     assert line._meeting is None
 
 
+async def test_one_that_is_closed_while_it_meets_leaves_no_connection(monkeypatch):
+    made: list[Connection] = []
+    monkeypatch.setattr(Connection, "write", lambda self, _data: made.append(self))  # so they never meet
+    line = Line(Handle(Actor()), "here")
+    line.meet_soon()
+    await until(lambda: made)
+    line.close()
+    await until(lambda: made[0]._transport is None or made[0]._transport.is_closing())
+    assert line.connection is None
+
+
 def test_what_is_carried_are_methods_of_the_actors():
     for name in line_module.CARRIED:
         assert hasattr(RouterActor, name) or hasattr(StreamActor, name), name

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import contextlib
+import re
 import sys
+import types
+from pathlib import Path
 
 import pytest
 import ray
@@ -238,3 +243,30 @@ def test_so_can_one_without_a_loop(running_router, request_id):
     with StreamRouter.connect(name=running_router) as router:
         assert ray.get(a_task.remote(router, request_id)) == "from a task"
         assert router.result(request_id).text == "from a task"
+
+
+DOCS = (Path(__file__).parents[3] / "docs" / "reading.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+
+
+async def test_what_the_docs_show_runs_as_printed(router, request_id, capsys):
+    may_return = asyncio.Event()
+    may_return.set()
+    names = {name: f"{request_id}-{name}" for name in ("req-1", "req-2", "req-3")}
+    for name in ("req-1", "req-3"):
+        await agent(router, names[name], may_return)
+    with contextlib.suppress(ZeroDivisionError):
+        async with router.publish(names["req-2"], CHAT) as stream:
+            await stream.chunk(content("half"))
+            raise ZeroDivisionError
+    assert len(SNIPPETS) == 6
+    for snippet in SNIPPETS:
+        for name, own in names.items():
+            snippet = snippet.replace(f'"{name}"', f'"{own}"')  # noqa: PLW2901  # its own requests
+        code = compile(snippet, "docs/reading.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        await types.FunctionType(code, {"router": router})()
+    out = capsys.readouterr().out
+    assert "Let me look.It is 15 degrees. end_turn 4\nweather {'city': 'Rome'} 15\n" in out
+    assert "half" in out
+    assert "2/2" in out
+    assert "no request 'never-opened': never opened here" in out

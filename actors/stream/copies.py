@@ -6,6 +6,7 @@ session, because the actor that held the request is gone. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from actors.protocol.deadlines import Schedule
@@ -44,6 +45,9 @@ class Copies:
 
     def __len__(self) -> int:
         return len(self._copies)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._copies)
 
     def keep(self, envelope: CopyEnvelope, now: float) -> Copy:
         """Keep a copy, in the place of one of an earlier epoch; return the one that is kept."""

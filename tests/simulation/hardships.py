@@ -52,7 +52,15 @@ def _stops(random: Random, scenario: Scenario) -> None:
 
 
 def _double_deaths(random: Random, scenario: Scenario) -> None:
-    _incident(random, scenario, random.choice(("kill_both", "kill_router_node", "kill_router_node", "stop_and_kill")))
+    kind = random.choice(("kill_both", "kill_router_node", "kill_router_node", "stop_and_kill"))
+    _incident(random, scenario, kind)
+    if random.random() < 0.5:  # when most requests have ended, and late readers come
+        at_s = scenario.calm_at_s + random.uniform(0.0, 4.0)
+        scenario.incidents.append(
+            Incident(at_s, random.choice(("kill_router_node", "kill_router_node", "stop_and_kill")))
+        )
+        for reader in [reader for plan in scenario.requests for reader in plan.readers if reader.is_late]:
+            reader.starts_s = max(reader.starts_s, at_s + 4.0)
 
 
 def _unplaced(random: Random, scenario: Scenario) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .world import World
 
 LOOK_S = 0.2
+# A copy on another node is made as fast as calls go; a new actor is given what it needs step by step.
+ON_ONE_NODE_S = 3.0
 # What a window bounds is beside it: what a publisher may send on first credit, and records, which need none.
 BESIDE_WINDOW_BYTES = 4096 + 1024
 # A program waits of its own accord for so long at most; then it must have heard that its door is closed.
@@ -33,6 +35,7 @@ class Watch:
         self._former: set[str] = set()
         self._accepted: dict[str, int] = {}
         self._names = names_in(world.scenario)
+        self._on_one_node_since: dict[str, float] = {}
 
     def look(self) -> None:
         """Check what can be seen from outside, every now and then."""
@@ -43,11 +46,46 @@ class Watch:
                 if not request.is_live:
                     self.sealed_seen_at.setdefault(self._names.own(request.request_id), world.loop.now)
         self._check_memory()
+        if Feature.DOUBLE_DEATHS in world.scenario.features and not world.is_rough:
+            self._check_nodes()
         if world.scenario.window_bytes_max is not None:
             self._check_queues(world.scenario.window_bytes_max)
         if world.faults.closed_at:
             self._check_closed()
         world.later(LOOK_S, self.look)
+
+    # --- nodes ------------------------------------------------------------------------------------
+
+    def _check_nodes(self) -> None:
+        """Where there are two nodes, no log of which the end is known may stay on one of them."""
+        world = self._world
+        registry = world.registry
+        elsewhere = [] if registry is None else self._elsewhere()
+        alone = []
+        if registry is not None and elsewhere:
+            kept = {request_id for actor in elsewhere for request_id in (*actor._host.sessions, *actor._host.copies)}
+            alone = [r.request_id for r in registry.requests.values() if r.is_shown and r.request_id not in kept]
+        self._on_one_node_since = {
+            request_id: self._on_one_node_since.get(request_id, world.loop.now) for request_id in alone
+        }
+        for request_id, since in self._on_one_node_since.items():
+            if world.loop.now - since > ON_ONE_NODE_S:
+                world.fail(f"{request_id}: for {ON_ONE_NODE_S:g} s its log has been on one node, though there are two")
+
+    def _elsewhere(self) -> list[Any]:
+        """Return the stream actors on another node than the router's that are well."""
+        world = self._world
+        adopted = world.router.instance._fleet.actors
+        return [
+            actor.instance
+            for name, actor in world.stream_actors.items()
+            if name in adopted
+            and adopted[name].is_started
+            and actor.process.alive
+            and not actor.process.stopped
+            and actor.process.node != world.router.process.node
+            and not world.network.cuts
+        ]
 
     # --- bytes ------------------------------------------------------------------------------------
 

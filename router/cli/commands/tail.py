@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,10 @@ from router.cli.service_options import (
     Namespace,
     WaitS,
 )
+
+if TYPE_CHECKING:
+    from actors.messages import Message
+    from router.client.stream_router import StreamRouter
 
 __all__ = ["PANEL", "command"]
 
@@ -45,9 +50,6 @@ def command(
     import asyncio
     import sys
 
-    from actors.errors import UnknownRequest
-    from actors.messages import StopReasonMessage
-    from actors.stop_reasons import is_failure
     from router.cli import exit_codes
     from router.client.service import connected
     from router.client.transcript import Tail
@@ -57,35 +59,43 @@ def command(
         sys.stdout.flush()
 
     one_alone = len(request_ids) == 1 and not as_json
+    options = {"after": after, "coalesce": "tokens" if one_alone else "message", "wait_s": open_wait_s}
     tail = Tail(write, prefixes=not one_alone)
 
-    async def run() -> int:
-        async def follow(request_id: str) -> bool:
-            messages = router.messages(
-                request_id,
-                after=after,
-                coalesce="tokens" if one_alone else "message",
-                wait_s=open_wait_s,
-                observer=True,
-            )
-            has_failed = False
-            try:
-                async for message in messages:
-                    if as_json:
-                        write(message.model_dump_json() + "\n")
-                    else:
-                        tail.take(request_id, message)
-                    has_failed |= isinstance(message, StopReasonMessage) and is_failure(message.stop_reason)
-            except UnknownRequest as error:
-                sys.stderr.write(f"stream-router: {error}\n")
-                return False
-            return not has_failed
+    def take(request_id: str, message: Message) -> None:
+        if as_json:
+            write(message.model_dump_json() + "\n")
+        else:
+            tail.take(request_id, message)
 
+    async def run() -> int:
         async with connected(name, namespace, address, wait_s) as router:
+            following = (_follow(router, request_id, options, take) for request_id in dict.fromkeys(request_ids))
             try:
-                went_well = await asyncio.gather(*map(follow, dict.fromkeys(request_ids)))
+                went_well = await asyncio.gather(*following)
             finally:
                 tail.close()
         return exit_codes.OK if all(went_well) else exit_codes.MISMATCH
 
     return asyncio.run(run())
+
+
+async def _follow(
+    router: StreamRouter, request_id: str, options: dict[str, Any], take: Callable[[str, Message], None]
+) -> bool:
+    """Hand over the messages of a request as they come; return whether it is known and ended well."""
+    import sys
+
+    from actors.errors import UnknownRequest
+    from actors.messages import StopReasonMessage
+    from actors.stop_reasons import is_failure
+
+    has_failed = False
+    try:
+        async for message in router.messages(request_id, observer=True, **options):
+            take(request_id, message)
+            has_failed |= isinstance(message, StopReasonMessage) and is_failure(message.stop_reason)
+    except UnknownRequest as error:
+        sys.stderr.write(f"stream-router: {error}\n")
+        return False
+    return not has_failed

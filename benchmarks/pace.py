@@ -1,0 +1,198 @@
+"""What the pace of real models costs: cores busy and added latency, through Ray and through sockets.
+
+Run it with `python -m benchmarks.pace [--loads 20x10,100x5,400x5] [--transports ray,auto] [--rounds 3] [--json FILE]`.
+A load of 20x10 is 20 streams of 10 chunks a second each. Publishers and readers share one process, as in a driver.
+Each round runs every load through every transport, each on a fresh local Ray in a process of its own, so that a machine
+that others share is as busy for one as for the other; the median of the rounds is shown, and the ratio to Ray.
+
+Cores busy is the processor time of this process and of all its children (the actors, and Ray's own processes) by the
+clock. Latency is from the call of `chunk` to the message in the reader's hand, in the same process and by its clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+from router import RouterConfig, StreamRouter
+
+SETTLE_S = 3.0
+MEASURE_S = 8.0
+WORDS = "word " * 8
+MS_PER_S = 1000.0
+RUN_DEADLINE_S = 180.0
+
+
+class Pace(NamedTuple):
+    """So many streams, each with so many chunks a second."""
+
+    streams: int
+    chunks_per_s: float
+
+    @classmethod
+    def of(cls, text: str) -> Pace:
+        """Read it as it is given on the command line: 20x10."""
+        streams, _, rate = text.partition("x")
+        return cls(int(streams), float(rate))
+
+    def __str__(self) -> str:
+        return f"{self.streams} x {self.chunks_per_s:g}/s"
+
+
+# --- one run, in a process of its own ---------------------------------------------------------------
+
+
+def _cpu_s() -> dict[int, tuple[str, float]]:
+    """Return the processor time of this process and of its children so far, with what each is."""
+    found = {}
+    me = psutil.Process()
+    for process in [me, *me.children(recursive=True)]:
+        try:
+            times = process.cpu_times()
+            title = process.cmdline()[0] if process.pid != me.pid else "driver"
+        except (psutil.Error, IndexError):
+            continue
+        found[process.pid] = _what(title), times.user + times.system
+    return found
+
+
+def _what(title: str) -> str:
+    for part in ("RouterActor", "StreamActor", "driver"):
+        if part in title:
+            return part
+    return "Ray's own"
+
+
+def _chunk(now: float) -> bytes:
+    delta = {"content": f"{now:.6f} {WORDS}"}
+    body = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"delta": delta}]}
+    return json.dumps(body).encode()
+
+
+def _sent_at(messages: list[dict[str, Any]]) -> Iterator[float]:
+    for message in messages:
+        content = message.get("content")
+        if message["message_type"] == "assistant_message" and isinstance(content, str):
+            yield float(content.partition(" ")[0])
+
+
+async def _publish(router: StreamRouter, number: int, pace: Pace, until: float) -> None:
+    async with router.publish(f"request-{number}", {"dialect": "chat"}) as stream:
+        # Streams do not speak in step.
+        at = time.perf_counter() + number / pace.streams / pace.chunks_per_s
+        while at < until:
+            await asyncio.sleep(max(0.0, at - time.perf_counter()))
+            await stream.chunk(_chunk(time.perf_counter()))
+            at += 1 / pace.chunks_per_s
+
+
+async def _read(router: StreamRouter, number: int, latencies: list[tuple[float, float]]) -> None:
+    async for batch in router.subscribe(f"request-{number}", format="dict"):
+        now = time.perf_counter()
+        latencies += [(now, now - sent_at) for sent_at in _sent_at(batch.messages)]
+
+
+async def run_one(pace: Pace, transport: str) -> dict[str, Any]:
+    """Keep a pace up for a while; return cores busy, by kind of process, and latencies in milliseconds."""
+    config = RouterConfig.model_validate({"transport": transport})
+    latencies: list[tuple[float, float]] = []
+    async with StreamRouter.start(config) as router:
+        until = time.perf_counter() + SETTLE_S + MEASURE_S + 1.0
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(pace.streams):
+                tasks.create_task(_publish(router, number, pace, until))
+                tasks.create_task(_read(router, number, latencies))
+            await asyncio.sleep(SETTLE_S)
+            before, began = _cpu_s(), time.perf_counter()
+            await asyncio.sleep(MEASURE_S)
+            after, ended = _cpu_s(), time.perf_counter()
+    cores: dict[str, float] = {}
+    for pid, (what, cpu_s) in after.items():
+        cores[what] = cores.get(what, 0.0) + (cpu_s - before.get(pid, (what, 0.0))[1]) / (ended - began)
+    seen_ms = sorted(MS_PER_S * latency_s for at, latency_s in latencies if began <= at <= ended)
+    return {
+        "pace": str(pace),
+        "transport": transport,
+        "cores": sum(cores.values()),
+        "cores_by": cores,
+        "chunks_per_s": len(seen_ms) / (ended - began),
+        "p50_ms": seen_ms[len(seen_ms) // 2],
+        "p99_ms": seen_ms[int(0.99 * len(seen_ms))],
+    }
+
+
+# --- many runs --------------------------------------------------------------------------------------
+
+
+def _run_apart(pace: str, transport: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.pace", "--one", pace, transport]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_DEADLINE_S, check=False)  # noqa: S603  # ourselves
+    if done.returncode:
+        raise RuntimeError(f"{pace} through {transport} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _median(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    figures = ("cores", "chunks_per_s", "p50_ms", "p99_ms")
+    kinds = sorted({kind for run in runs for kind in run["cores_by"]})
+    return {
+        "pace": runs[0]["pace"],
+        "transport": runs[0]["transport"],
+        **{name: statistics.median(run[name] for run in runs) for name in figures},
+        "cores_by": {kind: statistics.median(run["cores_by"].get(kind, 0.0) for run in runs) for kind in kinds},
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| pace | transport | cores busy | of Ray's | p50 | p99 | driver | router | stream actors | Ray's own |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    through_ray = {row["pace"]: row["cores"] for row in rows if row["transport"] == "ray"}
+    for row in rows:
+        ratio = f"{row['cores'] / through_ray[row['pace']]:.2f}" if row["pace"] in through_ray else ""
+        by = [row["cores_by"].get(kind, 0.0) for kind in ("driver", "RouterActor", "StreamActor", "Ray's own")]
+        lines.append(
+            f"| {row['pace']} | {row['transport']} | {row['cores']:.2f} | {ratio} | {row['p50_ms']:.1f} ms | "
+            f"{row['p99_ms']:.1f} ms | " + " | ".join(f"{cores:.2f}" for cores in by) + " |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """See the head of this file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pace", description=__doc__)
+    parser.add_argument("--loads", default="20x10,100x5,400x5")
+    parser.add_argument("--transports", default="ray,auto")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--one", nargs=2, metavar=("PACE", "TRANSPORT"), help="one run, here; its figures as JSON")
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(asyncio.run(run_one(Pace.of(given.one[0]), given.one[1]))))
+        return
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for number in range(1, given.rounds + 1):
+        for load in given.loads.split(","):
+            for transport in given.transports.split(","):
+                runs.setdefault((load, transport), []).append(_run_apart(load, transport))
+                print(f"round {number}/{given.rounds}: {load} through {transport}", file=sys.stderr, flush=True)
+    rows = [_median(found) for found in runs.values()]
+    print(_table(rows))
+    if given.json:
+        given.json.write_text(json.dumps({"rounds": given.rounds, "rows": rows, "runs": [*runs.values()]}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

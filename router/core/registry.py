@@ -290,6 +290,8 @@ class Registry:
         last_seq = first_seq + count - 1
         if not 1 <= first_seq <= last_seq or blob.__class__ is not bytes:
             raise ValueError("items are numbered from 1, at least one of them in packed bytes")
+        if last_seq <= request.sent_seq:
+            return  # on their way already: a call whose outcome was unknown was made again
         if not request.take_items(first_seq, last_seq):
             # A hole: what lies between was on its way through a router that has died, or never came.
             self._ignore(AHEAD)

@@ -29,7 +29,7 @@ from router.core.request import Request
 from router.core.timeouts import Timeouts
 
 from . import feature_plants
-from .features import HELD, NONE
+from .features import HELD, NONE, Feature
 from .run import Harder
 
 Patch = Any
@@ -229,6 +229,7 @@ class Plant:
 
 
 ROUGH = Harder(roughness=0.15, features=NONE)
+ROUGH_SOCKETS = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.SOCKETS}))
 CUT_OFF = Harder(incident="cut_actor", lingers=True, features=NONE)
 
 PLANTS = {
@@ -244,10 +245,10 @@ PLANTS = {
     "late-operation-done": Plant(_late_operation_done, range(2_600, 2_800), ROUGH),
     "no-replay": Plant(_no_replay, range(50)),
     "replay-dropped-early": Plant(_replay_dropped_early, range(50)),
-    "ends-while-replaying": Plant(_ends_while_replaying, range(420, 1_000), ROUGH),
+    "ends-while-replaying": Plant(_ends_while_replaying, range(40), ROUGH_SOCKETS),
     "duplicates-handed-out": Plant(_duplicates_handed_out, range(300)),
     "router-restart-unnoticed": Plant(_router_restart_unnoticed, range(100)),
-    "overtaken-state-believed": Plant(_overtaken_state_believed, range(380, 600), ROUGH),
+    "overtaken-state-believed": Plant(_overtaken_state_believed, range(140, 200), ROUGH_SOCKETS),
     "actor-forgets-reports": Plant(_actor_forgets_reports, range(1_400, 2_000), ROUGH),
     "silence-is-an-end": Plant(_silence_is_an_end, range(50)),
 }

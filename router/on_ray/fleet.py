@@ -268,6 +268,7 @@ class Fleet:
     async def _deliver(self, actor_id: str, actor: FleetActor, frames: list[bytes]) -> bytes | None:
         """Call until there is an answer; None when the actor is dead or must be given up."""
         deadline = time.monotonic() + ACTOR_DEADLINE_S
+        was_heard = False
         backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
         actor.frame_no += 1
         call = partial(actor.line.feed.remote, self._incarnation, actor.frame_no, *frames)
@@ -293,7 +294,11 @@ class Fleet:
                 if spent_s > CALL_DEADLINE_S + PAUSE_S:
                     deadline += spent_s
                 log.info("stream actor %s: a call failed (%s); trying again", actor_id, type(error).__name__)
-                if time.monotonic() > deadline:
+                now = time.monotonic()
+                if now > deadline and not was_heard and now - actor.heard_at < CALL_DEADLINE_S:
+                    # It has just said something else, after a pause: it is asked once more, for as long as any call.
+                    was_heard, deadline = True, now + CALL_DEADLINE_S
+                elif now > deadline:
                     log.warning("stream actor %s has not answered for %g s; giving it up", actor_id, ACTOR_DEADLINE_S)
                     return None
             else:

@@ -69,6 +69,12 @@ class ReadProgram(Program):
         super().__init__(reading.name)
         self.request = request
         self.reading = reading
+        self._has_begun = False
+
+    @property
+    def waits_on_door(self) -> bool:
+        """See `Program`; before it begins it waits of its own accord."""
+        return self._has_begun
 
     def describe(self) -> str:
         return f"{self.name} (at {self.reading.cursor})"
@@ -80,6 +86,7 @@ class ReadProgram(Program):
             while not request.is_published and request.world.loop.now < request.world.scenario.quiet_at_s + 10.0:
                 await asyncio.sleep(0.2)
         await asyncio.sleep(plan.starts_s)
+        self._has_begun = True
         while not reading.ended and reading.error is None and not reading.has_left:
             try:
                 await self._read(client)

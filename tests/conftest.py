@@ -9,6 +9,7 @@ And what the programs that the tests start come by: SIGINT does to them what it 
 from __future__ import annotations
 
 import signal
+from collections.abc import Generator
 
 import hypothesis
 import pytest
@@ -58,3 +59,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             f"pytest {pytest.__version__} and the installed pytest-xdist do not group tests; install the versions of "
             "constraints.txt, or run without -n"
         )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a report cross processes also where what was logged holds half of a surrogate pair."""
+    report = yield
+    report.sections = [(name, said.encode("utf-8", "backslashreplace").decode()) for name, said in report.sections]
+    return report

@@ -28,7 +28,7 @@ from actors.providers.adapter import (
 )
 from actors.providers.chat_reasoning import read_thinking, signature_of_call
 from actors.providers.error_shapes import error_delta
-from actors.providers.told import PIECES_MAX, Said
+from actors.providers.told import Said
 from actors.stop_reasons import StopReason, meaning_of, says_nothing
 
 _THOUGHT, _THOUGHT_END = "<thought>", "</thought>"
@@ -117,10 +117,7 @@ def read_tool_calls(calls: object, choice: int, said: Said, out: list[Delta]) ->
                 # The common case: one more piece of arguments, and no more.
                 if arguments:
                     out.append(ToolCallPiece(index, None, None, arguments, choice))
-                    pieces = known.pieces
-                    pieces.append(arguments)
-                    if len(pieces) > PIECES_MAX:
-                        known.compact()
+                    known.add(arguments)
                 continue
         _tool_call(call, choice, said, out)
 

@@ -78,7 +78,7 @@ from actors.providers.chat_parts import (
 )
 from actors.providers.chat_reasoning import HANDLED, is_thought, read_reasoning
 from actors.providers.error_shapes import error_delta, find_error
-from actors.providers.told import DIFFERS, PIECES_MAX, Said
+from actors.providers.told import DIFFERS, Said
 
 # Keys of a delta that say nothing a reader of messages needs.
 _PASSED_OVER = frozenset(
@@ -198,14 +198,14 @@ class OpenAIChatAdapter:
             said.reasoning.add(reasoning)
         if content:
             out.append(Text(content, index))
-            pieces = said.text.pieces
-            pieces.append(content)
-            if len(pieces) > PIECES_MAX:
-                said.text.compact()
+            said.text.add(content)
         if calls:
-            read_tool_calls(calls, index, said, out)
-            if self._unsigned:
-                self._sign(said, out)
+            self._tool_calls(calls, index, said, out)
+
+    def _tool_calls(self, calls: object, index: int, said: Said, out: list[Delta]) -> None:
+        read_tool_calls(calls, index, said, out)
+        if self._unsigned:
+            self._sign(said, out)
 
     def _odd_delta(
         self,

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from actors.protocol.states import RequestPhase
 from actors.tenants import PLAIN, Names
 from router.config import RouterConfig
+from router.core.pool import Slot
 from router.core.registry import Registry
 from router.core.request import Request
 
@@ -250,11 +251,7 @@ def of_shard(
             {
                 "actor_id": config.stream_actor_name(shard, slot.actor_id),
                 "shard": shard,
-                "pid": slot.pid,
-                "node_id": slot.node_id,
-                "state": slot.state.value,
-                "open": slot.load if own is None else own.open_on[slot.actor_id],
-                "served": slot.served if own is None else own.held_by[slot.actor_id],
+                **_stream_actor(slot, own),
                 **_measures(looks.get(slot.actor_id)),
             }
             for slot in registry.pool.slots.values()
@@ -265,6 +262,16 @@ def of_shard(
             for actor_id, look in looks.items()
             for stream in _streams(registry, config.stream_actor_name(shard, actor_id), look, now, names)
         ],
+    }
+
+
+def _stream_actor(slot: Slot, own: Own | None) -> dict[str, Any]:
+    return {
+        "pid": slot.pid,
+        "node_id": slot.node_id,
+        "state": slot.state.value,
+        "open": slot.load if own is None else own.open_on[slot.actor_id],
+        "served": slot.served if own is None else own.held_by[slot.actor_id],
     }
 
 

@@ -28,7 +28,7 @@ from actors.providers.adapter import (
 )
 from actors.providers.chat_reasoning import read_thinking, signature_of_call
 from actors.providers.error_shapes import error_delta
-from actors.providers.told import Said
+from actors.providers.told import PIECES_MAX, Said
 from actors.stop_reasons import StopReason, meaning_of, says_nothing
 
 _THOUGHT, _THOUGHT_END = "<thought>", "</thought>"
@@ -106,20 +106,23 @@ def read_tool_calls(calls: object, choice: int, said: Said, out: list[Delta]) ->
         function = call.get("function")
         index = call.get("index")
         known = said.by_index.get(index) if index.__class__ is int else None
-        if (
+        is_common = (
             known is not None
             and function.__class__ is dict
             and len(function) == 1
             and (len(call) == _BARE_KEYS or _is_bare(call))
-        ):
-            arguments = function.get("arguments")
-            if arguments.__class__ is str:
-                # The common case: one more piece of arguments, and no more.
-                if arguments:
-                    out.append(ToolCallPiece(index, None, None, arguments, choice))
-                    known.add(arguments)
-                continue
-        _tool_call(call, choice, said, out)
+        )
+        arguments = function.get("arguments") if function is not None and is_common else None
+        if known is None or arguments.__class__ is not str:
+            _tool_call(call, choice, said, out)
+            continue
+        # The common case: one more piece of arguments, and no more.
+        if arguments:
+            out.append(ToolCallPiece(index, None, None, arguments, choice))
+            pieces = known.pieces
+            pieces.append(arguments)
+            if len(pieces) > PIECES_MAX:
+                known.compact()
 
 
 def _is_bare(call: dict[str, Any]) -> bool:

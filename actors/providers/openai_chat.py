@@ -200,10 +200,7 @@ class OpenAIChatAdapter:
             out.append(Text(content, index))
             said.text.add(content)
         if calls:
-            self._tool_calls(calls, index, said, out)
-
-    def _tool_calls(self, calls: object, index: int, said: Said, out: list[Delta]) -> None:
-        read_tool_calls(calls, index, said, out)
+            read_tool_calls(calls, index, said, out)
         if self._unsigned:
             self._sign(said, out)
 

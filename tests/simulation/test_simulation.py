@@ -13,7 +13,7 @@ from .plants import PLANTS, planted
 from .run import run_seed
 
 ROOT = Path(__file__).parents[2]
-SEEDS = scaled(2_000)
+SEEDS = scaled(1_000)
 BATCH = 100
 
 

@@ -11,6 +11,7 @@ import asyncio
 import hmac
 import logging
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -30,7 +31,7 @@ class Lost(ConnectionError):
     """The connection is gone; what became of the call is unknown."""
 
 
-class _End(asyncio.Protocol):
+class _End(asyncio.Protocol, ABC):
     """One end of a connection."""
 
     def __init__(self) -> None:
@@ -50,9 +51,9 @@ class _End(asyncio.Protocol):
             log.warning("a local connection ends: %s", error)
             self.close()
 
+    @abstractmethod
     def take(self, number: int, kind: int, body: bytes) -> None:
         """Take one message. Raises ProtocolViolation."""
-        raise NotImplementedError
 
     def write(self, data: bytes) -> None:
         """Send; what is sent to an end that is closed is lost with it."""
@@ -75,6 +76,15 @@ class _Served(_End):
         self._address = address
         self._is_met = False
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio. Whoever comes and says nothing is not waited for."""
+        super().connection_made(transport)
+        asyncio.get_running_loop().call_later(MEET_DEADLINE_S, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self._is_met:
+            self.close()
 
     def take(self, number: int, kind: int, body: bytes) -> None:
         """Take a call, or first of all what shows that this is who has asked."""
@@ -99,16 +109,22 @@ class _Served(_End):
         try:
             answer = encode(number, Kind.ANSWER, pack(await getattr(self._actor, method)(*arguments)))
         except StreamRouterError as error:
-            answer = encode(number, Kind.ERROR, pack(error.to_wire()))
+            answer = _encode_error(number, error)
         except Exception as error:  # whatever a method raises is an answer to its caller
             log.exception("%s failed", method)
             shown = f"{method}: {type(error).__name__}: {str(error)[:SHOWN_CHARS_MAX]}"
-            answer = encode(number, Kind.ERROR, pack(InternalError(shown).to_wire()))
+            answer = _encode_error(number, InternalError(shown))
         self.write(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """See asyncio. Calls under way go on: each may be made twice, and nobody knows what became of them."""
         self._transport = None
+
+
+def _encode_error(number: int, error: StreamRouterError) -> bytes:
+    """Return an error as an answer, also where its text quotes what cannot be packed: its caller must not wait."""
+    code, text = error.to_wire()
+    return encode(number, Kind.ERROR, pack([code, text.encode("utf-8", "backslashreplace").decode()]))
 
 
 class Door:
@@ -202,8 +218,9 @@ class Connection(_End):
             future.set_exception(self._as_lost("the local connection is gone"))
             return future
         self._numbers = number = (self._numbers + 1) % NUMBERS
+        data = encode_call(number, method, arguments)  # what cannot be packed leaves nobody waiting
         self._waiting[number] = future
-        self.write(encode_call(number, method, arguments))
+        self.write(data)
         return future
 
     def take(self, number: int, kind: int, body: bytes) -> None:

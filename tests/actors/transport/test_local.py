@@ -150,6 +150,36 @@ async def test_what_a_method_raises_comes_back_by_name():
     line.close()
 
 
+async def test_an_error_that_quotes_half_a_surrogate_pair_comes_back_too():
+    actor = Actor()
+    line = await met(actor)
+
+    async def quotes(_frame):
+        raise UnknownRequest("no request 'half \ud83d'")
+
+    actor.tell = quotes
+    with pytest.raises(Raised, match="ud83d"):
+        await asyncio.wait_for(line.tell.remote(b"x"), DEADLINE_S)
+    line.close()
+
+
+async def test_what_cannot_be_packed_is_refused_in_the_call_and_leaves_nobody_waiting():
+    line = await met(Actor())
+    with pytest.raises(TypeError):
+        line.feed.remote(object())
+    assert not line.connection._waiting
+    line.close()
+
+
+async def test_whoever_comes_and_says_nothing_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr("actors.transport.local.MEET_DEADLINE_S", 0.05)
+    silent = meeting.connect(Address(*Actor().door.meet()))
+    async with asyncio.timeout(DEADLINE_S):
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.get_running_loop().sock_recv(silent, 100) == b""
+    silent.close()
+
+
 async def test_methods_that_only_ray_can_carry_go_through_ray():
     actor = Actor()
     actor.describe = actor.feed

@@ -18,7 +18,7 @@ from benchmarks.chunks import FINISH, WORDS, stamp_of, stamped, stream_of
 from router import StreamRouter, StreamSettings
 from router.client.batch import Batch, Format, unpack_batch
 
-SETTINGS = StreamSettings(dialect="chat", provider="openai-chat", stall_timeout_s=None, sealed_ttl_s=2.0)
+SETTINGS = StreamSettings(dialect="chat", provider="openai-chat", stall_timeout_s=None, sealed_ttl_s=20.0)
 # Of the chunks of a paced load, each so many bears the time at which it was due.
 STAMP_EVERY = 8
 TICK_S = 0.001

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from actors.errors import ConfigError
 from actors.settings import StreamSettings, explain
-from actors.transport import meeting
+from actors.transport import local
+from actors.transport.meeting import Reach
 
 DEFAULT_CONFIG = "local"
 WARM_ACTORS = 4
@@ -58,6 +59,25 @@ class RayConfig(_Section):
     def is_embedded(self) -> bool:
         """Whether a Ray is started for us alone."""
         return self.address == "local"
+
+
+class NetworkConfig(_Section):
+    """TCP connections between processes of different nodes, beside Ray. Where they cannot be made, Ray carries all."""
+
+    enabled: bool = Field(
+        default=False, description="Calls between nodes go over TCP, encrypted where Ray itself uses TLS."
+    )
+    port_min: int = Field(0, ge=0, le=65_535, description="Ports that actors may listen on; 0: any that is free.")
+    port_max: int = Field(0, ge=0, le=65_535, description="The last of them; 0 with port_min 0.")
+
+    @model_validator(mode="after")
+    def _ports_in_order(self) -> Self:
+        if self.port_max < self.port_min or (self.port_min == 0) != (self.port_max == 0):
+            raise ValueError(
+                f"port_min is {self.port_min} and port_max {self.port_max}: give the first and the last port of a "
+                "range, or 0 for both"
+            )
+        return self
 
 
 class StreamActorsConfig(_Section):
@@ -185,6 +205,7 @@ class RouterConfig(_Section):
         description="What carries the calls between processes: Ray (ray); sockets between processes of one node and "
         "Ray between nodes (auto); the same, and an error where this system has no such sockets (local).",
     )
+    network: NetworkConfig = Field(default_factory=NetworkConfig)
     ray: RayConfig = Field(default_factory=RayConfig)
     stream_actors: StreamActorsConfig = Field(default_factory=StreamActorsConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
@@ -200,14 +221,23 @@ class RouterConfig(_Section):
 
     @model_validator(mode="after")
     def _local_needs_sockets(self) -> Self:
-        if self.transport == "local" and not meeting.is_possible():
+        if self.transport == "local" and not local.is_possible():
             raise ValueError(f"transport local needs Linux, and this is {sys.platform}; set it to auto or ray")
         return self
 
+    @model_validator(mode="after")
+    def _network_beside_sockets(self) -> Self:
+        if self.network.enabled and self.transport == "ray":
+            raise ValueError("network.enabled needs sockets, and transport is ray; set transport to auto or local")
+        return self
+
     @property
-    def meets(self) -> bool:
-        """Whether processes of one node speak to each other through sockets."""
-        return self.transport != "ray"
+    def reach(self) -> Reach | None:
+        """How far processes go without Ray, wherever they come to stand; None: nowhere."""
+        if self.transport == "ray":
+            return None
+        ports = (self.network.port_min, self.network.port_max) if self.network.enabled else None
+        return Reach("", "", True, ports)
 
     @model_validator(mode="after")
     def _detached_needs_a_cluster(self) -> Self:

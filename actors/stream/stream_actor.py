@@ -30,8 +30,9 @@ from actors.protocol.states import Report
 from actors.shell import Alarm, Clock, Crowds, Waits, calm_garbage_collection, wait_at_most
 from actors.stream import arguments, measures
 from actors.stream.host import StreamHost
-from actors.transport.line import CARRIED, Line
-from actors.transport.local import Door
+from actors.transport.door import Door
+from actors.transport.line import CARRIED, Line, stands_here
+from actors.transport.meeting import Reach
 
 log = logging.getLogger("actors.stream_actor")
 
@@ -54,16 +55,16 @@ class StreamActor:
     """
 
     def __init__(
-        self, actor_id: str, router: Any, *, log_as: tuple[str, str] | None = None, meets: bool = False
+        self, actor_id: str, router: Any, *, log_as: tuple[str, str] | None = None, reach: Reach | None = None
     ) -> None:
-        """`meets`: processes of the same node are spoken to through sockets; see `actors.transport`."""
+        """`reach`: how far this process goes without Ray, wherever it comes to stand; see `actors.transport`."""
         if log_as is not None:
             logs.set_up(*log_as)
         calm_garbage_collection()
         self._actor_id = actor_id
-        self._node_id = ray.get_runtime_context().get_node_id() if meets else None
-        self._router = Line(router, self._node_id)
-        self._door = Door(self, CARRIED, self._node_id)
+        reach = stands_here(reach)
+        self._router = Line(router, reach)
+        self._door = Door(self, CARRIED, reach)
         self._host = StreamHost()
         # Silence is measured while this process runs: what it could not hear is nobody's silence.
         self._clock = Clock(time.monotonic)
@@ -77,9 +78,9 @@ class StreamActor:
         # said `start` would otherwise leave an actor behind that waits for it for ever.
         self._pushing = asyncio.get_running_loop().create_task(self._push_reports())
 
-    async def meet(self) -> list[Any] | None:
-        """Return where a process of the same node finds a socket of this one; see `Door.meet`."""
-        return self._door.meet()
+    async def meet(self, node_id: str, is_apart: bool = False) -> list[Any] | str:  # noqa: FBT001, FBT002  # a Ray method
+        """Return where a process of that node finds a socket of this one, or why not; see `Door.meet`."""
+        return self._door.meet(node_id, is_apart=is_apart)
 
     # --- the router's side ------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """A line to an actor: to be used as its handle is, with Ray or a socket behind it.
 
-`line.method.remote(...)` goes through a socket where the actor stands on the same node and they have met, and
-otherwise through Ray, as does what only Ray can bring (`CARRIED` names the rest). Ray tells deaths, restarts and
-where an actor is; so when a connection breaks, the next call goes through Ray and another meeting is asked for.
+`line.method.remote(...)` goes through a socket once the two have met, within a node or, where the configuration says
+so, between nodes; otherwise through Ray, as does what only Ray can bring (`CARRIED` names the rest). Ray tells
+deaths, restarts and where an actor is; so when a connection breaks, the next call goes through Ray and another
+meeting is asked for.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import asyncio
 import logging
 from typing import Any
 
+import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
 from actors.errors import StreamRouterError, from_wire
-from actors.transport.local import MEET_DEADLINE_S, Connection
-from actors.transport.meeting import Address
+from actors.transport.connection import MEET_DEADLINE_S, Connection
+from actors.transport.meeting import LOCAL, NETWORK, Address, Reach
 
 log = logging.getLogger("actors.transport")
 
@@ -30,6 +32,14 @@ MEET_AGAIN_S = 5.0
 
 FAR_AGAIN_S = 60.0
 """The same where they could not meet; an actor may begin again on this node."""
+
+
+def stands_here(reach: Reach | None) -> Reach | None:
+    """Return the reach of this process, wherever Ray has put it. Where there is no Ray, asking starts one."""
+    if reach is None:
+        return None
+    host = "" if reach.ports is None else str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+    return reach._replace(node_id=ray.get_runtime_context().get_node_id(), host=host)
 
 
 class Raised(RayError):
@@ -68,14 +78,16 @@ class _Method:
 
 
 class Line:
-    """A line from this process to an actor. `node_id`: where this process stands; None: through Ray alone."""
+    """A line from this process to an actor. `reach`: how far this process goes without Ray; None: nowhere."""
 
-    def __init__(self, handle: Any, node_id: str | None) -> None:
+    def __init__(self, handle: Any, reach: Reach | None) -> None:
         self.handle = handle
         self.connection: Connection | None = None
-        self.why = "the configuration says so" if node_id is None else "not met yet"
+        self.why = "the configuration says so" if reach is None else "not met yet"
         """Why it goes through Ray, where it does."""
-        self._node_id = node_id
+        self._reach = reach
+        # Both stand on one node, but do not find each other's files.
+        self._is_apart = False
         self._meeting: asyncio.Task[None] | None = None
         self._meet_at = 0.0
 
@@ -83,7 +95,7 @@ class Line:
         if name.startswith("_"):
             raise AttributeError(name)
         method = getattr(self.handle, name)
-        if self._node_id is None or name not in CARRIED:
+        if self._reach is None or name not in CARRIED:
             return method
         made = _Method(self, name, method.remote)
         setattr(self, name, made)  # found at once from now on
@@ -91,41 +103,49 @@ class Line:
 
     @property
     def means(self) -> str:
-        """What carries its calls: local or ray."""
-        return "ray" if self.connection is None else "local"
+        """What carries its calls: local, network or ray."""
+        return "ray" if self.connection is None else self.connection.means
 
     def meet_soon(self) -> None:
         """Ask the actor for a meeting, unless that is under way or was in vain a moment ago."""
-        if self._meeting is not None or self._node_id is None:
+        if self._meeting is not None or self._reach is None:
             return
         loop = asyncio.get_running_loop()
         if loop.time() >= self._meet_at:
             self._meeting = loop.create_task(self._meet())
 
     async def _meet(self) -> None:
+        reach, means = self._reach, ""
+        if reach is None:
+            return
         self._meet_at = asyncio.get_running_loop().time() + MEET_AGAIN_S
         try:
-            parts = await asyncio.wait_for(self.handle.meet.remote(), MEET_DEADLINE_S)
-            address = None if parts is None else Address(*parts)
-            if address is None or address.node_id != self._node_id:
-                self.why = "its system does not allow it" if address is None else "it stands on another node"
+            told = await asyncio.wait_for(self.handle.meet.remote(reach.node_id, self._is_apart), MEET_DEADLINE_S)
+            if isinstance(told, str):
+                self.why = told
                 self._meet_at += FAR_AGAIN_S
                 return
+            address = Address(*told)
+            means = address.means
             self.connection = await Connection.to(address, self._lost, _as_lost, _as_raised)
             self.why = ""
         except (RayError, OSError, TimeoutError, StreamRouterError) as error:
             self.why = f"they could not meet: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+            if means == LOCAL and isinstance(error, OSError) and reach.ports is not None:
+                self._is_apart = True
+            elif means == NETWORK:
+                self._meet_at += FAR_AGAIN_S
             log.info("a line stays with Ray: %s", self.why)
         finally:
             self._meeting = None
 
     def _lost(self) -> None:
         self.connection = None
-        self.why = "the local connection broke"
+        self.why = "the connection broke"
 
     def close(self) -> None:
         """Call nothing more through a socket."""
-        self._node_id = None
+        self._reach = None
         if self._meeting is not None:
             self._meeting.cancel()
         if self.connection is not None:

@@ -35,6 +35,7 @@ from actors.protocol.calls import WATCH_WAIT_S_MAX, Registration, WatchCall
 from actors.protocol.frames import pack, read
 from actors.protocol.states import Key, News, PublisherState, RequestPhase, Role, state_of
 from actors.transport.line import Line
+from actors.transport.meeting import Reach
 from router.client.answers import Answers, Standing
 from router.client.caller import BACKOFF_S, BACKOFF_S_MAX, RouterCaller, as_named, fresh, until_recovered
 from router.client.pumps import Feed, Handles, Locates, Opens
@@ -73,11 +74,11 @@ class StateListener(Protocol):
 class Link:
     """A process's connection to one router actor. Use within one event loop."""
 
-    def __init__(self, client_id: str, handle: Any, name: str, node_id: str | None = None) -> None:
-        """`node_id`: where this process stands; None: it speaks through Ray alone."""
+    def __init__(self, client_id: str, handle: Any, name: str, reach: Reach | None = None) -> None:
+        """`reach`: how far this process goes without Ray; None: nowhere."""
         self.client_id = client_id
-        self.node_id = node_id
-        self.line = Line(handle, node_id)
+        self.reach = reach
+        self.line = Line(handle, reach)
         self.caller = RouterCaller(self.line, name, self._tell_unreachable)
         self.answers = Answers()
         self._opens = Opens(self)

@@ -135,7 +135,7 @@ class Poller:
 
     def __init__(self, reader_id: str, handle: Any, link: Link, pollers: Pollers, key: str) -> None:
         self._reader_id = reader_id
-        self.line = Line(handle, link.node_id)
+        self.line = Line(handle, link.reach)
         self._link = link
         self.actor_id = ""
         self._pollers = pollers

@@ -29,6 +29,7 @@ from actors.errors import (
 from actors.messages import iso_seconds
 from actors.settings import StreamSettings
 from actors.tenants import PLAIN, names_in
+from actors.transport.line import stands_here
 from router.client.agent_claim import AgentClaim, WhenBusy
 from router.client.arguments import check
 from router.client.batch import Format, Shaper
@@ -90,9 +91,9 @@ class StreamRouter(ReadingCalls):
         self._is_owner = is_owner
         self._stops_ray = stops_ray
         # (To ask Ray for its context starts one where there is none.)
-        node_id = ray.get_runtime_context().get_node_id() if config.meets and ray.is_initialized() else None
+        reach = stands_here(config.reach) if ray.is_initialized() else None
         self._links = [
-            Link(self.client_id, handle, config.router_name(shard), node_id) for shard, handle in enumerate(handles)
+            Link(self.client_id, handle, config.router_name(shard), reach) for shard, handle in enumerate(handles)
         ]
         self._pollers = Pollers(self.client_id)
         self._budget = ReplayBudget(config.publisher.replay_bytes_max, config.publisher.spill_dir)

@@ -29,6 +29,7 @@ from actors.protocol.frames import cut_into_frames, pack, unpack_list
 from actors.protocol.lane import CALL_BYTES_MAX, Fifo, Lane
 from actors.stream.host import NOT_MY_ROUTER
 from actors.transport.line import Line
+from actors.transport.meeting import Reach
 from router.config import RouterConfig
 from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
@@ -67,12 +68,12 @@ class FleetActor:
         "waits_since",
     )
 
-    def __init__(self, handle: Any, node_id: str | None, now: float) -> None:
-        """`node_id`: where this router stands; None: nobody is met."""
+    def __init__(self, handle: Any, reach: Reach | None, now: float) -> None:
+        """`reach`: how far this router goes without Ray; None: nowhere."""
         self.handle: Any = None
         self.line: Any = None
         if handle is not None:
-            self.reach_by(handle, node_id)
+            self.reach_by(handle, reach)
         self.frame_no = 0
         self.heard_at = now
         self.is_started = False
@@ -87,10 +88,10 @@ class FleetActor:
         self.busy = False
         self.waits_since: float | None = None
 
-    def reach_by(self, handle: Any, node_id: str | None) -> None:
+    def reach_by(self, handle: Any, reach: Reach | None) -> None:
         """Ray has made it."""
         self.handle = handle
-        self.line = Line(handle, node_id)
+        self.line = Line(handle, reach)
 
     @property
     def waits(self) -> bool:
@@ -145,11 +146,11 @@ class Fleet:
         registry: Registry,
         observer: Observer,
         after_event: Callable[[], None],
-        node_id: str,
+        reach: Reach | None,
         pass_key: bytes | None = None,
     ) -> None:
-        """`node_id`: where this router stands."""
-        self._meets_from = node_id if config.meets else None
+        """`reach`: how far this router goes without Ray; None: nowhere."""
+        self._reach = reach
         self._config = config
         self._shard = shard
         self._incarnation = incarnation
@@ -183,7 +184,7 @@ class Fleet:
             if self.actors.get(actor_id) is not actor:
                 await _kill(handle)
                 return
-            actor.reach_by(handle, self._meets_from)
+            actor.reach_by(handle, self._reach)
             who = await self.begin_with(handle, START_DEADLINE_S, START_TRY_S)
         except (RayError, TimeoutError, RouterUnavailable, ValueError) as error:
             log.error("stream actor %s did not start: %s", actor_id, str(error).splitlines()[0][:200])  # noqa: TRY400
@@ -226,7 +227,7 @@ class Fleet:
             await _kill(handle)
             return
         now = time.monotonic()
-        actor = self.actors[actor_id] = FleetActor(handle, self._meets_from, now)
+        actor = self.actors[actor_id] = FleetActor(handle, self._reach, now)
         self._has_started(actor, now)
         self._observer.actor_adopted(actor_id)
         try:

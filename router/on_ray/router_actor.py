@@ -34,8 +34,8 @@ from actors.protocol.calls import (
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import pack, read, unpack_list
 from actors.shell import Alarm, Waits, calm_garbage_collection
-from actors.transport.line import CARRIED
-from actors.transport.local import Door
+from actors.transport.door import Door
+from actors.transport.line import CARRIED, stands_here
 from router.config import RouterConfig
 from router.core.doors import Doors
 from router.core.effects import Effects
@@ -77,12 +77,13 @@ class RouterActor:
         self._shard = shard
         self._incarnation = uuid.uuid4().hex
         self._node_id = ray.get_runtime_context().get_node_id()
+        reach = stands_here(self._config.reach)
         first_number = int(time.time() * 1000)
         self._registry = Registry(self._config, self._incarnation, time.monotonic(), first_number, self._node_id)
         self._alarm = Alarm(time.monotonic, self._tick)
         self._watchers = Waits()
         self._ends = Ends()
-        self._door = Door(self, CARRIED, self._node_id if self._config.meets else None)
+        self._door = Door(self, CARRIED, reach)
         self._begun: asyncio.Task[None] | None = None
         self._stopping = False
         self._shelf_made: Shelf | None = None
@@ -95,16 +96,16 @@ class RouterActor:
             self._registry,
             self._observer,
             self._after_event,
-            self._node_id,
+            reach,
             self._doors.pass_key,
         )
         self._exports_metrics = owns_process and self._config.metrics.enabled
         if owns_process:
             logs.set_up(self._config.logs.level, self._config.logs.format)
 
-    async def meet(self) -> list[Any] | None:
-        """Return where a process of the same node finds a socket of this one; see `Door.meet`."""
-        return self._door.meet()
+    async def meet(self, node_id: str, is_apart: bool = False) -> list[Any] | str:  # noqa: FBT001, FBT002  # a Ray method
+        """Return where a process of that node finds a socket of this one, or why not; see `Door.meet`."""
+        return self._door.meet(node_id, is_apart=is_apart)
 
     # --- from clients -----------------------------------------------------------------------
 

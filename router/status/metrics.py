@@ -73,7 +73,12 @@ METRICS: dict[str, Metric] = {
         _metric("credit_waits", "counter", "Times a publisher had to wait because its readers were behind."),
         _metric("requests", "gauge", "Requests known, by state: waiting for a place, open, sealed.", "state"),
         _metric("stream_actors", "gauge", "Stream actors by state.", "state"),
-        _metric("lines", "gauge", "Stream actors by what carries the router's calls to them: ray, local.", "transport"),
+        _metric(
+            "lines",
+            "gauge",
+            "Stream actors by what carries calls to them: ray, local, network.",
+            "transport",
+        ),
         _metric("clients", "gauge", "Processes that publish or read here."),
         _metric("readers", "gauge", "Reading processes, counted once for each stream actor they poll."),
         _metric("held_bytes", "gauge", "Messages held in stream actors."),
@@ -126,7 +131,7 @@ def of_registry(registry: Registry) -> list[Sample]:
 def of_transports(transports: Iterable[str]) -> list[Sample]:
     """Return how many stream actors are reached by each means."""
     used = Counter(transports)
-    return [Sample("lines", used[means], {"transport": means}) for means in ("ray", "local")]
+    return [Sample("lines", used[means], {"transport": means}) for means in ("ray", "local", "network")]
 
 
 def _by_word(name: str, counts: Mapping[str, int], known: Iterable[str]) -> list[Sample]:

@@ -54,7 +54,7 @@ class StreamActorDescription(BaseModel):
     open_requests: int
     served: int
     unknown_events: dict[str, int] = {}
-    transport: Literal["ray", "local"] = "ray"
+    transport: Literal["ray", "local", "network"] = "ray"
     transport_why: str = ""
 
 
@@ -78,7 +78,7 @@ class LineDescription(BaseModel):
     """A line from this process to an actor: what carries its calls, and why that is Ray, where it is."""
 
     actor_id: str
-    transport: Literal["ray", "local"]
+    transport: Literal["ray", "local", "network"]
     transport_why: str
 
 

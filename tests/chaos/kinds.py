@@ -25,6 +25,7 @@ from .load import Load
 from .misuse import close_and_break, full_disk, unplaced
 from .processes import kill_driver, kill_publisher, kill_reader, shut_down
 from .refusals import refuse_opens
+from .sockets import cut_sockets
 from .together import hang_and_kill, kill_both, kill_node, stop_router
 
 KILLS = 3
@@ -145,18 +146,19 @@ async def remove_node() -> dict[str, Any]:
     """Kill a node that holds stream actors, and a router where one was placed there.
 
     Ray notices by its own health checks. At their defaults that alone takes up to 15 s, so their period is the
-    one that our cluster files set.
+    one that our cluster files set. Between nodes calls go over TCP.
     """
     os.environ["RAY_health_check_period_ms"] = "1000"  # noqa: SIM112  # Ray spells it so
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     workers = [cluster.add_node(num_cpus=1, resources={"streams": 4}) for _ in range(2)]
     cluster.wait_for_nodes()
     ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
-    routers_hit = 0
+    routers_hit = over_network = 0
 
     async def strike(router: StreamRouter, _: Load) -> Blow:
-        nonlocal routers_hit
+        nonlocal routers_hit, over_network
         described = await router.describe()
+        over_network = sum(one.transport == "network" for one in [*described.lines, *described.stream_actors])
         victim = max(workers, key=lambda node: _weight(described, node.node_id))
         routers = [actor for actor in described.routers if actor.node_id == victim.node_id]
         actors = [actor for actor in described.stream_actors if actor.node_id == victim.node_id]
@@ -169,9 +171,12 @@ async def remove_node() -> dict[str, Any]:
         return Blow(struck_at, time.monotonic(), hit)
 
     try:
-        chosen = config(stream_actors={"resources": {"streams": 1}, "spread": True}, routers=2)
+        chosen = config(
+            stream_actors={"resources": {"streams": 1}, "spread": True}, routers=2, network={"enabled": True}
+        )
         async with StreamRouter.start(chosen) as router:
-            return {**await _under_load(router, "node removed", strike, 1), "routers_hit": routers_hit}
+            found = await _under_load(router, "node removed", strike, 1)
+            return {**found, "routers_hit": routers_hit, "over_network": over_network}
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -263,4 +268,5 @@ KINDS: dict[str, Callable[[], Awaitable[dict[str, Any]]]] = {
     "unplaced": unplaced,
     "full-disk": full_disk,
     "close-and-break": close_and_break,
+    "cut-sockets": cut_sockets,
 }

@@ -62,6 +62,7 @@ def test_a_load_survives(kind, patience_s, figures):
     assert len(found["recovered_streams"]) == found["kills"]
     assert all(found["recovered_streams"]), "a kill that hit no stream proves nothing"
     assert found["recovery_p99_s"] < patience_s
+    assert found.get("over_network", 1) > 0, "between nodes calls were to go over TCP"
 
 
 @pytest.mark.parametrize("kind", ["fail-calls"])

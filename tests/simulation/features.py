@@ -38,7 +38,7 @@ class Feature(StrEnum):
     TAKE_OVERS = "take-overs"
     """A request is taken over, or cancelled, while its router begins again."""
     SOCKETS = "sockets"
-    """Within a node calls go through sockets, which break."""
+    """Calls go through sockets, within a node or also between nodes, which break."""
     TENANTS = "tenants"
     """All is of one tenant, and another one asks for it all the time: it finds nothing, whatever restarts meanwhile."""
 

@@ -125,6 +125,9 @@ def _sockets(random: Random, scenario: Scenario) -> None:
         _incident(random, scenario, "pull_sockets")
     if random.random() < 0.5:
         _incident(random, scenario, random.choice(("kill_actor", "kill_router", "stop_actor", "stop_router")), 5.0)
+    if random.random() < 0.5:
+        network = scenario.config.network.model_copy(update={"enabled": True})
+        scenario.config = scenario.config.model_copy(update={"network": network})
 
 
 def _tenants(_random: Random, scenario: Scenario) -> None:

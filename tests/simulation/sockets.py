@@ -1,4 +1,4 @@
-"""Simulated sockets between processes of one node: in order and fast, until they break.
+"""Simulated sockets between processes: in order and fast, until they break.
 
 A call through a socket arrives behind all that was sent before it. What goes wrong is that the connection breaks:
 before a call has arrived, after it has run, because a process died, or because somebody pulled it. Then nobody knows
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors.errors import Recovering, StreamRouterError
-from actors.transport import line, local
-from actors.transport.meeting import Address
+from actors.transport import door, line
+from actors.transport.meeting import LOCAL, NETWORK, Address
 
 from .loop import PROCESS, Process
 from .network import SimulatedActor
@@ -36,16 +36,19 @@ class Sockets:
 
     def in_place(self) -> list[tuple[Any, str, Any]]:
         """Return what stands in for the product's own sockets."""
-        return [(local.Door, "meet", self._meet_in_place()), (line, "Connection", self)]
+        return [(door.Door, "meet", self._meet_in_place()), (line, "Connection", self)]
 
-    def _meet_in_place(self) -> Callable[[Any], list[Any] | None]:
-        def meet(door: Any) -> list[Any] | None:
-            process = PROCESS.get()
-            if door._node_id is None or process is None:
-                return None
+    def _meet_in_place(self) -> Callable[..., list[Any] | str]:
+        def meet(door: Any, node_id: str, *, is_apart: bool = False) -> list[Any] | str:
+            process, reach = PROCESS.get(), door._reach
+            if reach is None or process is None:
+                return "simulated: it meets nobody"
+            is_near = node_id == reach.node_id and not is_apart
+            if not is_near and reach.ports is None:
+                return "simulated: it stands on another node"
             name = f"{process.name}/{len(self._waiting)}"
             self._waiting[name] = self.world.actor_of(process), process
-            return list(Address(door._node_id, "", name, b"", b""))
+            return list(Address(LOCAL if is_near else NETWORK, "", name, b"", b""))
 
         return meet
 
@@ -56,7 +59,7 @@ class Sockets:
         as_lost: Callable[[str], Exception],
         as_raised: Callable[[str, str], Exception],
     ) -> SimulatedConnection:
-        """See `local.Connection.to`."""
+        """See `connection.Connection.to`."""
         actor, process = self._waiting[address.name]
         caller = PROCESS.get()
         await asyncio.sleep(self.world.random.uniform(*LATENCY_S))
@@ -65,7 +68,7 @@ class Sockets:
             raise TimeoutError
         if not process.alive:
             raise ConnectionRefusedError("simulated: nobody is there")
-        made = SimulatedConnection(self, actor, process, caller, (on_lost, as_lost, as_raised))
+        made = SimulatedConnection(self, actor, process, caller, (on_lost, as_lost, as_raised), address.means)
         self.open.append(made)
         return made
 
@@ -85,8 +88,15 @@ class SimulatedConnection:
     """One socket, from one process to an actor's."""
 
     def __init__(
-        self, sockets: Sockets, actor: SimulatedActor, process: Process, caller: Process | None, hooks: Any
+        self,
+        sockets: Sockets,
+        actor: SimulatedActor,
+        process: Process,
+        caller: Process | None,
+        hooks: Any,
+        means: str,
     ) -> None:
+        self.means = means
         self._sockets = sockets
         self._actor = actor
         self._process = process
@@ -98,7 +108,7 @@ class SimulatedConnection:
         process.on_death.append(self.breaks)
 
     def call(self, method: str, arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
-        """See `local.Connection.call`."""
+        """See `connection.Connection.call`."""
         world = self._sockets.world
         loop, random, weather = world.loop, world.random, world.network.weather
         world.network.calls += 1
@@ -157,9 +167,9 @@ class SimulatedConnection:
         waiting, self._waiting = self._waiting, {}
         for future in waiting:
             if not future.done():
-                future.set_exception(self._as_lost("simulated: the local connection broke"))
+                future.set_exception(self._as_lost("simulated: the connection broke"))
         self._on_lost()
 
     def close(self) -> None:
-        """See `local.Connection.close`."""
+        """See `connection.Connection.close`."""
         self.breaks()

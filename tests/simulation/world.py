@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from functools import partial
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from unittest import mock
 
 import actors.stream.host
 import actors.stream.stream_actor
+import actors.transport.line
 import router.client.agent_claim
 import router.client.caller
 import router.client.link
@@ -101,7 +103,9 @@ class World:
     def make_stream_actor(self, _config: Any, _shard: int, actor_id: str, router: Any) -> Handle:
         self._made += 1
         node = NODES[self._made % 2]
-        actor = self._new_actor(f"{actor_id}#{self._made}", lambda: StreamActor(actor_id, router), node)
+        reach = self.scenario.config.reach
+        make = partial(StreamActor, actor_id, router, reach=reach)
+        actor = self._new_actor(f"{actor_id}#{self._made}", make, node)
         actor.up_at = max(self.loop.now + self.random.uniform(0.1, 0.8), self.scenario.actors_from_s)
         if actor.up_at < NEVER_S:
             self.loop.call_at(actor.up_at, self.network.begin, actor, context=actor.process.context.copy())
@@ -232,7 +236,8 @@ class World:
             lingers_s = 20.0 if self.scenario.lingers else lingers_s
             self.network.kill(handle._actor, lingers_s=lingers_s)
 
-        return SimpleNamespace(get_runtime_context=context, is_initialized=lambda: True, kill=kill)
+        util = SimpleNamespace(get_node_ip_address=lambda: "simulated")
+        return SimpleNamespace(get_runtime_context=context, is_initialized=lambda: True, kill=kill, util=util)
 
     @staticmethod
     def _current() -> Process:
@@ -289,6 +294,7 @@ class World:
         replaced = [
             (actors.stream.stream_actor, "ray", ray),
             (actors.stream.stream_actor, "time", time),
+            (actors.transport.line, "ray", ray),
             (actors.stream.stream_actor, "os", os),
             (actors.stream.stream_actor, "random", self.random),
             (router.on_ray.router_actor, "ray", ray),

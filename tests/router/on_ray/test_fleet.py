@@ -99,7 +99,7 @@ class World:
         self.registry = Registry(config, "me", 0.0)
         observer = SimpleNamespace(delivered=lambda _s: None, actor_lost=lambda: None, actor_adopted=lambda _id: None)
         self.fleet = Fleet(config, 0, "me", self.registry, observer, self.after_event, "node")  # type: ignore[arg-type]
-        self.fleet._meets_from = None
+        self.fleet._reach = None
         monkeypatch.setattr(module.ray_actors, "make_stream_actor", self._make)
         context = SimpleNamespace(current_actor="router")
         ray = SimpleNamespace(kill=lambda handle: loop.call_soon_threadsafe(handle.killed.set))

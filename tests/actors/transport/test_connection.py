@@ -12,66 +12,18 @@ from pathlib import Path
 
 import pytest
 from ray.exceptions import ActorUnavailableError
+from transport_fakes import DEADLINE_S, HERE, Actor, Handle, connect, elsewhere, until
 
 from actors.errors import UnknownRequest
 from actors.stream.stream_actor import StreamActor
-from actors.transport import line as line_module
-from actors.transport import meeting
-from actors.transport.line import Line, Raised
-from actors.transport.local import Connection, Door
+from actors.transport import local
+from actors.transport.connection import Connection
+from actors.transport.line import CARRIED, Line, Raised
 from actors.transport.meeting import Address
 from actors.transport.stream_codec import HEAD, Kind, encode, encode_call
 from router.on_ray.router_actor import RouterActor
 
-pytestmark = pytest.mark.skipif(not meeting.is_possible(), reason="needs Linux")
-METHODS = ("poll", "feed", "tell", "watch")
-DEADLINE_S = 10.0
-
-
-class Actor:
-    """What a Ray actor would be."""
-
-    def __init__(self, node_id: str | None = "here") -> None:
-        self.door = Door(self, METHODS, node_id)
-        self.called: list[tuple[object, ...]] = []
-        self.may_answer = asyncio.Event()
-
-    async def meet(self):
-        return self.door.meet()
-
-    async def feed(self, *arguments):
-        self.called.append(arguments)
-        return b"".join(argument for argument in arguments if isinstance(argument, bytes))
-
-    async def poll(self, frame):
-        await self.may_answer.wait()
-        return frame
-
-    async def tell(self, frame):
-        raise UnknownRequest(f"no request {frame!r}")
-
-    async def watch(self, frame):
-        raise ZeroDivisionError(frame)
-
-
-class RayMethod:
-    def __init__(self, method, through_ray):
-        self._method, self._through_ray = method, through_ray
-
-    def remote(self, *arguments):
-        self._through_ray.append(self._method.__name__)
-        return asyncio.ensure_future(self._method(*arguments))
-
-
-class Handle:
-    """What a Ray handle would be; `through_ray` notes what goes through Ray."""
-
-    def __init__(self, actor: Actor) -> None:
-        self.actor = actor
-        self.through_ray: list[str] = []
-
-    def __getattr__(self, name):
-        return RayMethod(getattr(self.actor, name), self.through_ray)
+pytestmark = pytest.mark.skipif(not local.is_possible(), reason="needs Linux")
 
 
 @pytest.fixture(autouse=True)
@@ -79,14 +31,8 @@ def temporary(tmp_path, monkeypatch):
     # As long as temporary directories become: a socket's own path may have 107 characters.
     long = tmp_path / ("x" * 120)
     long.mkdir()
-    monkeypatch.setattr(meeting.tempfile, "gettempdir", lambda: str(long))
+    monkeypatch.setattr(local.tempfile, "gettempdir", lambda: str(long))
     return long
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():  # noqa: ASYNC110  # what is waited for does not tell
-            await asyncio.sleep(0.001)
 
 
 def names_in(folder) -> list[Path]:
@@ -98,18 +44,10 @@ def mode(path: Path) -> int:
 
 
 async def met(actor: Actor) -> Line:
-    made = Line(Handle(actor), "here")
+    made = Line(Handle(actor), HERE)
     made.meet_soon()
     await until(lambda: made.connection is not None)
     return made
-
-
-def lost(why: str) -> Exception:
-    return ActorUnavailableError(why, None)
-
-
-async def connect(address: list[object]) -> Connection:
-    return await Connection.to(Address(*address), lambda: None, lost, lambda _code, text: RuntimeError(text))
 
 
 # --- calls ------------------------------------------------------------------------------------
@@ -117,7 +55,7 @@ async def connect(address: list[object]) -> Connection:
 
 async def test_calls_go_through_ray_until_the_two_have_met_and_then_no_more():
     actor = Actor()
-    line = Line(Handle(actor), "here")
+    line = Line(Handle(actor), HERE)
     assert await line.feed.remote(b"a", b"b") == b"ab"
     await until(lambda: line.connection is not None)
     assert (line.means, line.why) == ("local", "")
@@ -172,8 +110,8 @@ async def test_what_cannot_be_packed_is_refused_in_the_call_and_leaves_nobody_wa
 
 
 async def test_whoever_comes_and_says_nothing_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr("actors.transport.local.MEET_DEADLINE_S", 0.05)
-    silent = meeting.connect(Address(*Actor().door.meet()))
+    monkeypatch.setattr("actors.transport.door.MEET_DEADLINE_S", 0.05)
+    silent = local.connect(Address(*Actor().door.meet("here")))
     async with asyncio.timeout(DEADLINE_S):
         with contextlib.suppress(ConnectionResetError):
             assert await asyncio.get_running_loop().sock_recv(silent, 100) == b""
@@ -198,7 +136,7 @@ async def test_a_connection_that_breaks_is_an_unknown_outcome_and_the_next_call_
     waiting = line.poll.remote(b"x")
     await asyncio.sleep(0)
     line.connection._transport.abort()
-    with pytest.raises(ActorUnavailableError, match="local connection"):
+    with pytest.raises(ActorUnavailableError, match="the connection broke"):
         await waiting
     line._meet_at = 0.0
     assert await line.feed.remote(b"again") == b"again"
@@ -228,8 +166,8 @@ async def test_a_call_that_is_given_up_harms_no_other():
 )
 async def test_whoever_does_not_know_what_the_asker_was_given_is_sent_away(said):
     actor = Actor()
-    address = Address(*actor.door.meet())
-    stranger = meeting.connect(address)
+    address = Address(*actor.door.meet("here"))
+    stranger = local.connect(address)
     stranger.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(stranger, said)
@@ -242,21 +180,21 @@ async def test_whoever_does_not_know_what_the_asker_was_given_is_sent_away(said)
 
 @pytest.mark.parametrize("method", ["__init__", "meet", "door", "nothing"])
 async def test_only_the_methods_that_may_be_are_called(method):
-    connection = await connect(Actor().door.meet())
+    connection = await connect(Actor().door.meet("here"))
     with pytest.raises(ActorUnavailableError):
         await connection.call(method, ())
 
 
 async def test_a_socket_of_somebody_else_is_not_taken_for_the_actors():
     actor = Actor()
-    address = Address(*actor.door.meet())
+    address = Address(*actor.door.meet("here"))
     with pytest.raises((OSError, TimeoutError)):
         await connect([*address[:4], b"what the actor would not say"])
 
 
 async def test_half_a_call_and_an_end_do_nothing():
     actor = Actor()
-    connection = await connect(actor.door.meet())
+    connection = await connect(actor.door.meet("here"))
     connection.write(encode_call(1, "feed", (b"x" * 1000,))[:500])
     connection.close()
     await asyncio.sleep(0.01)
@@ -268,48 +206,49 @@ async def test_half_a_call_and_an_end_do_nothing():
 
 async def test_a_socket_has_a_name_only_until_it_is_met_in_a_directory_of_the_user_alone():
     actor = Actor()
-    address = Address(*actor.door.meet())
-    (name,) = names_in(address.directory)
-    assert (mode(Path(address.directory)), mode(name)) == (0o700, 0o600)
+    address = Address(*actor.door.meet("here"))
+    (name,) = names_in(address.place)
+    assert (mode(Path(address.place)), mode(name)) == (0o700, 0o600)
     connection = await connect(list(address))
-    assert not names_in(address.directory)
+    assert not names_in(address.place)
     connection.close()
 
 
 async def test_nobody_comes_and_the_name_goes(monkeypatch):
-    monkeypatch.setattr("actors.transport.local.MEET_DEADLINE_S", 0.01)
-    folder = Path(Address(*Actor().door.meet()).directory)
+    monkeypatch.setattr("actors.transport.door.MEET_DEADLINE_S", 0.01)
+    folder = Path(Address(*Actor().door.meet("here")).place)
     await until(lambda: not names_in(folder))
 
 
 async def test_names_of_killed_processes_are_swept():
-    folder = meeting.directory()
+    folder = local.directory()
     gone = 2**22 + 1  # no process has this number
     (folder / f"{gone}-abc").touch()
     (folder / f"{os.getpid()}-abc").touch()
-    Actor().door.meet()
+    Actor().door.meet("here")
     assert not (folder / f"{gone}-abc").exists()
     assert (folder / f"{os.getpid()}-abc").exists()
 
 
 async def test_a_directory_that_others_may_enter_is_not_trusted():
-    folder = meeting.directory()
+    folder = local.directory()
     folder.chmod(0o755)
-    assert Actor().door.meet() is None
+    assert "could make no socket" in Actor().door.meet("here")
     with pytest.raises(PermissionError, match="mode 0755"):
-        meeting.directory()
+        local.directory()
 
 
 async def test_a_link_in_place_of_the_directory_is_not_followed(temporary, tmp_path):
     (temporary / f"stream-router-{os.getuid()}").symlink_to(tmp_path)
-    assert Actor().door.meet() is None
+    assert "could make no socket" in Actor().door.meet("here")
 
 
 @pytest.mark.parametrize(
-    ("actor_node", "why"), [("there", "it stands on another node"), (None, "its system does not allow it")]
+    ("actor_node", "why"),
+    [("there", "it stands on another node"), (None, "the actor was started to speak through Ray alone")],
 )
 async def test_who_cannot_meet_stays_with_ray_and_says_why(actor_node, why):
-    line = Line(Handle(Actor(actor_node)), "here")
+    line = Line(Handle(Actor(actor_node)), HERE)
     assert await line.feed.remote(b"x") == b"x"
     await until(lambda: line._meeting is None)
     assert await line.feed.remote(b"y") == b"y"
@@ -319,9 +258,8 @@ async def test_who_cannot_meet_stays_with_ray_and_says_why(actor_node, why):
 
 async def test_where_the_directory_is_not_the_same_they_stay_with_ray(monkeypatch):
     actor = Actor()
-    line = Line(Handle(actor), "here")
-    meet = actor.door.meet
-    monkeypatch.setattr(actor.door, "meet", lambda: [*meet()[:1], "/nowhere", *meet()[2:]])
+    line = Line(Handle(actor), HERE)
+    monkeypatch.setattr(actor.door, "meet", elsewhere(actor.door.meet))
     await line.feed.remote(b"x")
     await until(lambda: line._meeting is None)
     assert line.means == "ray"
@@ -329,7 +267,7 @@ async def test_where_the_directory_is_not_the_same_they_stay_with_ray(monkeypatc
 
 
 async def test_without_descriptors_they_stay_with_ray():
-    line = Line(Handle(Actor()), "here")
+    line = Line(Handle(Actor()), HERE)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     held = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(names_in("/proc/self/fd")) + 4, hard))
@@ -370,7 +308,7 @@ async def test_after_it_is_closed_nothing_goes_through_a_socket():
 async def test_one_that_is_closed_while_it_meets_leaves_no_connection(monkeypatch):
     made: list[Connection] = []
     monkeypatch.setattr(Connection, "write", lambda self, _data: made.append(self))  # so they never meet
-    line = Line(Handle(Actor()), "here")
+    line = Line(Handle(Actor()), HERE)
     line.meet_soon()
     await until(lambda: made)
     line.close()
@@ -379,5 +317,5 @@ async def test_one_that_is_closed_while_it_meets_leaves_no_connection(monkeypatc
 
 
 def test_what_is_carried_are_methods_of_the_actors():
-    for name in line_module.CARRIED:
+    for name in CARRIED:
         assert hasattr(RouterActor, name) or hasattr(StreamActor, name), name

@@ -1,0 +1,165 @@
+"""Calls through a socket to an actor of the same node (`local.py`) or of another (`network.py`).
+
+`Connection` is the caller's end; the actor's is in `door.py`. A connection that breaks says nothing about what became
+of the calls on it: they fail as calls through Ray fail whose outcome is unknown, and are made again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from actors.errors import ProtocolViolation
+from actors.protocol.frames import unpack, unpack_list
+from actors.transport import local, network
+from actors.transport.meeting import LOCAL, Address
+from actors.transport.stream_codec import NUMBERS, Kind, StreamDecoder, encode, encode_call
+
+log = logging.getLogger("actors.transport")
+
+MEET_DEADLINE_S = 5.0
+CONNECT_DEADLINE_S = 1.0
+
+
+class Lost(ConnectionError):
+    """The connection is gone; what became of the call is unknown."""
+
+
+class End(asyncio.Protocol, ABC):
+    """One end of a connection."""
+
+    def __init__(self) -> None:
+        self._decoder = StreamDecoder()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        self._transport = transport  # type: ignore[assignment]  # a stream's transport is one that writes
+        connected = transport.get_extra_info("socket")
+        if connected is not None and connected.family != socket.AF_UNIX:
+            network.notice_silence(connected)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        try:
+            for number, kind, body in self._decoder.feed(data):
+                self.take(number, kind, body)
+        except ProtocolViolation as error:
+            log.warning("a connection ends: %s", error)
+            self.close()
+
+    @abstractmethod
+    def take(self, number: int, kind: int, body: bytes) -> None:
+        """Take one message. Raises ProtocolViolation."""
+
+    def write(self, data: bytes) -> None:
+        """Send; what is sent to an end that is closed is lost with it."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Connection(End):
+    """A caller's end of a connection to an actor. `on_lost`: called once, when it is gone."""
+
+    def __init__(
+        self,
+        address: Address,
+        on_lost: Callable[[], None],
+        as_lost: Callable[[str], Exception],
+        as_raised: Callable[[str, str], Exception],
+    ) -> None:
+        """`as_lost`, `as_raised`: make what a call raises whose outcome is unknown, and one whose method raised."""
+        super().__init__()
+        self._address = address
+        self._on_lost = on_lost
+        self._as_lost = as_lost
+        self._as_raised = as_raised
+        self._loop = asyncio.get_running_loop()
+        self._numbers = 0
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self.means = address.means
+        self.is_met: asyncio.Future[None] = self._loop.create_future()
+
+    @classmethod
+    async def to(cls, address: Address, *hooks: Any) -> Connection:
+        """Meet an actor at an address. Raises OSError, TimeoutError."""
+        made = cls(address, *hooks)
+        await (made._connect_locally() if address.means == LOCAL else made._connect_over_network())
+        made.write(encode(0, Kind.HELLO, address.asker_says))
+        try:
+            await asyncio.wait_for(made.is_met, MEET_DEADLINE_S)
+        except BaseException:  # a cancel too
+            made.close()
+            raise
+        return made
+
+    async def _connect_locally(self) -> None:
+        connecting = local.connect(self._address)
+        try:
+            await self._loop.create_connection(lambda: self, sock=connecting)
+        except BaseException:  # a cancel too
+            self.close()
+            connecting.close()
+            raise
+
+    async def _connect_over_network(self) -> None:
+        host, port = self._address.place, int(self._address.name)
+        context = network.tls(is_asker=True)
+        try:
+            async with asyncio.timeout(CONNECT_DEADLINE_S):
+                await self._loop.create_connection(lambda: self, host, port, ssl=context)
+        except BaseException:  # a cancel too
+            self.close()
+            raise
+
+    def call(self, method: str, arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """Call a method; the future has what it returned, or the error."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if self._transport is None:
+            future.set_exception(self._as_lost("the connection is gone"))
+            return future
+        self._numbers = number = (self._numbers + 1) % NUMBERS
+        data = encode_call(number, method, arguments)  # what cannot be packed leaves nobody waiting
+        self._waiting[number] = future
+        self.write(data)
+        return future
+
+    def take(self, number: int, kind: int, body: bytes) -> None:
+        """Take an answer, or first of all what shows that this is the actor."""
+        if not self.is_met.done():
+            if kind != Kind.HELLO or not hmac.compare_digest(body, self._address.actor_says):
+                raise ProtocolViolation("whoever answers at a socket is not the actor that gave its address")
+            self.is_met.set_result(None)
+            return
+        future = self._waiting.pop(number, None)
+        if future is None or future.done():
+            return  # whoever asked has given it up
+        if kind == Kind.ANSWER:
+            future.set_result(unpack(body))
+        elif kind == Kind.ERROR:
+            code, text = unpack_list(body)
+            future.set_exception(self._as_raised(code, text))
+        else:
+            raise ProtocolViolation(f"an actor sends answers; this is of kind {kind}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._transport = None
+        why = f"the connection broke: {exc or 'the other end is gone'}"
+        if not self.is_met.done():
+            self.is_met.set_exception(Lost(why))
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(self._as_lost(why))
+        self._on_lost()

@@ -114,6 +114,9 @@ class RestoreEnvelope(NamedTuple):
     """The sealed log, packed."""
     ttl_s: float
     """How long it stays readable."""
+    publisher_id: str
+    """The client that published it. This and the next are for a router without memory, as in `OpenEnvelope`."""
+    owner: list[Any]
 
 
 class CopyEnvelope(NamedTuple):
@@ -130,6 +133,9 @@ class CopyEnvelope(NamedTuple):
     """The sealed log, packed."""
     ttl_s: float
     """How long it is kept."""
+    publisher_id: str
+    """As in `RestoreEnvelope`."""
+    owner: list[Any]
 
 
 class AdoptEnvelope(NamedTuple):

@@ -6,11 +6,11 @@ session, because the actor that held the request is gone. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from actors.protocol.deadlines import Schedule
-from actors.protocol.envelopes import CopyEnvelope
+from actors.protocol.envelopes import CopyEnvelope, RestoreEnvelope
 from actors.protocol.states import Inventory, Report, SessionPhase, SessionRecord
 
 
@@ -22,6 +22,8 @@ class Copy(NamedTuple):
     stop_reason: str
     log: bytes
     forget_at: float
+    publisher_id: str
+    owner: Sequence[Any]
 
     def report(self) -> Report:
         """Say that it is here."""
@@ -29,8 +31,25 @@ class Copy(NamedTuple):
 
     def inventory(self, now: float) -> Inventory:
         """Return what a router without memory must know of it."""
-        record = SessionRecord(b"", "", None, 0.0, self.forget_at - now, 1, 0, None, cancels_after_step=False)
+        record = SessionRecord(
+            b"",
+            self.publisher_id,
+            None,
+            0.0,
+            self.forget_at - now,
+            1,
+            0,
+            None,
+            cancels_after_step=False,
+            owner=self.owner,
+        )
         return Inventory(list(self.report()), record._asdict())
+
+
+def copy_of(envelope: CopyEnvelope | RestoreEnvelope, now: float) -> Copy:
+    """Return what an envelope brings."""
+    _, request_id, epoch, stop_reason, log, ttl_s, publisher_id, owner = envelope
+    return Copy(request_id, epoch, stop_reason or "error", log, now + ttl_s, publisher_id, owner)
 
 
 class Copies:
@@ -56,10 +75,9 @@ class Copies:
         if kept is not None and kept.epoch > envelope.epoch:
             return kept
         self.take(request_id)
-        forget_at = now + envelope.ttl_s
-        copy = Copy(request_id, envelope.epoch, envelope.stop_reason or "error", envelope.log, forget_at)
+        copy = copy_of(envelope, now)
         self._copies[request_id] = copy
-        self._timeouts.set(request_id, forget_at)
+        self._timeouts.set(request_id, copy.forget_at)
         self.bytes_held += len(copy.log)
         return copy
 

@@ -34,7 +34,7 @@ from actors.protocol.reads import NOTHING
 from actors.protocol.states import Inventory, Report, SessionPhase
 from actors.settings import unpacked
 from actors.stream.audience import Audience
-from actors.stream.copies import Copies
+from actors.stream.copies import Copies, Copy, copy_of
 from actors.stream.endings import without_its_log
 from actors.stream.log import Log
 from actors.stream.measures import Measures
@@ -249,21 +249,21 @@ class StreamHost:
     def _restore(self, envelope: RestoreEnvelope, now: float) -> None:
         session = self.sessions.get(envelope.request_id)
         if session is None or session.epoch < envelope.epoch:
-            restored = self._restored(
-                envelope.request_id, envelope.epoch, envelope.stop_reason or "error", envelope.log, now + envelope.ttl_s
-            )
-            self._adopt(restored, now)
+            self._adopt(self._restored(copy_of(envelope, now)), now)
             self.copies.take(envelope.request_id, envelope.epoch)  # the session stands in its place
         self._report(self.sessions[envelope.request_id])
 
-    def _restored(self, request_id: str, epoch: int, stop_reason: str, packed: bytes, forget_at: float) -> Session:
+    def _restored(self, copy: Copy) -> Session:
         """Return the session of an ended request; one whose log cannot be read shows that, for its readers wait."""
+        request_id, stop_reason = copy.request_id, copy.stop_reason
         try:
-            log = Log.unpack(packed)
+            log = Log.unpack(copy.log)
         except ProtocolViolation as error:
             self.refusals.refuse("log", f"the log of {request_id!r}: {error}")
             stop_reason, log = "error", without_its_log(request_id, "", error, 0)
-        return Session.restored(request_id, epoch, stop_reason, log, forget_at)
+        session = Session.restored(request_id, copy.epoch, stop_reason, log, copy.forget_at)
+        session.publisher_id, session.owner = copy.publisher_id, copy.owner
+        return session
 
     def _forget_request(self, envelope: Envelope, _now: float) -> None:
         session = self.sessions.get(envelope.request_id)
@@ -285,7 +285,7 @@ class StreamHost:
             if copy is None or copy.epoch < envelope.epoch:
                 self._unknown(envelope)
                 return
-            session = self._restored(*copy)
+            session = self._restored(copy)
             session.log_is_safe = False  # the router may have lost its own with the actor
             self._adopt(session, now)
         self._report(session)

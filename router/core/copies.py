@@ -91,6 +91,8 @@ class Copies:
             request.stop_reason,
             request.log,
             max(0.0, request.forget_at - now),
+            request.client_id,
+            request.owner,
         )
         self._dispatch.send_to(actor_id, request, envelope, len(request.log) + 128)
         return True

@@ -65,7 +65,7 @@ class Dispatch:
             request.released,
             request.start_seq,
             request.high_seq,
-            [request.agent_id, request.agent_number],
+            request.owner,
         )
         self.send(request, envelope)
 

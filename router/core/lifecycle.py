@@ -402,6 +402,8 @@ class Lifecycle:
             request.stop_reason,
             request.log,
             max(0.0, request.forget_at - now),
+            request.client_id,
+            request.owner,
         )
         self.dispatch.send(request, envelope, len(request.log) + 128)
         self.clients.tell_readers(request.request_id)

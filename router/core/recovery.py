@@ -122,6 +122,7 @@ class Recovery:
             request = self._take_in(actor_id, report, record, now)
             self._set_timer(request.forget_at, Timer.SEALED, request.request_id)
             lifecycle.dispatch.send(request, AdoptEnvelope(Order.ADOPT, request.request_id, request.epoch))
+            self._claims.learn(request, now, is_news=True)
         elif known.epoch == report.epoch and not known.is_live and known.copy_id is None:
             lifecycle.requests.copy(known, actor_id)
             lifecycle.copied(known, now)

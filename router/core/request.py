@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from actors.protocol.states import Report, RequestPhase, SessionPhase
 from actors.settings import StreamSettings
@@ -270,6 +271,11 @@ class Request:
     def publisher_is_back(self) -> None:
         """Its publisher was heard again."""
         self.publisher_gone_at = None
+
+    @property
+    def owner(self) -> list[Any]:
+        """What a router without memory must know again: [agent ID or None, fencing number]."""
+        return [self.agent_id, self.agent_number]
 
     def hand_to(self, client_id: str, agent_number: int = 0) -> None:
         """Let another publisher go on behind the last item that was sent."""

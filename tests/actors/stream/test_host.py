@@ -189,7 +189,7 @@ def test_a_copy_is_kept_adopted_and_then_read_like_the_first(driver):
     driver.say("req", text("hello"))
     log = driver.end("req")
     other = Driver()
-    report = other.send((Order.COPY, "req", 1, "incomplete", log, 100.0))["req"]
+    report = other.send((Order.COPY, "req", 1, "incomplete", log, 100.0, "", []))["req"]
     assert (report.phase, report.stop_reason) == (Phase.COPY, "incomplete")
     assert other.host.sessions == {}, "nobody reads a copy"
     report = other.send((Order.ADOPT, "req", 1))["req"]
@@ -206,7 +206,10 @@ def test_a_copy_lives_as_long_as_it_is_said_to_and_an_adopted_one_as_well(driver
         driver.open(request_id)
     log = driver.end("copy")
     other = Driver()
-    other.send((Order.COPY, "copy", 1, "incomplete", log, 10.0), (Order.COPY, "adopted", 1, "incomplete", log, 10.0))
+    other.send(
+        (Order.COPY, "copy", 1, "incomplete", log, 10.0, "", []),
+        (Order.COPY, "adopted", 1, "incomplete", log, 10.0, "", []),
+    )
     other.send((Order.ADOPT, "adopted", 1), (Order.STORED, "adopted", 1))
     other.passes(9)
     assert (len(other.host.copies), len(other.host.sessions)) == (1, 1)
@@ -218,7 +221,7 @@ def test_a_router_without_memory_hears_of_copies_and_can_have_them_forgotten(dri
     driver.open("req")
     log = driver.end("req")
     other = Driver()
-    other.send((Order.COPY, "req", 3, "incomplete", log, 10.0))
+    other.send((Order.COPY, "req", 3, "incomplete", log, 10.0, "", []))
     (found,) = other.host.inventory(4.0)
     assert found.report[:3] == ["req", 3, Phase.COPY]
     assert found.record["ttl_s"] == 6.0
@@ -239,8 +242,8 @@ def test_an_adoption_of_what_is_not_here_is_answered_so(driver):
 def test_a_log_that_cannot_be_read_shows_that_to_its_readers_who_would_wait_for_ever(driver, log):
     driver.subscribe("reader", 1, "restored", epoch=2)
     driver.subscribe("reader", 2, "adopted", epoch=2)
-    driver.send((Order.COPY, "adopted", 2, "end_turn", log, 10.0))
-    reports = driver.send((Order.RESTORE, "restored", 2, "end_turn", log, 10.0), (Order.ADOPT, "adopted", 2))
+    driver.send((Order.COPY, "adopted", 2, "end_turn", log, 10.0, "", []))
+    reports = driver.send((Order.RESTORE, "restored", 2, "end_turn", log, 10.0, "", []), (Order.ADOPT, "adopted", 2))
     assert driver.host.refusals.refused == {"log": 2}
     assert reports["restored"].stop_reason == reports["adopted"].stop_reason == "error"
     driver.send((Order.STORED, "adopted", 2))
@@ -252,7 +255,7 @@ def test_a_log_that_cannot_be_read_shows_that_to_its_readers_who_would_wait_for_
 def test_the_actor_that_shows_a_request_keeps_no_second_copy_of_it(driver):
     driver.open("req")
     log = driver.end("req")
-    assert driver.send((Order.COPY, "req", 1, "incomplete", log, 10.0))["req"].phase == Phase.SEALED
+    assert driver.send((Order.COPY, "req", 1, "incomplete", log, 10.0, "", []))["req"].phase == Phase.SEALED
     assert len(driver.host.copies) == 0
 
 

@@ -52,14 +52,14 @@ def move(driver: Driver) -> None:
     """The sealed log comes back from the router, on an actor that never knew of a publisher."""
     log = driver.end(FULL)
     driver.send((Order.FORGET, FULL, 1))
-    driver.send((Order.RESTORE, FULL, 2, "end_turn", log, 300.0))
+    driver.send((Order.RESTORE, FULL, 2, "end_turn", log, 300.0, "", []))
 
 
 def adopt_copy(driver: Driver) -> None:
     """What was kept as the second copy is shown to readers."""
     log = driver.end(FULL)
     driver.send((Order.FORGET, FULL, 1))
-    driver.send((Order.COPY, FULL, 2, "end_turn", log, 300.0))
+    driver.send((Order.COPY, FULL, 2, "end_turn", log, 300.0, "", []))
     driver.send((Order.ADOPT, FULL, 2), (Order.STORED, FULL, 2))
 
 

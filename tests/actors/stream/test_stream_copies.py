@@ -21,7 +21,7 @@ STEPS = st.lists(
 
 
 def envelope(request_id: str, epoch: int, log: bytes, ttl_s: float) -> CopyEnvelope:
-    return CopyEnvelope(Order.COPY, request_id, epoch, "end_turn", log, ttl_s)
+    return CopyEnvelope(Order.COPY, request_id, epoch, "end_turn", log, ttl_s, "client", ["agent", 3])
 
 
 @given(STEPS)

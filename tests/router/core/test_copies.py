@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from registry_driver import HERE, LOG, SETTINGS, THERE, Router, held, restarted
 
-from actors.errors import Recovering
+from actors.errors import AgentFenced, Recovering
 from actors.protocol.envelopes import CopyEnvelope, Order
 from actors.protocol.states import RequestPhase, SessionPhase
+from actors.stream.host import StreamHost
+from actors.terminal import terminal_log
 from router.core.copies import SPREAD_AT_ONCE, SPREAD_PAUSE_S
 from router.core.lifecycle import COPY_PATIENCE_S
 
@@ -198,3 +200,21 @@ def test_an_actor_that_is_given_up_is_waited_for_no_longer():
     assert router.registry.lifecycle.is_recovering
     router.registry.settle(["s1"], 1_000.0)
     assert not router.registry.lifecycle.is_recovering
+
+
+@pytest.mark.parametrize("order", [Order.COPY, Order.RESTORE])
+def test_the_publisher_of_an_end_that_only_another_actor_remembers_hears_it_and_its_agent_stays_fenced(order):
+    router = Router(HERE, THERE)
+    assert router.open("req", agent_id="agent", agent_number=7) == "s1"
+    router.seals("req")
+    if order == Order.RESTORE:
+        router.says("s2", "req", SessionPhase.COPY)
+        router.dies("s1")
+    (envelope,) = [envelope for envelope in router.sent_to("s2") if envelope[0] == order]
+    actor = StreamHost()
+    actor.begin("me")
+    actor.handle([list(envelope._replace(log=terminal_log("req", "", "end_turn", "")))], 0.0)  # type: ignore[union-attr]
+    after = restarted(s2=[list(one) for one in actor.inventory(0.0)])
+    assert after.opens("req", epoch=1, sent_seq=3, agent_id="agent", agent_number=7) is None
+    assert after.publisher_hears("req") == RequestPhase.SEALED
+    assert isinstance(after.opens("old", epoch=1, client="other", agent_id="agent", agent_number=6), AgentFenced)

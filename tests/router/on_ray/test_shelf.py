@@ -35,7 +35,7 @@ async def shelf(monkeypatch) -> AsyncIterator[Shelf]:
 
 def restore(request_id: str, detail: str = "it never began") -> RestoreEnvelope:
     log = terminal_log(request_id, "2026-01-02T03:04:05+00:00", "cancelled", detail)
-    return RestoreEnvelope(Order.RESTORE, request_id, 1, "cancelled", log, 60.0)
+    return RestoreEnvelope(Order.RESTORE, request_id, 1, "cancelled", log, 60.0, "client", [None, 0])
 
 
 async def test_an_ended_request_is_read_there_at_once_and_to_its_end(shelf):

@@ -138,6 +138,12 @@ class AgentFenced(StreamRouterError):
     code = "agent_fenced"
 
 
+class AgentNotStarted(StreamRouterError):
+    """An agent that `start` or `map` was to run never came to open its request; the text says what Ray says."""
+
+    code = "agent_not_started"
+
+
 class AgentBusy(StreamRouterError):
     """The agent has a request under way and its policy is to reject a second one."""
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from actors.result import Result, ToolCall
     from actors.settings import StreamSettings
     from router.client.batch import Batch, unpack_batch
+    from router.client.launch.agent_run import AgentRun
     from router.client.messages import Messages
     from router.client.publisher import Publisher
     from router.client.results import Results
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from router.status.overview import Description
 
 __all__ = [
+    "AgentRun",
     "Batch",
     "Description",
     "Location",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AgentRun": "router.client.launch.agent_run",
     "Batch": "router.client.batch",
     "Description": "router.status.overview",
     "Location": "router.client.whereabouts",

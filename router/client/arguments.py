@@ -150,7 +150,39 @@ def _callable(value: Any) -> Any:
     return value
 
 
+_INPUTS_MAX = 1_000_000
+_PARALLEL_MAX = 100_000
+
+
+def _inputs(value: Any) -> list[Any]:
+    _refuse_unless(not isinstance(value, (str, bytes, bytearray, Mapping)))
+    found = list(itertools.islice(value, _INPUTS_MAX + 1))
+    _refuse_unless(len(found) <= _INPUTS_MAX)
+    return found
+
+
+def _options(value: Any) -> dict[str, Any]:
+    _refuse_unless(isinstance(value, Mapping) and all(isinstance(key, str) for key in value))
+    return dict(value)
+
+
+def _flag_or_callable(value: Any) -> Any:
+    return value if isinstance(value, bool) else _callable(value)
+
+
 SETTINGS = _or_none(Parameter("StreamSettings, a mapping", _is_a(StreamSettings, Mapping)))
+WHEN_BUSY = _named("reject", "queue", "interrupt")
+
+# What runs agents says of how.
+_RUNNING = {
+    "agent": Parameter("a function that gives chunks or messages, or that gets a publisher", _callable),
+    "settings": SETTINGS,
+    "retries": _named("never", "lost", "failed"),
+    "attempts": Parameter("a whole number from 1 to 1000", _whole(1, 1_000)),
+    "actors": Parameter("a whole number from 0 to 10000", _whole(0, 10_000)),
+    "raise_failed": FLAG,
+    "ray_options": _or_none(Parameter("a mapping of names to Ray's options", _options)),
+}
 
 CALLS: dict[str, dict[str, Parameter]] = {
     "StreamRouter.start": {
@@ -163,7 +195,7 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "settings": SETTINGS,
         "date": _or_none(Parameter("a datetime, ISO 8601 text", _date)),
         "agent_id": _or_none(NAME),
-        "when_busy": _named("reject", "queue", "interrupt"),
+        "when_busy": WHEN_BUSY,
         "take_over": FLAG,
     },
     "StreamRouter.subscribe": {
@@ -188,6 +220,19 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "coalesce": _named("message", "tokens"),
         "wait_s": WAIT_S,
         "observer": FLAG,
+    },
+    "router.start": {
+        **_RUNNING,
+        "request_id": _or_none(REQUEST_ID),
+        "agent_id": _or_none(NAME),
+        "when_busy": WHEN_BUSY,
+    },
+    "StreamRouter.map": {
+        **_RUNNING,
+        "inputs": Parameter("a list or another iterable of inputs", _inputs),
+        "concurrency": Parameter(f"a whole number from 1 to {_PARALLEL_MAX}", _whole(1, _PARALLEL_MAX)),
+        "name": _or_none(REQUEST_ID),
+        "progress": Parameter("True, False or something to call with two numbers", _flag_or_callable),
     },
     "StreamRouter.cancel": {"request_id": REQUEST_ID, "after_step": FLAG, "detail": _or_none(TEXT)},
     "StreamRouter.locate": {"request_id": REQUEST_ID, "wait_s": WAIT_S},

@@ -36,6 +36,8 @@ from router.client.batch import Format, Shaper
 from router.client.caller import fresh, until_recovered
 from router.client.encoding import load_settings
 from router.client.entrance import Entrance, StreamRouterOpening
+from router.client.launch.calls import LaunchingCalls, also_of_agents
+from router.client.launch.launches import Launches
 from router.client.link import CLOSED, Link
 from router.client.passing import actors_of, passed
 from router.client.poller import Pollers
@@ -64,7 +66,7 @@ log = logging.getLogger("router.client")
 DEFAULT_WAIT_S = 30.0
 
 
-class StreamRouter(ReadingCalls):
+class StreamRouter(ReadingCalls, LaunchingCalls):
     """A process's door to the routers of one name. Use within the event loop that opened it.
 
     Passed to a Ray task or kept in an actor, it arrives as one of its own, which connects at its first call.
@@ -98,6 +100,7 @@ class StreamRouter(ReadingCalls):
         self._pollers = Pollers(self.client_id)
         self._budget = ReplayBudget(config.publisher.replay_bytes_max, config.publisher.spill_dir)
         self._recorder = Recorder(config.record)
+        self._launches = Launches()
         self._closing: asyncio.Future[None] | None = None
         # Whoever waits while nobody holds this any more must hear that nothing will come.
         self._finalizer = weakref.finalize(self, _end_unheld, self._links, self._pollers, self._budget)
@@ -105,12 +108,13 @@ class StreamRouter(ReadingCalls):
 
     # --- beginning and end ------------------------------------------------------------------
 
-    @classmethod
-    def start(cls, config: str | Path | RouterConfig | None = None, *, token: str | None = None) -> Entrance:
+    @also_of_agents
+    def start(cls, config: str | Path | RouterConfig | None = None, *, token: str | None = None) -> Entrance:  # noqa: N805
         """Start the routers of a configuration (default: configs/local.yaml); a Ray that runs here is used as it is.
 
-        Routers that run already under this name with the same configuration are joined. `token`: as for
-        `connect`. Raises ConfigError, RayUnavailable, RouterExists, NotPermitted, InvalidArgument.
+        Routers that run already under this name with the same configuration are joined. Of an open router,
+        `start(agent, ...)` runs an agent (docs/running-agents.md). `token`: as for `connect`.
+        Raises ConfigError, RayUnavailable, RouterExists, NotPermitted, InvalidArgument.
         """
         config, token = check("StreamRouter.start", config=config, token=token)
 
@@ -198,6 +202,7 @@ class StreamRouter(ReadingCalls):
         self._finalizer.detach()
         for link in self._links:
             await link.close()
+        self._launches.close()
         await asyncio.gather(*self._pollers.end(), return_exceptions=True)
         self._budget.close()
         await asyncio.to_thread(self._recorder.close)

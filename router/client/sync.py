@@ -24,6 +24,7 @@ from actors.errors import RouterClosed
 from actors.settings import StreamSettings
 from router.client.batch import Batch
 from router.client.encoding import Chunk
+from router.client.launch.calls import SyncLaunchingCalls
 from router.client.passing import arrived_sync
 from router.client.publisher import Publisher
 from router.client.pumping import threaded
@@ -40,7 +41,7 @@ CLOSED = "this StreamRouter was closed; open another one"
 JOIN_DEADLINE_S = 10.0
 
 
-class SyncStreamRouter(SyncReadingCalls):
+class SyncStreamRouter(SyncReadingCalls, SyncLaunchingCalls):
     """`StreamRouter` for code without an event loop. May be used from several threads."""
 
     _router: StreamRouter

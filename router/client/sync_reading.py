@@ -75,11 +75,14 @@ class SyncReadingCalls(ABC):
 
 
 class SyncResults(Iterator[Result]):
-    """`Results` as a plain iterator: each result as its request ends."""
+    """`Results` as a plain iterator: each result as its request ends. Leaving a `for` loop over it reads no further."""
 
     def __init__(self, results: Results, run: Run) -> None:
         self._results = results
         self._run = run
+
+    def __iter__(self) -> Iterator[Result]:  # noqa: PYI034  # what it returns is to end with the loop
+        return _Loop(aiter(self._results), self._run)
 
     def __next__(self) -> Result:
         return next_of(self._results, self._run)
@@ -132,17 +135,17 @@ class SyncMessages(Iterator[Message]):
             self._run(self._messages.aclose())
 
 
-class _Loop(Iterator[Message]):
+class _Loop(Iterator[T]):
     """What one `for` holds."""
 
-    __slots__ = ("_messages", "_run")
+    __slots__ = ("_items", "_run")
 
-    def __init__(self, messages: AsyncIterator[Message], run: Run) -> None:
-        self._messages = messages
+    def __init__(self, items: AsyncIterator[T], run: Run) -> None:
+        self._items = items
         self._run = run
 
-    def __next__(self) -> Message:
-        return next_of(self._messages, self._run)
+    def __next__(self) -> T:
+        return next_of(self._items, self._run)
 
 
 _END = object()

@@ -69,6 +69,12 @@ ALLOWED = {
     "request_ids": ["yesterday", "bad", "7", ["x"]],
     "raise_failed": {True}, "observer": {True},
     "progress": [value for value in HOSTILE if value is None or callable(value)],
+    "agent": [value for value in HOSTILE if callable(value)],
+    "inputs": [["x"], {1, 2}],
+    "name of agents": {None, "yesterday", "bad", "7"},
+    "retries": set(), "concurrency": set(), "attempts": set(), "actors": set(),
+    "ray_options": [None, {"x": 1}],
+    "progress of agents": [True, *(value for value in HOSTILE if callable(value))],
 }  # fmt: skip
 PARAMETERS = [(call, name) for call, parameters in CALLS.items() for name in parameters]
 
@@ -78,6 +84,10 @@ def is_allowed(call: str, name: str, value: Any) -> bool:
         return False
     if name in ("settings", "config"):
         return value is None or isinstance(value, (dict, StreamSettings) if name == "settings" else (str, Path))
+    if call == "StreamRouter.map" and name in ("name", "progress"):
+        name = f"{name} of agents"
+    if call == "router.start" and name == "request_id" and value is None:
+        return True
     return any(value is one or (type(value) is type(one) and value == one) for one in ALLOWED[name])
 
 
@@ -98,6 +108,8 @@ def test_odd_values_are_refused_by_the_names_of_call_and_parameter(call, name):
 @pytest.mark.parametrize(("call", "name"), PARAMETERS)
 def test_every_parameter_of_the_table_is_one_of_the_method(call, name):
     owner, method = call.split(".")
+    if owner == "router":  # of an open one
+        owner, method = "StreamRouter", "_start_agent"
     found = inspect.signature(getattr({"StreamRouter": StreamRouter, "Publisher": Publisher}[owner], method))
     assert name in found.parameters
 
@@ -177,6 +189,11 @@ async def test_the_front_door_asks_the_table_before_it_does_anything():
             lambda v: client.subscribe("req", format=v),
             lambda v: client.subscribe("req", ping_s=v),
             client.overview,
+            lambda v: client.map(v, []),
+            lambda v: client.map(print, v),
+            lambda v: client.map(print, [], retries=v),
+            lambda v: client.map(print, [], concurrency=v),
+            lambda v: client.map(print, [], actors=v),
             StreamRouter.start,
             StreamRouter.connect,
         ):

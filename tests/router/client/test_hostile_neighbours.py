@@ -13,12 +13,14 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import ray
 from ray.exceptions import RayError
 
 from actors.errors import StreamRouterError
@@ -148,6 +150,22 @@ async def _shut(router: StreamRouter, say: Callable[[Any], Any]) -> None:
         await found
 
 
+async def _agent(_given: Any) -> AsyncIterator[Any]:
+    yield _text("said")
+
+
+async def _start(router: StreamRouter, agent: Any, *arguments: Any, **options: Any) -> None:
+    await router.start(agent, *arguments, actors=1, **options)
+
+
+async def _map(router: StreamRouter, agent: Any, inputs: Any, **options: Any) -> None:
+    await router.map(agent, inputs, actors=1, **options)
+
+
+# Workers cannot import a test's module: what they run of it comes along.
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
 async def _pull(router: StreamRouter, *arguments: Any, **named: Any) -> None:
     location = await router.locate("innocent-0", wait_s=SLACK_S)
     try:
@@ -212,6 +230,19 @@ ENTRIES: dict[str, dict[str, Call]] = {
         "step_end": lambda router, _: _shut(router, lambda stream: stream.step_end()),
         "finish": lambda router, value: _shut(router, lambda stream: stream.finish(usage=value)),
         "fail": lambda router, value: _shut(router, lambda stream: stream.fail(value, value)),
+    },
+    "agents": {
+        "start agent": _start,
+        "start argument": lambda router, value: _start(router, _agent, value),
+        "start request_id": lambda router, value: _start(router, _agent, 1, request_id=value or []),
+        "start settings": lambda router, value: _start(router, _agent, 1, settings=value),
+        "start agent_id": lambda router, value: _start(router, _agent, 1, agent_id=value),
+        "start retries": lambda router, value: _start(router, _agent, 1, retries=value),
+        "start ray_options": lambda router, value: _start(router, _agent, 1, ray_options=value),
+        "map agent": lambda router, value: _map(router, value, [1]),
+        "map inputs": lambda router, value: _map(router, _agent, value),
+        "map concurrency": lambda router, value: _map(router, _agent, [1], concurrency=value),
+        "map name": lambda router, value: _map(router, _agent, [1], name=value or []),
     },
     "pull": {
         "request_id": _pull,
@@ -302,7 +333,7 @@ async def test_an_entry_refuses_what_makes_no_sense_and_its_neighbours_are_whole
     wrong = {}
     async with innocents(router, prefix) as request_ids, _named_innocent(router):
         room = asyncio.Semaphore(AT_A_TIME)
-        deadline_s = OPEN_TIMEOUT_S if entry.startswith("publish") else WAIT_S
+        deadline_s = OPEN_TIMEOUT_S if entry.startswith(("publish", "agents")) else WAIT_S
         calls = {}
         for parameter, call in ENTRIES[entry].items():
             for name, value in VALUES.items():

@@ -57,6 +57,7 @@ from router.client.startup import (
     until_answered,
 )
 from router.client.subscription import Subscription
+from router.client.unheld import end_unheld
 from router.config import RayConfig, RouterConfig
 from router.on_ray.cluster import ensure_ray, why
 from router.status.overview import Description, Overview
@@ -103,7 +104,7 @@ class StreamRouter(ReadingCalls, LaunchingCalls):
         self._launches = Launches()
         self._closing: asyncio.Future[None] | None = None
         # Whoever waits while nobody holds this any more must hear that nothing will come.
-        self._finalizer = weakref.finalize(self, _end_unheld, self._links, self._pollers, self._budget)
+        self._finalizer = weakref.finalize(self, end_unheld, self._links, self._pollers, self._budget)
         self._finalizer.atexit = False
 
     # --- beginning and end ------------------------------------------------------------------
@@ -156,8 +157,8 @@ class StreamRouter(ReadingCalls, LaunchingCalls):
         try:
             for shard in range(config.routers):
                 await in_thread(make_or_find, config, shard, made)
-            # With the warm pool standing ready, the first request is as quick as any.
-            await asyncio.gather(*(until_answered(handle.warm.remote) for handle, _ in made))
+            # Their stream actors come up meanwhile: see `warm`.
+            await asyncio.gather(*(until_answered(handle.hello.remote) for handle, _ in made))
             client_id = await enter(made[0][0], token)
         except BaseException as error:
             # Never half: what was started before the failure goes again.
@@ -187,6 +188,15 @@ class StreamRouter(ReadingCalls, LaunchingCalls):
                 raise RouterUnavailable(f"router {name!r} was found but does not answer: {why(error)}") from None
             raise
         return cls(config, [first, *others], is_owner=False, stops_ray=stops_ray, client_id=client_id)
+
+    async def warm(self) -> None:
+        """Return when the stream actors that should stand ready do so (`warm_actors`), or have failed to start.
+
+        `start` does not wait for them, and no call needs it: a request that finds none ready waits for the first.
+        Raises RouterUnavailable, RouterClosed.
+        """
+        self._check_open()
+        await asyncio.gather(*(link.ask("warm") for link in self._links))
 
     async def close(self) -> None:
         """Close this end; routers that it started, and a Ray that it started, are stopped.
@@ -425,26 +435,3 @@ class StreamRouter(ReadingCalls, LaunchingCalls):
     async def _ask_all(self, method: str, *arguments: Any) -> list[Any]:
         self._check_open()
         return await asyncio.gather(*(link.ask(method, *arguments, *self._caller) for link in self._links))
-
-
-def _end_unheld(links: list[Link], pollers: Pollers, budget: ReplayBudget) -> None:
-    """End what a `StreamRouter` ran that was dropped without `close`, from whatever thread collects garbage."""
-    error = RouterClosed(
-        "this StreamRouter is no longer held by anybody and was never closed; keep it, in an `async with`, for as long "
-        f"as anything of it is used: {CLOSED}"
-    )
-
-    def end() -> None:
-        for link in links:
-            link.end(error)
-        pollers.end()
-        budget.close()
-
-    loop = next((link.loop for link in links if link.loop is not None), None)
-    try:
-        if loop is not None:
-            loop.call_soon_threadsafe(end)
-            return
-    except RuntimeError:
-        pass  # the loop is closed, and with it all that ran there
-    budget.close()

@@ -99,6 +99,10 @@ class SyncStreamRouter(SyncReadingCalls, SyncLaunchingCalls):
         """See `StreamRouter.resume`."""
         self._run(self._router.resume())
 
+    def warm(self) -> None:
+        """See `StreamRouter.warm`."""
+        self._run(self._router.warm())
+
     def stop(self) -> None:
         """See `StreamRouter.stop`."""
         self._run(self._router.stop())

@@ -63,6 +63,7 @@ async def run_demo(
         HttpSource(url) as source,
     ):
         end_in_order_on_termination()
+        await router.warm()
         received = await _stream(planned, board, router, readers, source, console)
         board.actors = len((await router.describe()).stream_actors)
     outcomes = [

@@ -93,6 +93,7 @@ async def router_under_test(workload: Workload) -> AsyncIterator[StreamRouter]:
             config = config.model_copy(update={"stream_actors": actors.model_copy(update=placed)})
         entrance = StreamRouter.start(config)
     async with entrance as router:
+        await router.warm()
         yield router
 
 

@@ -27,6 +27,7 @@ from actors.protocol.backoff import Backoff
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import cut_into_frames, pack, unpack_list
 from actors.protocol.lane import CALL_BYTES_MAX, Fifo, Lane
+from actors.shell import wait_at_most
 from actors.stream.host import NOT_MY_ROUTER
 from actors.transport.line import Line
 from actors.transport.meeting import Reach
@@ -46,6 +47,8 @@ BACKOFF_S = 0.02
 BACKOFF_S_MAX = 0.5
 # A timer that comes so much too late says that this process was stopped.
 PAUSE_S = 2.0
+# The first of all gets so much time for itself: where all start at once, all come late, and so does the first request.
+HEAD_START_S = 2.0
 # An actor that Ray could not make is given up after so long, so that the next one is not asked for at once.
 MAKE_RETRY_S = 2.0
 
@@ -175,10 +178,18 @@ class Fleet:
         if actor_id in self.actors:
             return
         me = ray.get_runtime_context().current_actor
+        ahead = (
+            None if any(actor.is_started for actor in self.actors.values()) else next(iter(self.actors.values()), None)
+        )
         actor = self.actors[actor_id] = FleetActor(None, None, time.monotonic())
-        self.spawn(self._start(actor_id, actor, me))
+        self.spawn(self._start(actor_id, actor, me, ahead))
 
-    async def _start(self, actor_id: str, actor: FleetActor, me: Any) -> None:
+    async def _start(self, actor_id: str, actor: FleetActor, me: Any, ahead: FleetActor | None) -> None:
+        if ahead is not None:
+            await wait_at_most(ahead.settled.wait(), HEAD_START_S)
+            if self.actors.get(actor_id) is not actor:
+                actor.settled.set()
+                return
         try:
             handle = await asyncio.to_thread(ray_actors.make_stream_actor, self._config, self._shard, actor_id, me)
             if self.actors.get(actor_id) is not actor:

@@ -55,6 +55,7 @@ def command(
 
     async def run() -> None:
         async with StreamRouter.start(service) as router:
+            await router.warm()
             overview = await router.overview(0)
         nodes = {shard.node_id for shard in overview.routers}
         routers, actors = len(overview.routers), len(overview.stream_actors)

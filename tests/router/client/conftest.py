@@ -23,7 +23,8 @@ def running_router() -> Iterator[str]:
             "limits": {"open_requests_max": 2000},
         }
     )
-    with StreamRouter.start(config):
+    with StreamRouter.start(config) as router:
+        router.warm()
         yield config.name
 
 

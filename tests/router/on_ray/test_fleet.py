@@ -316,6 +316,32 @@ async def test_an_actor_that_is_not_wanted_any_more_when_it_has_been_made_is_kil
     assert "s1" not in world.fleet.actors
 
 
+async def test_the_first_of_all_has_the_machine_to_itself(world, monkeypatch):
+    monkeypatch.setattr(module, "HEAD_START_S", 20.0)
+    was_ready = {}
+
+    def make(actor_id: str) -> FakeActor:
+        was_ready[actor_id] = world.fleet.actors["s1"].is_started
+        return FakeActor()
+
+    world.make = make
+    world.fleet.start("s1")
+    world.fleet.start("s2")
+    await world.started("s2")
+    assert was_ready == {"s1": False, "s2": True}
+
+
+async def test_one_that_does_not_come_up_holds_the_others_up_for_a_moment_alone(world, monkeypatch):
+    monkeypatch.setattr(module, "HEAD_START_S", 0.01)
+    slow = FakeActor()
+    slow.words["start"] = ["hang"] * 100
+    world.make = lambda actor_id: slow if actor_id == "s1" else FakeActor()
+    world.fleet.start("s1")
+    world.fleet.start("s2")
+    await world.started("s2")
+    assert not world.fleet.actors["s1"].is_started
+
+
 async def test_an_actor_that_is_started_twice_is_one(world):
     world.fleet.start("s1")
     first = world.fleet.actors["s1"]

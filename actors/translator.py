@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import from_json
-
 from actors.deltas import (
     Delta,
     Done,
@@ -34,6 +32,8 @@ from actors.interface.surrogates import SurrogateMender
 from actors.interface.think_tags import ThinkTags
 from actors.messages import Emission
 from actors.providers import make_adapter
+from actors.providers.decode import decode
+from actors.providers.detect import AutoAdapter
 from actors.providers.payloads import DONE, read_payload
 from actors.settings import Provider, StreamSettings
 from actors.stop_reasons import StopReason, from_provider, ordinary_end
@@ -60,6 +60,7 @@ class Translator:
         "_run_id",
         "_settings",
         "_think_tags",
+        "_whole_count",
         "ended",
         "interface",
         "last_had_content",
@@ -85,6 +86,7 @@ class Translator:
         self._mender: SurrogateMender | None = None
         self._think_tags = ThinkTags() if settings.split_think_tags else None
         self._chunk_count = 0
+        self._whole_count = 0
         self._has_whole_messages = False
         self._is_between_steps = False
         self.interface = Interface(settings, run_id=run_id if emit_run_id else None)
@@ -103,16 +105,35 @@ class Translator:
         if self.ended:
             self._refuse("a chunk")
         self.last_had_content = False
-        if payload == DONE:
-            return self._feed([Done()])
         self._chunk_count += 1
-        try:
-            deltas = self._adapter.feed(from_json(payload))
-        except (ValueError, MalformedChunk):
-            return self._unusual(payload)
+        deltas = self._adapter.common(payload)
+        if deltas is None:
+            return self._whole(payload)
         if self._mender is not None:
             deltas = self._mender.mend(deltas)
         return self._feed(deltas)
+
+    def _whole(self, payload: bytes) -> list[Emission]:
+        """Take what has no common shape: decode all of it."""
+        if payload == DONE:
+            self._chunk_count -= 1
+            return self._feed([Done()])
+        self._whole_count += 1
+        try:
+            deltas = self._adapter.feed(decode(payload))
+        except (ValueError, MalformedChunk):
+            return self._unusual(payload)
+        if self._provider == "auto":
+            self._know_provider()
+        if self._mender is not None:
+            deltas = self._mender.mend(deltas)
+        return self._feed(deltas)
+
+    def _know_provider(self) -> None:
+        """Leave everything to the adapter that was found, if one was."""
+        adapter = self._adapter
+        if isinstance(adapter, AutoAdapter) and adapter.found is not None:
+            self._provider, self._adapter = adapter.provider, adapter.found
 
     def _unusual(self, payload: bytes) -> list[Emission]:
         """Take what is not simply one JSON object: keepalives, several documents, a name ahead, halves of pairs."""
@@ -124,6 +145,7 @@ class Translator:
             self._mender = SurrogateMender()
         if read.broken is None and not any(read.events):
             self._chunk_count -= 1
+            self._whole_count -= 1
         out: list[Emission] = []
         for event in read.events:
             deltas: list[Delta] = [Done()] if event is None else self._adapter.feed(event)
@@ -298,6 +320,7 @@ class Translator:
             "provider": self.provider,
             "model": interface.model,
             "chunks": self._chunk_count,
+            "chunks_decoded_whole": self._whole_count,
             "messages": interface.message_count,
             "steps": interface.step_count,
             "provider_reason": interface.provider_reason,

@@ -32,6 +32,13 @@ _DIGITS_MAX = 9
 class Adapter(Protocol):
     """Turns the events of one provider stream into deltas. One instance a response, or several in a row."""
 
+    def common(self, payload: bytes) -> list[Delta] | None:
+        """Return the deltas of a payload of a common shape (`decode.py`); None for any other, which `feed` reads.
+
+        The deltas and the state after it are those of `feed` with the decoded payload. Raises nothing.
+        """
+        ...
+
     def feed(self, event: Event) -> list[Delta]:
         """Return the deltas of one decoded JSON event, in the order in which a reader should see them.
 

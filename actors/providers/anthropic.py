@@ -67,6 +67,7 @@ from actors.providers.adapter import (
     unknown,
     unknown_event,
 )
+from actors.providers.decode import read_anthropic
 from actors.providers.error_shapes import error_delta, find_error
 from actors.providers.told import PIECES_MAX, Said, Told
 from actors.stop_reasons import says_nothing
@@ -98,21 +99,40 @@ class AnthropicAdapter:
         "_model",
         "_names",
         "_said",
-        "_text_pieces",
-        "_thinking_pieces",
         "_usage",
     )
 
     def __init__(self) -> None:
         self._calls: dict[int | None, _Call] = {}
         self._said = Said()
-        self._text_pieces, self._thinking_pieces = self._said.text.pieces, self._said.reasoning.pieces
         # What a block's start said and its deltas may say again: what is left of it, and what was left out for it.
         self._echo: tuple[str, str] | None = None
         self._given: list[Any] = []  # the blocks that stood in the message's start
         self._model: str | None = None
         self._names: dict[str, str] = {}
         self._usage: dict[str, int] = {}
+
+    def common(self, payload: bytes) -> list[Delta] | None:
+        """Return the deltas of a piece of text, of thinking or of a tool's arguments; None for any other payload."""
+        event = read_anthropic(payload)
+        if event is None:
+            return None
+        # The hot path: every lookup and call is paid once a token.
+        delta = event.delta
+        kind = delta.type
+        if kind == "input_json_delta":
+            return self._arguments(event.index, delta.partial_json)
+        if self._echo is not None:
+            return None
+        is_text = kind == "text_delta"
+        text = delta.text if is_text else delta.thinking
+        if not text:
+            return None if delta.text else []
+        told = self._said.text if is_text else self._said.reasoning
+        told.pieces.append(text)
+        if len(told.pieces) > PIECES_MAX:
+            told.compact()
+        return [Text(text) if is_text else Reasoning(text)]
 
     def feed(self, event: Event) -> list[Delta]:
         """Return the deltas of one event. Raises MalformedChunk where it is no JSON object."""
@@ -200,34 +220,13 @@ class AnthropicAdapter:
         """Let what was told go: what comes is the next response."""
         if not self._said.is_empty:
             self._said = Said()
-            self._text_pieces, self._thinking_pieces = self._said.text.pieces, self._said.reasoning.pieces
 
-    def _block_delta(self, event: Event, delta: Any) -> list[Delta]:
-        # The hot path: every lookup and call is paid once a token.
-        if delta.__class__ is not dict:
+    def _block_delta(self, event: Event, delta: object) -> list[Delta]:
+        if not isinstance(delta, dict):
             return [odd("delta", delta)]
         kind = delta.get("type")
-        if kind == "text_delta":
-            text = delta.get("text")
-            if text and text.__class__ is str and self._echo is None:
-                pieces = self._text_pieces
-                pieces.append(text)
-                if len(pieces) > PIECES_MAX:
-                    self._said.text.compact()
-                return [Text(text)]
-        elif kind == "thinking_delta":
-            text = delta.get("thinking")
-            if text and text.__class__ is str and self._echo is None:
-                pieces = self._thinking_pieces
-                pieces.append(text)
-                if len(pieces) > PIECES_MAX:
-                    self._said.reasoning.compact()
-                return [Reasoning(text)]
-        elif kind == "input_json_delta":
+        if kind == "input_json_delta":
             return self._arguments(event.get("index"), delta.get("partial_json"))
-        return self._rare_delta(kind, delta)
-
-    def _rare_delta(self, kind: object, delta: dict[str, Any]) -> list[Delta]:
         out: list[Delta] = []
         if kind == "signature_delta":
             self._signature(delta.get("signature"), out)

@@ -54,23 +54,27 @@ def _is_dashscope(output: object) -> bool:
 class AutoAdapter:
     """Waits for the first event that tells whose the stream is, then leaves everything to that adapter."""
 
-    __slots__ = ("_adapter", "_make", "provider")
+    __slots__ = ("_make", "found", "provider")
 
     def __init__(self, make: Callable[[Provider], Adapter]) -> None:
-        self._adapter: Adapter | None = None
+        self.found: Adapter | None = None  # the adapter that everything is left to
         self._make = make
         self.provider: Provider = "auto"
 
+    def common(self, payload: bytes) -> list[Delta] | None:
+        """Return None while it is not known whose the stream is."""
+        return None if self.found is None else self.found.common(payload)
+
     def feed(self, event: Event) -> list[Delta]:
         """Return the deltas of one event. Raises MalformedChunk where it is no JSON object."""
-        if self._adapter is not None:
-            return self._adapter.feed(event)
+        if self.found is not None:
+            return self.found.feed(event)
         event = as_object(event)
         provider = provider_of(event)
         if provider is not None:
             self.provider = provider
-            self._adapter = self._make(provider)
-            return self._adapter.feed(event)
+            self.found = self._make(provider)
+            return self.found.feed(event)
         if is_ping(event):
             return []
         error = find_error(event)
@@ -78,4 +82,4 @@ class AutoAdapter:
 
     def close(self) -> list[Delta]:
         """Return what the adapter held back; nothing where no event ever told whose the stream is."""
-        return [] if self._adapter is None else self._adapter.close()
+        return [] if self.found is None else self.found.close()

@@ -26,6 +26,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import UNSET
+
 from actors.deltas import (
     Delta,
     Finish,
@@ -56,6 +58,7 @@ from actors.providers.adapter import (
     unknown,
     unknown_event,
 )
+from actors.providers.decode import read_gemini
 from actors.providers.error_shapes import find_error
 from actors.providers.gemini_args import PartialArguments
 from actors.stop_reasons import StopReason, says_nothing
@@ -92,6 +95,27 @@ class GeminiAdapter:
         self._own_count = 0
         self._own_id: str | None = None
         self._own_name = "code_execution"
+
+    def common(self, payload: bytes) -> list[Delta] | None:
+        """Return the deltas of a response with one candidate; None for any other payload."""
+        event = read_gemini(payload)
+        if event is None or event.error is not UNSET:
+            return None
+        out: list[Delta] = []
+        model = event.modelVersion
+        if model != self._model and model:
+            self._model = model
+            out.append(Model(model))
+        (candidate,) = event.candidates
+        choice = (as_index(candidate.index) or 0) if candidate.index else 0
+        content, reason = candidate.content, candidate.finishReason
+        for part in (content and content.parts) or ():
+            self._part(part, choice, out)
+        if reason is not None:
+            self._finish(as_word(reason), choice, candidate.finishMessage, out)
+        if event.usageMetadata:
+            _usage(event.usageMetadata, out)
+        return out
 
     def feed(self, event: Event) -> list[Delta]:
         """Return the deltas of one response. Raises MalformedChunk where it is no JSON object."""
@@ -150,13 +174,13 @@ class GeminiAdapter:
                 out.append(odd("part", part))
         reason = candidate.get("finishReason")
         if reason is not None:
-            self._finish(as_word(reason), choice, candidate, out)
+            self._finish(as_word(reason), choice, candidate.get("finishMessage"), out)
 
-    def _finish(self, reason: str | None, choice: int, candidate: dict[str, Any], out: list[Delta]) -> None:
+    def _finish(self, reason: str | None, choice: int, message: object, out: list[Delta]) -> None:
         reason = _REASONS.get(reason or "", reason)
         if reason is not None and not says_nothing(reason):
             self._end_call(choice, out)
-            out.append(Finish(reason, choice, as_text(candidate.get("finishMessage"))))
+            out.append(Finish(reason, choice, as_text(message)))
 
     def _part(self, part: dict[str, Any], choice: int, out: list[Delta]) -> None:
         text = part.get("text")

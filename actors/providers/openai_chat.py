@@ -40,6 +40,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import UNSET
+
 from actors.deltas import (
     Delta,
     Finish,
@@ -77,6 +79,7 @@ from actors.providers.chat_parts import (
     read_usage,
 )
 from actors.providers.chat_reasoning import HANDLED, is_thought, read_reasoning
+from actors.providers.decode import read_chat
 from actors.providers.error_shapes import error_delta, find_error
 from actors.providers.told import DIFFERS, Said
 
@@ -124,6 +127,25 @@ class OpenAIChatAdapter:
         # (choice, index) of a server-run tool to its id, its arguments, and whether it has returned.
         self._executed: dict[tuple[int, int], tuple[str, str, bool]] = {}
         self._executed_count = 0
+
+    def common(self, payload: bytes) -> list[Delta] | None:
+        """Return the deltas of a chunk with one choice that goes on; None for any other payload."""
+        event = read_chat(payload)
+        if event is None or event.base_resp is not UNSET:
+            return None
+        (choice,) = event.choices
+        delta = choice.delta
+        if choice.finish_reason or (not delta and choice.message is not UNSET):
+            return None
+        out: list[Delta] = []
+        model = event.model
+        if model != self._model and model:
+            self._model = model
+            out.append(Model(model))
+        self._delta(delta, choice.index or 0, out)
+        if event.usage:
+            read_usage(event.usage, out)
+        return out
 
     def feed(self, event: Event) -> list[Delta]:
         """Return the deltas of one chunk. Raises MalformedChunk where it is no JSON object."""

@@ -59,6 +59,7 @@ from actors.providers.adapter import (
     unknown,
     unknown_event,
 )
+from actors.providers.decode import read_responses
 from actors.providers.error_shapes import error_delta, find_error
 from actors.providers.responses_calls import ResponsesCalls
 from actors.providers.responses_items import MESSAGE, REASONING, Item, Items, ids_of
@@ -82,6 +83,7 @@ _TEXTS: dict[str, tuple[str, str, Make, str, str]] = {
     "response.reasoning_summary_text": (REASONING, "summary", Reasoning, "summary_index", "text"),
     "response.reasoning_summary": (REASONING, "summary", Reasoning, "summary_index", "text"),
 }
+_TEXT_DELTAS = {f"{stem}.delta": (kind, channel, make) for stem, (kind, channel, make, _, _) in _TEXTS.items()}
 # Parts: the type, its channel, what it becomes, and its text.
 _PARTS: dict[str, tuple[str, Make, str]] = {
     "output_text": ("text", Text, "text"),
@@ -134,6 +136,23 @@ class OpenAIResponsesAdapter:
         self._has_error = False
         self._model: str | None = None
         self._calls = ResponsesCalls(self._items)
+
+    def common(self, payload: bytes) -> list[Delta] | None:
+        """Return the deltas of a piece of text or arguments whose item is known; None for any other payload."""
+        event = read_responses(payload)
+        if event is None:
+            return None
+        text, kind = event.delta, event.type
+        if not text:
+            return []
+        if kind == "response.function_call_arguments.delta":
+            return self._calls.piece(event.item_id, text)
+        item_kind, channel, make = _TEXT_DELTAS[kind]
+        item = self._items.by_id(item_kind, event.item_id)
+        if item is None or item.is_done or item.given:
+            return None
+        item.of(channel).add(text)
+        return [make(text)]
 
     def feed(self, event: Event) -> list[Delta]:
         """Return the deltas of one event. Raises MalformedChunk where it is no JSON object."""

@@ -89,6 +89,14 @@ class ResponsesCalls:
         given, row.given = row.given, ""
         self._give(row, given, out)
 
+    def piece(self, item_id: str, text: str) -> list[Delta] | None:
+        """Take a piece of the arguments of a call that has been shown; None: `arguments` has to look for its call."""
+        row = self._items.by_id(CALL, item_id)
+        if row is None or not row.is_shown or row.given:
+            return None
+        row.of("arguments").add(text)
+        return [ToolCallPiece(row.index, row.call_id, None, text, 0, row.is_providers)]
+
     def arguments(self, field: str, ending: str, event: Event, out: list[Delta]) -> None:
         """Take a piece of a call's arguments, or (`done`) all of them."""
         is_delta = ending != "done"

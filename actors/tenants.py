@@ -16,10 +16,10 @@ same time as asking for what never was. Two tenants may use one ID, or one agent
 Who has the subject `*` names requests in full, `team-a:req-1`, and without a subject those of no team.
 
     scope      what it allows
-    read       subscribe, pull, locate, describe, overview
+    read       subscribe, pull, locate, list, request, describe, overview
     publish    open, take over, go on with a request, claim an agent, end it (cancel too)
     cancel     cancel requests
-    operate    drain, resume and stop the service; describe and overview; with the subject `*` only
+    operate    drain, resume and stop the service; list, describe, overview; with the subject `*` only
 
 A missing scope is said plainly (`NotPermitted`), before anything is looked up: it tells of the caller alone.
 """
@@ -77,6 +77,9 @@ class Names:
     sees_all = True
     """Whether this caller may see the requests of everybody."""
 
+    subject: str | None = None
+    """Whose requests these are names of; None: everybody's."""
+
     def full(self, name: str) -> str:
         """Return the full name of what the caller calls so. Raises ProtocolViolation."""
         return name
@@ -107,11 +110,12 @@ def _checked(name: Any) -> str:
 class _TeamNames(Names):
     """Those of one subject."""
 
-    __slots__ = ("_prefix",)
+    __slots__ = ("_prefix", "subject")
 
     sees_all = False
 
     def __init__(self, subject: str) -> None:
+        self.subject = subject
         self._prefix = subject + SEPARATOR
 
     def full(self, name: str) -> str:
@@ -155,6 +159,7 @@ class _NobodysNames(Names):
     __slots__ = ()
 
     sees_all = False
+    subject = SEPARATOR
 
     def full(self, name: str) -> str:
         return SEPARATOR + SEPARATOR + name
@@ -180,6 +185,11 @@ def own_name(full: str) -> str:
     """Return a name without its subject; of a service without tenants, the name as it is."""
     _, separator, name = full.partition(SEPARATOR)
     return name if separator else full
+
+
+def process_of(client_id: str) -> str:
+    """Return the name of a process without its identity, of which its client ID may be made."""
+    return client_id.partition("|")[0]
 
 
 def shown_name(full: str) -> str:

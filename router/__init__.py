@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from actors.settings import StreamSettings
     from router.client.batch import Batch, unpack_batch
     from router.client.launch.agent_run import AgentRun
+    from router.client.listing import Listing, RequestInfo
     from router.client.messages import Messages
     from router.client.publisher import Publisher
     from router.client.results import Results
@@ -28,10 +29,12 @@ __all__ = [
     "AgentRun",
     "Batch",
     "Description",
+    "Listing",
     "Location",
     "Messages",
     "Publisher",
     "RequestFailed",
+    "RequestInfo",
     "Result",
     "Results",
     "RouterConfig",
@@ -48,10 +51,12 @@ _HOMES = {
     "AgentRun": "router.client.launch.agent_run",
     "Batch": "router.client.batch",
     "Description": "router.status.overview",
+    "Listing": "router.client.listing",
     "Location": "router.client.whereabouts",
     "Messages": "router.client.messages",
     "Publisher": "router.client.publisher",
     "RequestFailed": "actors.errors",
+    "RequestInfo": "router.client.listing",
     "Result": "actors.result",
     "Results": "router.client.results",
     "RouterConfig": "router.config",

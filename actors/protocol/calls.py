@@ -9,6 +9,7 @@
 | `claim` | `ClaimCall` | `ClaimAnswer` |
 | `release` | `ReleaseCall` | None |
 | `fence` | `FenceCall` | the highest fencing number known of the agent |
+| `list` | `ListCall` (`finding.py`) | `ListAnswer` |
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from actors.errors import ProtocolViolation
+from actors.protocol.labels import NO_LABELS
 
 WATCH_WAIT_S_MAX = 4.0
 """No watch waits longer, whatever it asks for."""
@@ -41,6 +43,10 @@ class Registration(NamedTuple):
     """A cancel that it knows of."""
     agent_number: int
     """The fencing number with which it was granted its agent; 0: it claims none."""
+    labels: bytes = NO_LABELS
+    """See `labels.py`."""
+    created: int = 0
+    """The number with which it was created, where its publisher knows it; see `finding.py`."""
 
 
 class OpenCall(NamedTuple):
@@ -58,6 +64,8 @@ class OpenAnswer(NamedTuple):
 
     errors: list[Any]
     """For each: None, or (code, text) of the refusal."""
+    created: list[Any]
+    """For each: the number with which it was created; 0 where it was refused."""
     news: list[Any]
     """The parts of `News`."""
 

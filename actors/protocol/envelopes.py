@@ -13,6 +13,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from actors.protocol.labels import NO_LABELS
+
 
 class Order(IntEnum):
     """The kinds of envelopes to a stream actor. Numbers, since they cross with every batch of items."""
@@ -26,6 +28,17 @@ class Order(IntEnum):
     FORGET = 6
     COPY = 7
     ADOPT = 8
+
+
+class Owner(NamedTuple):
+    """What a router without memory must know again of a request, and no session reads."""
+
+    agent_id: str | None = None
+    agent_number: int = 0
+    """The fencing number with which it was granted its agent."""
+    created: int = 0
+    """The number with which it was created; see `finding.py`."""
+    labels: bytes = NO_LABELS
 
 
 class ItemsEnvelope(NamedTuple):
@@ -73,7 +86,7 @@ class OpenEnvelope(NamedTuple):
     replay_through: int
     """The last item that a session of an earlier epoch may have had."""
     owner: list[Any]
-    """What a router without memory must know again and no session reads: [agent ID or None, fencing number]."""
+    """What a router without memory must know again and no session reads; see `Owner`."""
 
 
 class EndEnvelope(NamedTuple):

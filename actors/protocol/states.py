@@ -52,6 +52,8 @@ class Report(NamedTuple):
     """The sealed log, packed, until the router says that it has stored it."""
     received_bytes: int = 0
     """How many bytes of items have come in all."""
+    usage: dict[str, Any] | None = None
+    """The token counts of an ended one."""
 
 
 class SessionRecord(NamedTuple):
@@ -70,7 +72,7 @@ class SessionRecord(NamedTuple):
     """An end from outside that waits for items: (stop reason, detail)."""
     cancels_after_step: bool
     owner: Sequence[Any] = ()
-    """What only routers read; see `OpenEnvelope.owner`."""
+    """What only routers read; see `envelopes.Owner`."""
 
 
 class Inventory(NamedTuple):

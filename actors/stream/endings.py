@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 from actors.errors import StreamRouterError
 from actors.interface.surrogates import replace_surrogates
+from actors.messages import LettaMessage, UsageStatisticsMessage
 from actors.stream.log import Log
-from actors.terminal import terminal_log
+from actors.terminal import TERMINAL_PIECES, terminal_log
 
 ERROR_CHARACTERS_MAX = 500
+_COUNTS = sorted(UsageStatisticsMessage.model_fields.keys() - LettaMessage.model_fields.keys())
 
 
 class Ending(NamedTuple):
@@ -51,3 +53,11 @@ def without_its_log(request_id: str, date: str, error: Exception, through: int) 
     """Return the log of a request whose own is of no use: a gap up to `through`, then its end as `error`."""
     text = f"its log is lost: {_words(error)}"
     return Log.unpack(terminal_log(request_id, date, "error", text, last_seq_id=through))
+
+
+def usage_of(log: Log) -> dict[str, Any] | None:
+    """Return the token counts that the end of a log says; None where it says none."""
+    fields = log.newest("usage_statistics", TERMINAL_PIECES)
+    if fields is None:
+        return None
+    return {name: fields[name] for name in _COUNTS if fields.get(name) is not None}

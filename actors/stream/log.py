@@ -212,6 +212,11 @@ class Log:
         self.unread_bytes += added
         return self.last_seq
 
+    def newest(self, kind: str, segments_max: int) -> Fields | None:
+        """Return the fields of the newest message of a kind, if it is in one of the last segments."""
+        newest = (segment.head for segment in reversed(self._segments[-segments_max:]))
+        return next((head.fields for head in newest if head.kind == kind), None)
+
     def read(self, after: int, *, through: int, bytes_max: int, pieces_max: int = 1 << 30) -> Reading:
         """Return what comes after `after`, at most about `bytes_max`, never beyond `through`.
 

@@ -36,7 +36,7 @@ from actors.protocol.items import Item, RecordParts, item_bytes
 from actors.protocol.states import Report, SessionPhase, SessionRecord
 from actors.settings import StreamSettings
 from actors.stream.cursors import Cursors
-from actors.stream.endings import Ending, ending_of, fault, without_its_log
+from actors.stream.endings import Ending, ending_of, fault, usage_of, without_its_log
 from actors.stream.log import READ_BYTES_MAX, Log, Reading
 from actors.stream.timers import END_WAIT_S, Timeout, Timers
 from actors.tenants import own_name
@@ -360,6 +360,7 @@ class Session:
             self.stop_reason,
             log,
             self.received_bytes,
+            usage_of(self.log) if self.sealed else None,
         )
 
     def _packed_log(self) -> bytes:

@@ -22,7 +22,8 @@ from actors.transport.meeting import LOCAL, NETWORK, Address, Reach
 log = logging.getLogger("actors.transport")
 
 CARRIED = frozenset({
-    "open", "feed", "watch", "locate", "claim", "release", "fence", "cancel", "disown", "suspect", "report",
+    "open", "feed", "watch", "locate", "claim", "release", "fence", "cancel", "disown", "suspect", "report", "list",
+    "request",
     "poll", "tell",
 })  # fmt: skip
 """The methods of both actors whose arguments and answers are plain data, and that may be called twice."""

@@ -19,6 +19,7 @@ from router.client.service import within
 from router.status.overview import Overview, RequestDescription, StreamActorOverview
 
 if TYPE_CHECKING:
+    from router.client.listing import RequestInfo
     from router.client.stream_router import StreamRouter
 
 PLAIN_WIDTH = 160
@@ -122,6 +123,25 @@ def requests(listed: Sequence[RequestDescription]) -> RenderableType:
         for request in listed
     ]
     return _Rows(_without_empty(rows, "agent"), 0, ("epoch", "stream actor", "agent"))
+
+
+def found(listed: Sequence[RequestInfo]) -> RenderableType:
+    """Return a table of requests with what was said of them."""
+    rows: list[list[Column]] = [
+        [
+            ("request", Text(request.request_id)),
+            ("created", f"{request.created_at:%Y-%m-%d %H:%M:%S}"),
+            ("state", _state(request.state)),
+            (">messages", f"{request.last_seq_id:,}"),
+            (">tokens", f"{request.usage.total_tokens:,}" if request.usage and request.usage.reported else ""),
+            ("end", request.stop_reason or ""),
+            ("agent", Text(request.agent_id or "")),
+            ("tags", Text(" ".join(f"{name}={value}" if value else name for name, value in request.tags.items()))),
+            ("owner", Text(request.owner)),
+        ]
+        for request in listed
+    ]
+    return _Rows(_without_empty(_without_empty(rows, "agent"), "tags"), 0, ("owner", "tokens", "tags"))
 
 
 async def show_once(console: Console, router: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:

@@ -8,16 +8,20 @@ could mean anything to another process.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import operator
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from actors.errors import InvalidArgument, InvalidRequestId
 from actors.messages import iso_seconds
+from actors.protocol.finding import LIST_LIMIT_MAX, STATES
+from actors.protocol.labels import METADATA_BYTES_MAX, TAG_NAME_BYTES_MAX, TAG_VALUE_BYTES_MAX, TAGS_MAX
 from actors.settings import StreamSettings
+from router.client.listing import ListCursor
 from router.config import RouterConfig
 
 SEQ_ID_MAX = (1 << 63) - 1
@@ -29,6 +33,7 @@ PING_S_MIN = 0.01
 SECONDS_MAX = 1e9
 STREAMS_MAX = 1_000_000
 _SHOWN_CHARACTERS_MAX = 60
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Refused(Exception):  # never leaves this module
@@ -145,6 +150,63 @@ def _one_or_many(value: Any) -> str | list[str]:
 REQUEST_IDS = Parameter(f"a request ID ({REQUEST_ID.allowed}), or several", _one_or_many, InvalidRequestId)
 
 
+_TAG_NAME = _text(1, TAG_NAME_BYTES_MAX, is_printable=True)
+_TAG_VALUE = _text(0, TAG_VALUE_BYTES_MAX, is_printable=True)
+
+
+def _tag_name(value: Any) -> str:
+    name = _TAG_NAME(value)
+    _refuse_unless("=" not in name)
+    return name
+
+
+def _mapping(value: Any) -> dict[Any, Any]:
+    _refuse_unless(isinstance(value, Mapping))
+    return dict(value)
+
+
+def _tags(value: Any) -> dict[str, str]:
+    tags = {_tag_name(name): _TAG_VALUE(text) for name, text in _mapping(value).items()}
+    _refuse_unless(len(tags) <= TAGS_MAX)
+    return tags
+
+
+def _metadata(value: Any) -> dict[str, Any]:
+    text = json.dumps(_mapping(value), separators=(",", ":"), allow_nan=False)
+    _refuse_unless(len(text) <= METADATA_BYTES_MAX)
+    plain: dict[str, Any] = json.loads(text)
+    return plain
+
+
+def _wanted_tags(value: Any) -> list[tuple[str, str | None]]:
+    """Return what is looked for: names, each with a value or None for any."""
+    if isinstance(value, str):
+        name, equals, text = str.__str__(value).partition("=")
+        return [(_tag_name(name), _TAG_VALUE(text) if equals else None)]
+    wanted = _mapping(value)
+    _refuse_unless(0 < len(wanted) <= TAGS_MAX)
+    return [(_tag_name(name), None if text is None else _TAG_VALUE(text)) for name, text in wanted.items()]
+
+
+def _microseconds(value: Any) -> int:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(str.__str__(value))
+    _refuse_unless(isinstance(value, datetime))
+    moment = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+    number: int = (moment - _EPOCH) // timedelta(microseconds=1)
+    return max(0, number)
+
+
+TAGS = Parameter(
+    f"a mapping of up to {TAGS_MAX} names (printable text of 1 to {TAG_NAME_BYTES_MAX} bytes without '=') to printable "
+    f"text of up to {TAG_VALUE_BYTES_MAX} bytes",
+    _tags,
+)
+METADATA = Parameter(f"a mapping that is JSON, of up to {METADATA_BYTES_MAX} bytes", _metadata)
+WANTED_TAG = Parameter("the name of a tag, 'name=value', or a mapping of names to values", _wanted_tags)
+MOMENT = Parameter("a datetime, ISO 8601 text", _microseconds)
+
+
 def _callable(value: Any) -> Any:
     _refuse_unless(callable(value))
     return value
@@ -197,6 +259,8 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "agent_id": _or_none(NAME),
         "when_busy": WHEN_BUSY,
         "take_over": FLAG,
+        "tags": _or_none(TAGS),
+        "metadata": _or_none(METADATA),
     },
     "StreamRouter.subscribe": {
         "request_id": REQUEST_ID,
@@ -234,6 +298,16 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "name": _or_none(REQUEST_ID),
         "progress": Parameter("True, False or something to call with two numbers", _flag_or_callable),
     },
+    "StreamRouter.list": {
+        "agent": _or_none(NAME),
+        "tag": _or_none(WANTED_TAG),
+        "state": _or_none(_named(*STATES)),
+        "since": _or_none(MOMENT),
+        "after": _or_none(Parameter("the cursor of a listing", ListCursor.of_text)),
+        "limit": Parameter(f"a whole number from 1 to {LIST_LIMIT_MAX}", _whole(1, LIST_LIMIT_MAX)),
+        "newest_first": FLAG,
+    },
+    "StreamRouter.request": {"request_id": REQUEST_ID},
     "StreamRouter.cancel": {"request_id": REQUEST_ID, "after_step": FLAG, "detail": _or_none(TEXT)},
     "StreamRouter.locate": {"request_id": REQUEST_ID, "wait_s": WAIT_S},
     "StreamRouter.overview": {"streams_max": Parameter(f"a whole number up to {STREAMS_MAX}", _whole(0, STREAMS_MAX))},

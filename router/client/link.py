@@ -133,16 +133,19 @@ class Link:
             )
         others[listener] = None
 
-    async def open(self, listener: StateListener, registration: Registration) -> None:
-        """Open a request at the router. Raises what the router answers, RouterUnavailable, RouterClosed."""
+    async def open(self, listener: StateListener, registration: Registration) -> int:
+        """Open a request at the router; return the number with which it was created.
+
+        Raises what the router answers, RouterUnavailable, RouterClosed.
+        """
         self.enter(registration.request_id, listener)
 
-        async def once() -> None:
+        async def once() -> int:
             opened = self._opens.put(registration)
             self._watch()
-            await opened
+            return await opened
 
-        await until_recovered(once)
+        return await until_recovered(once)
 
     def open_again(self, listener: StateListener, registration: Registration) -> None:
         """Open a request again that the router has forgotten; a refusal comes as a state."""

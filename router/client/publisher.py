@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -33,11 +34,12 @@ from actors.protocol.calls import Registration
 from actors.protocol.items import cut_record, pack_body
 from actors.protocol.states import PublisherState, Role
 from actors.records import check_record
-from actors.settings import StreamSettings, packed
+from actors.settings import StreamSettings
 from router.client.arguments import check
 from router.client.caller import fresh
 from router.client.encoding import Chunk, clean, each_chunk, pack_record, to_mapping, to_payload
 from router.client.interruption import Body, Change, end_of
+from router.client.listing import moment_of
 from router.client.outgoing import FAILED, OPENING, PublishedStream
 from router.client.patience import Patience
 from router.client.pumping import Pumping
@@ -58,37 +60,30 @@ class Publisher(Pumping):
     """One request's producing end. Made by `StreamRouter.publish`; use it as an async context manager."""
 
     __slots__ = (
-        "_agent_id", "_body", "_changed", "_claim", "_date", "_fault", "_finished", "_has_begun",
-        "_is_registered", "_link",
-        "_open_timeout_s", "_recording", "_settings_packed", "_stream", "_take_over", "_takes_items",
-        "request_id", "settings",
+        "_body", "_changed", "_claim", "_fault", "_finished", "_has_begun", "_is_registered", "_link",
+        "_open_timeout_s", "_recording", "_registered", "_stream", "_takes_items", "request_id", "settings",
     )  # fmt: skip
 
     def __init__(
         self,
         link: Link,
-        request_id: str,
+        wanted: Registration,
         settings: StreamSettings,
         budget: ReplayBudget,
         *,
-        date: str,
-        agent_id: str | None = None,
         claim: AgentClaim | None = None,
         open_timeout_s: float = 30.0,
-        take_over: bool = False,
         recording: Recording | None = None,
     ) -> None:
-        self.request_id = request_id
+        """`wanted`: what it is opened with."""
+        self.request_id = wanted.request_id
         self.settings = settings
         self._link = link
-        self._settings_packed = packed(settings)
-        self._date = date
-        self._agent_id = agent_id
+        self._registered = wanted
         self._claim = claim
         self._open_timeout_s = open_timeout_s
-        self._take_over = take_over
         self._recording = recording
-        self._stream = PublishedStream(request_id, budget)
+        self._stream = PublishedStream(wanted.request_id, budget)
         self._changed = Change()
         self._body = Body()
         self._pumps: set[Body] = set()
@@ -128,7 +123,7 @@ class Publisher(Pumping):
         self._is_registered = True
         opening = asyncio.ensure_future(self._link.open(self, self._registration()))
         try:
-            await asyncio.shield(opening)
+            self._registered = self._registered._replace(created=await asyncio.shield(opening))
             self._stream.is_accepted = True
             while self._stream.phase == OPENING and not self._stream.is_over:
                 await self._changed.wait()
@@ -145,7 +140,7 @@ class Publisher(Pumping):
             raise self._failure()
         self._takes_items = True
 
-    def _end_unwanted(self, opening: asyncio.Future[None]) -> None:
+    def _end_unwanted(self, opening: asyncio.Future[int]) -> None:
         if opening.cancelled() or opening.exception() is not None:
             self._leave()
             return
@@ -294,6 +289,11 @@ class Publisher(Pumping):
         return self._stream.next_seq
 
     @property
+    def created_at(self) -> datetime | None:
+        """When its router created the request; None until it is open."""
+        return moment_of(self._registered.created) if self._registered.created else None
+
+    @property
     def has_credit(self) -> bool:
         """Whether the next chunk would be taken at once; False: `chunk` would wait for the readers."""
         return self._stream.has_credit
@@ -433,15 +433,10 @@ class Publisher(Pumping):
 
     def _registration(self) -> Registration:
         stream = self._stream
-        return Registration(
-            self.request_id,
-            self._settings_packed,
-            self._date,
-            self._agent_id,
-            self._take_over,
-            stream.epoch,
-            stream.high_seq,
-            stream.replay.first_seq,
-            stream.cancel,
-            0 if self._claim is None else self._claim.number,
+        return self._registered._replace(
+            epoch=stream.epoch,
+            sent_seq=stream.high_seq,
+            start_seq=stream.replay.first_seq,
+            cancel=stream.cancel,
+            agent_number=0 if self._claim is None else self._claim.number,
         )

@@ -24,7 +24,7 @@ LOSSES_DELAY_S = 1.0
 OPENS_MAX = 512
 LOCATES_MAX = 1024
 
-Opening = tuple[Registration, "asyncio.Future[None]"]
+Opening = tuple[Registration, "asyncio.Future[int]"]
 
 
 class Connection(Protocol):
@@ -63,9 +63,9 @@ class Opens:
         self._waiting: list[Opening] = []
         self._busy = False
 
-    def put(self, registration: Registration) -> asyncio.Future[None]:
-        """Open a request; the future has what the router answers."""
-        future: asyncio.Future[None] = self._link.promise()
+    def put(self, registration: Registration) -> asyncio.Future[int]:
+        """Open a request; the future has what the router answers: the number with which it was created."""
+        future: asyncio.Future[int] = self._link.promise()
         self._waiting.append((registration, future))
         if not self._busy:
             self._busy = True
@@ -85,15 +85,15 @@ class Opens:
         try:
             frame = pack(OpenCall(link.client_id, link.answers.seen, [registration for registration, _ in batch]))
             made, answer = await link.caller.call("open", frame)
-            errors, news = _read_open_answer(answer, len(batch))
+            errors, numbers, news = _read_open_answer(answer, len(batch))
         except Exception as error:  # noqa: BLE001  # one registration must not leave the others without an answer
             await self._open_failed(batch, error)
             return
-        for (_, future), refusal in zip(batch, errors, strict=True):
+        for (_, future), refusal, number in zip(batch, errors, numbers, strict=True):
             if future.done():
                 continue
             if refusal is None:
-                future.set_result(None)
+                future.set_result(number)
             else:
                 future.set_exception(from_wire(refusal[0], refusal[1]))
         link.take_news(news, made, is_all=True)
@@ -109,11 +109,11 @@ class Opens:
                 future.set_exception(named)
 
 
-def _read_open_answer(answer: bytes, count: int) -> tuple[list[Any], News]:
-    errors, news = read(OpenAnswer, answer)
-    if len(errors) != count:
+def _read_open_answer(answer: bytes, count: int) -> tuple[list[Any], list[Any], News]:
+    errors, numbers, news = read(OpenAnswer, answer)
+    if not count == len(errors) == len(numbers):
         raise ProtocolViolation(f"{count} requests were to be opened, the answer is about {len(errors)}")
-    return errors, checked(News, news)
+    return errors, numbers, checked(News, news)
 
 
 class Feed:

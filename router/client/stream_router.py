@@ -27,7 +27,9 @@ from actors.errors import (
     from_wire,
 )
 from actors.messages import iso_seconds
-from actors.settings import StreamSettings
+from actors.protocol.calls import Registration
+from actors.protocol.labels import pack_labels
+from actors.settings import StreamSettings, packed
 from actors.tenants import PLAIN, names_in
 from actors.transport.line import stands_here
 from router.client.agent_claim import AgentClaim, WhenBusy
@@ -36,9 +38,11 @@ from router.client.batch import Format, Shaper
 from router.client.caller import fresh, until_recovered
 from router.client.encoding import load_settings
 from router.client.entrance import Entrance, StreamRouterOpening
+from router.client.finding_calls import FindingCalls
 from router.client.launch.calls import LaunchingCalls, also_of_agents
 from router.client.launch.launches import Launches
 from router.client.link import CLOSED, Link
+from router.client.operating_calls import OperatingCalls
 from router.client.passing import actors_of, passed
 from router.client.poller import Pollers
 from router.client.publisher import Publisher
@@ -60,14 +64,13 @@ from router.client.subscription import Subscription
 from router.client.unheld import end_unheld
 from router.config import RayConfig, RouterConfig
 from router.on_ray.cluster import ensure_ray, why
-from router.status.overview import Description, Overview
 
 log = logging.getLogger("router.client")
 
 DEFAULT_WAIT_S = 30.0
 
 
-class StreamRouter(ReadingCalls, LaunchingCalls):
+class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
     """A process's door to the routers of one name. Use within the event loop that opened it.
 
     Passed to a Ray task or kept in an actor, it arrives as one of its own, which connects at its first call.
@@ -256,16 +259,19 @@ class StreamRouter(ReadingCalls, LaunchingCalls):
         agent_id: str | None = None,
         when_busy: WhenBusy = "reject",
         take_over: bool = False,
+        tags: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Publisher:
         """Return the producing end of a request; open it with `async with`.
 
         `date` is what its messages are dated with (default: now). `agent_id` and `when_busy` say
         what happens while another request of the same agent runs: this one is refused with AgentBusy,
         waits (`open_timeout_s` at most), or has the other cancelled. `take_over` continues an open
-        request whose publisher is gone: `next_seq` then says which item it wants next. Raises
+        request whose publisher is gone: `next_seq` then says which item it wants next. `tags` (searched by `list`)
+        and `metadata` (JSON, carried along) are what is said of it; a request taken over keeps its own. Raises
         SettingsError, InvalidArgument, InvalidRequestId, RouterClosed; opening raises what `Publisher.open` names.
         """
-        request_id, settings, dated, agent_id, when_busy, take_over = check(
+        request_id, settings, dated, agent_id, when_busy, take_over, tags, metadata = check(
             "StreamRouter.publish",
             request_id=request_id,
             settings=settings,
@@ -273,6 +279,8 @@ class StreamRouter(ReadingCalls, LaunchingCalls):
             agent_id=agent_id,
             when_busy=when_busy,
             take_over=take_over,
+            tags=tags,
+            metadata=metadata,
         )
         self._check_open()
         link = self._shard(request_id)
@@ -284,16 +292,17 @@ class StreamRouter(ReadingCalls, LaunchingCalls):
             )
         chosen = self.config.streams if settings is None else load_settings(settings)
         dated = dated or iso_seconds(datetime.now(UTC))
+        labels = pack_labels(tags or {}, metadata or {})
+        registration = Registration(
+            request_id, packed(chosen), dated, agent_id, take_over, 0, 0, 1, None, 0, labels=labels
+        )
         return Publisher(
             link,
-            request_id,
+            registration,
             chosen,
             self._budget,
-            date=dated,
-            agent_id=agent_id,
             claim=claim,
             open_timeout_s=self.config.stream_actors.open_timeout_s,
-            take_over=take_over,
             recording=self._recorder.recording(request_id, chosen, dated),
         )
 
@@ -385,53 +394,3 @@ class StreamRouter(ReadingCalls, LaunchingCalls):
             return  # not opened yet: its claim says so by itself
         except StreamRouterError as error:
             log.info("request %r could not be given up: %s", request_id, error)
-
-    async def describe(self) -> Description:
-        """Return who runs and what they hold. Raises RouterUnavailable, RouterClosed."""
-        parts = await self._ask_all("describe")
-        return Description.model_validate(
-            {
-                "name": self.config.name,
-                "namespace": self.config.namespace,
-                "routers": [part["router"] for part in parts],
-                "stream_actors": [actor for part in parts for actor in part["stream_actors"]],
-                "requests": [request for part in parts for request in part["requests"]],
-                "lines": [
-                    {"actor_id": name, "transport": line.means, "transport_why": line.why}
-                    for name, line in [
-                        *((link.caller.name, link.line) for link in self._links),
-                        *self._pollers.lines(),
-                    ]
-                ],
-            }
-        )
-
-    async def overview(self, streams_max: int = 20) -> Overview:
-        """Return how the service stands, and `streams_max` open requests that lag most.
-
-        Raises RouterUnavailable, RouterClosed, InvalidArgument.
-        """
-        (streams_max,) = check("StreamRouter.overview", streams_max=streams_max)
-        parts = await self._ask_all("overview", streams_max)
-        streams = [stream for part in parts for stream in part["streams"]]
-        return Overview.model_validate(
-            {
-                "name": self.config.name,
-                "namespace": self.config.namespace,
-                "routers": [part["router"] for part in parts],
-                "stream_actors": [actor for part in parts for actor in part["stream_actors"]],
-                "streams": sorted(streams, key=lambda stream: stream["lag"], reverse=True)[:streams_max],
-            }
-        )
-
-    async def drain(self) -> int:
-        """Take no new requests from now on, in any process; return how many are still open."""
-        return sum(await self._ask_all("drain"))
-
-    async def resume(self) -> None:
-        """Take new requests again after a `drain`."""
-        await self._ask_all("resume")
-
-    async def _ask_all(self, method: str, *arguments: Any) -> list[Any]:
-        self._check_open()
-        return await asyncio.gather(*(link.ask(method, *arguments, *self._caller) for link in self._links))

@@ -30,6 +30,7 @@ from router.client.publisher import Publisher
 from router.client.pumping import threaded
 from router.client.stream_router import StreamRouter
 from router.client.subscription import Subscription
+from router.client.sync_finding import SyncFindingCalls
 from router.client.sync_reading import Run, SyncReadingCalls, next_of
 from router.client.whereabouts import Location
 from router.status.overview import Description, Overview
@@ -41,7 +42,7 @@ CLOSED = "this StreamRouter was closed; open another one"
 JOIN_DEADLINE_S = 10.0
 
 
-class SyncStreamRouter(SyncReadingCalls, SyncLaunchingCalls):
+class SyncStreamRouter(SyncReadingCalls, SyncLaunchingCalls, SyncFindingCalls):
     """`StreamRouter` for code without an event loop. May be used from several threads."""
 
     _router: StreamRouter

@@ -94,7 +94,7 @@ class Copies:
             request.client_id,
             request.owner,
         )
-        self._dispatch.send_to(actor_id, request, envelope, len(request.log) + 128)
+        self._dispatch.send_to(actor_id, request, envelope, len(request.log) + len(request.labels) + 128)
         return True
 
     def drop(self, request: Request) -> None:

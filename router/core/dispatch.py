@@ -67,7 +67,7 @@ class Dispatch:
             request.high_seq,
             request.owner,
         )
-        self.send(request, envelope)
+        self.send(request, envelope, 256 + len(request.labels))
 
     def send_cancel_after_step(self, request: Request) -> None:
         """End a request when the step under way ends."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from actors.errors import NotPermitted, ProtocolViolation, StreamRouterError
+from actors.errors import NotPermitted, ProtocolViolation, Recovering, StreamRouterError, UnknownRequest
 from actors.protocol.calls import (
     ClaimAnswer,
     ClaimCall,
@@ -19,9 +19,11 @@ from actors.protocol.calls import (
     Registration,
     ReleaseCall,
 )
+from actors.protocol.finding import ListAnswer, ListCall, Row
 from actors.protocol.frames import checked
 from actors.protocol.states import News, PublisherState
 from actors.tenants import NOBODYS, PLAIN, SEPARATOR, Key, Names, Passes, Scope
+from router.core.finding import row_of, wanted_of
 from router.core.registry import Registry
 
 Told = tuple[str, str]
@@ -87,6 +89,14 @@ class Doors:
             return violation
         return self._registry.open(client_id, now=now, **wanted._asdict())
 
+    def numbers(self, client_id: str, registrations: Sequence[Any], errors: Sequence[Told | None]) -> list[int]:
+        """Return the number of each request that was just opened; 0 where it was refused."""
+        names, requests = self.names(client_id), self._registry.requests
+        return [
+            requests[names.full(parts[0])].created if error is None else 0
+            for parts, error in zip(registrations, errors, strict=True)
+        ]
+
     def forward(self, client_id: str, envelopes: list[Any], now: float) -> None:
         """Take a publisher's envelopes (the parts of `ItemsEnvelope`s). Raises NotPermitted."""
         names = self.names(client_id, Scope.PUBLISH)
@@ -137,6 +147,20 @@ class Doors:
     def look(self, caller: str) -> Names:
         """Return the names by which a caller may look at what there is. Raises NotPermitted."""
         return self.names(caller, Scope.READ, Scope.OPERATE)
+
+    def find(self, call: ListCall) -> ListAnswer:
+        """List requests that a caller has names for. Raises NotPermitted, ProtocolViolation, Recovering."""
+        names = self.names(call.client_id, Scope.READ, Scope.OPERATE)
+        found = self._registry.find(wanted_of(call, names))
+        return ListAnswer([row_of(request, names) for request in found.requests], found.through, found.is_all)
+
+    def look_up(self, caller: str, request_id: str) -> Row:
+        """Say how a request stands. Raises NotPermitted, UnknownRequest, Recovering."""
+        names = self.names(caller, Scope.READ, Scope.OPERATE)
+        try:
+            return row_of(self._registry.known(names.full(request_id)), names)
+        except (UnknownRequest, Recovering) as error:
+            raise type(error)(names.own_text(str(error))) from None
 
     def cancel(
         self, caller: str, request_id: str, now: float, *, after_step: bool = False, detail: str | None = None

@@ -374,7 +374,7 @@ class Lifecycle:
             self.pool.release(place, request.request_id, now)
 
     def keep(self, request: Request, log: bytes) -> None:
-        """Keep the log of an ended request; the oldest go where they become too many."""
+        """Keep the log of an ended request; the oldest go where logs and labels become too many bytes."""
         self.requests.keep(request, log)
         while self.requests.kept_bytes > self.config.limits.sealed_bytes_max:
             oldest = self.requests.kept_longest(but=request)
@@ -405,7 +405,7 @@ class Lifecycle:
             request.client_id,
             request.owner,
         )
-        self.dispatch.send(request, envelope, len(request.log) + 128)
+        self.dispatch.send(request, envelope, len(request.log) + len(request.labels) + 128)
         self.clients.tell_readers(request.request_id)
 
     def _fitness(self, request: Request, slot: Slot) -> tuple[bool, bool, int]:

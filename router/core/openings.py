@@ -18,6 +18,7 @@ import hmac
 
 from actors.errors import DuplicateRequest, RequestEnded, UnknownRequest
 from actors.protocol.calls import Registration
+from actors.protocol.labels import check_labels
 from actors.settings import unpacked
 from router.core.admission import Admission
 from router.core.claims import Claims
@@ -81,6 +82,7 @@ class Openings:
         if not registers_again:
             self._admission.admit(request_id, self._requests.live_count, now)
         settings, settings_packed = unpacked(wanted.settings_packed)
+        check_labels(wanted.labels)
         if not registers_again:
             self._lifecycle.refuse_if_full()
         request = Request(
@@ -92,6 +94,8 @@ class Openings:
             now,
             wanted.agent_id,
             wanted.agent_number,
+            created=self._number(wanted, now),
+            labels=wanted.labels,
             epoch=wanted.epoch,
             start_seq=wanted.start_seq,
             sent_seq=wanted.start_seq - 1,
@@ -109,6 +113,11 @@ class Openings:
         self._lifecycle.begin(request, now)
         self._lifecycle.dispatch.tell_publisher(request)
         return request
+
+    def _number(self, wanted: Registration, now: float) -> int:
+        """Return the number of a request that is taken in; what its publisher says is believed of the past."""
+        number = self._requests.catalogue.number(now)
+        return min(wanted.created, number) if wanted.created > 0 else number
 
     def _open_again(self, request: Request, client_id: str, wanted: Registration, now: float) -> bool:
         """Let a publisher go on, or another take over; True if it is the same one."""

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from actors.errors import Recovering
-from actors.protocol.envelopes import AdoptEnvelope, Order
+from actors.protocol.envelopes import AdoptEnvelope, Order, Owner
 from actors.protocol.frames import checked
 from actors.protocol.states import Inventory, Report, RequestPhase, SessionPhase, SessionRecord
 from actors.settings import StreamSettings, unpacked
@@ -165,7 +165,7 @@ class Recovery:
 def _request_of(actor_id: str, report: Report, record: SessionRecord, now: float) -> Request:
     """Return the request that an adopted session is of."""
     settings, packed = unpacked(record.settings) if record.settings else (StreamSettings(), record.settings)
-    owner = record.owner
+    owner = Owner(*record.owner)
     is_sealed = report.phase in (SessionPhase.SEALED, SessionPhase.COPY)
     ending = record.ending
     cancel = "after_step" if record.cancels_after_step else None
@@ -178,8 +178,10 @@ def _request_of(actor_id: str, report: Report, record: SessionRecord, now: float
         record.publisher_id,
         record.date or "",
         now - record.age_s,
-        owner[0] if owner else None,
-        owner[1] if owner else 0,
+        owner.agent_id,
+        owner.agent_number,
+        created=owner.created,
+        labels=owner.labels,
         epoch=report.epoch,
         phase=RequestPhase.SEALED if is_sealed else RequestPhase.OPEN,
         actor_id=actor_id,
@@ -193,6 +195,7 @@ def _request_of(actor_id: str, report: Report, record: SessionRecord, now: float
         ending=(ending[0], ending[1]) if ending else None,
         cancel=cancel,
         stop_reason=(report.stop_reason or "error") if is_sealed else report.stop_reason,
+        usage=report.usage,
         forget_at=now + max(0.0, record.ttl_s) if is_sealed else 0.0,
         is_shown=is_sealed,
     )

@@ -37,6 +37,7 @@ from actors.protocol.calls import ClaimCall, Registration
 from actors.protocol.deadlines import Deadlines
 from actors.protocol.envelopes import DataEnvelope, ItemsEnvelope, Order
 from actors.protocol.frames import checked
+from actors.protocol.labels import NO_LABELS
 from actors.protocol.states import (
     ClaimState,
     Key,
@@ -52,6 +53,7 @@ from actors.protocol.states import (
 from router.config import RouterConfig
 from router.core import inspection
 from router.core.admission import Admission
+from router.core.catalogue import Found, Wanted
 from router.core.claims import Claims
 from router.core.effects import CANCELLED, Effects
 from router.core.lifecycle import Lifecycle
@@ -135,6 +137,19 @@ class Registry:
         """Return what has happened to a request lately, a line an event, and how it stands; for whoever is on call."""
         return inspection.story(self.lifecycle, request_id)
 
+    def known(self, request_id: str) -> Request:
+        """Return a request. Raises UnknownRequest, Recovering."""
+        request = self.requests.get(request_id)
+        if request is None:
+            self.recovery.refuse_while_recovering(f"request {request_id!r} is open")
+            raise UnknownRequest(f"no request {request_id!r}: never opened here, or its time-to-live is over")
+        return request
+
+    def find(self, wanted: Wanted) -> Found:
+        """Return requests that fit, in the order of their creation. Raises Recovering."""
+        self.recovery.refuse_while_recovering("it knows all requests")
+        return self.requests.catalogue.find(wanted)
+
     def validate(self) -> None:
         """Raise Inconsistent, naming what is wrong; meant for tests, for it looks at everything."""
         found = inspection.inconsistencies(self.lifecycle)
@@ -216,19 +231,21 @@ class Registry:
         start_seq: int = 1,
         cancel: str | None = None,
         agent_number: int = 0,
+        labels: bytes = NO_LABELS,
+        created: int = 0,
     ) -> StreamRouterError | None:
         """Open a request, or take it up again; the outcome stands in the client's news.
 
-        `epoch`, `sent_seq`, `start_seq` and `cancel` are a publisher's own knowledge when it registers again
+        `epoch`, `sent_seq`, `start_seq`, `cancel` and `created` are a publisher's own knowledge when it registers again
         with a router that has lost its memory. Returns the error where the open is refused.
         """
         self.clients.heard(client_id, now)
         self.refusals.forget(client_id, request_id)
-        registration = Registration(
+        wanted = Registration(
             request_id, settings_packed, date, agent_id, take_over, epoch, sent_seq, start_seq, cancel, agent_number
-        )
+        )._replace(labels=labels, created=created)
         try:
-            self._openings.open(client_id, registration, now)
+            self._openings.open(client_id, wanted, now)
             if epoch and cancel is not None:
                 self.cancel(request_id, now, after_step=cancel == "after_step")
         except Recovering as error:
@@ -395,10 +412,7 @@ class Registry:
 
         Raises UnknownRequest, Recovering.
         """
-        request = self.requests.get(request_id)
-        if request is None:
-            self.recovery.refuse_while_recovering(f"request {request_id!r} is open")
-            raise UnknownRequest(f"no request {request_id!r}: never opened here, or its time-to-live is over")
+        request = self.known(request_id)
         if not request.is_live:
             return False
         if after_step:

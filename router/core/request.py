@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from actors.protocol.envelopes import Owner
+from actors.protocol.labels import NO_LABELS
 from actors.protocol.states import Report, RequestPhase, SessionPhase
 from actors.settings import StreamSettings
 
@@ -77,6 +79,10 @@ class Request:
     agent_id: str | None = None
     agent_number: int = 0
     """The fencing number with which it was granted its agent."""
+    created: int = 0
+    """The number with which it was created; see `catalogue.py`."""
+    labels: bytes = NO_LABELS
+    """What its publisher says of it, so that it can be found."""
     is_fenced_out: bool = False
     """Its agent has gone on to another request."""
     epoch: int = 0
@@ -106,6 +112,8 @@ class Request:
     is_abandoned: bool = False
     """No publisher will ever send anything of it again."""
     stop_reason: str | None = None
+    usage: dict[str, Any] | None = None
+    """The token counts of its end."""
     log: bytes | None = None
     forget_at: float = 0.0
     copy_id: str | None = None
@@ -126,6 +134,11 @@ class Request:
     def is_live(self) -> bool:
         """Whether it has not ended."""
         return self.phase != RequestPhase.SEALED
+
+    @property
+    def owner(self) -> list[Any]:
+        """What a router without memory must know again: the parts of an `Owner`."""
+        return list(Owner(self.agent_id, self.agent_number, self.created, self.labels))
 
     @property
     def phase_for_publisher(self) -> RequestPhase:
@@ -159,6 +172,10 @@ class Request:
         if settings.idle_reader_timeout_s is not None and self.epoch == 0:
             limits.append((self.opened_at + settings.idle_reader_timeout_s, "timeout_idle_reader"))
         return min(limits, default=None)
+
+    def take_number(self, number: int) -> None:
+        """Note the number with which it was created."""
+        self.created = number
 
     # --- where it is ------------------------------------------------------------------------
 
@@ -248,6 +265,7 @@ class Request:
         self.released = max(self.released, report.released)
         self.received_bytes = max(self.received_bytes, report.received_bytes)
         if report.phase == SessionPhase.SEALED:
+            self.usage = report.usage or self.usage
             return False, False
         has_news = is_urgent = False
         if self.is_being_taken and report.next_seq > self.sent_seq:
@@ -271,11 +289,6 @@ class Request:
     def publisher_is_back(self) -> None:
         """Its publisher was heard again."""
         self.publisher_gone_at = None
-
-    @property
-    def owner(self) -> list[Any]:
-        """What a router without memory must know again: [agent ID or None, fencing number]."""
-        return [self.agent_id, self.agent_number]
 
     def hand_to(self, client_id: str, agent_number: int = 0) -> None:
         """Let another publisher go on behind the last item that was sent."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, ValuesView
+from contextlib import contextmanager
 
 from actors.protocol.states import RequestPhase
+from router.core.catalogue import Catalogue
 from router.core.request import Request
 
 
@@ -26,6 +28,8 @@ class Requests:
         # once many were taken from its front.
         self._kept: OrderedDict[str, Request] = OrderedDict()
         self.kept_bytes = 0
+        """Of logs, and of the labels of all requests."""
+        self.catalogue = Catalogue()
         self.get = self._by_id.get  # asked for every envelope
 
     def __len__(self) -> int:
@@ -77,6 +81,8 @@ class Requests:
         if known is not None:
             self.remove(known)
         self._by_id[request.request_id] = request
+        self.catalogue.add(request)
+        self.kept_bytes += len(request.labels)
         self._counts[request.phase] += 1
         self._index(request, request.actor_id)
         self._index_agent(request)
@@ -89,6 +95,8 @@ class Requests:
         if request.copy_id is not None:
             self.copy(request, None)
         self._counts[request.phase] -= 1
+        self.kept_bytes -= len(request.labels)
+        self.catalogue.remove(request)
         del self._by_id[request.request_id]
 
     def reserve(self, request: Request, actor_id: str) -> None:
@@ -100,31 +108,30 @@ class Requests:
     def place(self, request: Request, actor_id: str) -> None:
         """See `Request.place`."""
         self._unindex(request)
-        self._counts[request.phase] -= 1
-        request.place(actor_id)
-        self._counts[request.phase] += 1
+        with self._changing(request):
+            request.place(actor_id)
         self._index(request, actor_id)
 
     def unplace(self, request: Request, now: float) -> None:
         """See `Request.unplace`."""
         self._unindex(request)
-        self._counts[request.phase] -= 1
-        request.unplace(now)
-        self._counts[request.phase] += 1
+        with self._changing(request):
+            request.unplace(now)
 
     def seal(self, request: Request, stop_reason: str, forget_at: float) -> None:
         """See `Request.seal`."""
         if request.actor_id is None:
             self._unindex(request)
-        self._counts[request.phase] -= 1
-        request.seal(stop_reason, forget_at)
-        self._counts[request.phase] += 1
+        with self._changing(request):
+            request.seal(stop_reason, forget_at)
         self._unindex_agent(request)
 
     def describe_again(self, request: Request, date: str, agent_id: str | None, agent_number: int) -> None:
         """See `Request.describe_again`."""
         self._unindex_agent(request)
+        self.catalogue.remove(request)
         request.describe_again(date, agent_id, agent_number)
+        self.catalogue.add(request)
         self._index_agent(request)
 
     def hold(self, request: Request, actor_id: str | None) -> None:
@@ -163,6 +170,18 @@ class Requests:
             first = next(iter(self._kept.values()))
         return None if first is but else first
 
+    @contextmanager
+    def _changing(self, request: Request) -> Iterator[None]:
+        """Count its phase anew after a change."""
+        phase = request.phase
+        self.catalogue.take_phase(request)
+        try:
+            yield
+        finally:  # a change that is not allowed has changed nothing
+            self._counts[phase] -= 1
+            self._counts[request.phase] += 1
+            self.catalogue.put_phase(request)
+
     def _index(self, request: Request, actor_id: str | None) -> None:
         if actor_id is not None:
             self._by_actor.setdefault(actor_id, {})[request.request_id] = request
@@ -185,7 +204,8 @@ class Requests:
     def validate(self) -> list[str]:
         """Return what is inconsistent, a line each; meant for tests, for it looks at everything."""
         found = [line for request in self._by_id.values() for line in _validate(request)]
-        return [*found, *self._wrong_counts(), *self._wrong_places(), *self._wrong_agents(), *self._wrong_logs()]
+        found += [*self._wrong_counts(), *self._wrong_places(), *self._wrong_agents(), *self._wrong_logs()]
+        return [*found, *self.catalogue.validate(self._by_id)]
 
     def _wrong_counts(self) -> Iterator[str]:
         for phase, count in self._counts.items():
@@ -215,9 +235,9 @@ class Requests:
 
     def _wrong_logs(self) -> Iterator[str]:
         logs = {request.request_id: request.log for request in self._by_id.values() if request.log is not None}
-        kept = sum(map(len, logs.values()))
+        kept = sum(map(len, logs.values())) + sum(len(request.labels) for request in self._by_id.values())
         if kept != self.kept_bytes:
-            yield f"{self.kept_bytes} bytes of logs are counted, {kept} are kept"
+            yield f"{self.kept_bytes} bytes of logs and labels are counted, {kept} are kept"
         if {*self._kept} != logs.keys():
             yield "the order of logs names others than those that are kept"
 

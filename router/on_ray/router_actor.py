@@ -42,12 +42,12 @@ from router.core.effects import Effects
 from router.core.lifecycle import ROUTER_ITSELF
 from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
-from router.on_ray import beginning, descriptions
+from router.on_ray import beginning
 from router.on_ray.ends import Ends
 from router.on_ray.fleet import PAUSE_S, Fleet
 from router.on_ray.keys import key_of
+from router.on_ray.looking_calls import LookingCalls
 from router.on_ray.shelf import Shelf
-from router.status import overview
 from router.status.observer import Observer
 
 log = logging.getLogger("router.router_actor")
@@ -57,13 +57,12 @@ _Call = TypeVar("_Call", bound=tuple[Any, ...])
 # An answer to a cancel, or to a fence, waits so long for the ends.
 END_WAIT_S = 6.0
 HOUSEKEEPING_S = 3.0
-DESCRIBE_DEADLINE_S = 2.0
 CLOCK_LOOK_S = 1.0
 # States that can wait (credit for a publisher who still has some) ride with others for so long.
 LAZY_WAKE_S = 0.005
 
 
-class RouterActor:
+class RouterActor(LookingCalls):
     """Fans chunks in by request ID to the stream actors that hold the requests; owns those actors.
 
     `open`, `feed`, `watch`, `locate` and `report` speak `actors.protocol` frames and may each be called
@@ -80,6 +79,7 @@ class RouterActor:
         reach = stands_here(self._config.reach)
         first_number = int(time.time() * 1000)
         self._registry = Registry(self._config, self._incarnation, time.monotonic(), first_number, self._node_id)
+        self._set_clock()
         self._alarm = Alarm(time.monotonic, self._tick)
         self._watchers = Waits()
         self._ends = Ends()
@@ -139,7 +139,8 @@ class RouterActor:
         now = time.monotonic()
         errors = self._doors.open(client_id, registrations, now)
         self._after_event()
-        return pack(OpenAnswer(errors, list(self._doors.news(client_id, seen, now))))
+        numbers = self._doors.numbers(client_id, registrations, errors)
+        return pack(OpenAnswer(errors, numbers, list(self._doors.news(client_id, seen, now))))
 
     async def feed(self, client_id: str, seen: list[Any], *frames: bytes) -> bytes:
         """Take frames of a publisher's `ItemsEnvelope`s; return its `News`."""
@@ -299,30 +300,6 @@ class RouterActor:
         """Take new requests again."""
         self._doors.resume(caller)
 
-    async def describe(self, caller: str = "") -> dict[str, Any]:
-        """Return actors, requests and counters as plain data, as far as the caller may see them."""
-        await self._ready()
-        names = self._doors.look(caller)
-        unknown = await self._fleet.unknown_events(DESCRIBE_DEADLINE_S)
-        return descriptions.of_router(
-            self._registry,
-            self._config,
-            self._shard,
-            unknown,
-            pid=os.getpid(),
-            node_id=self._node_id,
-            names=names,
-            transports=self._fleet.transports(),
-        )
-
-    async def overview(self, streams_max: int = 0, caller: str = "") -> dict[str, Any]:
-        """Return counters, actors with their measures, and `streams_max` of the most lagging streams, as plain data."""
-        await self._ready()
-        names = self._doors.look(caller)
-        looks = await self._fleet.measure(streams_max if names.sees_all else overview.ALL_STREAMS)
-        now, node_id = time.monotonic(), self._node_id
-        return overview.of_shard(self._registry, self._config, self._shard, now, looks, node_id, names)
-
     async def stop(self, caller: str = "") -> None:
         """Stop all stream actors; what was not read is gone."""
         self._doors.stop(caller)
@@ -424,6 +401,10 @@ class RouterActor:
             looks = await self._fleet.measure()
             self._observer.export(self._registry, looks, [means for means, _ in self._fleet.transports().values()])
 
+    def _set_clock(self) -> None:
+        """Say the time of day to the catalogue: the clock that all else goes by knows none, and may stand still."""
+        self._registry.requests.catalogue.set_clock(time.time(), time.monotonic())
+
     def _watch_clock(self) -> None:
         """Notice when this process was stopped (SIGSTOP, a paused machine): that was no silence of the others."""
 
@@ -444,6 +425,7 @@ class RouterActor:
         while not self._stopping:
             await asyncio.sleep(HOUSEKEEPING_S)
             now = time.monotonic()
+            self._set_clock()
             self._fleet.probe_silent(now, 2 * HOUSEKEEPING_S)
             self._registry.keep_house(now)
             self._after_event()

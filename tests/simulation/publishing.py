@@ -25,6 +25,7 @@ from router.client.stream_router import StreamRouter
 
 from .features import Feature
 from .program import Program
+from .scenario import tags_of
 from .truth import DATE
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class PublishProgram(Program):
                 agent_id=plan.agent_id,
                 when_busy=plan.when_busy,  # type: ignore[arg-type]  # drawn from the three
                 take_over=take_over,
+                tags=tags_of(plan.request_id),
             )
             async with publisher as stream:
                 self.has_opened = True

@@ -311,3 +311,8 @@ def _request(random: Random, number: int, processes: int, calm_at_s: float) -> R
         plan.agent_id = "agent"
         plan.when_busy = random.choice(("reject", "queue", "interrupt"))
     return plan
+
+
+def tags_of(request_id: str) -> dict[str, str]:
+    """Return the tags that a request is published with."""
+    return {"request": request_id}

@@ -8,9 +8,11 @@ from ray.exceptions import RayError
 
 from actors.protocol.envelopes import Order
 from actors.stream.session import Session
+from router.core.catalogue import Wanted
 
 from .features import Feature
 from .network import Exited
+from .scenario import tags_of
 from .tenants import names_in
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Watch:
             for request in registry.requests.values():
                 if not request.is_live:
                     self.sealed_seen_at.setdefault(self._names.own(request.request_id), world.loop.now)
+            self._check_catalogue(registry)
         self._check_memory()
         if Feature.DOUBLE_DEATHS in world.scenario.features and not world.is_rough:
             self._check_nodes()
@@ -53,6 +56,17 @@ class Watch:
         if world.faults.closed_at:
             self._check_closed()
         world.later(LOOK_S, self.look)
+
+    def _check_catalogue(self, registry: Any) -> None:
+        """Each request of the world that a router knows is found by its tags, also after the router has restarted."""
+        for request in self._world.requests:
+            request_id = request.plan.request_id
+            known = registry.requests.get(self._names.full(request_id))
+            if known is None:
+                continue
+            wanted = Wanted(self._names.subject, tags=tuple(tags_of(request_id).items()))
+            if registry.requests.catalogue.find(wanted).requests != [known]:
+                self._world.fail(f"{request_id}: it is known and not found by its tags, which are {known.labels!r}")
 
     # --- nodes ------------------------------------------------------------------------------------
 

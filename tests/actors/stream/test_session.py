@@ -15,6 +15,7 @@ from actors.protocol.items import cut_record, item_bytes, pack_body
 from actors.protocol.segments import read_segment
 from actors.protocol.states import SessionPhase as Phase
 from actors.settings import StreamSettings
+from actors.stream.log import Log
 from actors.stream.session import Session
 
 CHAT = StreamSettings(dialect="chat")
@@ -328,3 +329,16 @@ def test_credit_told_to_somebody_who_may_never_hear_it_is_reported_all_the_same(
     assert s.grant(10_000), "an inventory that came late must not swallow it"
     s.report()
     assert not s.grant(10_000)
+
+
+def test_an_ended_session_says_its_usage_also_when_it_was_made_of_its_log():
+    ended = session()
+    ended.feed(1, 1, [text("Hello"), record("finish", {"stop_reason": None, "usage": {"prompt_tokens": 3}})], 0.0)
+    usage = ended.report().usage
+    assert usage is not None
+    assert (usage["prompt_tokens"], usage["reported"]) == (3, True)
+    log = ended.report().log
+    assert log is not None
+    restored = Session.restored("req", 2, "end_turn", Log.unpack(log), 9.0)
+    assert restored.report().usage == usage
+    assert session().report().usage is None

@@ -17,6 +17,7 @@ from router.client.stream_router import StreamRouter
 from router.config import RouterConfig
 
 _numbers = itertools.count(1)
+FIRST_NUMBER = 1_780_000_000_000_000
 
 
 class Handle:
@@ -100,7 +101,8 @@ class FakeRouter:
             errors.append(refusal)
             if refusal is None:
                 self.say_publisher(parts[0])
-        return pack(OpenAnswer(errors, list(self._news(call.seen))))
+        numbers = [0 if refusal else FIRST_NUMBER + at for at, refusal in enumerate(errors)]
+        return pack(OpenAnswer(errors, numbers, list(self._news(call.seen))))
 
     async def feed(self, _client_id: str, seen: Any, *frames: bytes) -> bytes:
         for frame in frames:

@@ -67,6 +67,13 @@ ALLOWED = {
     "ping_s": {None, 1.5, 10**30, float("inf")},
     "streams_max": set(),
     "request_ids": ["yesterday", "bad", "7", ["x"]],
+    "tag": {None, "yesterday", "bad", "7"},
+    "tags": [None],
+    "metadata": [None, {"x": 1}],
+    "state": {None},
+    "since": [None, LAST_DAY],
+    "limit": set(),
+    "newest_first": {True},
     "raise_failed": {True}, "observer": {True},
     "progress": [value for value in HOSTILE if value is None or callable(value)],
     "agent": [value for value in HOSTILE if callable(value)],
@@ -82,6 +89,10 @@ PARAMETERS = [(call, name) for call, parameters in CALLS.items() for name in par
 def is_allowed(call: str, name: str, value: Any) -> bool:
     if (call, name) == ("StreamRouter.messages", "coalesce"):
         return False
+    if (call, name) == ("StreamRouter.list", "after"):
+        return value is None
+    if (call, name) == ("StreamRouter.list", "agent"):
+        name = "agent_id"
     if name in ("settings", "config"):
         return value is None or isinstance(value, (dict, StreamSettings) if name == "settings" else (str, Path))
     if call == "StreamRouter.map" and name in ("name", "progress"):
@@ -185,6 +196,10 @@ async def test_the_front_door_asks_the_table_before_it_does_anything():
             lambda v: client.publish("req", settings=v),
             lambda v: client.publish("req", agent_id=v),
             lambda v: client.publish("req", when_busy=v),
+            lambda v: client.publish("req", tags=v),
+            lambda v: client.publish("req", metadata=v),
+            lambda v: client.list(limit=v),
+            client.request,
             lambda v: client.subscribe("req", after=v),
             lambda v: client.subscribe("req", format=v),
             lambda v: client.subscribe("req", ping_s=v),

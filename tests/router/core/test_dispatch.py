@@ -67,7 +67,7 @@ def test_an_open_says_all_that_a_session_must_know_of_those_before_it(dispatch):
     ((actor_id, _, opened, _),) = dispatch.effects.send
     assert (actor_id, opened.epoch) == ("s2", 2)
     assert (opened.age_s, opened.start_seq, opened.replay_through) == (40.0, 3, 8)
-    assert (opened.publisher_id, opened.date, opened.owner) == ("publisher", "2026-01-02", ["ada", 7])
+    assert (opened.publisher_id, opened.date, opened.owner) == ("publisher", "2026-01-02", ["ada", 7, 0, b""])
 
 
 def test_an_end_waits_for_what_was_sent_unless_nobody_will_send_it_again(dispatch):

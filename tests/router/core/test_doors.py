@@ -10,6 +10,7 @@ import pytest
 
 from actors.errors import NotPermitted, UnknownRequest
 from actors.protocol.calls import ClaimCall, FenceCall, LocateCall, Registration, ReleaseCall
+from actors.protocol.finding import ListCall
 from actors.protocol.frames import pack
 from actors.protocol.states import Report, RequestPhase, Role, SessionPhase
 from actors.settings import StreamSettings, packed
@@ -356,3 +357,35 @@ def test_without_tenants_the_registry_gets_the_very_same_envelopes():
 def test_an_identity_is_made_once_for_a_pass():
     client_id = PASSES.make("host-1", identity_of("team-a", ["read"]))
     assert PASSES.identity(client_id) is PASSES.identity(client_id)
+
+
+def a_list(client_id: str, **parts: Any) -> ListCall:
+    return ListCall(client_id, None, [], None, 0, 0, 100, newest_first=False)._replace(**parts)
+
+
+def test_each_tenant_finds_its_own_requests_under_its_own_names():
+    service = Service()
+    team_a, team_b = service.caller("team-a"), service.caller("team-b")
+    all_see = service.caller("*", "read")
+    for caller in (team_a, team_b):
+        assert service.open(caller, "req", agent_id="ada") is None
+    for caller, seen in ((team_a, ["req"]), (team_b, ["req"]), (all_see, ["team-a:req", "team-b:req"])):
+        rows = service.doors.find(a_list(caller)).rows
+        assert [row.request_id for row in rows] == seen
+        assert {row.owner for row in rows} == {"host-1"}, "no pass is told"
+    assert [row.request_id for row in service.doors.find(a_list(team_a, agent_id="ada")).rows] == ["req"]
+    assert service.doors.find(a_list(team_a, agent_id="bob")).rows == []
+    assert service.doors.look_up(team_a, "req").agent_id == "ada"
+    with pytest.raises(UnknownRequest) as unknown:
+        service.doors.look_up(team_a, "other")
+    assert "team-a" not in str(unknown.value)
+
+
+def test_who_opens_hears_the_numbers_of_what_was_opened():
+    service = Service()
+    team_a = service.caller("team-a")
+    wanted = [list(Registration(name, SETTINGS, DATE, None, False, 0, 0, 1, None, 0)) for name in ("req", "no\nline")]
+    errors = service.doors.open(team_a, wanted, 1.0)
+    number, nothing = service.doors.numbers(team_a, wanted, errors)
+    assert (number, nothing) == (service.registry.requests[f"team-a{SEPARATOR}req"].created, 0)
+    assert number > 0

@@ -180,6 +180,8 @@ def cancel_from_outside(cluster, publisher):
     # (Its thread that waits for a line is let go by the end of its stdin.)
     assert publisher.communicate("", timeout=LINE_DEADLINE_S)[0] == "request_cancelled\n"
     assert cluster.cli("cancel", "--name", "whole", "other-1").out == "other-1: had ended already\n"
+    listed = [json.loads(line) for line in cluster.cli("list", "--name", "whole", "--all", "--json").out.splitlines()]
+    assert [one["stop_reason"] for one in listed if one["request_id"] == "other-1"] == ["cancelled"]
 
 
 def follow_what_has_ended(cluster):
@@ -334,7 +336,7 @@ def test_a_live_view_ends_with_ctrl_c_as_a_way_out(cluster):
     assert cluster.cli("stop", "--name", "live").status == 0
 
 
-@pytest.mark.parametrize("command", ["start", "status", "top", "cancel", "drain", "stop"])
+@pytest.mark.parametrize("command", ["start", "status", "top", "list", "cancel", "drain", "stop"])
 def test_no_cluster_is_one_line_and_at_once(cluster, command):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -1,0 +1,76 @@
+"""The calls of a `StreamRouter` for whoever runs the service: how it stands, and drain."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import Any
+
+from router.client.arguments import check
+from router.client.link import Link
+from router.client.poller import Pollers
+from router.config import RouterConfig
+from router.status.overview import Description, Overview
+
+
+class OperatingCalls(ABC):
+    """What `StreamRouter` says of the service as a whole."""
+
+    config: RouterConfig
+    _caller: tuple[str, ...]
+    _links: list[Link]
+    _pollers: Pollers
+
+    @abstractmethod
+    def _check_open(self) -> None:
+        """Raise RouterClosed where this end was closed."""
+
+    async def describe(self) -> Description:
+        """Return who runs and what they hold. Raises RouterUnavailable, RouterClosed."""
+        parts = await self._ask_all("describe")
+        return Description.model_validate(
+            {
+                "name": self.config.name,
+                "namespace": self.config.namespace,
+                "routers": [part["router"] for part in parts],
+                "stream_actors": [actor for part in parts for actor in part["stream_actors"]],
+                "requests": [request for part in parts for request in part["requests"]],
+                "lines": [
+                    {"actor_id": name, "transport": line.means, "transport_why": line.why}
+                    for name, line in [
+                        *((link.caller.name, link.line) for link in self._links),
+                        *self._pollers.lines(),
+                    ]
+                ],
+            }
+        )
+
+    async def overview(self, streams_max: int = 20) -> Overview:
+        """Return how the service stands, and `streams_max` open requests that lag most.
+
+        Raises RouterUnavailable, RouterClosed, InvalidArgument.
+        """
+        (streams_max,) = check("StreamRouter.overview", streams_max=streams_max)
+        parts = await self._ask_all("overview", streams_max)
+        streams = [stream for part in parts for stream in part["streams"]]
+        return Overview.model_validate(
+            {
+                "name": self.config.name,
+                "namespace": self.config.namespace,
+                "routers": [part["router"] for part in parts],
+                "stream_actors": [actor for part in parts for actor in part["stream_actors"]],
+                "streams": sorted(streams, key=lambda stream: stream["lag"], reverse=True)[:streams_max],
+            }
+        )
+
+    async def drain(self) -> int:
+        """Take no new requests from now on, in any process; return how many are still open."""
+        return sum(await self._ask_all("drain"))
+
+    async def resume(self) -> None:
+        """Take new requests again after a `drain`."""
+        await self._ask_all("resume")
+
+    async def _ask_all(self, method: str, *arguments: Any) -> list[Any]:
+        self._check_open()
+        return await asyncio.gather(*(link.ask(method, *arguments, *self._caller) for link in self._links))

@@ -1,0 +1,222 @@
+"""All requests of one router in the order in which they were created, and by what they are looked for. Pure.
+
+Theory. Each request has a number (`Request.created`): when it was created, in microseconds since 1970, and greater
+than that of every request created here before. It survives a restart, with the session. An index is a sorted row of
+such numbers: all requests, those of a tenant, of an agent, with a tag, in a phase. A question names some of them;
+the shortest is walked from where the asker stands, and each number on it is looked up in the others. One answer
+looks at `LOOKED_AT_MAX` numbers and no more, and says how far it has come, so that no question holds up the router.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Hashable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from actors.protocol.labels import tags_of
+from actors.tenants import SEPARATOR
+from router.core.request import Request
+
+LOOKED_AT_MAX = 10_000
+"""So many requests are looked at for one answer."""
+
+LABELS_BYTES_MAX = 1024 * 1024
+"""An answer ends behind the request with which its labels become more than this."""
+
+
+class Wanted(NamedTuple):
+    """What is asked for: requests that fit all of it, `after` a number in the order asked for, `limit` at most."""
+
+    subject: str | None = None
+    """Those of one tenant; None: of everybody."""
+    agent_id: str | None = None
+    """By its full name."""
+    tags: tuple[tuple[str, str | None], ...] = ()
+    """Names of tags with a value, or None for any."""
+    phase: str | None = None
+    since: int = 0
+    after: int = 0
+    limit: int = 100
+    newest_first: bool = False
+
+
+class Found(NamedTuple):
+    """What was found."""
+
+    requests: list[Request]
+    through: int
+    """All up to this number, in the order asked for, have been looked at."""
+    is_all: bool
+    """Nothing follows."""
+
+
+class _Index:
+    """A sorted row of numbers."""
+
+    __slots__ = ("key", "numbers")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.numbers: list[int] = []
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_left(self.numbers, number)
+        return at < len(self.numbers) and self.numbers[at] == number
+
+    def add(self, number: int) -> None:
+        numbers = self.numbers
+        if not numbers or number > numbers[-1]:
+            numbers.append(number)
+        else:
+            numbers.insert(bisect_left(numbers, number), number)
+
+    def remove(self, number: int) -> None:
+        del self.numbers[bisect_left(self.numbers, number)]
+
+    def walk(self, since: int, after: int, *, newest_first: bool) -> Iterator[int]:
+        numbers = self.numbers
+        if newest_first:
+            end = bisect_left(numbers, after)
+            return reversed(numbers[max(bisect_left(numbers, since), end - LOOKED_AT_MAX - 1) : end])
+        start = max(bisect_left(numbers, since), bisect_right(numbers, after))
+        return iter(numbers[start : start + LOOKED_AT_MAX + 1])
+
+
+class Catalogue:
+    """The indexes of one router's requests."""
+
+    def __init__(self) -> None:
+        self._requests: dict[int, Request] = {}
+        self._indexes: dict[Hashable, _Index] = {}
+        self._indexed_by: dict[int, list[_Index]] = {}
+        self._newest = 0
+        self._clock_offset_s = 0.0
+
+    def set_clock(self, wall_now: float, now: float) -> None:
+        """Say what the time is: seconds since 1970, and by the clock that this router lives by."""
+        self._clock_offset_s = wall_now - now
+
+    def number(self, now: float) -> int:
+        """Return a number for a request that is created now."""
+        return max(self._newest + 1, int((now + self._clock_offset_s) * 1e6))
+
+    # --- changes ----------------------------------------------------------------------------
+
+    def add(self, request: Request) -> None:
+        """Take in a request; one without a number, or with one that another has, gets the next that is free."""
+        number = request.created or self._newest + 1
+        while number in self._requests:
+            number += 1
+        request.take_number(number)
+        self._newest = max(self._newest, number)
+        self._requests[number] = request
+        self._indexed_by[number] = [self._put(key, number) for key in _keys(request)]
+        self.put_phase(request)
+
+    def remove(self, request: Request) -> None:
+        """Forget a request."""
+        number = request.created
+        self.take_phase(request)
+        for index in self._indexed_by.pop(number):
+            self._take(index, number)
+        del self._requests[number]
+
+    def take_phase(self, request: Request) -> None:
+        """Its phase is about to change; `put_phase` follows."""
+        for key in _phase_keys(request):
+            self._take(self._indexes[key], request.created)
+
+    def put_phase(self, request: Request) -> None:
+        """Its phase has changed."""
+        for key in _phase_keys(request):
+            self._put(key, request.created)
+
+    def _put(self, key: Hashable, number: int) -> _Index:
+        index = self._indexes.get(key)
+        if index is None:
+            index = self._indexes[key] = _Index(key)
+        index.add(number)
+        return index
+
+    def _take(self, index: _Index, number: int) -> None:
+        index.remove(number)
+        if not index.numbers:
+            del self._indexes[index.key]
+
+    # --- questions --------------------------------------------------------------------------
+
+    def find(self, wanted: Wanted) -> Found:
+        """Return the requests that fit, as far as one answer goes."""
+        nothing = Found([], wanted.after, is_all=True)
+        indexes: list[_Index] = []
+        for key in _wanted_keys(wanted):
+            index = self._indexes.get(key)
+            if index is None:
+                return nothing
+            indexes.append(index)
+        indexes.sort(key=lambda index: len(index.numbers))
+        shortest, *others = indexes
+        walk = shortest.walk(wanted.since, wanted.after, newest_first=wanted.newest_first)
+        found: list[Request] = []
+        through, size = wanted.after, 0
+        for number in islice(walk, LOOKED_AT_MAX):
+            if len(found) == wanted.limit or size > LABELS_BYTES_MAX:
+                return Found(found, through, is_all=False)
+            through = number
+            if all(number in other for other in others):
+                request = self._requests[number]
+                found.append(request)
+                size += len(request.labels)
+        return Found(found, through, is_all=next(walk, None) is None)
+
+    # --- whether that is right --------------------------------------------------------------
+
+    def validate(self, requests: dict[str, Request]) -> Iterator[str]:
+        """Return how this differs from what is known, a line each; it looks at everything."""
+        if {*self._requests.values()} != {*requests.values()}:
+            yield f"the catalogue has {len(self._requests)} requests, {len(requests)} are known, or others"
+            return
+        right: dict[Hashable, list[int]] = {}
+        for number, request in sorted(self._requests.items()):
+            if request.created != number:
+                yield f"{request.request_id}: its number is {request.created}, the catalogue has it as {number}"
+            for key in (*_keys(request), *_phase_keys(request)):
+                right.setdefault(key, []).append(number)
+        if right != {key: index.numbers for key, index in self._indexes.items()}:
+            yield "an index of the catalogue names others than those that belong there"
+
+
+def _subjects(request: Request) -> tuple[str | None, ...]:
+    """Return in whose lists a request is: everybody's, and its tenant's."""
+    subject, separator, _ = request.request_id.partition(SEPARATOR)
+    return (None, subject) if separator else (None,)
+
+
+def _keys(request: Request) -> Iterator[Hashable]:
+    """Return what a request is found by, but for its phase."""
+    if request.agent_id is not None:
+        yield "agent", request.agent_id
+    tags = tags_of(request.labels)
+    for subject in _subjects(request):
+        yield "all", subject
+        for name, value in tags.items():
+            yield "tag", subject, name
+            yield "tag", subject, name, value
+
+
+def _phase_keys(request: Request) -> Iterator[Hashable]:
+    for subject in _subjects(request):
+        yield "phase", subject, request.phase.value
+
+
+def _wanted_keys(wanted: Wanted) -> Iterator[Hashable]:
+    """Return the indexes that a request must be in to fit."""
+    subject = wanted.subject
+    yield "all", subject
+    if wanted.agent_id is not None:
+        yield "agent", wanted.agent_id
+    if wanted.phase is not None:
+        yield "phase", subject, wanted.phase
+    for name, value in wanted.tags:
+        yield ("tag", subject, name) if value is None else ("tag", subject, name, value)

@@ -24,6 +24,8 @@ from actors.transport.meeting import Reach
 
 DEFAULT_CONFIG = "local"
 WARM_ACTORS = 4
+QUEUED_BYTES_PER_ACTOR_MIN = 4 * 1024
+"""As much as a publisher may send before it has heard of its credit."""
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
@@ -129,6 +131,12 @@ class LimitsConfig(_Section):
     opens_per_s_max: float | None = Field(None, gt=0, description="New requests per second; None: no such limit.")
     sealed_bytes_max: int = Field(
         1024 * 1024 * 1024, gt=0, description="Logs of ended requests per router actor; beyond it the oldest go early."
+    )
+    queued_bytes_max: int = Field(
+        256 * 1024 * 1024,
+        gt=0,
+        description="Items on their way through a router actor, an equal share for each of its max_actors stream "
+        "actors; beyond it publishers wait.",
     )
     request_id_bytes_max: int = Field(256, ge=1, le=65_536, description="Length of a request ID in UTF-8.")
 
@@ -238,6 +246,16 @@ class RouterConfig(_Section):
             return None
         ports = (self.network.port_min, self.network.port_max) if self.network.enabled else None
         return Reach("", "", True, ports)
+
+    @model_validator(mode="after")
+    def _each_actor_has_a_share(self) -> Self:
+        given, actors_max = self.limits.queued_bytes_max, self.stream_actors.max_actors
+        if given < (least := QUEUED_BYTES_PER_ACTOR_MIN * actors_max):
+            raise ValueError(
+                f"limits.queued_bytes_max is {given}, and each of stream_actors.max_actors = {actors_max} needs "
+                f"{QUEUED_BYTES_PER_ACTOR_MIN} bytes of it: set it to {least} or more"
+            )
+        return self
 
     @model_validator(mode="after")
     def _detached_needs_a_cluster(self) -> Self:

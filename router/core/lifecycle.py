@@ -26,6 +26,7 @@ from actors.protocol.states import RequestPhase
 from actors.tenants import own_name
 from actors.terminal import terminal_log
 from router.config import RouterConfig
+from router.core.backlog import Backlog
 from router.core.copies import Copies
 from router.core.dispatch import Dispatch
 from router.core.effects import CANCELLED, ENDED, MOVED, PLACED
@@ -62,6 +63,7 @@ class Lifecycle:
             idle_ttl_s=actors.idle_ttl_s,
             recycle_after_requests=actors.recycle_after_requests,
         )
+        self.backlog = Backlog(config.limits.queued_bytes_max, actors.max_actors)
         self.dispatch = Dispatch(clients)
         self.effects = self.dispatch.effects
         self.copies = Copies(node_id, requests, self.dispatch, set_timer)
@@ -161,6 +163,7 @@ class Lifecycle:
     def actor_died(self, actor_id: str, now: float) -> None:
         """A stream actor is gone (or was given up): place anew what it held."""
         self.pool.remove(actor_id)
+        self.backlog.actor_gone(actor_id)
         copied = self.copies.actor_gone(actor_id)
         for request in self.requests.held_by(actor_id):
             if request.phase == RequestPhase.OPEN:
@@ -223,6 +226,7 @@ class Lifecycle:
                 if len(self.pool.slots) < actors.max_actors and self.copies.is_elsewhere(slot.actor_id):
                     continue  # it takes nobody's place, and goes as soon as another one stands elsewhere
             self.pool.remove(slot.actor_id)
+            self.backlog.actor_gone(slot.actor_id)
             copied = self.copies.actor_gone(slot.actor_id)
             for request in held:
                 self.restore(request, now)

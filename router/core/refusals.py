@@ -1,10 +1,15 @@
-"""Opens that were refused: counted, told, and kept until their publisher has heard. Pure."""
+"""What was refused: counted and told; a late refusal of an open is kept until its publisher has heard. Pure."""
 
 from __future__ import annotations
 
-from actors.errors import StreamRouterError
+import logging
+
+from actors.errors import ProtocolViolation, StreamRouterError
+from actors.logging_setup import is_telling
 from router.core.effects import REFUSED, Note
 from router.core.lifecycle import Lifecycle
+
+logger = logging.getLogger("router.registry")
 
 
 class Refusals:
@@ -23,6 +28,12 @@ class Refusals:
         self._lifecycle.dispatch.stories.add(note, now)
         self._lifecycle.counts["refused"] += 1
         self.by_code[error.code] = self.by_code.get(error.code, 0) + 1
+
+    def refuse(self, error: ProtocolViolation) -> None:
+        """Count what another process sent and the protocol does not allow."""
+        count = self.by_code[error.code] = self.by_code.get(error.code, 0) + 1
+        if is_telling(count):
+            logger.warning("refused (the %d. time): %s", count, str(error)[:300])
 
     def keep(self, client_id: str, request_id: str, error: StreamRouterError) -> None:
         """Keep the error of an open that failed late, for its publisher to hear."""

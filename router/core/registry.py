@@ -1,7 +1,6 @@
 """The pure part of a router actor: who holds which request, and who must be told what.
 
-Theory. The registry never looks into chunks: it moves blobs from a publisher's frame to the lane of the
-right actor. Three kinds of process talk to it, and each failure has one answer:
+Theory. Three kinds of process talk to it, and each failure has one answer:
 
 * a stream actor dies: each of its open requests gets a new epoch on another actor, and its
   publisher, who still has all items, sends them again; ended requests are restored from the log
@@ -12,7 +11,8 @@ right actor. Three kinds of process talk to it, and each failure has one answer:
   it in the first answer they get (`recovery.py`).
 
 `request.py` says what a request may go through, `lifecycle.py` moves it through that, `outboxes.py` keeps
-what each client must still be told; here are the doors: opening, items, reports, reading, cancelling, time.
+what each client must still be told, `intake.py` takes items to the lanes of actors; here are the doors: opening,
+reports, reading, cancelling, time.
 
 Effects are named, not done: `take_effects` gives the shell actors to start and to stop, envelopes
 to put on lanes, clients to wake. Time is an argument. Pure: no Ray, no asyncio.
@@ -20,7 +20,6 @@ to put on lanes, clients to wake. Time is an argument. Pure: no Ray, no asyncio.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,10 +31,8 @@ from actors.errors import (
     StreamRouterError,
     UnknownRequest,
 )
-from actors.logging_setup import is_telling
 from actors.protocol.calls import ClaimCall, Registration
 from actors.protocol.deadlines import Deadlines
-from actors.protocol.envelopes import DataEnvelope, ItemsEnvelope, Order
 from actors.protocol.frames import checked
 from actors.protocol.labels import NO_LABELS
 from actors.protocol.states import (
@@ -56,6 +53,7 @@ from router.core.admission import Admission
 from router.core.catalogue import Found, Wanted
 from router.core.claims import Claims
 from router.core.effects import CANCELLED, Effects
+from router.core.intake import Intake
 from router.core.lifecycle import Lifecycle
 from router.core.openings import Openings
 from router.core.outboxes import CLIENT_TIMEOUT_S, Client, Clients
@@ -65,13 +63,6 @@ from router.core.request import Request
 from router.core.requests import Requests
 from router.core.timeouts import Timeouts
 from router.core.timers import Timer
-
-logger = logging.getLogger("router.registry")
-
-
-NOT_ITS_PUBLISHER, OTHER_EPOCH, AHEAD, FENCED = "not_its_publisher", "other_epoch", "ahead", "fenced"
-"""Why items were ignored: from another client than the request's own, for another epoch, with a hole before them, or
-of a request whose agent has gone on to another one."""
 
 STARTING_PATIENCE_S = 3.0
 """A request that has waited so long for an actor to start shares one that answers, where there is room."""
@@ -96,7 +87,6 @@ class Registry:
         self.requests = Requests()
         self.clients = Clients(incarnation, self._watch_over)
         self.admission = Admission(config.name, config.limits, now, has_tenants=config.tenants.enabled)
-        self.ignored_by: dict[str, int] = {}
         self._deadlines: Deadlines[tuple[Timer, str]] = Deadlines()
         self.lifecycle = Lifecycle(config, self.requests, self.clients, self._set_timer, node_id)
         self.pool = self.lifecycle.pool
@@ -104,7 +94,10 @@ class Registry:
         self.ended_by = self.lifecycle.ended_by
         self._effects = self.lifecycle.effects
         self.refusals = Refusals(self.lifecycle)
-        self.refused_by = self.refusals.by_code
+        self.refused_by, self.refuse = self.refusals.by_code, self.refusals.refuse
+        self._intake = Intake(self.lifecycle, self.refusals)
+        self.forward, self.delivered = self._intake.forward, self._intake.delivered
+        self.ignored_by = self._intake.ignored_by
         self.claims = Claims(self.requests, self.clients, self.lifecycle, first_number)
         self.recovery = Recovery(self.lifecycle, self.claims, self._set_timer)
         self.agents, self.fences = self.claims.agents, self.claims.fences
@@ -255,16 +248,6 @@ class Registry:
             return error
         return None
 
-    def refuse(self, error: ProtocolViolation) -> None:
-        """Count what another process sent and the protocol does not allow."""
-        count = self.refused_by[error.code] = self.refused_by.get(error.code, 0) + 1
-        if is_telling(count):
-            logger.warning("refused (the %d. time): %s", count, str(error)[:300])
-
-    def _ignore(self, why: str) -> None:
-        """Count what came too late or too early, as it may after a crash; its sender is told how things stand."""
-        self.ignored_by[why] = self.ignored_by.get(why, 0) + 1
-
     # --- agents -----------------------------------------------------------------------------
 
     def claim(self, call: ClaimCall, now: float) -> tuple[StreamRouterError | None, State]:
@@ -276,48 +259,6 @@ class Registry:
             error = refusal
             self.refusals.count(call.request_id, refusal, now)
         return error, self._state(call.client_id, (Role.AGENT, call.request_id))
-
-    # --- items ------------------------------------------------------------------------------
-
-    def forward(self, client_id: str, envelopes: Sequence[Sequence[Any]], now: float) -> None:
-        """Take a publisher's envelopes (the parts of `ItemsEnvelope`s) to their actors' lanes."""
-        self.clients.heard(client_id, now)
-        for envelope in envelopes:
-            try:
-                self._forward(client_id, ItemsEnvelope(*envelope))
-            except (TypeError, ValueError) as error:
-                # It must not take those of other requests with it.
-                self.refuse(ProtocolViolation(f"an envelope of client {client_id!r}: {error}: {str(envelope)[:80]!r}"))
-
-    def _forward(self, client_id: str, items: ItemsEnvelope) -> None:
-        request_id, epoch, first_seq, count, blob = items
-        request = self.requests.get(request_id)
-        if request is None or request.client_id != client_id:
-            self._ignore(NOT_ITS_PUBLISHER)
-            self.clients.tell(client_id, (Role.PUBLISHER, request_id))
-            return
-        if request.is_fenced_out:
-            self._ignore(FENCED)
-            self.lifecycle.dispatch.tell_publisher(request)
-            return
-        if request.phase != RequestPhase.OPEN or request.epoch != epoch or request.actor_id is None:
-            self._ignore(OTHER_EPOCH)
-            self.lifecycle.dispatch.tell_publisher(request)
-            return
-        last_seq = first_seq + count - 1
-        if not 1 <= first_seq <= last_seq or blob.__class__ is not bytes:
-            raise ValueError("items are numbered from 1, at least one of them in packed bytes")
-        if last_seq <= request.sent_seq:
-            return  # on their way already: a call whose outcome was unknown was made again
-        if not request.take_items(first_seq, last_seq):
-            # A hole: what lies between was on its way through a router that has died, or never came.
-            self._ignore(AHEAD)
-            self.lifecycle.dispatch.tell_publisher(request)
-            return
-        self.counts["chunks"] += count
-        self.counts["chunk_bytes"] += len(blob)
-        envelope = DataEnvelope(Order.DATA, request_id, epoch, first_seq, blob)
-        self._effects.send.append((request.actor_id, request_id, envelope, len(blob) + 64))
 
     # --- stream actors ----------------------------------------------------------------------
 
@@ -389,6 +330,7 @@ class Registry:
         """Stop actors that are not needed, start those that should stand ready; to be called now and then."""
         self.lifecycle.share_those_that_answer(now, STARTING_PATIENCE_S)
         self.lifecycle.stop_idle(now)
+        self._intake.let_overdue_go_on()
 
     # --- readers ----------------------------------------------------------------------------
 

@@ -105,6 +105,8 @@ class Request:
     gap: bool = False
     is_being_taken: bool = False
     """A new publisher waits to hear how far the session has come."""
+    is_held: bool = False
+    """Its items wait at its publisher until there is room for them on the way to its actor; see `backlog.py`."""
     ending: tuple[str, str | None] | None = None
     """An end from outside that its session has been told: (stop reason, detail)."""
     cancel: str | None = None
@@ -144,7 +146,7 @@ class Request:
     def phase_for_publisher(self) -> RequestPhase:
         """The phase as its publisher must understand it."""
         if self.phase == RequestPhase.OPEN:
-            if self.is_being_taken:
+            if self.is_being_taken or self.is_held:
                 return RequestPhase.WAITING
             if self.gap:
                 return RequestPhase.GAP
@@ -198,7 +200,7 @@ class Request:
         self.awaits = None
         self.actor_id = actor_id
         self.epoch += 1
-        self.gap = self.is_being_taken = False
+        self.gap = self.is_being_taken = self.is_held = False
         self.sent_seq = self.start_seq - 1
         self.credit_bytes = self.received_bytes = 0
 
@@ -208,6 +210,7 @@ class Request:
             self.waits_since = now
         self._go(Change.UNPLACE)
         self.actor_id = self.awaits = None
+        self.is_held = False
         self.sent_seq = self.start_seq - 1
 
     def supersede(self) -> None:
@@ -258,6 +261,15 @@ class Request:
             self.high_seq = max(self.high_seq, last_seq)
             self.gap = False
         return True
+
+    def hold_back(self) -> None:
+        """There is no room for its items: its publisher is to wait."""
+        self.is_held = True
+
+    def let_go_on(self) -> None:
+        """There is room again; its publisher sends once more what was not taken."""
+        self.is_held = False
+        self.gap = True
 
     def reported(self, report: Report) -> tuple[bool, bool]:
         """Take what its session says; return whether its publisher must hear of that, and whether urgently."""

@@ -270,9 +270,11 @@ class Fleet:
                     return
                 actor.heard_at = time.monotonic()
                 self._observer.delivered(actor.heard_at - since)
+                self._registry.delivered(actor_id, envelopes)
                 reports = unpack_list(answer)
                 if reports:
                     self._registry.reports(actor_id, reports, actor.heard_at)
+                if reports or self._registry.has_effects:
                     self._after_event()
         finally:
             actor.busy = False

@@ -16,7 +16,9 @@ from router.client.caller import RouterCaller
 from router.client.link import Link
 from router.client.outgoing import PublishedStream
 from router.core.agent_queue import Agents
+from router.core.backlog import Backlog
 from router.core.copies import Copies
+from router.core.intake import Intake
 from router.core.lifecycle import Lifecycle
 from router.core.registry import Registry
 from router.on_ray import fleet
@@ -45,6 +47,19 @@ def _replay_beyond_credit() -> list[Patch]:
 def _whole_log_granted(session: Session, window_bytes: int) -> bool:
     session.credit_bytes = session.received_bytes + 64 * window_bytes
     return session.credit_bytes > session._reported_credit
+
+
+def _room_without_end() -> list[Patch]:
+    """A router takes whatever comes."""
+    init = Backlog.__init__
+    return [
+        mock.patch.object(Backlog, "__init__", lambda self, _bytes_max, actors_max: init(self, 1 << 40, actors_max))
+    ]
+
+
+def _nobody_is_called() -> list[Patch]:
+    """Who waits for room in a router is not told when there is some."""
+    return [mock.patch.object(Intake, "_let_go_on", lambda _self, _request_ids: None)]
 
 
 def _pause_is_silence() -> list[Patch]:
@@ -144,6 +159,8 @@ PLANTED = {
     "agent-shared": (Feature.AGENTS, _agent_shared, range(60)),
     "messages-for-nothing": (Feature.MESSAGES, _messages_for_nothing, range(60)),
     "replay-beyond-credit": (Feature.QUEUES, _replay_beyond_credit, range(60)),
+    "room-without-end": (Feature.BACKLOG, _room_without_end, range(60)),
+    "nobody-is-called": (Feature.BACKLOG, _nobody_is_called, range(60)),
     "pause-is-silence": (Feature.STOPS, _pause_is_silence, range(60, 100)),
     "one-node-is-enough": (Feature.DOUBLE_DEATHS, _one_node_is_enough, range(100)),
     "memory-is-all-there-is": (Feature.TAKE_OVERS, _memory_is_all_there_is, range(100)),

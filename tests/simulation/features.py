@@ -19,6 +19,8 @@ class Feature(StrEnum):
     """Whole messages, large ones too, beside chunks: they obey the same bounds."""
     QUEUES = "queues"
     """Small windows and much to replay: what waits in a router is bounded for each stream."""
+    BACKLOG = "backlog"
+    """Much to send and little room in a router: what waits there is bounded in all, and nobody starves."""
     STOPS = "stops"
     """Any process is stopped for up to 20 s: who was stopped does not kill those who were well."""
     DOUBLE_DEATHS = "double-deaths"

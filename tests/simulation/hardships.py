@@ -41,6 +41,20 @@ def _queues(random: Random, scenario: Scenario) -> None:
     _incident(random, scenario, random.choice(("stop_actor", "kill_actor", "stop_router")), seconds=5.0)
 
 
+def _backlog(random: Random, scenario: Scenario) -> None:
+    room_bytes = scenario.config.stream_actors.max_actors * random.choice((4, 16)) * 1024
+    limits = scenario.config.limits.model_copy(update={"queued_bytes_max": room_bytes})
+    scenario.config = scenario.config.model_copy(update={"limits": limits})
+    for plan in scenario.requests:
+        burst = [("chunk", plan.piece("z" * random.choice((400, 4_000)))) for _ in range(10)]
+        place = random.randint(0, len(plan.ops))
+        plan.ops[place:place] = [*burst, ("sleep", 0.2)] * random.randint(2, 6)
+        plan.settings = _with(plan.settings, buffer_bytes_max=1 << 20)
+    kind = random.choice(("stop_actor", "stop_actor", "kill_actor", "kill_router", "stop_router"))
+    at_s = min(plan.starts_s for plan in scenario.requests) + random.uniform(0.1, 1.5)
+    scenario.incidents.append(Incident(at_s, kind, random.randrange(1000), 5.0))
+
+
 def _stops(random: Random, scenario: Scenario) -> None:
     plan = random.choice(scenario.requests)
     for _ in range(random.randint(0, 12)):  # so that something is under way when all go on
@@ -148,6 +162,7 @@ _DRAWN: dict[Feature, tuple[float, Callable[[Random, Scenario], None]]] = {
     Feature.AGENTS: (0.10, _agents),
     Feature.MESSAGES: (0.20, _messages),
     Feature.QUEUES: (0.06, _queues),
+    Feature.BACKLOG: (0.08, _backlog),
     Feature.STOPS: (0.12, _stops),
     Feature.DOUBLE_DEATHS: (0.12, _double_deaths),
     Feature.UNPLACED: (0.06, _unplaced),

@@ -23,6 +23,7 @@ from router.client.answers import Answers
 from router.client.inbox import Cursor
 from router.client.link import Link
 from router.client.outgoing import PublishedStream
+from router.core.intake import Intake
 from router.core.lifecycle import Lifecycle
 from router.core.registry import Registry
 from router.core.request import Request
@@ -49,22 +50,22 @@ def _no_dedupe() -> list[Patch]:
 
 def _gap_taken() -> list[Patch]:
     """A session takes what is ahead as if nothing were missing, and so does the router."""
-    feed, forward = Session.feed, Registry.forward
+    feed, forward = Session.feed, Intake.forward
 
     def broken(self: Session, epoch: int, first_seq: int, items: Any, now: float) -> int:
         if epoch == self.epoch and first_seq > self.next_seq:
             self.next_seq = first_seq
         return feed(self, epoch, first_seq, items, now)
 
-    def open_handed(self: Registry, client_id: str, envelopes: Any, now: float) -> None:
+    def open_handed(self: Intake, client_id: str, envelopes: Any, now: float) -> None:
         for request_id, _, first_seq, *_ in envelopes:
-            entry = self.requests.get(request_id)
+            entry = self._requests.get(request_id)
             if entry is not None:
                 entry.high_seq = max(entry.high_seq, first_seq - 1)
                 entry.sent_seq = max(entry.sent_seq, first_seq - 1)
         forward(self, client_id, envelopes, now)
 
-    return [mock.patch.object(Session, "feed", broken), mock.patch.object(Registry, "forward", open_handed)]
+    return [mock.patch.object(Session, "feed", broken), mock.patch.object(Intake, "forward", open_handed)]
 
 
 def _end_before_stored() -> list[Patch]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ray.exceptions import RayError
 
 from actors.protocol.envelopes import Order
+from actors.protocol.lane import QUANTUM_BYTES
 from actors.stream.session import Session
 from router.core.catalogue import Wanted
 
@@ -23,6 +24,8 @@ LOOK_S = 0.2
 ON_ONE_NODE_S = 3.0
 # What a window bounds is beside it: what a publisher may send on first credit, and records, which need none.
 BESIDE_WINDOW_BYTES = 4096 + 1024
+# What an item adds to the list that it is packed in.
+BESIDE_ITEM_BYTES = 16
 # A program waits of its own accord for so long at most; then it must have heard that its door is closed.
 HEARS_OF_CLOSE_S = 8.0
 
@@ -151,6 +154,21 @@ class Watch:
             if plan is not None and size > window_bytes_max + BESIDE_WINDOW_BYTES + 2 * plan.item_bytes_max:
                 world.fail(f"{request_id}: {size} bytes wait in the router, its window is {window_bytes_max}")
 
+    def check_backlog(self, router_actor: Any) -> None:
+        """Check what waits in a router in all, after each of its events."""
+        world = self._world
+        if Feature.BACKLOG not in world.scenario.features:
+            return
+        waiting = sum(queued_bytes(router_actor).values())
+        item_bytes_max = max((request.plan.item_bytes_max for request in world.requests), default=0)
+        actors = len(router_actor._fleet.actors)
+        bytes_max = world.scenario.config.limits.queued_bytes_max
+        if waiting > bytes_max + actors * max(QUANTUM_BYTES, item_bytes_max + BESIDE_ITEM_BYTES):
+            world.fail(f"{waiting} bytes wait in the router, allowed are {bytes_max}")
+        counted = router_actor._registry.lifecycle.backlog.size_bytes
+        if counted < waiting:
+            world.fail(f"{waiting} bytes wait in the router, which counts {counted}")
+
     # --- agents -----------------------------------------------------------------------------------
 
     def feeding(self) -> list[tuple[Any, str, Any]]:
@@ -229,6 +247,9 @@ class Watch:
                 found.append(f"interest in {request_id}")
         if registry.agents._claims:
             found.append(f"claims {list(registry.agents._claims)}")
+        backlog = registry.lifecycle.backlog
+        if backlog.size_bytes or backlog.held_count:
+            found.append(f"{backlog.size_bytes} bytes on their way, {backlog.held_count} requests wait for room")
         if registry.requests.kept_bytes:
             found.append(f"the registry counts {registry.requests.kept_bytes} bytes of logs")
         for actor_id, actor in world.router.instance._fleet.actors.items():

@@ -273,14 +273,14 @@ class World:
         window = self.scenario.window_bytes_max
         return [] if window is None else [(actors.stream.host, "WINDOW_BYTES_MAX", window)]
 
-    @staticmethod
-    def _validating() -> list[tuple[Any, str, Any]]:
-        """After every event of a router its registry must be consistent with itself."""
+    def _validating(self) -> list[tuple[Any, str, Any]]:
+        """After every event of a router its registry must be consistent with itself, and its queues within bounds."""
         after_event = RouterActor._after_event
 
         def checking(router_actor: RouterActor) -> None:
             after_event(router_actor)
             router_actor._registry.validate()
+            self.watch.check_backlog(router_actor)
 
         return [(RouterActor, "_after_event", checking)]
 

@@ -1,0 +1,108 @@
+"""How a publisher's items come in: to the lane of the actor that holds the request, or not at all. Pure.
+
+The commonest event of a router. It never looks into the items; what it does not take it counts, by the reason, and
+the publisher hears how things stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from actors.errors import ProtocolViolation
+from actors.protocol.envelopes import DataEnvelope, Envelope, ItemsEnvelope, Order
+from actors.protocol.states import RequestPhase, Role
+from router.core.lifecycle import Lifecycle
+from router.core.refusals import Refusals
+from router.core.request import Request
+
+NOT_ITS_PUBLISHER, OTHER_EPOCH, AHEAD, FENCED, HELD = "not_its_publisher", "other_epoch", "ahead", "fenced", "held"
+"""Why items were ignored: from another client than the request's own, for another epoch, with a hole before them (what
+lies there was on its way through a router that has died, or never came), of a request whose agent has gone on to
+another one, of one that waits until there is room."""
+
+HAD = "had"
+"""They are on their way already: a call whose outcome was unknown was made again. That is not counted."""
+
+
+class Intake:
+    """The items of one router. `ignored_by`: how often some were not taken, by the reason."""
+
+    def __init__(self, lifecycle: Lifecycle, refusals: Refusals) -> None:
+        self.ignored_by: dict[str, int] = {}
+        self._lifecycle = lifecycle
+        self._requests = lifecycle.requests
+        self._clients = lifecycle.clients
+        self._backlog = lifecycle.backlog
+        self._counts = lifecycle.counts
+        self._effects = lifecycle.effects
+        self._refusals = refusals
+
+    def forward(self, client_id: str, envelopes: Sequence[Sequence[Any]], now: float) -> None:
+        """Take a publisher's envelopes (the parts of `ItemsEnvelope`s) to their actors' lanes."""
+        self._clients.heard(client_id, now)
+        for envelope in envelopes:
+            try:
+                self._forward(client_id, ItemsEnvelope(*envelope))
+            except (TypeError, ValueError) as error:
+                # It must not take those of other requests with it.
+                shown = str(envelope)[:80]
+                self._refusals.refuse(ProtocolViolation(f"an envelope of client {client_id!r}: {error}: {shown!r}"))
+
+    def _forward(self, client_id: str, items: ItemsEnvelope) -> None:
+        request_id, epoch, first_seq, count, blob = items
+        request = self._requests.get(request_id)
+        if request is None or request.client_id != client_id:
+            self._ignore(NOT_ITS_PUBLISHER)
+            self._clients.tell(client_id, (Role.PUBLISHER, request_id))
+            return
+        why_not = self._why_not(request, items)
+        if why_not is None:
+            self._counts["chunks"] += count
+            self._counts["chunk_bytes"] += len(blob)
+            envelope = DataEnvelope(Order.DATA, request_id, epoch, first_seq, blob)
+            self._effects.send.append((request.actor_id or "", request_id, envelope, len(blob) + 64))
+        elif why_not != HAD:
+            self._ignore(why_not)
+            self._lifecycle.dispatch.tell_publisher(request)
+
+    def _why_not(self, request: Request, items: ItemsEnvelope) -> str | None:
+        """Take items into account, on their way to the request's session; return why they cannot be taken."""
+        _, epoch, first_seq, count, blob = items
+        if request.is_fenced_out:
+            return FENCED
+        if request.phase != RequestPhase.OPEN or request.epoch != epoch or request.actor_id is None:
+            return OTHER_EPOCH
+        last_seq = first_seq + count - 1
+        if not 1 <= first_seq <= last_seq or blob.__class__ is not bytes:
+            raise ValueError("items are numbered from 1, at least one of them in packed bytes")
+        if last_seq <= request.sent_seq:
+            return HAD
+        is_next = first_seq <= request.sent_seq + 1
+        if request.is_held or (is_next and not self._backlog.take(request.actor_id, request.request_id, len(blob))):
+            request.hold_back()
+            return HELD
+        return None if request.take_items(first_seq, last_seq) else AHEAD
+
+    def _ignore(self, why: str) -> None:
+        """Count what came too late or too early, as it may after a crash."""
+        self.ignored_by[why] = self.ignored_by.get(why, 0) + 1
+
+    # --- what waits for room ----------------------------------------------------------------
+
+    def delivered(self, actor_id: str, envelopes: Iterable[Envelope]) -> None:
+        """A stream actor has had these envelopes: there is room for others."""
+        size_bytes = sum(len(envelope.blob) for envelope in envelopes if isinstance(envelope, DataEnvelope))
+        if size_bytes:
+            self._let_go_on(self._backlog.delivered(actor_id, size_bytes))
+
+    def let_overdue_go_on(self) -> None:
+        """Let those go on for which there is room, and whom no delivery will call; to be called now and then."""
+        self._let_go_on(self._backlog.overdue())
+
+    def _let_go_on(self, request_ids: Iterable[str]) -> None:
+        for request_id in request_ids:
+            request = self._requests.get(request_id)
+            if request is not None and request.is_held:
+                request.let_go_on()
+                self._lifecycle.dispatch.tell_publisher(request)

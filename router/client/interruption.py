@@ -77,13 +77,29 @@ class Body:
             self._is_interrupted = True
             self._task.cancel(_Mark(self, self._task))
 
+    async def left_by(self, error: BaseException | None) -> BaseException | None:
+        """Return what the body is being left by; to be asked before `leave`.
+
+        Where it was left before it heard of our interruption, that comes here, and not at what the task awaits next.
+        A cancel of somebody else that comes with it counts more than `error`.
+        """
+        task = self._task
+        if task is None or not self._is_interrupted or isinstance(error, asyncio.CancelledError):
+            return error
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError as cancel:
+            if task.cancelling() > self._cancelling + 1:
+                return cancel
+        return error
+
     def leave(self, error: BaseException | None) -> bool:
         """The body has been left; whether that was our interruption alone."""
         task, self._task = self._task, None
-        if not self._is_interrupted or task is None or not isinstance(error, asyncio.CancelledError):
+        if not self._is_interrupted or task is None:
             return False
         task.uncancel()
-        return task.cancelling() <= self._cancelling
+        return isinstance(error, asyncio.CancelledError) and task.cancelling() <= self._cancelling
 
     def was_left_for_another(self, error: BaseException | None) -> bool:
         """Whether the interruption of another body in the task that runs now has caused this."""

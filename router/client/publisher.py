@@ -157,9 +157,16 @@ class Publisher(Pumping):
     async def __aexit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if self._body.leave(error):
+        left_by = await self._body.left_by(error)
+        if self._body.leave(left_by):
             self._leave_when_over()
             raise self._failure() from None
+        await self._left(left_by)
+        if left_by is not None and left_by is not error:
+            raise left_by
+
+    async def _left(self, error: BaseException | None) -> None:
+        """The body has been left, and not by the end of its own request."""
         if error is None:
             await self.finish()
             return
@@ -423,13 +430,6 @@ class Publisher(Pumping):
         self._interrupt_if_over()
         if self._stream.is_over:
             self._leave()
-
-    def _interrupt_if_over(self) -> None:
-        stream = self._stream
-        cut_off = self._fault is not None or (not self._finished and (stream.cancel == "now" or stream.is_over))
-        if cut_off:
-            for body in (self._body, *self._pumps):
-                body.interrupt()
 
     def _registration(self) -> Registration:
         stream = self._stream

@@ -52,6 +52,7 @@ class Pumping:
     if TYPE_CHECKING:
         settings: StreamSettings
         _body: Body
+        _fault: StreamRouterError | None
         _finished: bool
         _pumped_end: tuple[int, str] | None
         _pumps: set[Body]
@@ -63,7 +64,6 @@ class Pumping:
         async def step_start(self, *, name: str | None = None) -> None: ...  # noqa: D102
         def _end(self, kind: str, body: dict[str, Any]) -> None: ...
         def _failure(self) -> StreamRouterError: ...
-        def _interrupt_if_over(self) -> None: ...
         def _leave_when_over(self) -> None: ...
         def _send_record(self, kind: str, body: dict[str, Any]) -> None: ...
         async def _wait_for_seal(self) -> None: ...
@@ -93,13 +93,13 @@ class Pumping:
             result = await self._pump(source)
             if own is not None and own.is_interrupted:
                 await asyncio.sleep(0)  # the interruption is on its way, and may not reach what comes after this
-        except InvalidArgument:
-            raise
-        except BaseException as error:
-            if own is not None and own.leave(error):
+        except BaseException as error:  # noqa: BLE001  # raised again, unless a cancel that came with it counts more
+            left_by = error if own is None else await own.left_by(error) or error
+            if own is not None and own.leave(left_by):
                 raise self._failure() from None
-            await self._break_off(error, own)
-            raise
+            if not isinstance(left_by, InvalidArgument):
+                await self._break_off(left_by, own)
+            raise left_by from left_by.__cause__
         finally:
             if own is not None:
                 self._pumps.discard(own)
@@ -147,6 +147,13 @@ class Pumping:
                 self._send_record("tool_running", {"running": is_running})
             case Ended(stop_reason):
                 self._pumped_end = (self._stream.next_seq, stop_reason)
+
+    def _interrupt_if_over(self) -> None:
+        stream = self._stream
+        cut_off = self._fault is not None or (not self._finished and (stream.cancel == "now" or stream.is_over))
+        if cut_off:
+            for body in (self._body, *self._pumps):
+                body.interrupt()
 
     def _reason_of_pump(self) -> str | None:
         """Return why the framework's run ended, where nothing has been sent since."""

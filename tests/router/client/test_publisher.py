@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from client_fakes import FakeRouter, door, until
@@ -301,3 +302,37 @@ async def test_a_body_knows_its_own_interruption_from_anothers():
     assert not other.leave(left.value)
     assert one.leave(left.value)
     assert asyncio.current_task().cancelling() == 0
+
+
+@pytest.mark.parametrize("body_says_something", [True, False])
+async def test_an_interruption_that_the_body_never_heard_does_not_reach_what_comes_after_it(
+    client, router, monkeypatch, body_says_something
+):
+    """The request is over as soon as it is open, so that the body's first call fails before it awaits anything."""
+    says = router.say_publisher
+    ends = {"phase": "sealed", "cancel": "now", "stop_reason": "cancelled"}
+    monkeypatch.setattr(router, "say_publisher", lambda request_id: says(request_id, **ends))
+
+    async def careless():
+        with contextlib.suppress(RequestCancelled):
+            async with client.publish("req") as stream:
+                if body_says_something:
+                    await stream.chunk(b"{}")
+        await asyncio.sleep(0)
+        return asyncio.current_task().cancelling()
+
+    assert await asyncio.wait_for(asyncio.ensure_future(careless()), 5) == 0
+
+
+async def test_a_cancel_from_outside_counts_more_than_an_interruption_that_was_not_heard():
+    async def work():
+        body = Body()
+        body.enter()
+        body.interrupt()
+        asyncio.current_task().cancel()
+        left_by = await body.left_by(ValueError("the body's own"))
+        assert not body.leave(left_by)
+        return left_by
+
+    left_by = await asyncio.ensure_future(work())
+    assert isinstance(left_by, asyncio.CancelledError)

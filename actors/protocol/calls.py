@@ -112,6 +112,9 @@ class ReleaseCall(NamedTuple):
     client_id: str
     request_id: str
     token: str
+    has_ended: bool
+    """The request's router has said that it is over; otherwise it may still run, and is fenced out before the agent
+    goes on."""
 
 
 class FenceCall(NamedTuple):

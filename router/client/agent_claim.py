@@ -107,13 +107,13 @@ class AgentClaim:
             raise from_wire(error[0], error[1])
         self.on_state(checked(ClaimState, state))
 
-    def release(self) -> None:
-        """Let go of the agent; more than once does no harm."""
+    def release(self, *, has_ended: bool = False) -> None:
+        """Let go of the agent, once. `has_ended`: the request's router has said that it is over."""
         if self._is_released:
             return
         self._is_released = True
         self._link.lose_interest((Role.AGENT, self._request_id), self)
-        release = ReleaseCall(self._link.client_id, self._request_id, self._token)
+        release = ReleaseCall(self._link.client_id, self._request_id, self._token, has_ended)
         self._link.say("release", pack(release))
 
     # --- as the link's listener -------------------------------------------------------------

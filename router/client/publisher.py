@@ -40,7 +40,7 @@ from router.client.caller import fresh
 from router.client.encoding import Chunk, clean, each_chunk, pack_record, to_mapping, to_payload
 from router.client.interruption import Body, Change, end_of
 from router.client.listing import moment_of
-from router.client.outgoing import FAILED, OPENING, PublishedStream
+from router.client.outgoing import FAILED, OPENING, SEALED, PublishedStream
 from router.client.patience import Patience
 from router.client.pumping import Pumping
 from router.client.replay_store import ReplayBudget
@@ -376,7 +376,7 @@ class Publisher(Pumping):
     def _leave(self) -> None:
         self._link.lose_interest((Role.PUBLISHER, self.request_id), self)
         if self._claim is not None:
-            self._claim.release()
+            self._claim.release(has_ended=self._stream.phase == SEALED)
         if self._recording is not None:
             self._recording.close()
 

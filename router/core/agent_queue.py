@@ -9,10 +9,11 @@ all before it to give up (`interrupt`) and waits until they have.
 A request may have several claimants (its publisher, a second one that will be refused, one that takes over);
 each lets go for itself, and only when none is left does the request leave the queue.
 
-Whoever let go has ended its request. Whoever fell silent has not: the next one is granted the agent, but does not
-hold it before all routers have been told to accept nothing any more from requests of the agent with a
-lower number (FENCING). A router that has lost its memory grants nothing until holders have had time to
-say so (`is_recovering`), and then nobody holds an agent unfenced, since one may have been silent.
+Whoever lets go because its request has ended leaves nothing behind. Whoever fell silent, or gave up before the
+request's router had said that it is over, may: the next one is granted the agent, but does not hold it before all
+routers have been told to accept nothing any more from requests of the agent with a lower number (FENCING). A
+router that has lost its memory grants nothing until holders have had time to say so (`is_recovering`), and then
+nobody holds an agent unfenced, since one may have been silent.
 """
 
 from __future__ import annotations
@@ -142,11 +143,8 @@ class Agents:
         first.is_fenced = follows_an_end or not (self._all_unfenced or agent_id in self._unfenced)
         return queue[:]
 
-    def release(self, claimant: Claimant, request_id: str) -> list[Claim]:
-        """Let go; the next in the queue, if any, is granted the agent."""
-        return self._let_go(claimant, request_id, has_ended=True)
-
-    def _let_go(self, claimant: Claimant, request_id: str, *, has_ended: bool) -> list[Claim]:
+    def release(self, claimant: Claimant, request_id: str, *, has_ended: bool) -> list[Claim]:
+        """Let go; the next in the queue, if any, is granted the agent. `has_ended`: the request is known to be over."""
         claim = self._claims.get(request_id)
         if claim is None or claimant not in claim.claimants:
             return []
@@ -181,7 +179,7 @@ class Agents:
             if claimant[0] == client_id
         ]
         return [
-            changed for claimant, request_id in mine for changed in self._let_go(claimant, request_id, has_ended=False)
+            changed for claimant, request_id in mine for changed in self.release(claimant, request_id, has_ended=False)
         ]
 
     def recover(self) -> None:

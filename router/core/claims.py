@@ -47,8 +47,8 @@ class Claims:
 
     def release(self, call: ReleaseCall) -> None:
         """Let go of the agent of a request."""
-        client_id, request_id, token = call
-        self.tell(self.agents.release((client_id, token), request_id))
+        client_id, request_id, token, has_ended = call
+        self.tell(self.agents.release((client_id, token), request_id, has_ended=has_ended))
 
     def tell(self, changed: Sequence[Claim]) -> None:
         """Let those whose claims have changed hear of it."""

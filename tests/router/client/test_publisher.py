@@ -18,8 +18,11 @@ from actors.errors import (
     PoolFull,
     RequestCancelled,
     RequestEnded,
+    RouterUnavailable,
 )
-from actors.protocol.frames import unpack
+from actors.protocol.calls import ClaimAnswer, ClaimCall, ReleaseCall
+from actors.protocol.frames import pack, read, unpack
+from actors.protocol.states import ClaimPhase, ClaimState
 from router.client.interruption import Body
 
 
@@ -336,3 +339,32 @@ async def test_a_cancel_from_outside_counts_more_than_an_interruption_that_was_n
 
     left_by = await asyncio.ensure_future(work())
     assert isinstance(left_by, asyncio.CancelledError)
+
+
+# --- its agent ------------------------------------------------------------------------------------------
+
+
+async def test_an_agent_is_let_go_as_ended_only_when_the_router_has_said_that_its_request_is_over(client, router):
+    released = {}
+
+    async def claim(frame):
+        request_id = read(ClaimCall, frame).request_id
+        return pack(ClaimAnswer(None, list(ClaimState("a", request_id, ClaimPhase.HELD, 7))))
+
+    async def release(frame):
+        call = read(ReleaseCall, frame)
+        released[call.request_id] = call.has_ended
+
+    router.claim, router.release = claim, release
+    router.refusals["refused"] = PoolFull("full").to_wire()
+    with pytest.raises(PoolFull):
+        await client.publish("refused", agent_id="a").open()
+    for request_id in ("ended", "cut off"):
+        await client.publish(request_id, agent_id="a").open()
+    seal(router, "ended")
+    await until(lambda: "ended" in released)
+    (link,) = client._links
+    (cut_off,) = link._listeners["p", "cut off"]
+    cut_off.on_unreachable(RouterUnavailable("no answer for 60 s"))
+    await until(lambda: len(released) == 3)
+    assert released == {"refused": False, "ended": True, "cut off": False}

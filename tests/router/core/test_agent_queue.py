@@ -21,8 +21,8 @@ def claim(
     return [one.request_id for one in changed]
 
 
-def release(agents: Agents, request_id: str, client_id: str = "c") -> list[str]:
-    return [one.request_id for one in agents.release((client_id, "token"), request_id)]
+def release(agents: Agents, request_id: str, client_id: str = "c", *, has_ended: bool = True) -> list[str]:
+    return [one.request_id for one in agents.release((client_id, "token"), request_id, has_ended=has_ended)]
 
 
 def phases(agents: Agents, request_ids: str) -> list[ClaimPhase]:
@@ -61,6 +61,16 @@ def test_an_interrupt_tells_all_before_it():
     release(agents, "b")
     release(agents, "a")
     assert agents.phase("c") == HELD
+
+
+def test_who_follows_a_holder_that_gave_up_before_its_end_was_known_must_fence_it_out():
+    agents = Agents()
+    claim(agents, "a")
+    claim(agents, "b", "queue")
+    assert release(agents, "a", has_ended=False) == ["b"]
+    assert agents.phase("b") == FENCING
+    claim(agents, "b", fenced=agents.number("b"))
+    assert agents.phase("b") == HELD
 
 
 def test_who_follows_a_silent_holder_must_fence_it_out_before_it_holds_the_agent():
@@ -155,7 +165,7 @@ def test_a_second_publisher_of_the_same_process_lets_go_for_itself_alone():
     agents = Agents()
     for token in ("one", "two"):
         agents.claim(("c", token), "a", "ada", "reject", is_held=False, number=0)
-    agents.release(("c", "two"), "a")
+    agents.release(("c", "two"), "a", has_ended=True)
     assert agents.phase("a") == HELD
 
 

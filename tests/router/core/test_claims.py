@@ -19,7 +19,7 @@ def claims(router: Router, request_id: str, *, client: str = "c", when_busy: str
 
 
 def releases(router: Router, request_id: str, *, client: str = "c") -> None:
-    router.registry.release(ReleaseCall(client, request_id, f"{client}-token"))
+    router.registry.release(ReleaseCall(client, request_id, f"{client}-token", has_ended=True))
 
 
 def hears(router: Router, client: str) -> set[str]:

@@ -109,7 +109,7 @@ DOORS: dict[str, Callable[[Service, str, str], Any]] = {
         service.states(caller),
     ),
     "release": lambda service, caller, request_id: (
-        service.doors.release(ReleaseCall(caller, request_id, "token")),
+        service.doors.release(ReleaseCall(caller, request_id, "token", has_ended=True)),
         service.states(caller),
     ),
 }  # fmt: skip
@@ -240,7 +240,10 @@ NEEDS: dict[str, tuple[Callable[[Service, str], Any], set[str]]] = {
     "feed": (lambda service, caller: service.doors.forward(caller, [], 1.0), {"publish"}),
     "disown": (lambda service, caller: service.doors.disown(caller, "new", 1.0), {"publish"}),
     "claim": (lambda service, caller: claim(service, caller, "new"), {"publish"}),
-    "release": (lambda service, caller: service.doors.release(ReleaseCall(caller, "new", "t")), {"publish"}),
+    "release": (
+        lambda service, caller: service.doors.release(ReleaseCall(caller, "new", "t", has_ended=True)),
+        {"publish"},
+    ),
     "fence": (lambda service, caller: service.doors.fence(caller, FenceCall("a", 1, "new"), 1.0), {"publish"}),
     "locate": (lambda service, caller: service.located(caller, "new"), {"read"}),
     "look": (lambda service, caller: service.doors.look(caller), {"read", "operate"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from registry_driver import HERE, Router, adopt, held, restarted
+from registry_driver import HERE, THERE, Router, adopt, held, restarted
 
 from actors.errors import AgentFenced
 from actors.protocol import frames as wire
@@ -13,6 +13,8 @@ from actors.protocol.calls import FenceCall
 from actors.protocol.envelopes import Order
 from actors.protocol.states import RequestPhase, Role, SessionPhase
 from actors.settings import StreamSettings, packed
+from actors.stream.host import StreamHost
+from actors.stream.log import Log
 from router.config import RouterConfig
 from router.core import fences as module
 from router.core.fences import Fences
@@ -144,6 +146,23 @@ def test_a_fenced_request_that_is_not_whole_ends_as_lost_and_not_when_nobody_sen
     old = held("old", SessionPhase.OPEN, owner=OLD, replay_through=9)
     router = restarted(s1=[old, held("new", SessionPhase.OPEN, owner=NEW)])
     assert (router.request("old").stop_reason, router.request("old").is_live) == ("lost", False)
+
+
+@pytest.mark.parametrize("kind", [Order.RESTORE, Order.COPY])
+def test_a_log_that_has_moved_sets_the_fence_after_a_second_restart_too(kind):
+    """The follower's log has come to another actor, and that is all that is left of it."""
+    router = restarted(s1=[held("new", SessionPhase.SEALED, owner=NEW)])
+    router.says("s1", "new", SessionPhase.SEALED, stop_reason="end_turn", log=Log().pack())
+    moved_to = router.add_actor(THERE)
+    if kind == Order.RESTORE:
+        router.dies("s1")
+    router.passes(1.0)
+    sent = [envelope for envelope in router.sent_to(moved_to) if envelope[0] == kind]
+    host = StreamHost()
+    host.begin("me")
+    host.feed("me", 1, [wire.pack(sent)], 0.0)
+    again = restarted(s9=[list(one) for one in host.inventory(0.0)])
+    assert isinstance(again.opens("old", epoch=1, agent_id="ada", agent_number=5), AgentFenced)
 
 
 def test_after_a_restart_other_agents_and_requests_without_one_go_on():

@@ -10,6 +10,7 @@ from actors.errors import AgentBusy, RequestCancelled, StreamRouterError, from_w
 from actors.protocol.calls import ClaimAnswer, ClaimCall, FenceCall, ReleaseCall
 from actors.protocol.frames import checked, pack, read
 from actors.protocol.states import ClaimPhase, ClaimState, Role, State
+from router.client.caller import fresh
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -73,7 +74,7 @@ class AgentClaim:
 
     def _raise_if_hopeless(self) -> None:
         if self._error is not None:
-            raise self._error
+            raise fresh(self._error)
         if self._state == ClaimPhase.BUSY:
             raise AgentBusy(
                 f"agent {self._agent_id!r} has another request under way; wait for its end, or publish with "
@@ -107,11 +108,16 @@ class AgentClaim:
             raise from_wire(error[0], error[1])
         self.on_state(checked(ClaimState, state))
 
-    def release(self, *, has_ended: bool = False) -> None:
-        """Let go of the agent, once. `has_ended`: the request's router has said that it is over."""
+    def release(self, *, has_ended: bool = False, error: StreamRouterError | None = None) -> None:
+        """Let go of the agent, once. `has_ended`: the request's router has said that it is over.
+
+        `error`: why; whoever still waits for the agent hears it.
+        """
         if self._is_released:
             return
         self._is_released = True
+        self._error = self._error or error
+        self._changed.set()
         self._link.lose_interest((Role.AGENT, self._request_id), self)
         release = ReleaseCall(self._link.client_id, self._request_id, self._token, has_ended)
         self._link.say("release", pack(release))

@@ -376,7 +376,7 @@ class Publisher(Pumping):
     def _leave(self) -> None:
         self._link.lose_interest((Role.PUBLISHER, self.request_id), self)
         if self._claim is not None:
-            self._claim.release(has_ended=self._stream.phase == SEALED)
+            self._claim.release(has_ended=self._stream.phase == SEALED, error=self._stream.error)
         if self._recording is not None:
             self._recording.close()
 

@@ -63,6 +63,14 @@ class Faults:
     def _kill_router(self, _incident: Incident) -> None:
         self.kill_router()
 
+    def _kill_agents_router(self, _incident: Incident) -> None:
+        if self._world.agents_router is not None:
+            self._kill_and_restart(self._world.agents_router)
+
+    def _stop_agents_router(self, incident: Incident) -> None:
+        if self._world.agents_router is not None:
+            self._pause(self._world.agents_router.process, incident.seconds)
+
     def _kill_process(self, incident: Incident) -> None:
         self._kill_client(self._client(incident))
 
@@ -88,6 +96,14 @@ class Faults:
         if victim is not None:
             self._note_death(victim.name)  # it may be given up
             self._pause(victim.process, incident.seconds)
+
+    def _stop_busy_actor(self, incident: Incident) -> None:
+        for actor in self._living():
+            sessions = actor.instance._host.sessions.values() if actor.instance is not None else ()
+            if any(not session.sealed for session in sessions):
+                self._note_death(actor.name)
+                self._pause(actor.process, incident.seconds)
+                return
 
     def _stop_router(self, incident: Incident) -> None:
         self.router_downs.append((self._world.loop.now, self._blow))
@@ -146,12 +162,16 @@ class Faults:
     def kill_router(self, found_after_s: float | None = None) -> None:
         """SIGKILL; Ray starts it again after a while."""
         world = self._world
-        if not world.router.process.alive:
-            return
-        world.tell("router dies")
-        self.router_downs.append((world.loop.now, self._blow))
-        world.network.kill(world.router, found_after_s=found_after_s)
-        world.later(world.random.uniform(0.2, 1.5) + (found_after_s or 0.0), world.restart_router)
+        if world.router.process.alive:
+            self.router_downs.append((world.loop.now, self._blow))
+            self._kill_and_restart(world.router, found_after_s)
+
+    def _kill_and_restart(self, router: SimulatedActor, found_after_s: float | None = None) -> None:
+        world = self._world
+        if router.process.alive:
+            world.tell(f"{router.name} dies")
+            world.network.kill(router, found_after_s=found_after_s)
+            world.later(world.random.uniform(0.2, 1.5) + (found_after_s or 0.0), world.restart_router, router)
 
     def _kill_client(self, number: int) -> None:
         world = self._world
@@ -174,6 +194,8 @@ class Faults:
                 self.kill_stream_actor(actor, found_after_s=found_after_s)
         if world.router.process.node == node:
             self.kill_router(found_after_s)
+        if world.agents_router is not None and world.agents_router.process.node == node:
+            self._kill_and_restart(world.agents_router, found_after_s)
 
     # --- stops ------------------------------------------------------------------------------------
 

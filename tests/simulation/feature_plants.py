@@ -34,6 +34,17 @@ def _agent_shared() -> list[Patch]:
     return [mock.patch.object(Agents, "phase", lambda _self, _request_id: "held")]
 
 
+def _giving_up_is_an_end() -> list[Patch]:
+    """Whoever lets go of an agent is believed that its request is over."""
+    release = Agents.release
+
+    def broken(self: Agents, claimant: Any, request_id: str, *, has_ended: bool) -> Any:
+        del has_ended
+        return release(self, claimant, request_id, has_ended=True)
+
+    return [mock.patch.object(Agents, "release", broken)]
+
+
 def _messages_for_nothing() -> list[Patch]:
     """Records count as nothing, and so wait for nobody."""
     return [mock.patch.object(PublishedStream, "has_credit", property(lambda _self: True))]
@@ -157,6 +168,7 @@ def only(feature: Feature) -> Harder:
 
 PLANTED = {
     "agent-shared": (Feature.AGENTS, _agent_shared, range(60)),
+    "giving-up-is-an-end": (Feature.SHARDS, _giving_up_is_an_end, range(20, 60)),
     "messages-for-nothing": (Feature.MESSAGES, _messages_for_nothing, range(60)),
     "replay-beyond-credit": (Feature.QUEUES, _replay_beyond_credit, range(60)),
     "room-without-end": (Feature.BACKLOG, _room_without_end, range(60)),

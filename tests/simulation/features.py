@@ -15,6 +15,8 @@ class Feature(StrEnum):
 
     AGENTS = "agents"
     """Requests of one agent, with deaths and stops beside: of two, never both have items accepted."""
+    SHARDS = "shards"
+    """The agent of all requests belongs to another router than they do, and their publishers give up: as above."""
     MESSAGES = "messages"
     """Whole messages, large ones too, beside chunks: they obey the same bounds."""
     QUEUES = "queues"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from random import Random
 
@@ -22,6 +23,34 @@ def _agents(random: Random, scenario: Scenario) -> None:
         plan.when_busy = random.choice(("reject", "queue", "queue", "interrupt"))
     kind = random.choice(("kill_router", "stop_process", "stop_process", "kill_process", "cut"))
     _incident(random, scenario, kind, seconds=random.choice((5.0, 14.0)))
+
+
+def _shards(random: Random, scenario: Scenario) -> None:
+    if scenario.hostile or scenario.config.tenants.enabled:
+        return  # their requests might belong to the second router
+    scenario.has_agents_router = True
+    scenario.processes = max(2, scenario.processes)
+    for number, plan in enumerate(scenario.requests):
+        plan.request_id = _of_shard(0, plan.request_id)
+        plan.agent_id = _of_shard(1, "agent")
+        plan.when_busy = random.choice(("queue", "queue", "interrupt"))
+        plan.process = number % scenario.processes
+        plan.settings = _with(plan.settings, publisher_grace_s=8.0)
+        place = random.randint(0, len(plan.ops))
+        plan.ops[place:place] = [("chunk", plan.piece("a")), ("sleep", 0.1)] * random.randint(6, 20)
+    at_s = min(plan.starts_s for plan in scenario.requests) + random.uniform(0.1, 2.0)
+    kind = random.choice(("close", "close", "close", "kill_agents_router", "stop_agents_router", "kill_router"))
+    if kind == "close":
+        _incident(random, scenario, "stop_busy_actor", 5.0, at_s - random.uniform(0.0, 0.5))
+        first = min(scenario.requests, key=lambda plan: plan.starts_s)
+        scenario.closes.append(Close(at_s, random.choice((first, random.choice(scenario.requests))).process))
+    else:
+        _incident(random, scenario, kind, random.choice((5.0, 14.0)), at_s)
+
+
+def _of_shard(shard: int, name: str) -> str:
+    """Return a name of its own that belongs to one of two routers."""
+    return next(found for end in ("", *"abcdefgh") if zlib.crc32((found := name + end).encode()) % 2 == shard)
 
 
 def _messages(random: Random, scenario: Scenario) -> None:
@@ -149,8 +178,8 @@ def _tenants(_random: Random, scenario: Scenario) -> None:
     scenario.config = scenario.config.model_copy(update={"tenants": tenants})
 
 
-def _incident(random: Random, scenario: Scenario, kind: str, seconds: float = 0.0) -> None:
-    at_s = random.uniform(0.2, max(1.0, scenario.calm_at_s))
+def _incident(random: Random, scenario: Scenario, kind: str, seconds: float = 0.0, at_s: float | None = None) -> None:
+    at_s = random.uniform(0.2, max(1.0, scenario.calm_at_s)) if at_s is None else max(0.0, at_s)
     scenario.incidents.append(Incident(at_s, kind, random.randrange(1000), seconds))
 
 
@@ -174,6 +203,7 @@ _DRAWN: dict[Feature, tuple[float, Callable[[Random, Scenario], None]]] = {
     Feature.TAKE_OVERS: (0.08, _take_overs),
     Feature.SOCKETS: (0.30, _sockets),
     Feature.TENANTS: (0.08, _tenants),
+    Feature.SHARDS: (0.08, _shards),
 }
 
 

@@ -112,6 +112,7 @@ class Scenario:
     is_harsh: bool = False  # so many calls fail that a living process may be taken for gone
     features: frozenset[Feature] = NONE
     window_bytes_max: int | None = None
+    has_agents_router: bool = False  # a second router, which holds claims and no request
     actors_from_s: float = 0.0  # no stream actor starts before
     disk: DiskTrouble | None = None
     hostile: list[tuple[float, int]] = field(default_factory=list)

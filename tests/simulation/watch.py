@@ -174,7 +174,7 @@ class Watch:
     def feeding(self) -> list[tuple[Any, str, Any]]:
         """Return what stands in for `Session.feed` where requests share an agent: it notes whose items are taken."""
         agents = {r.plan.request_id: r.plan.agent_id for r in self._world.requests if r.plan.agent_id is not None}
-        if Feature.AGENTS not in self._world.scenario.features or len(agents) < 2:
+        if not self._world.scenario.features & {Feature.AGENTS, Feature.SHARDS} or len(agents) < 2:
             return []
         feed = Session.feed
 
@@ -245,8 +245,10 @@ class Watch:
         for request_id, interested in registry.clients._interests.items():
             if living & set(interested):
                 found.append(f"interest in {request_id}")
-        if registry.agents._claims:
-            found.append(f"claims {list(registry.agents._claims)}")
+        for router in world.routers:
+            claims = router.instance._registry.agents._claims if router.instance is not None else ()
+            if claims and router.process.alive:
+                found.append(f"claims {list(claims)}")
         backlog = registry.lifecycle.backlog
         if backlog.size_bytes or backlog.held_count:
             found.append(f"{backlog.size_bytes} bytes on their way, {backlog.held_count} requests wait for room")
@@ -271,13 +273,13 @@ class Watch:
                     found.append(f"{actor.name} is nobody's")
         for number, client in world.clients.items():
             if world.processes[number].alive:
-                link = client._links[0]
-                if link._listeners:
-                    found.append(f"client-{number} listens: {list(link._listeners)[:3]}")
+                for link in client._links:
+                    if link._listeners:
+                        found.append(f"client-{number} listens: {list(link._listeners)[:3]}")
+                    if link._feed.waits:
+                        found.append(f"client-{number} has something to send")
                 if client._budget.bytes_held:
                     found.append(f"client-{number} keeps {client._budget.bytes_held} bytes for replay")
-                if link._feed.waits:
-                    found.append(f"client-{number} has something to send")
                 for poller in client._pollers._pollers.values():
                     if poller._subscriptions:
                         found.append(f"client-{number} polls on")

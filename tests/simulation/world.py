@@ -68,6 +68,9 @@ class World:
         self.hostile_made = 0
         self._made = 0
         self.router = self._new_actor("router", self._make_router, NODES[0], restarts=True)
+        self.agents_router: SimulatedActor | None = None
+        if scenario.has_agents_router:
+            self.agents_router = self._new_actor("router-1", self._make_agents_router, NODES[1], restarts=True)
         self.processes: dict[int, Process] = {}
         self.clients: dict[int, StreamRouter] = {}
         self.faults = Faults(self)
@@ -87,6 +90,17 @@ class World:
 
     def _make_router(self) -> RouterActor:
         return RouterActor(self.scenario.config.model_dump_json(), 0)
+
+    def _make_agents_router(self) -> RouterActor:
+        """It holds claims and no request, so that it wants no stream actors."""
+        config = self.scenario.config
+        pool = config.stream_actors.model_copy(update={"warm_actors": 0})
+        return RouterActor(config.model_copy(update={"stream_actors": pool}).model_dump_json(), 1)
+
+    @property
+    def routers(self) -> list[SimulatedActor]:
+        """All router actors, the one that holds the requests first."""
+        return [self.router] if self.agents_router is None else [self.router, self.agents_router]
 
     def actor_of(self, process: Process) -> SimulatedActor:
         """Return the actor that lives in a process."""
@@ -113,7 +127,9 @@ class World:
         self.tell(f"stream actor {actor.name} starts on {node}")
         return Handle(self.network, actor)
 
-    def find_stream_actors(self, _config: Any, _shard: int) -> dict[str, Handle]:
+    def find_stream_actors(self, _config: Any, shard: int) -> dict[str, Handle]:
+        if shard:
+            return {}
         now = self.loop.now
         return {
             actor_id: Handle(self.network, actor)
@@ -124,10 +140,10 @@ class World:
     def add_client(self, number: int) -> None:
         process = self._new_process(f"client-{number}", "driver")
         self.processes[number] = process
-        handle = Handle(self.network, self.router)
+        handles = [Handle(self.network, router) for router in self.routers]
         client_id = client_id_in(self.scenario, number)
         self.clients[number] = process.context.copy().run(
-            lambda: StreamRouter(self.scenario.config, [handle], is_owner=False, stops_ray=False, client_id=client_id)
+            lambda: StreamRouter(self.scenario.config, handles, is_owner=False, stops_ray=False, client_id=client_id)
         )
 
     def start(self, program: Program, number: int) -> None:
@@ -202,13 +218,13 @@ class World:
         self.tell("calm")
         self.scenario.weather.calm()
 
-    def restart_router(self) -> None:
-        """Begin a new incarnation of the router, on either node."""
-        self.tell("router restarts")
-        self.router.process = self._new_process("router", self.random.choice(NODES))
-        self._actor_of[self.router.process] = self.router
-        self.router.instance = None
-        self.router.has_restarted = True
+    def restart_router(self, router: SimulatedActor) -> None:
+        """Begin a new incarnation of a router, on either node."""
+        self.tell(f"{router.name} restarts")
+        router.process = self._new_process(router.name, self.random.choice(NODES))
+        self._actor_of[router.process] = router
+        router.instance = None
+        router.has_restarted = True
 
     @property
     def registry(self) -> Any:

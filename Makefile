@@ -11,6 +11,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 SEEDS  ?= 100000
 MINUTES ?= 10
+PYTHONS ?= $(PYTHON)
 
 # The versions that are installed: those that were tested. Where one of them is not to be had for this Python, the newest.
 # CONSTRAINTS=FILE insists on that file's versions, CONSTRAINTS= takes the newest.
@@ -78,11 +79,10 @@ docs: $(STAMP)      ## the documentation as a site in out/site; warnings are err
 	@$(PIP) $(CONSTRAINED) --editable '.[docs]'
 	@$(BIN)/mkdocs build --quiet --strict $(ARGS)
 
-package: $(STAMP)   ## wheel and sdist in dist/; the wheel is tried out
-	@rm -rf dist out/package
+package: $(STAMP)   ## wheel and sdist in dist/; the wheel is tried out in bare environments (PYTHONS="python3.12 ...")
+	@rm -rf dist
 	@$(BIN)/python -m build --outdir dist . > /dev/null
-	@$(PIP) --no-deps --target out/package dist/*.whl
-	@cd out/package && ../../$(BIN)/python -m router.cli translate router/demo/recordings/openai-tool-2.sse > /dev/null
+	@$(BIN)/python tests/smoke.py dist/*.whl $(CONSTRAINED) $(addprefix --python ,$(PYTHONS))
 	@ls dist
 
 clean:              ## remove .venv, caches and out/

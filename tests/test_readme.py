@@ -21,7 +21,7 @@ SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        (SCRIPTS[0], ["reasoning_message", "assistant_message", "15°C", "stop_reason"]),
+        (SCRIPTS[0], ["The current weather in Berlin", "15°C", "[end_turn, "]),
         (SCRIPTS[1], ["Hello", '"name":"Ada"', "end_turn"]),
     ],
     ids=["async", "sync"],
@@ -34,7 +34,7 @@ def test_a_script_runs_as_printed(script: str, said: list[str], tmp_path: Path):
         capture_output=True,
         text=True,
         check=False,
-        cwd=ROOT,
+        cwd=tmp_path,
         timeout=90,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "utf-8"},
     )

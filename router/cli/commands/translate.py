@@ -21,13 +21,18 @@ PANEL = "See it work"
 _SHOWN_BYTES_MAX = 300
 _ODD_MAX = 100
 EXAMPLES = (
-    "stream-router translate router/demo/recordings/openai-tool-2.sse --set dialect=chat --coalesce",
+    "stream-router translate openai-tool-2 --set dialect=chat --coalesce",
     "curl -sN https://.../chat/completions ... | stream-router translate - --set dialect=chat",
 )
 
 
 def command(
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="SSE as recorded, or JSONL of chunks; - is stdin.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|-", help="SSE as recorded, or JSONL of chunks; or the name of one that comes along."
+        ),
+    ],
     settings: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="The stream's settings, as a JSON object.")
     ] = None,
@@ -86,11 +91,13 @@ Numbered = Iterator[tuple[int, "Emission"]]
 def _read(file: str) -> list[bytes]:
     from actors.errors import RecordingError
     from actors.recording_format import read_recording
+    from router.sources.recorded import recording_file, why_unreadable
 
+    path = recording_file(file)
     try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        data = sys.stdin.buffer.read() if file == "-" else path.read_bytes()
     except OSError as error:
-        raise RecordingError(f"{file}: cannot be read: {error.strerror}") from None
+        raise RecordingError(why_unreadable(path, error)) from None
     try:
         return read_recording(data)
     except RecordingError as error:

@@ -42,10 +42,14 @@ test-sources: $(STAMP) ## what takes frameworks' streams, with the frameworks in
 	@$(PIP) $(CONSTRAINED) --editable '.[sources-test]'
 	@$(BIN)/python -m pytest tests/router/sources $(ARGS)
 
-lint: $(STAMP)      ## ruff and mypy
+lint: $(STAMP)      ## ruff, mypy, and that every public name has a type that any checker reads in the same way (pyright)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@mkdir -p out
+	@for package in router actors; do \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --verifytypes $$package --ignoreexternal > out/types-$$package.txt || \
+	    { grep -A 2 'error:' out/types-$$package.txt; tail -n 3 out/types-$$package.txt; exit 1; }; done
 
 format: $(STAMP)    ## let ruff put the code into its form
 	@$(BIN)/ruff format .

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgpack
 from pydantic import (
@@ -35,7 +35,7 @@ from pydantic import (
 class LettaMessage(BaseModel):
     """The fields that all messages share. `seq_id` is the place in the request's log, counted from 1."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
 
     id: str
     date: datetime
@@ -268,7 +268,7 @@ class Head:
     __slots__ = ("fields", "kind", "packed")
 
     def __init__(self, kind: str, fields: Fields) -> None:
-        self.kind = kind
+        self.kind: str = kind
         self.fields: Fields = {"message_type": kind, **fields}
         self.packed: bytes = msgpack.packb(self.fields)
 

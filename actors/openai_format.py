@@ -57,7 +57,7 @@ class OpenAIFormat:
         # (choice, message id, otid, tool call id) to the index that the call has in its choice.
         self._call_indexes: dict[tuple[Any, ...], int] = {}
         self._error: Mapping[str, Any] | None = None
-        self.has_gap = False
+        self.has_gap: bool = False
 
     def feed(self, message: Mapping[str, Any]) -> list[Chunk]:
         """Return the chunks of one message, given as the plain dict that its model dumps to."""

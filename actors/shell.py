@@ -54,7 +54,7 @@ class Clock:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._looked_at = monotonic()
-        self.paused_s = 0.0
+        self.paused_s: float = 0.0
         """How long it has stood still in all."""
 
     def now(self) -> float:

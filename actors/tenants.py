@@ -253,7 +253,7 @@ class Key:
         if len(secret) < KEY_BYTES_MIN:
             raise ConfigError(f"tenants: a key has at least {KEY_BYTES_MIN} bytes, this one {len(secret)}")
         self._token_key = hmac.digest(secret, b"stream-router token", "sha256")
-        self.pass_key = hmac.digest(secret, b"stream-router pass", "sha256")
+        self.pass_key: bytes = hmac.digest(secret, b"stream-router pass", "sha256")
 
     def token(self, subject: str, scopes: Iterable[str], expires_at: float | None = None) -> str:
         """Return a signed token; `expires_at`: seconds since 1970, None: never. Raises InvalidArgument."""

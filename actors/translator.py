@@ -89,10 +89,10 @@ class Translator:
         self._whole_count = 0
         self._has_whole_messages = False
         self._is_between_steps = False
-        self.interface = Interface(settings, run_id=run_id if emit_run_id else None)
-        self.ended = False
+        self.interface: Interface = Interface(settings, run_id=run_id if emit_run_id else None)
+        self.ended: bool = False
         # True: the last chunk had content. Keepalives, pings and empty deltas have none.
-        self.last_had_content = False
+        self.last_had_content: bool = False
 
     # --- chunks ---------------------------------------------------------------------------------------
 

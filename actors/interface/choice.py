@@ -69,7 +69,7 @@ class Choice:
     )
 
     def __init__(self, settings: StreamSettings, heads: NumberedHeads, warnings: dict[str, int]) -> None:
-        self.settings = settings
+        self.settings: StreamSettings = settings
         self._heads = heads
         self._warnings = warnings
         self._content_kind = "reasoning_message" if settings.content_is_reasoning else "assistant_message"
@@ -80,7 +80,7 @@ class Choice:
         self._native_signature: str | None = None  # the signature that it bears
         self._register = CallRegister(self)
         self._assistant_calls: list[ToolCall] = []
-        self.has_called_tools = False
+        self.has_called_tools: bool = False
 
     # --- deltas -----------------------------------------------------------------------------------
 

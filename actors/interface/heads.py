@@ -37,12 +37,12 @@ class Heads:
     __slots__ = ("date", "error_count", "message_count", "message_id", "name", "run_id")
 
     def __init__(self, run_id: str | None) -> None:
-        self.run_id = run_id
-        self.message_id = derived_message_id(run_id or "", 0)
-        self.date = EPOCH_DATE
+        self.run_id: str | None = run_id
+        self.message_id: str = derived_message_id(run_id or "", 0)
+        self.date: str = EPOCH_DATE
         self.name: str | None = None
-        self.message_count = 0
-        self.error_count = 0
+        self.message_count: int = 0
+        self.error_count: int = 0
 
     def start_step(self, message_id: str, date: str, name: str | None) -> None:
         """Take the id, date (ISO text) and agent name of the messages that follow."""
@@ -83,8 +83,8 @@ class NumberedHeads:
     __slots__ = ("_choice_index", "_count", "message_id", "request")
 
     def __init__(self, request: Heads, message_id: str, choice_index: int = 0) -> None:
-        self.request = request
-        self.message_id = message_id
+        self.request: Heads = request
+        self.message_id: str = message_id
         self._choice_index = choice_index
         self._count = 0
 

@@ -46,17 +46,17 @@ class Interface:
         self.provider_meaning: str | None = None
         self.provider_detail: str | None = None
         self.model: str | None = None
-        self.has_refused = False
-        self.step_count = 0
+        self.has_refused: bool = False
+        self.step_count: int = 0
         self.unknown: dict[str, int] = {}
         self.warnings: dict[str, int] = {}
         # True: the provider said that the response is over; what comes next is another step.
-        self.response_is_over = False
-        self.usage_was_reported = False
+        self.response_is_over: bool = False
+        self.usage_was_reported: bool = False
         # True: the provider reported the usage of the current step.
-        self.step_was_counted = False
+        self.step_was_counted: bool = False
         # True: deltas came in the current step.
-        self.has_streamed = False
+        self.has_streamed: bool = False
         self._heads = Heads(run_id)
         self._start_choices(self._heads.message_id)
         self._step_usage: dict[str, int] = {}

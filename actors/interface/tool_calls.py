@@ -106,9 +106,9 @@ class ToolCall:
         self.id: str | None = None
         self.signature: str | None = None  # what the provider wants back with this call
         self.name: str | None = None
-        self.is_provider_executed = False
-        self.has_arguments = False
-        self.arguments_tail = ""  # the last fragment; tells a complete call from one that goes on
+        self.is_provider_executed: bool = False
+        self.has_arguments: bool = False
+        self.arguments_tail: str = ""  # the last fragment; tells a complete call from one that goes on
         self.head: Head | None = None
         self.shown_name: str | None = None
         self._state = _State.NAMING

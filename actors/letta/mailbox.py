@@ -22,7 +22,7 @@ class Mailbox(Generic[T]):
 
     def __init__(self) -> None:
         self.items: deque[T] = deque()
-        self.is_closed = False
+        self.is_closed: bool = False
         self._lock = threading.Lock()
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,7 +19,7 @@ _CHUNK_INDEX_MAX = 127
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
 
 
 class TextContent(_Part):
@@ -54,7 +54,7 @@ class OmittedReasoningContent(_Part):
 class OtherContent(BaseModel):
     """Images, and tool calls and returns as content: kept, but never shown."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
     type: Literal["image", "tool_call", "tool_return"]
 
@@ -91,7 +91,7 @@ class ToolReturn(_Part):
 class Message(BaseModel):
     """A stored message of an agent, as far as an interface reads it (field names of Letta's `Message`)."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
 
     created_by_id: str | None = None
     last_updated_by_id: str | None = None

@@ -100,7 +100,7 @@ class RecordParts:
         self._bytes_max = bytes_max
         self._kind = ""
         self._parts: list[bytes] = []
-        self.held_bytes = 0
+        self.held_bytes: int = 0
         """The bytes of the record that is begun and not whole yet."""
 
     def take(self, parts: Any) -> tuple[str, dict[str, Any]] | None:

@@ -79,7 +79,7 @@ class Lane(Generic[K, T]):
         self._call_bytes_max = call_bytes_max
         self._quantum_bytes = quantum_bytes
         self._failed: list[tuple[K, Exception]] = []
-        self.busy = False
+        self.busy: bool = False
 
     def offer(self, key: K, source: Source[T]) -> None:
         """Note that a source has something to send (saying it twice does no harm)."""

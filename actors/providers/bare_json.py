@@ -30,7 +30,7 @@ class BareJson:
         self._lines: list[bytes] = []
         self._in_array = False
         self._tries = 0
-        self.size = 0
+        self.size: int = 0
 
     @property
     def is_open(self) -> bool:

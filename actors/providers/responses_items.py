@@ -52,15 +52,18 @@ class Item:
     )
 
     def __init__(self, kind: str, item_id: str | None, call_id: str | None, index: int) -> None:
-        self.kind = kind
-        self.id = item_id
-        self.call_id = call_id
-        self.index = index
+        self.kind: str = kind
+        self.id: str | None = item_id
+        self.call_id: str | None = call_id
+        self.index: int = index
         self.name: str | None = None
-        self.type = "function_call"
-        self.given = ""
+        self.type: str = "function_call"
+        self.given: str = ""
         self.signature: str | None = None
-        self.is_done = self.is_implicit = self.is_providers = self.is_shown = False
+        self.is_done: bool = False
+        self.is_implicit: bool = False
+        self.is_providers: bool = False
+        self.is_shown: bool = False
         self.told: dict[str, Told] = {}
         self.starts: dict[str, int] = {}  # where in the text of a channel its part under way begins
         self.done_parts: set[tuple[str, int]] = set()

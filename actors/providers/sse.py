@@ -116,7 +116,7 @@ class SseDecoder:
     )
 
     def __init__(self, event_bytes_max: int = EVENT_BYTES_MAX) -> None:
-        self.comments = 0
+        self.comments: int = 0
         self._event_bytes_max = event_bytes_max
         self._head: bytes | None = b""  # what may yet be the byte-order mark; None once that is settled
         self._after_cr = False
@@ -130,7 +130,7 @@ class SseDecoder:
         self._bare = BareJson()
         self._text = b""  # lines since the last event that are no SSE
         self._has_events = self._is_done = False
-        self.is_text = False
+        self.is_text: bool = False
         self._error: ChunkTooLarge | None = None
 
     def feed(self, data: bytes) -> list[SseEvent]:

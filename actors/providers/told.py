@@ -41,7 +41,7 @@ class Told:
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
-        self.is_cut = False
+        self.is_cut: bool = False
 
     def add(self, text: str) -> None:
         """Take note of one more piece."""
@@ -85,11 +85,11 @@ class ToldCall(Told):
     __slots__ = ("id", "index", "name")
 
     def __init__(self, index: int | None, call_id: str | None, name: str | None) -> None:
-        self.pieces = []
+        self.pieces: list[str] = []
         self.is_cut = False
-        self.index = index
-        self.id = call_id
-        self.name = name
+        self.index: int | None = index
+        self.id: str | None = call_id
+        self.name: str | None = name
 
     def rest_of(self, whole: str, start: int = 0) -> str | None:
         """Return what whole arguments have beyond those told; None where they are others. JSON counts as a value."""
@@ -103,9 +103,9 @@ class Said:
     __slots__ = ("_by_id", "_last", "by_index", "calls", "reasoning", "refusal", "signatures", "text")
 
     def __init__(self) -> None:
-        self.text = Told()
-        self.reasoning = Told()
-        self.refusal = Told()
+        self.text: Told = Told()
+        self.reasoning: Told = Told()
+        self.refusal: Told = Told()
         self.signatures: set[str | None] = set()
         self.calls: list[ToldCall] = []
         self._by_id: dict[str, ToldCall] = {}

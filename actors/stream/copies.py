@@ -60,7 +60,7 @@ class Copies:
     def __init__(self) -> None:
         self._copies: dict[str, Copy] = {}
         self._timeouts: Schedule[str] = Schedule()
-        self.bytes_held = 0
+        self.bytes_held: int = 0
 
     def __len__(self) -> int:
         return len(self._copies)

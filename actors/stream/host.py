@@ -41,7 +41,7 @@ from actors.stream.measures import Measures
 from actors.stream.refusals import Refusals
 from actors.stream.session import Session
 
-logger = logging.getLogger("actors.stream_host")
+logger: logging.Logger = logging.getLogger("actors.stream_host")
 
 # What may be on the way to this actor, all its streams together, and the share of one stream.
 IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024
@@ -69,19 +69,19 @@ class StreamHost:
 
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}
-        self.requests_served = 0
-        self.chunks = 0
+        self.requests_served: int = 0
+        self.chunks: int = 0
         self._unknown_of_gone: dict[str, int] = {}
-        self.measures = Measures()
-        self.refusals = Refusals()
-        self.audience = Audience(self.sessions, self.refusals, self._grant)
+        self.measures: Measures = Measures()
+        self.refusals: Refusals = Refusals()
+        self.audience: Audience = Audience(self.sessions, self.refusals, self._grant)
         self._router = ""
         # Incarnations that another one has followed, the latest last.
         self._former_routers: deque[str] = deque(maxlen=FORMER_ROUTERS_MAX)
         self._frame_no = 0
         self._answer = NOT_MY_ROUTER
         self._reports: dict[str, Report | None] = {}
-        self.copies = Copies()
+        self.copies: Copies = Copies()
         self._timeouts: Schedule[str] = Schedule()
         self._window_bytes = WINDOW_BYTES_MAX
 

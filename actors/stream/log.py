@@ -62,12 +62,12 @@ class Segment:
     __slots__ = ("costs_bytes", "extras", "first", "head", "lengths", "pieces", "text")
 
     def __init__(self, head: Head, first: int) -> None:
-        self.head = head
-        self.first = first
+        self.head: Head = head
+        self.first: int = first
         self.pieces: list[Piece] | None = []
-        self.costs_bytes = 0
-        self.text = ""
-        self.lengths = array("I")
+        self.costs_bytes: int = 0
+        self.text: str = ""
+        self.lengths: array[int] = array("I")
         self.extras: Extra = {}
 
     def __len__(self) -> int:
@@ -174,11 +174,11 @@ class Log:
     def __init__(self) -> None:
         self._segments: list[Segment] = []
         self._firsts: list[int] = []
-        self.last_seq = 0
-        self.released = 0
-        self.dropped_through = 0
-        self.bytes_held = 0
-        self.unread_bytes = 0
+        self.last_seq: int = 0
+        self.released: int = 0
+        self.dropped_through: int = 0
+        self.bytes_held: int = 0
+        self.unread_bytes: int = 0
         self._compacted_through = 0
 
     def append(self, emissions: Sequence[Emission]) -> int:

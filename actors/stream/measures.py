@@ -42,9 +42,9 @@ class Histogram:
     __slots__ = ("bounds", "counts", "sums")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sums = [0.0] * (len(bounds) + 1)
+        self.bounds: Sequence[float] = bounds
+        self.counts: list[int] = [0] * (len(bounds) + 1)
+        self.sums: list[float] = [0.0] * (len(bounds) + 1)
 
     def observe(self, value: float) -> None:
         """Count a value."""

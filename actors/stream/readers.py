@@ -33,7 +33,7 @@ from actors.stream.log import Reading
 from actors.stream.session import Session
 from actors.tenants import PLAIN, Names
 
-logger = logging.getLogger("actors.stream_host")
+logger: logging.Logger = logging.getLogger("actors.stream_host")
 
 ANSWER_BYTES_MAX = 80 * 1024
 # What one subscription may put into one answer before the next has its turn.
@@ -68,18 +68,18 @@ class Subscription:
         is_moving: bool = False,
         is_observer: bool = False,
     ) -> None:
-        self.reader = reader
-        self.number = number
-        self.session = session
-        self.sent = after
+        self.reader: Reader = reader
+        self.number: int = number
+        self.session: Session = session
+        self.sent: int = after
         # How far the user has come. Of an observer the session does not know it.
-        self.cursor = after
-        self.is_observer = is_observer
+        self.cursor: int = after
+        self.is_observer: bool = is_observer
         # The fields of the message that the last piece sent belongs to: the reader has them.
         self.head_sent: Fields | None = None
-        self.ended = False
+        self.ended: bool = False
         # It read an earlier session of this request, of which this one may have less, and has not seen an end.
-        self.is_moving = is_moving
+        self.is_moving: bool = is_moving
         # A list, since it is mostly empty: an empty deque has room for 64 and takes it.
         self._unconsumed: list[tuple[int, int]] = []
         self._sent_bytes = 0
@@ -145,11 +145,11 @@ class Reader:
     )
 
     def __init__(self, reader_id: str, now: float, names: Names = PLAIN) -> None:
-        self.reader_id = reader_id
-        self.names = names
-        self.last_seen = now
+        self.reader_id: str = reader_id
+        self.names: Names = names
+        self.last_seen: float = now
         # It speaks of operations that nobody here remembers.
-        self.is_forgotten = False
+        self.is_forgotten: bool = False
         self.subscriptions: dict[int, Subscription] = {}
         # Subscriptions to requests that are not here yet, by number.
         self.parked: dict[int, str] = {}

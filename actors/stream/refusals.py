@@ -6,7 +6,7 @@ import logging
 
 from actors.logging_setup import is_telling
 
-logger = logging.getLogger("actors.stream_host")
+logger: logging.Logger = logging.getLogger("actors.stream_host")
 
 
 class Refusals:

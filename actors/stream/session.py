@@ -43,7 +43,7 @@ from actors.tenants import own_name
 from actors.terminal import TERMINAL_PIECES, bare_terminal
 from actors.translator import Translator
 
-logger = logging.getLogger("actors.session")
+logger: logging.Logger = logging.getLogger("actors.session")
 
 _NONE: dict[str, int] = {}
 
@@ -82,36 +82,36 @@ class Session:
         start_seq: int = 1,
         replay_through: int = 0,
     ) -> None:
-        self.request_id = request_id
-        self.epoch = epoch
-        self.settings = settings
-        self.settings_packed = settings_packed
-        self.publisher_id = publisher_id
-        self.owner = owner
+        self.request_id: str = request_id
+        self.epoch: int = epoch
+        self.settings: StreamSettings = settings
+        self.settings_packed: bytes = settings_packed
+        self.publisher_id: str = publisher_id
+        self.owner: Sequence[Any] = owner
         self.translator: Translator | None = Translator(settings, run_id=own_name(request_id), message_date=date)
-        self.date = date
-        self.log = Log()
+        self.date: str | None = date
+        self.log: Log = Log()
         self._parts: RecordParts | None = None
-        self.start_seq = start_seq
-        self.replay_through = replay_through
-        self.next_seq = start_seq
-        self.received_bytes = 0
-        self.gap = False
-        self.cursors = Cursors()
+        self.start_seq: int = start_seq
+        self.replay_through: int = replay_through
+        self.next_seq: int = start_seq
+        self.received_bytes: int = 0
+        self.gap: bool = False
+        self.cursors: Cursors = Cursors()
         self._consumed_before = released
-        self.credit_bytes = 0
+        self.credit_bytes: int = 0
         self._reported_credit = -1
         self._end: tuple[str, str | None, int] | None = None
         self._end_by = NEVER
-        self.cancels_after_step = False
+        self.cancels_after_step: bool = False
         self._timers = Timers(now - age_s, now)
         self._tools_running = 0
         self._terminal_pieces = 0
         self._unknown_events: dict[str, int] = _NONE
         self.stop_reason: str | None = None
-        self.stored = False
-        self.log_is_safe = False
-        self.forget_at = NEVER
+        self.stored: bool = False
+        self.log_is_safe: bool = False
+        self.forget_at: float = NEVER
 
     @classmethod
     def restored(cls, request_id: str, epoch: int, stop_reason: str, log: Log, forget_at: float) -> Session:

@@ -34,7 +34,7 @@ from actors.transport.door import Door
 from actors.transport.line import CARRIED, Line, stands_here
 from actors.transport.meeting import Reach
 
-log = logging.getLogger("actors.stream_actor")
+log: logging.Logger = logging.getLogger("actors.stream_actor")
 
 PULLS_WAITING_MAX = 2_000
 """Bare pulls that may wait at once on one actor; `subscribe` shares one poll and has no such limit."""

@@ -34,9 +34,9 @@ class Timers:
     __slots__ = ("content_at", "opened_at", "read_at")
 
     def __init__(self, opened_at: float, now: float) -> None:
-        self.opened_at = opened_at
-        self.content_at = now
-        self.read_at = now
+        self.opened_at: float = opened_at
+        self.content_at: float = now
+        self.read_at: float = now
 
     def running(self, settings: StreamSettings, *, awaits_first: bool, may_speak: bool) -> list[Timeout]:
         """Return the timers that run.

@@ -19,7 +19,7 @@ from actors.errors import StreamRouterError, from_wire
 from actors.transport.connection import MEET_DEADLINE_S, Connection
 from actors.transport.meeting import LOCAL, NETWORK, Address, Reach
 
-log = logging.getLogger("actors.transport")
+log: logging.Logger = logging.getLogger("actors.transport")
 
 CARRIED = frozenset({
     "open", "feed", "watch", "locate", "claim", "release", "fence", "cancel", "disown", "suspect", "report", "list",

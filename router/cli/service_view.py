@@ -50,7 +50,9 @@ class Rates:
         self._actors = {actor.actor_id: actor for actor in before.stream_actors} if before else {}
         self._routers = {router.actor_id: router.counts for router in before.routers} if before else {}
         self._streams = {stream.request_id: stream.messages for stream in before.streams} if before else {}
-        self.chunks = self.messages = self.chunk_bytes = 0.0
+        self.chunks: float = 0.0
+        self.messages: float = 0.0
+        self.chunk_bytes: float = 0.0
         for actor in now.stream_actors:
             self.chunks += self.of_actor(actor, "chunks") or 0
             self.messages += self.of_actor(actor, "messages") or 0

@@ -38,7 +38,7 @@ class AgentClaim:
         self._link = link
         self._links = links
         self._token = uuid.uuid4().hex
-        self.number = 0
+        self.number: int = 0
         self._request_id = request_id
         self._agent_id = agent_id
         self._when_busy = when_busy

@@ -34,7 +34,7 @@ class Answers:
 
     def __init__(self) -> None:
         self.incarnation: str | None = None
-        self.version = 0
+        self.version: int = 0
         self._confirmed_by = 0
         self._as_of: dict[Key, int] = {}
 

@@ -68,7 +68,7 @@ class Shaper:
         self._fields: Fields | None = None
         self._factory: MessageFactory | None = None
         self._openai = OpenAIFormat() if format == "openai" else None
-        self.had_through = 0
+        self.had_through: int = 0
 
     def begin(self, after: int) -> int:
         """Return the cursor to read after for a user who has had all up to `after`.

@@ -19,7 +19,7 @@ from actors.errors import InternalError, Recovering, RouterUnavailable, StreamRo
 from actors.protocol.backoff import Backoff
 from router.client.patience import Patience
 
-log = logging.getLogger("router.link")
+log: logging.Logger = logging.getLogger("router.link")
 
 _T = TypeVar("_T")
 

@@ -25,8 +25,8 @@ class Cursor:
     __slots__ = ("_fields", "ended", "last_seq_id", "stop_reason")
 
     def __init__(self, after: int) -> None:
-        self.last_seq_id = after
-        self.ended = False
+        self.last_seq_id: int = after
+        self.ended: bool = False
         self.stop_reason: str | None = None
         # Of the message that the last piece taken belongs to: an answer that goes on with it leaves them out.
         self._fields: Fields | None = None

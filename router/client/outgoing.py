@@ -56,25 +56,25 @@ class PublishedStream:
     )
 
     def __init__(self, request_id: str, budget: ReplayBudget) -> None:
-        self.request_id = request_id
-        self.replay = ReplayStore(budget)
-        self.phase = OPENING
+        self.request_id: str = request_id
+        self.replay: ReplayStore = ReplayStore(budget)
+        self.phase: str = OPENING
         # The router has said yes; where the request is placed it says later.
-        self.is_accepted = False
-        self.is_placed = False
-        self.epoch = 0
-        self.sent_seq = 0
+        self.is_accepted: bool = False
+        self.is_placed: bool = False
+        self.epoch: int = 0
+        self.sent_seq: int = 0
         # The last item that was handed to the lane in an earlier epoch.
         self._had_before = 0
         # The last that was handed to it in this epoch, before it was sent back.
         self._sent_before = 0
-        self.accepted_bytes = 0
-        self.credit_bytes = INITIAL_CREDIT_BYTES
-        self.epoch_credit_bytes = INITIAL_CREDIT_BYTES
+        self.accepted_bytes: int = 0
+        self.credit_bytes: int = INITIAL_CREDIT_BYTES
+        self.epoch_credit_bytes: int = INITIAL_CREDIT_BYTES
         # Bytes up to `sent_seq`; kept only while a replay waits for the credit of its epoch.
-        self.sent_bytes = 0
+        self.sent_bytes: int = 0
         # What is next waits for the credit of its epoch.
-        self.is_held = False
+        self.is_held: bool = False
         self.cancel: str | None = None
         self.stop_reason: str | None = None
         self.error: StreamRouterError | None = None

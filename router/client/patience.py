@@ -16,7 +16,7 @@ class Patience:
     __slots__ = ("left_s",)
 
     def __init__(self, deadline_s: float) -> None:
-        self.left_s = deadline_s
+        self.left_s: float = deadline_s
 
     def spend(self, elapsed_s: float, planned_s: float) -> None:
         """Count a wait that was to last `planned_s` at most and lasted `elapsed_s`."""

@@ -72,9 +72,9 @@ class Reader:
         ping_s: float | None,
         is_observer: bool = False,
     ) -> None:
-        self.request_id = request_id
-        self.is_observer = is_observer
-        self.number = pollers.next_number()
+        self.request_id: str = request_id
+        self.is_observer: bool = is_observer
+        self.number: int = pollers.next_number()
         self._link = link
         self._pollers = pollers
         self._shaper = shaper
@@ -93,8 +93,8 @@ class Reader:
         # The router has said so, which may change until somebody opens it.
         self._is_unknown = False
         self._epochs_read = 0
-        self.has_left = False
-        self.is_asked = False
+        self.has_left: bool = False
+        self.is_asked: bool = False
 
     def again(self) -> Reader:
         """Return a reader that goes on where this one, which has left, stood."""

@@ -33,7 +33,7 @@ from actors.recording_format import FORMAT_KEY, FORMAT_VERSION
 from actors.settings import StreamSettings
 from router.config import RecordConfig
 
-log = logging.getLogger("router.recorder")
+log: logging.Logger = logging.getLogger("router.recorder")
 
 # What a thread that cannot keep up may have before it.
 PENDING_BYTES_MAX = 64 * 1024 * 1024
@@ -57,7 +57,7 @@ class Recording:
     __slots__ = ("_began_at", "_bytes_left", "_closed", "_header", "_recorder", "request_id")
 
     def __init__(self, recorder: Recorder, request_id: str, settings: StreamSettings, date: str) -> None:
-        self.request_id = request_id
+        self.request_id: str = request_id
         self._recorder = recorder
         self._bytes_left = recorder.config.request_bytes_max
         self._closed = False

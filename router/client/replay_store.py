@@ -31,7 +31,7 @@ class ReplayBudget:
     def __init__(self, bytes_max: int, spill_dir: str | None = None) -> None:
         self.bytes_max = bytes_max
         self.bytes_held = 0
-        self.file = SpillFile(spill_dir)
+        self.file: SpillFile = SpillFile(spill_dir)
         # Streams with items in memory, those first that have had some for longest.
         self.holders: dict[ReplayStore, None] = {}
         # The block read last: a replay asks for the items of one block in several goes.
@@ -97,12 +97,12 @@ class ReplayStore:
 
     def __init__(self, budget: ReplayBudget, first_seq: int = 1) -> None:
         self._budget = budget
-        self.first_seq = first_seq
+        self.first_seq: int = first_seq
         # How many items, counted from `first_seq`, are on disk.
-        self.in_memory_from = 0
+        self.in_memory_from: int = 0
         self._items: list[Item] = []
         self._spilled: list[_Spilled] = []
-        self.bytes_held = 0
+        self.bytes_held: int = 0
 
     @property
     def next_seq(self) -> int:

@@ -50,7 +50,7 @@ class Results(AsyncIterator[Result]):
         self._tasks: list[asyncio.Task[Result]] | None = None
         self._ended: asyncio.Queue[asyncio.Task[Result]] = asyncio.Queue()
         self._handed_out = 0
-        self.done = 0
+        self.done: int = 0
 
     @property
     def total(self) -> int:

@@ -31,7 +31,7 @@ from router.client.startup import enter
 from router.client.stream_router import StreamRouter
 from router.config import RouterConfig, with_changes
 
-log = logging.getLogger("router.service")
+log: logging.Logger = logging.getLogger("router.service")
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from router.config import RouterConfig
 from router.on_ray import actors as ray_actors
 from router.on_ray.router_actor import RouterActor
 
-log = logging.getLogger("router.client")
+log: logging.Logger = logging.getLogger("router.client")
 
 START_DEADLINE_S = 120.0
 START_RETRY_S = 0.1

@@ -65,7 +65,7 @@ from router.client.unheld import end_unheld
 from router.config import RayConfig, RouterConfig
 from router.on_ray.cluster import ensure_ray, why
 
-log = logging.getLogger("router.client")
+log: logging.Logger = logging.getLogger("router.client")
 
 DEFAULT_WAIT_S = 30.0
 
@@ -89,7 +89,7 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
         client_id: str | None = None,
     ) -> None:
         self.config = config
-        self.client_id = client_id or process_name()
+        self.client_id: str = client_id or process_name()
         # With tenants, a call that says nothing of its caller says it.
         self._caller = (self.client_id,) if config.tenants.enabled else ()
         self._names = names_in(self.client_id) if config.tenants.enabled else PLAIN

@@ -82,7 +82,7 @@ class Window:
     """The panels of some requests."""
 
     def __init__(self, request_ids: Sequence[str]) -> None:
-        self.panels = {request_id: Panel(request_id) for request_id in request_ids}
+        self.panels: dict[str, Panel] = {request_id: Panel(request_id) for request_id in request_ids}
 
     def rich(self, height: int) -> RenderableType:
         """Return it for a terminal of so many lines."""

@@ -58,7 +58,7 @@ class Agents:
         # Agents whose last holder fell silent: it may come back and believe that it holds them still.
         self._unfenced: dict[str, None] = {}
         self._all_unfenced = False
-        self.is_recovering = False
+        self.is_recovering: bool = False
 
     def claim(
         self, claimant: Claimant, request_id: str, agent_id: str, when_busy: str, *, is_held: bool, number: int

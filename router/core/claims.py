@@ -26,8 +26,8 @@ class Claims:
     """The agents of one router actor. `first_number`: fencing numbers granted here are higher."""
 
     def __init__(self, requests: Requests, clients: Clients, lifecycle: Lifecycle, first_number: int) -> None:
-        self.agents = Agents(first_number)
-        self.fences = Fences()
+        self.agents: Agents = Agents(first_number)
+        self.fences: Fences = Fences()
         self._requests = requests
         self._clients = clients
         self._lifecycle = lifecycle

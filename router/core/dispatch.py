@@ -25,8 +25,8 @@ class Dispatch:
     """The words of one router about its requests."""
 
     def __init__(self, clients: Clients) -> None:
-        self.effects = Effects()
-        self.stories = Stories()
+        self.effects: Effects = Effects()
+        self.stories: Stories = Stories()
         self._clients = clients
 
     def note(self, kind: str, request: Request, now: float, detail: str | None = None) -> None:

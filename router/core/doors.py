@@ -44,7 +44,7 @@ class Doors:
     def __init__(self, registry: Registry, key: Key | None = None) -> None:
         self._registry = registry
         self._key = key
-        self.pass_key = None if key is None else key.pass_key
+        self.pass_key: bytes | None = None if key is None else key.pass_key
         """What stream actors check the passes of readers with; None where there are no tenants."""
         self._passes = None if self.pass_key is None else Passes(self.pass_key)
 

@@ -15,6 +15,7 @@ Here it is decided; `Effects` names what the shell then does.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 from actors.errors import PoolFull
@@ -29,7 +30,7 @@ from router.config import RouterConfig
 from router.core.backlog import Backlog
 from router.core.copies import Copies
 from router.core.dispatch import Dispatch
-from router.core.effects import CANCELLED, ENDED, MOVED, PLACED
+from router.core.effects import CANCELLED, ENDED, MOVED, PLACED, Effects
 from router.core.outboxes import Clients
 from router.core.pool import ActorState, Pool, Slot
 from router.core.request import Request
@@ -56,19 +57,20 @@ class Lifecycle:
         self.config = config
         self.requests = requests
         self.clients = clients
-        self.pool = Pool(
+        self.pool: Pool = Pool(
             max_actors=actors.max_actors,
             warm_actors=actors.warm_actors,
             max_streams_per_actor=actors.max_streams_per_actor,
             idle_ttl_s=actors.idle_ttl_s,
             recycle_after_requests=actors.recycle_after_requests,
         )
-        self.backlog = Backlog(config.limits.queued_bytes_max, actors.max_actors)
-        self.dispatch = Dispatch(clients)
-        self.effects = self.dispatch.effects
-        self.copies = Copies(node_id, requests, self.dispatch, set_timer)
-        self.spread_copies = self.copies.spread
-        self.counts = {"opened": 0, "refused": 0, "restarted": 0, "lost": 0, "sealed": 0, "chunks": 0, "chunk_bytes": 0}
+        self.backlog: Backlog = Backlog(config.limits.queued_bytes_max, actors.max_actors)
+        self.dispatch: Dispatch = Dispatch(clients)
+        self.effects: Effects = self.dispatch.effects
+        self.copies: Copies = Copies(node_id, requests, self.dispatch, set_timer)
+        self.spread_copies: Callable[[float], None] = self.copies.spread
+        counted = ("opened", "refused", "restarted", "lost", "sealed", "chunks", "chunk_bytes")
+        self.counts: dict[str, int] = dict.fromkeys(counted, 0)
         self.ended_by: dict[str, int] = {}
         self.is_recovering = False
         self.waiting: deque[str] = deque()

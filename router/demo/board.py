@@ -56,7 +56,7 @@ class Board:
     """All requests, and the sums over them."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = {row.agent.request_id: row for row in rows}
+        self.rows: dict[str, Row] = {row.agent.request_id: row for row in rows}
         self.added_latencies_s: list[float] = []
         self.actors = 0
 

@@ -14,7 +14,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -75,7 +75,7 @@ RPC_SHARE_MAX = 0.5
 class Chaos(BaseModel):
     """Which faults are done, and when."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     faults: Annotated[dict[str, float], BeforeValidator(_check_faults)] = Field(default_factory=dict)
     from_s: float = Field(5.0, ge=0, description="No strike before this, in seconds after the run's start.")

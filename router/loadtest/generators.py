@@ -28,7 +28,8 @@ class Generators:
     """The Ray handles of all load generators."""
 
     def __init__(self, publishers: list[Any], readers: list[Any]) -> None:
-        self.publishers, self.readers = publishers, readers
+        self.publishers = publishers
+        self.readers = readers
 
     @property
     def all(self) -> list[Any]:

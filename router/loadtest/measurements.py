@@ -32,10 +32,10 @@ class Histogram:
 
     def __init__(self) -> None:
         self.counts: Counter[int] = Counter()
-        self.total = 0
-        self.sum_s = 0.0
-        self.min_s = math.inf
-        self.max_s = 0.0
+        self.total: int = 0
+        self.sum_s: float = 0.0
+        self.min_s: float = math.inf
+        self.max_s: float = 0.0
 
     def add(self, value_s: float) -> None:
         """Count a time; one below zero (clocks differ) counts as zero."""
@@ -107,7 +107,7 @@ class Timeline:
     """Bins of `bin_s` seconds from the run's start, at most `BINS_MAX` of them."""
 
     def __init__(self, bin_s: float = 1.0) -> None:
-        self.bin_s = bin_s
+        self.bin_s: float = bin_s
         self.bins: dict[int, Bin] = {}
 
     def at(self, time_s: float) -> Bin:
@@ -158,7 +158,7 @@ class Sampled:
     """Rows of every n-th stream, evenly over the run; n doubles when there are more than `ROWS_MAX`."""
 
     def __init__(self) -> None:
-        self.stride = 1
+        self.stride: int = 1
         self.rows: dict[int, list[Any]] = {}
 
     def wants(self, number: int) -> bool:
@@ -194,8 +194,8 @@ class Measurements:
         self.ends: Counter[str] = Counter()
         self.examples: list[str] = []
         self.times: dict[str, Histogram] = {}
-        self.timeline = Timeline()
-        self.streams = Sampled()
+        self.timeline: Timeline = Timeline()
+        self.streams: Sampled = Sampled()
 
     def count(self, name: str, at_s: float, number: int = 1) -> None:
         """Count something that happened at a moment of the run."""

@@ -20,7 +20,7 @@ from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
 from router.on_ray.fleet import Fleet
 
-log = logging.getLogger("router.router_actor")
+log: logging.Logger = logging.getLogger("router.router_actor")
 
 # After a restart, actors that answer within this are known before anybody is served.
 ADOPTION_PATIENCE_S = 1.5

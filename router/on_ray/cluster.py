@@ -16,7 +16,7 @@ import ray
 from actors.errors import RayUnavailable
 from router.config import RayConfig
 
-log = logging.getLogger("router.ray_cluster")
+log: logging.Logger = logging.getLogger("router.ray_cluster")
 
 PROBE_DEADLINE_S = 5.0
 # Ray gives a node of its own 30 s to be up, of which it lets the environment lengthen one part, the control process's.

@@ -50,7 +50,7 @@ from router.on_ray.looking_calls import LookingCalls
 from router.on_ray.shelf import Shelf
 from router.status.observer import Observer
 
-log = logging.getLogger("router.router_actor")
+log: logging.Logger = logging.getLogger("router.router_actor")
 
 _Call = TypeVar("_Call", bound=tuple[Any, ...])
 

@@ -25,7 +25,7 @@ class Shelf:
         self._pass_key = pass_key
         self._frame_no = 0
         router = SimpleNamespace(report=SimpleNamespace(remote=report))
-        self.actor = StreamActor(ROUTER_ITSELF, router)
+        self.actor: StreamActor = StreamActor(ROUTER_ITSELF, router)
 
     async def take(self, envelopes: list[Envelope]) -> list[list[object]]:
         """Take envelopes in order; return the reports."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,7 +18,7 @@ from router.runs.retries import Retries
 class RunConfig(BaseModel):
     """Where to ask, how much at a time, and what to do when it fails."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     endpoint: Endpoint
     concurrency: int = Field(16, ge=1, le=100_000, description="So many requests are under way at a time.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -25,7 +25,7 @@ _VERSION_PATHS: dict[Api, str] = {
 class Timeouts(BaseModel):
     """How long to wait for a provider."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     connect_s: float = Field(10.0, gt=0)
     response_s: float = Field(120.0, gt=0, description="For the head of the answer.")
@@ -39,7 +39,7 @@ class Timeouts(BaseModel):
 class Endpoint(BaseModel):
     """A provider's address. The key is never in a configuration: only the name of the variable that holds it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     base_url: str = Field(
         description="As the provider's own SDK takes it: https://host, https://host/v1. Without a path, the API's own "

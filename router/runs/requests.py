@@ -10,7 +10,7 @@ without an `id` is named for its place: `line-1`, `line-2`, ...
 from __future__ import annotations
 
 import json
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,7 +25,7 @@ ID_BYTES_MAX = 200
 class Request(BaseModel):
     """One request, in words common to all APIs; `body` is added to what is sent as it is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     id: str | None = Field(None, min_length=1)
     prompt: str | None = None

@@ -6,6 +6,7 @@ After the first chunk nothing is asked again: the model would say something else
 from __future__ import annotations
 
 import random
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,7 +16,7 @@ from router.sources.http import HttpProviderError
 class Retries(BaseModel):
     """How often, and how long to wait between: doubling, with jitter, and at least as Retry-After says."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     attempts: int = Field(5, ge=1, le=100, description="In all; 1: nothing is asked again.")
     first_wait_s: float = Field(0.5, gt=0)

@@ -40,7 +40,7 @@ class Library:
     """
 
     def __init__(self, recordings: Iterable[Recording]) -> None:
-        self.recordings = {recording.name: recording for recording in recordings}
+        self.recordings: dict[str, Recording] = {recording.name: recording for recording in recordings}
         self._by_model: dict[tuple[str, str], list[Recording]] = {}
         self._by_api: dict[str, list[Recording]] = {}
         for recording in self.recordings.values():

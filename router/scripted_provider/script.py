@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,7 +29,7 @@ _BLOCK_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 class Script(BaseModel):
     """Pace and faults of one stream. Positions count the recording's events from 0."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     events_per_s: float = Field(20.0, ge=0, description="Pace before `speed`; 0: as fast as the line takes it.")
     speed: float = Field(1.0, gt=0, description="All waits are divided by this.")

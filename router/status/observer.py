@@ -19,7 +19,7 @@ from router.status import metrics
 from router.status.metrics import Exporter, Sample
 from router.status.tracing import Spans
 
-log = logging.getLogger("router.observer")
+log: logging.Logger = logging.getLogger("router.observer")
 
 _LEVELS = {
     OPENED: logging.INFO,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
 
-log = logging.getLogger("router.tracing")
+log: logging.Logger = logging.getLogger("router.tracing")
 
 TRACER = "agent-stream-router"
 _DETAIL = {PLACED: "stream_actor", MOVED: "stream_actor", CANCELLED: "reason"}

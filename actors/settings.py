@@ -74,6 +74,12 @@ class StreamSettings(BaseModel):
         "first", description="all: further choices come as messages of their own, with choice_index."
     )
 
+    traceparent: str | None = Field(
+        None,
+        pattern=r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
+        description="The span that the request belongs to (W3C trace context); None: the one in which it is published.",
+    )
+
     # Bounds, in bytes of what is held for this request in its stream actor.
     chunk_bytes_max: int = Field(4 * 1024 * 1024, gt=0)
     message_bytes_max: int = Field(16 * 1024 * 1024, gt=0, description="A whole message of the agent loop, packed.")

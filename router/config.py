@@ -176,12 +176,12 @@ class LogsConfig(_Section):
 
 
 class TracingConfig(_Section):
-    """OpenTelemetry spans, one per request. Off while `setup` is None; needs the extra `otel`."""
+    """OpenTelemetry spans of requests, responses and tool calls. Off while `setup` is None; needs the extra `otel`."""
 
     setup: str | None = Field(
         None,
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
-        description="module:function, called in each router actor; returns the TracerProvider to use.",
+        description="module:function, called in each router and stream actor; returns the TracerProvider to use.",
     )
 
 

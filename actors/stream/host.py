@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from actors.errors import ProtocolViolation
 from actors.protocol.deadlines import Schedule
@@ -64,6 +64,18 @@ NOT_HERE, OTHER_EPOCH, AHEAD = "not_here", "other_epoch", "ahead"
 """Why something was ignored: no such session here, an epoch that is over, a hole before it."""
 
 
+class Spans(Protocol):
+    """Whoever observes what sessions gain."""
+
+    def follow(self, session: Session, now: float) -> None:
+        """Look at what a session has gained."""
+        ...
+
+    def forget(self, request_id: str) -> None:
+        """Forget a request that is no longer here."""
+        ...
+
+
 class StreamHost:
     """All sessions and readers of one stream actor."""
 
@@ -73,6 +85,7 @@ class StreamHost:
         self.chunks: int = 0
         self._unknown_of_gone: dict[str, int] = {}
         self.measures: Measures = Measures()
+        self.spans: Spans | None = None
         self.refusals: Refusals = Refusals()
         self.audience: Audience = Audience(self.sessions, self.refusals, self._grant)
         self._router = ""
@@ -165,6 +178,11 @@ class StreamHost:
         self.requests_served += 1
         session.grant(self._window_bytes)
         self._report(session)
+        self._observe(session, now)
+
+    def _observe(self, session: Session, now: float) -> None:
+        if self.spans is not None:
+            self.spans.follow(session, now)
 
     def _adopt(self, session: Session, now: float) -> None:
         """Put a session in the place of an older incarnation, whose subscriptions go on with it."""
@@ -197,6 +215,7 @@ class StreamHost:
         was_sealed = session.sealed
         had_before = first_seq < session.next_seq
         gained = self._take(session, first_seq, items, now)
+        self._observe(session, now)
         if session.gap:
             self.refusals.ignore(AHEAD)
         if session.sealed:
@@ -231,6 +250,7 @@ class StreamHost:
         session = self._current(envelope)
         if session is not None:
             session.end(envelope.stop_reason, envelope.detail, envelope.after_seq, now)
+            self._observe(session, now)
             self._report(session)
             self._schedule(session, now)
             self.audience.news(session)
@@ -318,6 +338,8 @@ class StreamHost:
         self.sessions.pop(session.request_id, None)
         self._timeouts.cancel(session.request_id)
         self.audience.forget(session)
+        if self.spans is not None:
+            self.spans.forget(session.request_id)
 
     @staticmethod
     def _count_unknown(session: Session, counts: dict[str, int]) -> None:
@@ -406,6 +428,7 @@ class StreamHost:
 
     def _tick(self, session: Session, now: float) -> None:
         if session.expire(now):
+            self._observe(session, now)
             self._report(session)
             self.audience.news(session)
         elif session.sealed and session.forget_at <= now:

@@ -27,7 +27,7 @@ from __future__ import annotations
 import operator
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +135,13 @@ class Segment:
         self.first += count
         self.costs_bytes -= freed
         return freed
+
+    def extra_of_first(self) -> dict[str, Any]:
+        """Return the extra fields of the first piece."""
+        if self.pieces is None:
+            return self.extras.get(0, {})
+        first = self.pieces[0]
+        return first[1] if isinstance(first, tuple) else {}
 
     def packable(self, start: int, stop: int) -> list[Any]:
         """Return pieces `start` to `stop` (indexes) in the form that `protocol.segments` defines."""
@@ -245,6 +252,11 @@ class Log:
                 room -= used
             at += 1
         return Reading(found, last, bytes_max - room, gap)
+
+    def since(self, after: int) -> Iterator[Segment]:
+        """Yield the segments that reach beyond a position."""
+        at = max(bisect_right(self._firsts, after + 1) - 1, 0)
+        return (segment for segment in self._segments[at:] if segment.last > after)
 
     @staticmethod
     def _fit(segment: Segment, start: int, stop: int, room: int) -> tuple[int, int]:

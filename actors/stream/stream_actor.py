@@ -30,6 +30,8 @@ from actors.protocol.states import Report
 from actors.shell import Alarm, Clock, Crowds, Waits, calm_garbage_collection, wait_at_most
 from actors.stream import arguments, measures
 from actors.stream.host import StreamHost
+from actors.stream.spans import RequestSpans
+from actors.tracing import provider_of
 from actors.transport.door import Door
 from actors.transport.line import CARRIED, Line, stands_here
 from actors.transport.meeting import Reach
@@ -55,9 +57,18 @@ class StreamActor:
     """
 
     def __init__(
-        self, actor_id: str, router: Any, *, log_as: tuple[str, str] | None = None, reach: Reach | None = None
+        self,
+        actor_id: str,
+        router: Any,
+        *,
+        log_as: tuple[str, str] | None = None,
+        reach: Reach | None = None,
+        tracing: str | None = None,
     ) -> None:
-        """`reach`: how far this process goes without Ray, wherever it comes to stand; see `actors.transport`."""
+        """`reach`: how far this process goes without Ray, wherever it comes to stand; see `actors.transport`.
+
+        `tracing`: the function that returns a provider of spans, as the configuration names it.
+        """
         if log_as is not None:
             logs.set_up(*log_as)
         calm_garbage_collection()
@@ -66,6 +77,9 @@ class StreamActor:
         self._router = Line(router, reach)
         self._door = Door(self, CARRIED, reach)
         self._host = StreamHost()
+        provider = None if tracing is None else provider_of(tracing)
+        if provider is not None:
+            self._host.spans = RequestSpans(provider)
         # Silence is measured while this process runs: what it could not hear is nobody's silence.
         self._clock = Clock(time.monotonic)
         self._clock.keep()

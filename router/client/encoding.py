@@ -30,6 +30,7 @@ from actors.errors import (
 )
 from actors.protocol.items import pack_body, record_bytes_max
 from actors.settings import StreamSettings
+from actors.tracing import current_traceparent
 
 ERROR_TEXT_CHARACTERS_MAX = 2_000
 DEPTH_MAX = 100
@@ -256,6 +257,12 @@ def clean(text: str) -> str:
 
 
 # --- settings ---------------------------------------------------------------------------------------
+
+
+def within_span(settings: StreamSettings) -> StreamSettings:
+    """Return the settings with the span that is current here, where they name none."""
+    traceparent = current_traceparent() if settings.traceparent is None else None
+    return settings if traceparent is None else settings.model_copy(update={"traceparent": traceparent})
 
 
 def load_settings(settings: StreamSettings | Mapping[str, Any]) -> StreamSettings:

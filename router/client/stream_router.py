@@ -36,7 +36,7 @@ from router.client.agent_claim import AgentClaim, WhenBusy
 from router.client.arguments import check
 from router.client.batch import Format, Shaper
 from router.client.caller import fresh, until_recovered
-from router.client.encoding import load_settings
+from router.client.encoding import load_settings, within_span
 from router.client.entrance import Entrance, StreamRouterOpening
 from router.client.finding_calls import FindingCalls
 from router.client.launch.calls import LaunchingCalls, also_of_agents
@@ -293,13 +293,14 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
         chosen = self.config.streams if settings is None else load_settings(settings)
         dated = dated or iso_seconds(datetime.now(UTC))
         labels = pack_labels(tags or {}, metadata or {})
+        within = within_span(chosen)
         registration = Registration(
-            request_id, packed(chosen), dated, agent_id, take_over, 0, 0, 1, None, 0, labels=labels
+            request_id, packed(within), dated, agent_id, take_over, 0, 0, 1, None, 0, labels=labels
         )
         return Publisher(
             link,
             registration,
-            chosen,
+            within,
             self._budget,
             claim=claim,
             open_timeout_s=self.config.stream_actors.open_timeout_s,

@@ -22,6 +22,8 @@ class Note:
     request_id: str
     epoch: int
     detail: str | None
+    traceparent: str | None = None
+    """The span that the request belongs to."""
 
 
 @dataclass(slots=True)

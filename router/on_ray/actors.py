@@ -41,7 +41,8 @@ def make_stream_actor(config: RouterConfig, shard: int, actor_id: str, router: A
     name = config.stream_actor_name(shard, actor_id)
     options = {"max_restarts": 0, **_resources(config.stream_actors)}
     actor = _actor(StreamActor, name, config.namespace, "detached", options)
-    return actor.remote(actor_id, router, log_as=(config.logs.level, config.logs.format), reach=config.reach)
+    logs = (config.logs.level, config.logs.format)
+    return actor.remote(actor_id, router, log_as=logs, reach=config.reach, tracing=config.tracing.setup)
 
 
 def _actor(plain: type, name: str, namespace: str, lifetime: str | None, options: dict[str, Any]) -> Any:

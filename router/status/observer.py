@@ -12,6 +12,7 @@ from typing import Any
 
 from actors.stream.measures import Histogram
 from actors.tenants import shown_name
+from actors.tracing import log_fields
 from router.config import RouterConfig
 from router.core.effects import CANCELLED, ENDED, MOVED, OPENED, PLACED, REFUSED, Note
 from router.core.registry import Registry
@@ -52,6 +53,7 @@ class Observer:
             level = logging.ERROR if note.detail == "lost" and note.kind == ENDED else _LEVELS[note.kind]
             if log.isEnabledFor(level):
                 extra = {**self._place, "event": note.kind, "request_id": note.request_id, "epoch": note.epoch}
+                extra |= log_fields(note.traceparent)
                 detail = f" ({note.detail})" if note.detail else ""
                 what = (note.request_id, note.epoch, note.kind, detail)
                 log.log(level, "request %s, epoch %d: %s%s", *what, extra=extra)

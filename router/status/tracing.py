@@ -6,20 +6,16 @@ Off unless the configuration names a function (`tracing.setup: module:function`)
 
 from __future__ import annotations
 
-import importlib
-import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from actors.tracing import TRACER, context_of, provider_of
 from router.core.effects import CANCELLED, ENDED, MOVED, OPENED, PLACED, Note
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
 
-log: logging.Logger = logging.getLogger("router.tracing")
-
-TRACER = "agent-stream-router"
 _DETAIL = {PLACED: "stream_actor", MOVED: "stream_actor", CANCELLED: "reason"}
 _FAILED = frozenset({"error", "lost", "publisher_lost", "incomplete"})
 
@@ -36,20 +32,17 @@ class Spans:
     @classmethod
     def set_up(cls, setup: str, router: str, shard: int) -> Spans | None:
         """Call the function that the configuration names; None, and a line in the log, where that fails."""
-        module, _, function = setup.partition(":")
-        try:
-            return cls(getattr(importlib.import_module(module), function)(), router, shard)
-        except Exception:
-            # The operator's code, and only for observation: a router runs without it.
-            log.exception("tracing.setup = %s failed; there will be no spans", setup)
-            return None
+        provider = provider_of(setup)
+        return None if provider is None else cls(provider, router, shard)
 
     def take(self, notes: Iterable[Note]) -> None:
         """Begin, mark and end spans."""
         for note in notes:
             if note.kind == OPENED:
                 attributes = {**self._attributes, "request_id": note.request_id}
-                self._open[note.request_id] = self._tracer.start_span("request", attributes=attributes)
+                self._open[note.request_id] = self._tracer.start_span(
+                    "request", context=context_of(note.traceparent), attributes=attributes
+                )
                 continue
             span = self._open.get(note.request_id)
             if span is None:

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from actors import logging_setup as logs
+from actors.settings import StreamSettings, packed
 from router.config import RouterConfig
 from router.core.effects import CANCELLED, ENDED, MOVED, OPENED, PLACED, REFUSED, Note
 from router.core.registry import Registry
@@ -48,6 +49,17 @@ def test_json_lines_bear_request_id_and_epoch(written):
     ]
     assert all((line["router"], line["shard"]) == ("mine", 3) for line in lines)
     assert "pool_full" in lines[-1]["message"]
+
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_lines_of_a_request_bear_the_trace_that_it_was_published_in(written):
+    logs.set_up("info", "json")
+    Observer(RouterConfig(), 0).take([Note(OPENED, "req-1", 0, None, TRACEPARENT), Note(OPENED, "req-2", 0, None)])
+    first, second = [json.loads(line) for line in written().splitlines()]
+    assert (first["trace_id"], first["span_id"]) == tuple(TRACEPARENT.split("-")[1:3])
+    assert "trace_id" not in second
 
 
 def test_the_default_level_says_nothing_of_requests_that_go_well(written):
@@ -111,6 +123,21 @@ def test_one_span_a_request_with_its_events():
         ("placed", 1), ("moved", 1), ("placed", 2), ("cancelled", 2)
     ]  # fmt: skip
     assert not spans._open
+
+
+def test_the_span_is_a_child_of_the_publishers():
+    provider = _provider()
+    Spans(provider, "mine", 0).take([Note(OPENED, "a", 0, None, TRACEPARENT), Note(ENDED, "a", 1, "end_turn")])
+    (span,) = provider.memory.get_finished_spans()
+    assert f"{span.context.trace_id:032x}" == TRACEPARENT.split("-")[1]
+    assert f"{span.parent.span_id:016x}" == TRACEPARENT.split("-")[2]
+
+
+def test_the_registry_notes_the_trace_that_a_request_came_with():
+    registry = Registry(RouterConfig.model_validate({"stream_actors": {"warm_actors": 0}}), "me", 0.0)
+    registry.open("client", "req-1", packed(StreamSettings(traceparent=TRACEPARENT)), 1.0, date="")
+    registry.cancel("req-1", 2.0)
+    assert {note.traceparent for note in registry.take_effects().notes} == {TRACEPARENT}
 
 
 @pytest.mark.parametrize(

@@ -159,11 +159,27 @@ class RecordConfig(_Section):
     compressed: bool = Field(default=True, description="gzip, about a tenth of the size.")
 
 
+class PriceConfig(_Section):
+    """What a million tokens of a model cost, in dollars."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(None, ge=0, description="None: as other input.")
+
+
 class MetricsConfig(_Section):
     """Figures for Prometheus, through Ray's metrics agent on each node."""
 
     enabled: bool = Field(default=True, description="Costs nothing per chunk; seen where Ray runs its metrics agent.")
     interval_s: float = Field(5.0, ge=0.1, description="How often each router actor hands them over.")
+    prices: dict[str, PriceConfig] = Field(
+        default_factory=dict, description="By model, or a pattern of its name (gpt-4.1*); the first that fits counts."
+    )
+    agents: list[str] = Field(
+        default_factory=list, description="Patterns of agent IDs, each a series; none: the first agents_max agents."
+    )
+    agents_max: int = Field(50, ge=0, le=1000, description="Agents that have series of their own; else `other`.")
+    models_max: int = Field(50, ge=0, le=1000, description="Models that have series of their own; else `other`.")
 
 
 class LogsConfig(_Section):

@@ -181,6 +181,9 @@ class StreamHost:
         self._observe(session, now)
 
     def _observe(self, session: Session, now: float) -> None:
+        if session.used is not None:
+            self.measures.count_usage(session.used)
+            session.used = None
         if self.spans is not None:
             self.spans.follow(session, now)
 

@@ -15,10 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.stream.session import Session
+from actors.stream.used import Used
 
 FIRST_MESSAGE_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 """Upper bounds of the buckets in seconds; one more bucket holds what is beyond the last."""
 
+
+USAGE_KEYS_MAX = 1024
+"""Models and agents whose usage is counted apart on one actor; those beyond it count as `other`."""
 
 UNKNOWN_KINDS = (
     "event",
@@ -73,6 +77,8 @@ class Measures:
     def __init__(self) -> None:
         self.credit_waits = 0
         self.by_provider: dict[str, ProviderMeasures] = {}
+        # [prompt, cached, completion] tokens by (model, agent ID).
+        self._usage: dict[tuple[str, str | None], list[int]] = {}
 
     def of(self, provider: str) -> ProviderMeasures:
         """Return the totals of a provider."""
@@ -80,6 +86,20 @@ class Measures:
         if found is None:
             found = self.by_provider[provider] = ProviderMeasures()
         return found
+
+    def count_usage(self, used: Used) -> None:
+        """Add what an ended request used."""
+        key = (used.model, used.agent_id)
+        if key not in self._usage and len(self._usage) >= USAGE_KEYS_MAX:
+            key = ("other", None if used.agent_id is None else "other")
+        total = self._usage.setdefault(key, [0, 0, 0])
+        total[0] += used.prompt_tokens
+        total[1] += used.cached_tokens
+        total[2] += used.completion_tokens
+
+    def usage(self) -> list[list[Any]]:
+        """Return [model, agent ID or None, prompt, cached, completion tokens] of all ended requests."""
+        return [[*key, *totals] for key, totals in self._usage.items()]
 
 
 def lag(session: Session) -> int:
@@ -124,6 +144,7 @@ def look(
             provider: [of.chunks, of.chunk_bytes, of.messages, of.first_message_s.totals()]
             for provider, of in measures.by_provider.items()
         },
+        "usage": measures.usage(),
         "open": len(opened),
         "sealed": count - len(opened),
         "readers": readers,

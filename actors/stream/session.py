@@ -39,6 +39,7 @@ from actors.stream.cursors import Cursors
 from actors.stream.endings import Ending, ending_of, fault, usage_of, without_its_log
 from actors.stream.log import READ_BYTES_MAX, Log, Reading
 from actors.stream.timers import END_WAIT_S, Timeout, Timers
+from actors.stream.used import Used, used_by
 from actors.tenants import own_name
 from actors.terminal import TERMINAL_PIECES, bare_terminal
 from actors.translator import Translator
@@ -64,6 +65,7 @@ class Session:
         "forget_at", "gap", "log", "log_is_safe", "next_seq", "owner", "publisher_id", "received_bytes",
         "replay_through", "request_id", "settings", "settings_packed", "start_seq", "stop_reason", "stored",
         "translator",
+        "used",
     )  # fmt: skip
 
     def __init__(
@@ -109,6 +111,7 @@ class Session:
         self._terminal_pieces = 0
         self._unknown_events: dict[str, int] = _NONE
         self.stop_reason: str | None = None
+        self.used: Used | None = None
         self.stored: bool = False
         self.log_is_safe: bool = False
         self.forget_at: float = NEVER
@@ -278,6 +281,9 @@ class Session:
         self._parts = None
         if self.translator is not None:
             self._unknown_events = self.translator.interface.unknown
+            usage = emissions[-1].head.fields
+            if usage["reported"]:
+                self.used = used_by(self.translator.interface.model, self.owner[0] if self.owner else None, usage)
         self.translator = None
 
     def confirm_stored(self) -> None:

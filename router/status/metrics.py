@@ -4,7 +4,8 @@ The cores count (`actors/stream/measures.py`, `Registry.counts`); every `metrics
 actor looks at its own counts and at those of its stream actors, and hands Ray what has been added
 since. Nothing is done per chunk or per message. Stream actors hand over nothing themselves, so the
 number of series does not grow with the number of actors, and never with requests: tags are the
-router's name, its shard, a provider, a reason, a state, and each comes from a fixed set of words.
+router's name, its shard, a provider, a reason, a state, and each comes from a fixed set of words;
+models and agents are as many as the configuration allows (`spending.py`).
 
 Ray puts `ray_` before each name and `_total` behind a counter's. The metrics are seen where Ray runs
 its metrics agent, which needs `ray[default]`; without it, handing them over costs a little and does
@@ -71,6 +72,9 @@ METRICS: dict[str, Metric] = {
         _metric("messages", "counter", "Messages made of them.", "provider"),
         _metric("unknown_events", "counter", "What providers sent that no adapter understood, by its kind.", "kind"),
         _metric("credit_waits", "counter", "Times a publisher had to wait because its readers were behind."),
+        _metric("tokens", "counter", "Tokens of ended requests, as providers counted them.", "model", "kind"),
+        _metric("agent_tokens", "counter", "The same by agent.", "agent", "kind"),
+        _metric("cost_dollars", "counter", "What they cost, by the prices in the configuration.", "agent"),
         _metric("requests", "gauge", "Requests known, by state: waiting for a place, open, sealed.", "state"),
         _metric("stream_actors", "gauge", "Stream actors by state.", "state"),
         _metric(

@@ -18,6 +18,7 @@ from router.core.effects import CANCELLED, ENDED, MOVED, OPENED, PLACED, REFUSED
 from router.core.registry import Registry
 from router.status import metrics
 from router.status.metrics import Exporter, Sample
+from router.status.spending import Spending
 from router.status.tracing import Spans
 
 log: logging.Logger = logging.getLogger("router.observer")
@@ -41,6 +42,7 @@ class Observer:
         self._delivery_s = Histogram(metrics.DELIVERY_BOUNDS_S)
         self._restarts = {metrics.STREAM_ACTOR: 0, metrics.ROUTER: 0}
         self._adopted: set[str] = set()
+        self._spending = Spending(config.metrics)
         self._has_tenants = config.tenants.enabled
         setup = config.tracing.setup
         self._spans = Spans.set_up(setup, config.name, shard) if setup else None
@@ -90,7 +92,8 @@ class Observer:
         exporter.take(metrics.of_all_stream_actors(looks.values()))
         exporter.take(metrics.of_transports(transports))
         for actor_id, look in looks.items():
-            exporter.take(metrics.of_stream_actor(look), actor_id, only_note=actor_id in self._adopted)
+            samples = [*metrics.of_stream_actor(look), *self._spending.samples(look)]
+            exporter.take(samples, actor_id, only_note=actor_id in self._adopted)
             self._adopted.discard(actor_id)
         exporter.forget_all_but(registry.pool.slots)
 

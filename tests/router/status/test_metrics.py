@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -18,7 +19,8 @@ from actors.settings import StreamSettings
 from actors.stream import measures
 from actors.stream.host import StreamHost
 from actors.stream.measures import FIRST_MESSAGE_BOUNDS_S, Histogram
-from router.config import RouterConfig
+from actors.stream.used import Used
+from router.config import MetricsConfig, PriceConfig, RouterConfig
 from router.core.registry import Registry
 from router.status.metrics import (
     METRICS,
@@ -31,12 +33,15 @@ from router.status.metrics import (
     of_transports,
 )
 from router.status.observer import Observer
+from router.status.spending import Spending
+from tests.actors.stream.host_driver import DATE, Driver, text
 
 SCRAPED = Path(__file__).parents[1] / "service" / "scraped.py"
 NOTHING = {
     "credit_waits": 0,
     "unknown": {"event": 1},
     "providers": {},
+    "usage": [["gpt-9", "ada", 10, 4, 3]],
     "readers": 0,
     "bytes_held": 0,
     "unread_bytes": 0,
@@ -144,11 +149,13 @@ def test_every_metric_is_fed_and_every_sample_has_its_tags():
     assert registry.pool.add().actor_id == "s1"
     look = {**NOTHING, "providers": {"gemini": [1, 2, 3, Histogram(FIRST_MESSAGE_BOUNDS_S).totals()]}}
     book = Book()
-    observer = Observer(RouterConfig(), 0)
+    config = RouterConfig(metrics=MetricsConfig(prices={"gpt-*": PriceConfig(input=1, output=2)}))
+    observer = Observer(config, 0)
     observer._exporter.make = book.make
     observer.delivered(0.1)
     observer.actor_lost()
     samples = [*of_registry(registry), *of_stream_actor(look), *of_all_stream_actors([look]), *of_transports(["ray"])]
+    samples += Spending(config.metrics).samples(look)
     assert {s.name for s in samples} | {"restarts", "delivery_seconds"} == set(METRICS)
     for sample in samples:
         assert set(sample.tags) == set(METRICS[sample.name].tags)
@@ -160,7 +167,8 @@ def test_every_metric_is_fed_and_every_sample_has_its_tags():
 
 
 def test_no_metric_has_a_tag_without_bounds():
-    allowed = {"router", "shard", "reason", "provider", "state", "kind", "transport"}
+    # Of models and agents there are as many as the configuration allows; see below.
+    allowed = {"router", "shard", "reason", "provider", "state", "kind", "transport", "model", "agent"}
     assert all(set(metric.tag_keys) <= allowed for metric in METRICS.values())
 
 
@@ -250,3 +258,80 @@ def test_a_real_prometheus_endpoint_shows_the_metrics(tmp_path):
     assert value("chunk_bytes", provider="openai-chat") > 5000
     assert found["ray_stream_router_first_message_seconds_count", (("provider", "openai-chat"),)] >= 5
     assert found["ray_stream_router_delivery_seconds_count", ()] > 0
+
+
+# --- usage and cost ------------------------------------------------------------------------------
+
+
+def totals(look: dict, **config: object) -> dict[tuple, float]:
+    spending = Spending(MetricsConfig.model_validate(config))
+    return {(sample.name, *sample.tags.values()): sample.value for sample in spending.samples(look)}
+
+
+def used(*rows: tuple) -> dict:
+    return {"usage": [list(row) for row in rows]}
+
+
+def test_tokens_are_counted_by_model_and_by_agent_and_cost_by_the_price_that_fits():
+    prices = {"gpt-9-mini*": {"input": 1, "output": 2}, "gpt-9*": {"input": 10, "cached_input": 1, "output": 40}}
+    found = totals(
+        used(("gpt-9-2026", "ada", 1_000_000, 400_000, 100_000), ("gpt-9-mini", None, 1_000_000, 400_000, 0)),
+        prices=prices,
+    )
+    assert found["tokens", "gpt-9-2026", "input"] == 600_000
+    assert found["tokens", "gpt-9-2026", "cached_input"] == 400_000
+    assert found["agent_tokens", "ada", "output"] == 100_000
+    assert found["cost_dollars", "ada"] == pytest.approx(6 + 0.4 + 4)
+    assert found["cost_dollars", "none"] == pytest.approx(1.0), "cached input costs what input costs"
+
+
+def test_without_a_price_there_are_tokens_and_no_cost():
+    found = totals(used(("unheard-of", "ada", 10, 0, 1)))
+    assert found["agent_tokens", "ada", "input"] == 10
+    assert not [key for key in found if key[0] == "cost_dollars"]
+
+
+def test_agents_and_models_without_end_share_one_series_and_lose_no_token():
+    rows = [(f"model-{n}", f"agent-{n}", 1, 0, 1) for n in range(100)]
+    found = totals(used(*rows), agents_max=3, models_max=2)
+    assert len({key[1] for key in found if key[0] == "agent_tokens"}) == 4
+    assert len({key[1] for key in found if key[0] == "tokens"}) == 3
+    assert sum(value for key, value in found.items() if key[0] == "agent_tokens") == 200
+    assert sum(value for key, value in found.items() if key[0] == "tokens") == 200
+
+
+def test_agents_are_counted_by_patterns_where_there_are_some():
+    rows = [("m", f"support-{n}", 1, 0, 0) for n in range(9)] + [("m", "ada", 1, 0, 0)]
+    found = totals(used(*rows), agents=["support-*"])
+    assert found["agent_tokens", "support-*", "input"] == 9
+    assert found["agent_tokens", "other", "input"] == 1
+
+
+def test_a_name_keeps_its_series_and_the_exporter_hands_over_each_token_once():
+    book = Book()
+    spending, exporter = Spending(MetricsConfig(agents_max=1)), Exporter("mine", 0, book.make)
+    exporter.take(spending.samples(used(("m", "ada", 1, 0, 0))), "s1")
+    exporter.take(spending.samples(used(("m", "ada", 3, 0, 0), ("m", "bob", 5, 0, 0))), "s1")
+    exporter.take(spending.samples(used(("m", "bob", 7, 0, 0))), "s2")
+    assert book.values["stream_router_agent_tokens", "ada", "input"] == 3
+    assert book.values["stream_router_agent_tokens", "other", "input"] == 12
+
+
+def test_a_stream_actor_counts_an_ended_request_once_whatever_is_said_of_it_again():
+    driver = Driver()
+    driver.send((Order.OPEN, "req-1", 1, b"\x80", "client", DATE, 0.0, 0, 1, 0, ["ada", 1]))
+    driver._next_seq["req-1"] = 1
+    usage = {"prompt_tokens": 30, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 9}}
+    driver.say("req-1", text("Hello"), json.dumps({"model": "gpt-9", "choices": [], "usage": usage}).encode())
+    driver.end("req-1")
+    driver.send((Order.END, "req-1", 1, "cancelled", None, 0))
+    assert driver.host.measures.usage() == [["gpt-9", "ada", 30, 9, 7]]
+
+
+def test_an_actor_counts_no_more_models_and_agents_apart_than_its_bound():
+    counted = measures.Measures()
+    for number in range(measures.USAGE_KEYS_MAX + 50):
+        counted.count_usage(Used("m", f"agent-{number}", 2, 1, 1))
+    rows = counted.usage()
+    assert len(rows) == measures.USAGE_KEYS_MAX + 1
+    assert ["other", "other", 100, 50, 50] in rows

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
 
-logger = logging.getLogger("actors.tracing")
+logger: logging.Logger = logging.getLogger("actors.tracing")
 
 TRACER = "agent-stream-router"
 

@@ -88,7 +88,7 @@ class ChatChunk(Struct, gc=False):
     base_resp: UnsetType | None = UNSET
 
 
-read_chat = _shape(ChatChunk, b'"delta"')
+read_chat: Callable[[bytes], ChatChunk | None] = _shape(ChatChunk, b'"delta"')
 
 
 # --- OpenAI Responses -----------------------------------------------------------------------------
@@ -108,7 +108,7 @@ class ResponsesDelta(Struct, gc=False):
     item_id: str
 
 
-read_responses = _shape(ResponsesDelta, b'.delta"')
+read_responses: Callable[[bytes], ResponsesDelta | None] = _shape(ResponsesDelta, b'.delta"')
 
 
 # --- Anthropic Messages ---------------------------------------------------------------------------
@@ -131,7 +131,7 @@ class AnthropicDelta(Struct, gc=False):
     index: int | None = None
 
 
-read_anthropic = _shape(AnthropicDelta, b'"content_block_delta"')
+read_anthropic: Callable[[bytes], AnthropicDelta | None] = _shape(AnthropicDelta, b'"content_block_delta"')
 
 
 # --- Gemini ---------------------------------------------------------------------------------------
@@ -162,4 +162,4 @@ class GeminiResponse(Struct, gc=False):
     error: UnsetType | None = UNSET
 
 
-read_gemini = _shape(GeminiResponse, b'"candidates"')
+read_gemini: Callable[[bytes], GeminiResponse | None] = _shape(GeminiResponse, b'"candidates"')

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
-logger = logging.getLogger("actors.spans")
+logger: logging.Logger = logging.getLogger("actors.spans")
 
 _NS_PER_S = 1_000_000_000
 _FROM_MODEL = frozenset(

@@ -20,7 +20,7 @@ from actors.transport import local, network
 from actors.transport.meeting import LOCAL, Address
 from actors.transport.stream_codec import NUMBERS, Kind, StreamDecoder, encode, encode_call
 
-log = logging.getLogger("actors.transport")
+log: logging.Logger = logging.getLogger("actors.transport")
 
 MEET_DEADLINE_S = 5.0
 CONNECT_DEADLINE_S = 1.0
@@ -87,7 +87,7 @@ class Connection(End):
         self._loop = asyncio.get_running_loop()
         self._numbers = 0
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self.means = address.means
+        self.means: str = address.means
         self.is_met: asyncio.Future[None] = self._loop.create_future()
 
     @classmethod

@@ -17,7 +17,7 @@ from actors.transport.connection import CONNECT_DEADLINE_S, MEET_DEADLINE_S, End
 from actors.transport.meeting import LOCAL, Address, Reach
 from actors.transport.stream_codec import Kind, decode_call, encode
 
-log = logging.getLogger("actors.transport")
+log: logging.Logger = logging.getLogger("actors.transport")
 
 COMERS_MAX = 16
 """So many may come to one address; all but the one that it was given to are sent away."""

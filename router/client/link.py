@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 from actors.errors import (
@@ -32,7 +32,9 @@ from actors.errors import (
 )
 from actors.protocol.backoff import Backoff
 from actors.protocol.calls import WATCH_WAIT_S_MAX, Registration, WatchCall
+from actors.protocol.envelopes import ItemsEnvelope
 from actors.protocol.frames import pack, read
+from actors.protocol.lane import Source
 from actors.protocol.states import Key, News, PublisherState, RequestPhase, Role, state_of
 from actors.transport.line import Line
 from actors.transport.meeting import Reach
@@ -40,7 +42,7 @@ from router.client.answers import Answers, Standing
 from router.client.caller import BACKOFF_S, BACKOFF_S_MAX, RouterCaller, as_named, fresh, until_recovered
 from router.client.pumps import Feed, Handles, Locates, Opens
 
-log = logging.getLogger("router.link")
+log: logging.Logger = logging.getLogger("router.link")
 
 # A watch whose answer does not come so long after it should have is lost; the router must hear of us before
 # it takes us for gone.
@@ -78,14 +80,14 @@ class Link:
         """`reach`: how far this process goes without Ray; None: nowhere."""
         self.client_id = client_id
         self.reach = reach
-        self.line = Line(handle, reach)
-        self.caller = RouterCaller(self.line, name, self._tell_unreachable)
-        self.answers = Answers()
+        self.line: Line = Line(handle, reach)
+        self.caller: RouterCaller = RouterCaller(self.line, name, self._tell_unreachable)
+        self.answers: Answers = Answers()
         self._opens = Opens(self)
         self._feed = Feed(self)
         self._locates = Locates(self)
-        self.handles = Handles(self)
-        self.has_items = self._feed.has_items
+        self.handles: Handles = Handles(self)
+        self.has_items: Callable[[str, Source[ItemsEnvelope]], None] = self._feed.has_items
         self._listeners: dict[Key, dict[StateListener, None]] = {}
         self._watching: asyncio.Task[None] | None = None
         # In the order in which they came, so that those who wait hear of an end in that order.

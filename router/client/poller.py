@@ -30,7 +30,7 @@ from router.client.operations import Operations, Said
 if TYPE_CHECKING:
     from router.client.link import Link
 
-log = logging.getLogger("router.subscriber")
+log: logging.Logger = logging.getLogger("router.subscriber")
 
 ACK_DELAY_S = 0.02
 POLL_SLACK_S = 4.0
@@ -135,7 +135,7 @@ class Poller:
 
     def __init__(self, reader_id: str, handle: Any, link: Link, pollers: Pollers, key: str) -> None:
         self._reader_id = reader_id
-        self.line = Line(handle, link.reach)
+        self.line: Line = Line(handle, link.reach)
         self._link = link
         self.actor_id = ""
         self._pollers = pollers

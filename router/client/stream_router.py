@@ -39,7 +39,8 @@ from router.client.caller import fresh, until_recovered
 from router.client.encoding import load_settings, within_span
 from router.client.entrance import Entrance, StreamRouterOpening
 from router.client.finding_calls import FindingCalls
-from router.client.launch.calls import LaunchingCalls, also_of_agents
+from router.client.launch.calls import LaunchingCalls
+from router.client.launch.doors import of_a_router
 from router.client.launch.launches import Launches
 from router.client.link import CLOSED, Link
 from router.client.operating_calls import OperatingCalls
@@ -112,7 +113,7 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
 
     # --- beginning and end ------------------------------------------------------------------
 
-    @also_of_agents
+    @of_a_router(LaunchingCalls._start_agent)  # noqa: SLF001  # its name there is `start`
     def start(cls, config: str | Path | RouterConfig | None = None, *, token: str | None = None) -> Entrance:  # noqa: N805
         """Start the routers of a configuration (default: configs/local.yaml); a Ray that runs here is used as it is.
 

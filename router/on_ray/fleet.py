@@ -36,7 +36,7 @@ from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
 from router.status.observer import Observer
 
-log = logging.getLogger("router.router_actor")
+log: logging.Logger = logging.getLogger("router.router_actor")
 
 CALL_DEADLINE_S = 4.0
 ACTOR_DEADLINE_S = 9.0
@@ -77,18 +77,18 @@ class FleetActor:
         self.line: Any = None
         if handle is not None:
             self.reach_by(handle, reach)
-        self.frame_no = 0
-        self.heard_at = now
-        self.is_started = False
+        self.frame_no: int = 0
+        self.heard_at: float = now
+        self.is_started: bool = False
         # Set when it has started, or has failed to.
-        self.settled = asyncio.Event()
+        self.settled: asyncio.Event = asyncio.Event()
         # What fits into the next frame whole waits in the order in which it came; only beyond that is
         # there anything to share out, by the lane, and what waits there is younger.
         self._next: list[Envelope] = []
         self._next_bytes = 0
         self._lane: Lane[str, Envelope] = Lane()
         self.queues: dict[str, Fifo[Envelope]] = {}
-        self.busy = False
+        self.busy: bool = False
         self.waits_since: float | None = None
 
     def reach_by(self, handle: Any, reach: Reach | None) -> None:

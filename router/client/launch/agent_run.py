@@ -20,7 +20,7 @@ from router.client.launch.policies import RetryPolicy, name_of_attempt
 if TYPE_CHECKING:
     from router.client.messages import Messages
 
-log = logging.getLogger("router.launch")
+log: logging.Logger = logging.getLogger("router.launch")
 
 BEGIN_WAIT_S = 60.0
 
@@ -63,8 +63,8 @@ class Attempts:
         self._policy = policy
         self._reference: Any = None
         self._is_given_up = False
-        self.request_id = order.request_id
-        self.made = 0
+        self.request_id: str = order.request_id
+        self.made: int = 0
 
     async def last(self) -> Result:
         """Run the agent until it ends well or is not to be run again; return what the last request came to.

@@ -12,7 +12,6 @@ from router.client.agent_claim import WhenBusy
 from router.client.arguments import check
 from router.client.encoding import load_settings
 from router.client.launch.agent_run import BEGIN_WAIT_S, AgentRun
-from router.client.launch.doors import of_a_router
 from router.client.launch.launches import Launches, Terms
 from router.client.launch.performing import Agent
 from router.client.launch.policies import Retries, RetryPolicy
@@ -141,8 +140,6 @@ class LaunchingCalls(ABC):
             cast("StreamRouter", self), agent, inputs, terms, concurrency=concurrency, name=name, progress=progress
         )
 
-
-also_of_agents = of_a_router(LaunchingCalls._start_agent)  # noqa: SLF001  # its name there is `start`
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

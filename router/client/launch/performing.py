@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from router.client.agent_claim import WhenBusy
     from router.client.stream_router import StreamRouter
 
-log = logging.getLogger("router.launch")
+log: logging.Logger = logging.getLogger("router.launch")
 
 Agent = Callable[..., Any]
 """An async generator, a generator, a coroutine function that gets a publisher, or what returns a source."""

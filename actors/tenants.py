@@ -159,7 +159,7 @@ class _NobodysNames(Names):
     __slots__ = ()
 
     sees_all = False
-    subject = SEPARATOR
+    subject: str = SEPARATOR
 
     def full(self, name: str) -> str:
         return SEPARATOR + SEPARATOR + name

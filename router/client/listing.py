@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple, Self, overload
+from typing import Any, ClassVar, Literal, NamedTuple, Self, overload
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,7 +33,7 @@ Ask = Callable[[ListCall], Awaitable[ListAnswer]]
 class Usage(BaseModel):
     """The token counts of an ended request. `reported` False: no provider gave any."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -51,7 +51,7 @@ class RequestInfo(BaseModel):
     be more by now. `stop_reason` and `usage` are those of an ended request (`state` sealed).
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     request_id: str
     created_at: datetime

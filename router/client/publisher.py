@@ -76,8 +76,8 @@ class Publisher(Pumping):
         recording: Recording | None = None,
     ) -> None:
         """`wanted`: what it is opened with."""
-        self.request_id = wanted.request_id
-        self.settings = settings
+        self.request_id: str = wanted.request_id
+        self.settings: StreamSettings = settings
         self._link = link
         self._registered = wanted
         self._claim = claim

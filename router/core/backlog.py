@@ -33,7 +33,7 @@ class Backlog:
     def __init__(self, bytes_max: int, actors_max: int) -> None:
         self._share_bytes = bytes_max // actors_max
         self._queues: dict[str, _Queue] = {}
-        self.size_bytes = 0
+        self.size_bytes: int = 0
 
     @property
     def held_count(self) -> int:

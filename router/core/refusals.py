@@ -9,7 +9,7 @@ from actors.logging_setup import is_telling
 from router.core.effects import REFUSED, Note
 from router.core.lifecycle import Lifecycle
 
-logger = logging.getLogger("router.registry")
+logger: logging.Logger = logging.getLogger("router.registry")
 
 
 class Refusals:

@@ -7,7 +7,7 @@ what, how many bytes of logs are kept and which of them go first when they are t
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, ValuesView
+from collections.abc import Callable, Iterator, ValuesView
 from contextlib import contextmanager
 
 from actors.protocol.states import RequestPhase
@@ -27,10 +27,10 @@ class Requests:
         # Requests whose log is kept, the one kept first in front: an ordinary dict is slow to give its first item
         # once many were taken from its front.
         self._kept: OrderedDict[str, Request] = OrderedDict()
-        self.kept_bytes = 0
+        self.kept_bytes: int = 0
         """Of logs, and of the labels of all requests."""
-        self.catalogue = Catalogue()
-        self.get = self._by_id.get  # asked for every envelope
+        self.catalogue: Catalogue = Catalogue()
+        self.get: Callable[[str], Request | None] = self._by_id.get  # asked for every envelope
 
     def __len__(self) -> int:
         return len(self._by_id)

@@ -20,7 +20,7 @@ to put on lanes, clients to wake. Time is an argument. Pure: no Ray, no asyncio.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from actors.errors import (
@@ -31,8 +31,9 @@ from actors.errors import (
     StreamRouterError,
     UnknownRequest,
 )
-from actors.protocol.calls import ClaimCall, Registration
+from actors.protocol.calls import ClaimCall, FenceCall, Registration, ReleaseCall
 from actors.protocol.deadlines import Deadlines
+from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import checked
 from actors.protocol.labels import NO_LABELS
 from actors.protocol.states import (
@@ -50,13 +51,16 @@ from actors.protocol.states import (
 from router.config import RouterConfig
 from router.core import inspection
 from router.core.admission import Admission
+from router.core.agent_queue import Agents
 from router.core.catalogue import Found, Wanted
 from router.core.claims import Claims
 from router.core.effects import CANCELLED, Effects
+from router.core.fences import Fences
 from router.core.intake import Intake
 from router.core.lifecycle import Lifecycle
 from router.core.openings import Openings
 from router.core.outboxes import CLIENT_TIMEOUT_S, Client, Clients
+from router.core.pool import Pool
 from router.core.recovery import Recovery
 from router.core.refusals import Refusals
 from router.core.request import Request
@@ -84,34 +88,40 @@ class Registry:
         """
         self.config = config
         self.incarnation = incarnation
-        self.requests = Requests()
-        self.clients = Clients(incarnation, self._watch_over)
-        self.admission = Admission(config.name, config.limits, now, has_tenants=config.tenants.enabled)
+        self.requests: Requests = Requests()
+        self.clients: Clients = Clients(incarnation, self._watch_over)
+        self.admission: Admission = Admission(config.name, config.limits, now, has_tenants=config.tenants.enabled)
         self._deadlines: Deadlines[tuple[Timer, str]] = Deadlines()
-        self.lifecycle = Lifecycle(config, self.requests, self.clients, self._set_timer, node_id)
-        self.pool = self.lifecycle.pool
-        self.counts = self.lifecycle.counts
-        self.ended_by = self.lifecycle.ended_by
+        self.lifecycle: Lifecycle = Lifecycle(config, self.requests, self.clients, self._set_timer, node_id)
+        self.pool: Pool = self.lifecycle.pool
+        self.counts: dict[str, int] = self.lifecycle.counts
+        self.ended_by: dict[str, int] = self.lifecycle.ended_by
         self._effects = self.lifecycle.effects
-        self.refusals = Refusals(self.lifecycle)
-        self.refused_by, self.refuse = self.refusals.by_code, self.refusals.refuse
+        self.refusals: Refusals = Refusals(self.lifecycle)
+        self.refused_by: dict[str, int] = self.refusals.by_code
+        self.refuse: Callable[[ProtocolViolation], None] = self.refusals.refuse
         self._intake = Intake(self.lifecycle, self.refusals)
-        self.forward, self.delivered = self._intake.forward, self._intake.delivered
-        self.ignored_by = self._intake.ignored_by
-        self.claims = Claims(self.requests, self.clients, self.lifecycle, first_number)
-        self.recovery = Recovery(self.lifecycle, self.claims, self._set_timer)
-        self.agents, self.fences = self.claims.agents, self.claims.fences
-        self.release, self.fence = self.claims.release, self.claims.fence
+        self.forward: Callable[[str, Sequence[Sequence[Any]], float], None] = self._intake.forward
+        self.delivered: Callable[[str, Iterable[Envelope]], None] = self._intake.delivered
+        self.ignored_by: dict[str, int] = self._intake.ignored_by
+        self.claims: Claims = Claims(self.requests, self.clients, self.lifecycle, first_number)
+        self.recovery: Recovery = Recovery(self.lifecycle, self.claims, self._set_timer)
+        self.agents: Agents = self.claims.agents
+        self.fences: Fences = self.claims.fences
+        self.release: Callable[[ReleaseCall], None] = self.claims.release
+        self.fence: Callable[[FenceCall, float], tuple[int, list[str]]] = self.claims.fence
         self._openings = Openings(
             self.requests, self.clients, self.admission, self.claims, self.lifecycle, self.recovery
         )
-        self.timeouts = Timeouts(
+        self.timeouts: Timeouts = Timeouts(
             self._deadlines, self.requests, self.clients, self.claims, self.lifecycle, self.recovery, self.refusals
         )
-        self.tick = self.timeouts.tick
-        self.expect, self.adopt, self.settle = self.recovery.expect, self.recovery.adopt, self.recovery.settle
-        self.actor_started = self.lifecycle.actor_started
-        self.actor_died = self.lifecycle.actor_died
+        self.tick: Callable[[float], None] = self.timeouts.tick
+        self.expect: Callable[[Iterable[str]], None] = self.recovery.expect
+        self.adopt: Callable[[str, Sequence[Sequence[Any]], float], None] = self.recovery.adopt
+        self.settle: Callable[[Iterable[str], float], None] = self.recovery.settle
+        self.actor_started: Callable[[str, int, str, float], None] = self.lifecycle.actor_started
+        self.actor_died: Callable[[str, float], None] = self.lifecycle.actor_died
 
     def take_effects(self) -> Effects:
         """Return what is to be done, once."""

@@ -109,6 +109,13 @@ class Faults:
         self.router_downs.append((self._world.loop.now, self._blow))
         self._pause(self._world.router.process, incident.seconds)
 
+    def _stop_control(self, incident: Incident) -> None:
+        self._world.control.stop(incident.seconds)
+
+    def block(self, process: Process, seconds: float) -> None:
+        """Let a process stand still because its event loop waits for something."""
+        self._pause(process, seconds)
+
     def _stop_process(self, incident: Incident) -> None:
         number = self._client(incident)
         self._trouble(number, "stop_process", incident.seconds)
@@ -171,7 +178,8 @@ class Faults:
         if router.process.alive:
             world.tell(f"{router.name} dies")
             world.network.kill(router, found_after_s=found_after_s)
-            world.later(world.random.uniform(0.2, 1.5) + (found_after_s or 0.0), world.restart_router, router)
+            starts_s = world.control.left_s + world.random.uniform(0.2, 1.5) + (found_after_s or 0.0)
+            world.later(starts_s, world.restart_router, router)
 
     def _kill_client(self, number: int) -> None:
         world = self._world

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -92,6 +94,16 @@ def _memory_is_all_there_is() -> list[Patch]:
     return [mock.patch.object(Registry, "wait_for_publishers", lambda _self, _now: None)]
 
 
+def _control_store_on_the_loop() -> list[Patch]:
+    """A router waits for Ray's control store with all that it does."""
+
+    async def here(function: Any, *arguments: Any) -> Any:
+        return function(*arguments)
+
+    names = {name: getattr(asyncio, name) for name in asyncio.__all__}
+    return [mock.patch.object(fleet, "asyncio", SimpleNamespace(**{**names, "to_thread": here}))]
+
+
 def _no_timers_without_a_place() -> list[Patch]:
     """A request that waits for an actor waits for ever."""
     return [
@@ -176,6 +188,7 @@ PLANTED = {
     "pause-is-silence": (Feature.STOPS, _pause_is_silence, range(60, 100)),
     "one-node-is-enough": (Feature.DOUBLE_DEATHS, _one_node_is_enough, range(100)),
     "memory-is-all-there-is": (Feature.TAKE_OVERS, _memory_is_all_there_is, range(100)),
+    "control-store-on-the-loop": (Feature.CONTROL, _control_store_on_the_loop, range(40)),
     "no-timers-without-a-place": (Feature.UNPLACED, _no_timers_without_a_place, range(40)),
     "full-for-ever": (Feature.DISK, _full_for_ever, range(60)),
     "anything-goes": (Feature.HOSTILE, _anything_goes, range(20)),

@@ -27,6 +27,8 @@ class Feature(StrEnum):
     """Any process is stopped for up to 20 s: who was stopped does not kill those who were well."""
     DOUBLE_DEATHS = "double-deaths"
     """A router and an actor die together, or a node with both: what a publisher or another node has is not lost."""
+    CONTROL = "control"
+    """Ray's control store stands still while the pool wants to grow: what is under way goes on."""
     UNPLACED = "unplaced"
     """No stream actor starts for a while, or ever: opens, timers, cancels and ends hold all the same."""
     DISK = "disk"

@@ -13,6 +13,8 @@ from .scenario import Close, DiskTrouble, Incident, Rival, Scenario, large_messa
 
 # A publisher that is silent for so long counts as gone; see `CLIENT_TIMEOUT_S`.
 GIVEN_UP_AFTER_S = 12.0
+# No scenario has more stream actors.
+ACTORS_MAX = 3
 # A stop so long is noticed, but is not yet a death; see `ACTOR_DEADLINE_S`.
 SLOW_S = 8.8
 
@@ -71,7 +73,7 @@ def _queues(random: Random, scenario: Scenario) -> None:
 
 
 def _backlog(random: Random, scenario: Scenario) -> None:
-    room_bytes = scenario.config.stream_actors.max_actors * random.choice((4, 16)) * 1024
+    room_bytes = ACTORS_MAX * random.choice((4, 16)) * 1024
     limits = scenario.config.limits.model_copy(update={"queued_bytes_max": room_bytes})
     scenario.config = scenario.config.model_copy(update={"limits": limits})
     for plan in scenario.requests:
@@ -114,6 +116,20 @@ def _unplaced(random: Random, scenario: Scenario) -> None:
             plan.settings = _with(plan.settings, **{timer: random.choice((0.8, 2.5))})
         if random.random() < 0.4:
             plan.cancel_s, plan.cancel_after_step = plan.starts_s + random.uniform(0.2, 2.0), False
+
+
+def _control(random: Random, scenario: Scenario) -> None:
+    pool = {"max_actors": ACTORS_MAX, "warm_actors": 1, "max_streams_per_actor": 50, "idle_ttl_s": 300.0}
+    actors = scenario.config.stream_actors.model_copy(update={**pool, "recycle_after_requests": 10_000})
+    scenario.config = scenario.config.model_copy(update={"stream_actors": actors})
+    if random.random() < 0.7:
+        scenario.incidents.clear()
+    at_s = random.uniform(1.0, 3.0)
+    for plan in scenario.requests:
+        plan.starts_s = at_s + random.choice((0.5, 4.0))
+        plan.ops[:0] = [("chunk", plan.piece("b")), ("sleep", 0.4)] * 30
+    scenario.requests[0].starts_s = 0.0  # a router needs the control store to begin
+    scenario.incidents.append(Incident(at_s, "stop_control", seconds=15.0))
 
 
 def _disk(random: Random, scenario: Scenario) -> None:
@@ -195,6 +211,7 @@ _DRAWN: dict[Feature, tuple[float, Callable[[Random, Scenario], None]]] = {
     Feature.STOPS: (0.12, _stops),
     Feature.DOUBLE_DEATHS: (0.12, _double_deaths),
     Feature.UNPLACED: (0.06, _unplaced),
+    Feature.CONTROL: (0.06, _control),
     Feature.DISK: (0.10, _disk),
     Feature.HOSTILE: (0.15, _hostile),
     Feature.ABANDONED: (0.12, _abandoned),

@@ -36,6 +36,14 @@ class Process:
         self.context.run(PROCESS.set, self)
 
 
+class Hangs(Exception):
+    """What runs in a thread goes on at this time, and not before."""
+
+    def __init__(self, until_s: float) -> None:
+        super().__init__(until_s)
+        self.until_s = until_s
+
+
 class SimulatedLoop(asyncio.AbstractEventLoop):
     """Runs callbacks in order, in simulated time."""
 
@@ -48,6 +56,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._ready: deque[asyncio.Handle] = deque()
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._made = 0
+        self.is_in_thread = False
 
     # --- what asyncio asks of a loop ------------------------------------------------------------
 
@@ -90,8 +99,24 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def run_in_executor(self, _executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         future = self.create_future()
-        future.set_result(func(*args))
+        self._run_in_thread(future, func, args)
         return future
+
+    def _run_in_thread(self, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.is_in_thread = True
+        try:
+            result = func(*args)
+        except Hangs as hangs:
+            self.call_at(hangs.until_s, self._run_in_thread, future, func, args)
+            return
+        except Exception as error:
+            if not future.done():
+                future.set_exception(error)
+            return
+        finally:
+            self.is_in_thread = False
+        if not future.done():
+            future.set_result(result)
 
     def get_debug(self) -> bool:
         return False

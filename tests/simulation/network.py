@@ -110,6 +110,7 @@ class Network:
         self.random = random
         self.weather = weather
         self.cuts: dict[frozenset[str], float] = {}
+        self.death_known_from = 0.0
         self.calls = 0
         self.failed = 0
         self.log: Callable[[str], None] | None = None
@@ -226,7 +227,7 @@ class Network:
             self.loop.kill(actor.process)
         if not actor.restarts:
             actor.gone = True
-            actor.gone_known_at = self.loop.now + found_after_s
+            actor.gone_known_at = max(self.loop.now, self.death_known_from) + found_after_s
         for future in actor.pending:
             self._fail_later(future, actor, found_after_s + self.random.uniform(0.0, 0.05))
         actor.pending.clear()

@@ -157,7 +157,8 @@ class PublishProgram(Program):
     def _see_that_open_was_prompt(self, began_s: float) -> None:
         """An open is answered within its own deadline, whatever has become of the stream actors."""
         world = self.request.world
-        if Feature.UNPLACED not in world.scenario.features or self.was_timed or world.is_rough:
+        is_watched = world.scenario.features & {Feature.UNPLACED, Feature.CONTROL}
+        if not is_watched or self.was_timed or world.is_rough:
             return
         self.was_timed = True
         waits = 2 if self.request.plan.agent_id is not None else 1  # for its agent, then for its place

@@ -8,6 +8,7 @@ from ray.exceptions import RayError
 
 from actors.protocol.envelopes import Order
 from actors.protocol.lane import QUANTUM_BYTES
+from actors.protocol.states import Role
 from actors.stream.session import Session
 from router.core.catalogue import Wanted
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 LOOK_S = 0.2
 # A copy on another node is made as fast as calls go; a new actor is given what it needs step by step.
 ON_ONE_NODE_S = 3.0
+# What is sent while nothing but the control store stands still arrives within this.
+FLOW_S = 3.0
 # What a window bounds is beside it: what a publisher may send on first credit, and records, which need none.
 BESIDE_WINDOW_BYTES = 4096 + 1024
 # What an item adds to the list that it is packed in.
@@ -41,6 +44,7 @@ class Watch:
         self._accepted: dict[str, int] = {}
         self._names = names_in(world.scenario)
         self._on_one_node_since: dict[str, float] = {}
+        self._stands_since: dict[tuple[str, int], float] = {}
 
     def look(self) -> None:
         """Check what can be seen from outside, every now and then."""
@@ -58,6 +62,8 @@ class Watch:
             self._check_queues(world.scenario.window_bytes_max)
         if world.faults.closed_at:
             self._check_closed()
+        if world.control.is_stopped:
+            self._check_flow()
         world.later(LOOK_S, self.look)
 
     def _check_catalogue(self, registry: Any) -> None:
@@ -103,6 +109,33 @@ class Watch:
             and actor.process.node != world.router.process.node
             and not world.network.cuts
         ]
+
+    # --- flow -------------------------------------------------------------------------------------
+
+    def _check_flow(self) -> None:
+        """While only the control store stands still, what publishers have sent goes on to the sessions that there are."""
+        world = self._world
+        if world.is_rough or any(incident.kind != "stop_control" for incident in world.scenario.incidents):
+            return
+        sessions = {
+            request_id: session
+            for actor in world.stream_actors.values()
+            if actor.instance is not None and actor.process.alive
+            for request_id, session in actor.instance._host.sessions.items()
+        }
+        now, before = world.loop.now, self._stands_since
+        self._stands_since = {}
+        for client in world.clients.values():
+            for (role, name), listeners in client._links[0]._listeners.items():
+                session = sessions.get(self._names.full(name)) if role == Role.PUBLISHER else None
+                if session is None or session.sealed:
+                    continue
+                stream = next(iter(listeners))._stream
+                if stream.next_seq > session.next_seq and not stream.is_held:
+                    key = name, session.next_seq
+                    self._stands_since[key] = before.get(key, now)
+                    if now - self._stands_since[key] > FLOW_S:
+                        world.fail(f"{name}: item {session.next_seq} has been under way for {FLOW_S:g} s")
 
     # --- bytes ------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from actors.stream.stream_actor import StreamActor
 from router.client.stream_router import StreamRouter
 from router.on_ray.router_actor import RouterActor
 
+from .control import ControlStore
 from .faults import NODES, Faults
 from .features import Feature
 from .judgement import Request
@@ -74,6 +75,7 @@ class World:
         self.processes: dict[int, Process] = {}
         self.clients: dict[int, StreamRouter] = {}
         self.faults = Faults(self)
+        self.control = ControlStore(self)
         self.sockets = Sockets(self)
         self.watch = Watch(self)
         self.requests = [Request(self, plan) for plan in scenario.requests]
@@ -253,7 +255,9 @@ class World:
             self.network.kill(handle._actor, lingers_s=lingers_s)
 
         util = SimpleNamespace(get_node_ip_address=lambda: "simulated")
-        return SimpleNamespace(get_runtime_context=context, is_initialized=lambda: True, kill=kill, util=util)
+        return SimpleNamespace(
+            get_runtime_context=context, is_initialized=lambda: True, kill=self.control.asked(kill), util=util
+        )
 
     @staticmethod
     def _current() -> Process:
@@ -321,8 +325,8 @@ class World:
             (router.on_ray.fleet, "ray", ray),
             (router.on_ray.fleet, "time", time),
             (router.on_ray.fleet, "random", self.random),
-            (router.on_ray.actors, "make_stream_actor", self.make_stream_actor),
-            (router.on_ray.actors, "find_stream_actors", self.find_stream_actors),
+            (router.on_ray.actors, "make_stream_actor", self.control.asked(self.make_stream_actor)),
+            (router.on_ray.actors, "find_stream_actors", self.control.asked(self.find_stream_actors)),
             (router.client.link, "random", self.random),
             (router.client.caller, "random", self.random),
             (router.client.poller, "random", self.random),

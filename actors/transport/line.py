@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -79,10 +80,14 @@ class _Method:
 
 
 class Line:
-    """A line from this process to an actor. `reach`: how far this process goes without Ray; None: nowhere."""
+    """A line from this process to an actor. `reach`: how far this process goes without Ray; None: nowhere.
 
-    def __init__(self, handle: Any, reach: Reach | None) -> None:
+    `on_lost`: called when a connection has broken, which is the first news of most deaths.
+    """
+
+    def __init__(self, handle: Any, reach: Reach | None, on_lost: Callable[[], None] | None = None) -> None:
         self.handle = handle
+        self._on_lost = on_lost
         self.connection: Connection | None = None
         self.why = "the configuration says so" if reach is None else "not met yet"
         """Why it goes through Ray, where it does."""
@@ -143,6 +148,8 @@ class Line:
     def _lost(self) -> None:
         self.connection = None
         self.why = "the connection broke"
+        if self._on_lost is not None:
+            self._on_lost()
 
     def close(self) -> None:
         """Call nothing more through a socket."""
@@ -150,5 +157,5 @@ class Line:
         if self._meeting is not None:
             self._meeting.cancel()
         if self.connection is not None:
-            connection, self.connection = self.connection, None
+            connection, self.connection, self._on_lost = self.connection, None, None
             connection.close()

@@ -400,6 +400,8 @@ class Lifecycle:
         holder = min(ready, key=partial(self._fitness, request)).actor_id if ready else ROUTER_ITSELF
         if not self.copies.is_elsewhere(holder):
             self.copies.drop(request)  # it is of an epoch that is over
+            # An actor that comes up on another node gets a copy, also where this holder never answers.
+            self.copies.secure(request, now)
         self.requests.hold(request, holder)
         envelope = RestoreEnvelope(
             Order.RESTORE,

@@ -71,12 +71,9 @@ class FleetActor:
         "waits_since",
     )
 
-    def __init__(self, handle: Any, reach: Reach | None, now: float) -> None:
-        """`reach`: how far this router goes without Ray; None: nowhere."""
+    def __init__(self, now: float) -> None:
         self.handle: Any = None
         self.line: Any = None
-        if handle is not None:
-            self.reach_by(handle, reach)
         self.frame_no: int = 0
         self.heard_at: float = now
         self.is_started: bool = False
@@ -91,10 +88,10 @@ class FleetActor:
         self.busy: bool = False
         self.waits_since: float | None = None
 
-    def reach_by(self, handle: Any, reach: Reach | None) -> None:
+    def reach_by(self, handle: Any, line: Line) -> None:
         """Ray has made it."""
         self.handle = handle
-        self.line = Line(handle, reach)
+        self.line = line
 
     @property
     def waits(self) -> bool:
@@ -181,7 +178,7 @@ class Fleet:
         ahead = (
             None if any(actor.is_started for actor in self.actors.values()) else next(iter(self.actors.values()), None)
         )
-        actor = self.actors[actor_id] = FleetActor(None, None, time.monotonic())
+        actor = self.actors[actor_id] = FleetActor(time.monotonic())
         self.spawn(self._start(actor_id, actor, me, ahead))
 
     async def _start(self, actor_id: str, actor: FleetActor, me: Any, ahead: FleetActor | None) -> None:
@@ -195,7 +192,7 @@ class Fleet:
             if self.actors.get(actor_id) is not actor:
                 await _kill(handle)
                 return
-            actor.reach_by(handle, self._reach)
+            actor.reach_by(handle, self._line(actor_id, actor, handle))
             who = await self.begin_with(handle, START_DEADLINE_S, START_TRY_S)
         except (RayError, TimeoutError, RouterUnavailable, ValueError) as error:
             log.error("stream actor %s did not start: %s", actor_id, str(error).splitlines()[0][:200])  # noqa: TRY400
@@ -208,6 +205,15 @@ class Fleet:
         self._registry.actor_started(actor_id, who["pid"], who["node_id"], time.monotonic())
         self._after_event()
         self.pump(actor_id)
+
+    def _line(self, actor_id: str, actor: FleetActor, handle: Any) -> Line:
+        """Return a line to an actor, which is asked whether it lives where a connection to it breaks."""
+
+        def broken() -> None:
+            if self.actors.get(actor_id) is actor:
+                self.spawn(self.probe(actor_id, actor))
+
+        return Line(handle, self._reach, broken)
 
     @staticmethod
     def _has_started(actor: FleetActor, now: float) -> None:
@@ -238,7 +244,8 @@ class Fleet:
             await _kill(handle)
             return
         now = time.monotonic()
-        actor = self.actors[actor_id] = FleetActor(handle, self._reach, now)
+        actor = self.actors[actor_id] = FleetActor(now)
+        actor.reach_by(handle, self._line(actor_id, actor, handle))
         self._has_started(actor, now)
         self._observer.actor_adopted(actor_id)
         try:

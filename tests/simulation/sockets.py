@@ -161,7 +161,9 @@ class SimulatedConnection:
             self._is_open = False
             self._sockets.open.remove(self)
             loop = self._sockets.world.loop
-            loop.call_later(BREAK_FOUND_S, self._lost, context=loop.outside)
+            # Whoever calls finds out, and may do something about it.
+            context = loop.outside if self._caller is None else self._caller.context.copy()
+            loop.call_later(BREAK_FOUND_S, self._lost, context=context)
 
     def _lost(self) -> None:
         waiting, self._waiting = self._waiting, {}

@@ -87,13 +87,22 @@ class Watch:
         alone = []
         if registry is not None and elsewhere:
             kept = {request_id for actor in elsewhere for request_id in (*actor._host.sessions, *actor._host.copies)}
-            alone = [r.request_id for r in registry.requests.values() if r.is_shown and r.request_id not in kept]
+            alone = [
+                request.request_id
+                for request in registry.requests.values()
+                if request.is_shown and request.request_id not in kept and not self._is_dead_unheard(request.actor_id)
+            ]
         self._on_one_node_since = {
             request_id: self._on_one_node_since.get(request_id, world.loop.now) for request_id in alone
         }
         for request_id, since in self._on_one_node_since.items():
             if world.loop.now - since > ON_ONE_NODE_S:
                 world.fail(f"{request_id}: for {ON_ONE_NODE_S:g} s its log has been on one node, though there are two")
+
+    def _is_dead_unheard(self, actor_id: str | None) -> bool:
+        """Whether an actor is dead, and the router has not found out: within seconds it does."""
+        held = None if actor_id is None else self._world.stream_actors.get(actor_id)
+        return held is not None and not held.process.alive
 
     def _elsewhere(self) -> list[Any]:
         """Return the stream actors on another node than the router's that are well."""

@@ -76,7 +76,9 @@ def test_the_log_kept_longest_goes_first_and_never_the_one_just_kept():
     assert requests.kept_longest(but=requests["r0"]) is None
 
 
-def test_the_oldest_of_50_000_logs_is_found_as_quickly_as_of_500():
+def test_what_ends_a_request_costs_no_more_where_many_are_kept():
+    """By the processor time of this thread: nothing else tells of the bytes that a list moves."""
+
     def seconds(count: int) -> float:
         requests = Requests()
         for number in range(count):
@@ -85,11 +87,12 @@ def test_the_oldest_of_50_000_logs_is_found_as_quickly_as_of_500():
             requests.seal(request, "cancelled", 1.0)
             requests.keep(request, b"log")
         last = requests[f"r{count - 1}"]
-        begin = time.perf_counter()
+        begin = time.thread_time()
         for _ in range(400):
             oldest = requests.kept_longest(but=last)
             assert oldest is not None
             requests.remove(oldest)
-        return time.perf_counter() - begin
+        return time.thread_time() - begin
 
-    assert min(seconds(50_000) for _ in range(2)) < 20 * min(seconds(500) for _ in range(3)) + 0.02
+    few, many = (min(seconds(count) for _ in range(3)) for count in (2_000, 50_000))
+    assert many < 8 * few + 0.005

@@ -19,6 +19,7 @@ from actors.protocol.frames import pack
 from actors.protocol.lane import CALL_BYTES_MAX
 from actors.settings import StreamSettings, packed
 from actors.stream.host import NOT_MY_ROUTER, StreamHost
+from actors.transport.line import Line
 from router.config import RouterConfig
 from router.core.registry import Registry
 from router.on_ray import fleet as module
@@ -250,7 +251,7 @@ SIZES = st.one_of(st.integers(1, 2_000), st.integers(CALL_BYTES_MAX // 3, CALL_B
 
 @given(st.lists(st.one_of(st.none(), st.tuples(st.sampled_from("abc"), SIZES)), max_size=40))
 def test_whatever_waits_comes_out_in_the_order_of_its_request_and_nothing_is_left(steps):
-    actor = FleetActor(None, None, 0.0)
+    actor = FleetActor(0.0)
     put: dict[str, list[int]] = {}
     took: dict[str, list[int]] = {}
     sizes: dict[int, int] = {}
@@ -431,8 +432,22 @@ async def test_who_is_asked_and_does_not_answer_goes_if_it_has_been_silent_long_
     assert ("s1" not in world.fleet.actors) == goes
 
 
+async def test_a_connection_that_breaks_is_the_first_news_of_a_death(world):
+    world.open("req")
+    actor = await world.started("s1")
+    await world.until(lambda: not world.fleet.actors["s1"].busy)
+    line = world.fleet.actors["s1"].line
+    line._lost()
+    await world.until(lambda: len(actor.begun) > 1)
+    assert "s1" in world.fleet.actors, "it lives: only the connection broke"
+    actor.words["start"] = ["died"] * 100
+    line._lost()
+    await world.until(lambda: "s1" not in world.fleet.actors)
+
+
 async def test_one_that_has_not_started_is_not_asked(world):
-    actor = FleetActor(FakeActor(), None, 0.0)
+    actor, handle = FleetActor(0.0), FakeActor()
+    actor.reach_by(handle, Line(handle, None))
     world.fleet.actors["s9"] = actor
     await world.fleet.probe("s9", actor)
     world.fleet.probe_silent(1e9, 1.0)
@@ -442,7 +457,7 @@ async def test_one_that_has_not_started_is_not_asked(world):
 async def test_the_death_of_one_that_was_replaced_under_its_name_harms_nobody(world):
     world.open("req")
     await world.started("s1")
-    world.fleet.gone("s1", FleetActor(None, None, 0.0))
+    world.fleet.gone("s1", FleetActor(0.0))
     assert "s1" in world.fleet.actors
 
 
@@ -451,6 +466,6 @@ async def test_a_look_waits_for_none_that_hangs(world):
         actor = FakeActor()
         actor.words = words
         await world.fleet.adopt(actor_id, actor)
-    world.fleet.actors["s3"] = FleetActor(None, None, 0.0)
+    world.fleet.actors["s3"] = FleetActor(0.0)
     assert await world.fleet.measure(4) == {"s1": {"laggards": 4}}
     assert await world.fleet.unknown_events(0.05) == {"s1": {"event x": 1}}

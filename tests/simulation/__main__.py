@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import sys
 import time
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ def _batch(first: int, count: int, plant: str | None, features: Features) -> tup
             failed_calls += outcome.failed_calls
             if outcome.failures:
                 failed.append(outcome)
+    gc.collect()  # a world is full of cycles, and what runs in it has told the collector to come seldom
     return failed, calls, failed_calls
 
 

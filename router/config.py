@@ -217,6 +217,23 @@ class TenantsConfig(_Section):
     )
 
 
+class ArchiveConfig(_Section):
+    """Where ended requests are kept as Parquet. Off while `folder` is None; needs the extra `archive`."""
+
+    folder: str | None = Field(
+        None, min_length=1, description="A folder, or an address that fsspec knows (s3://bucket/agents); None: off."
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="fsspec's own options for that store.")
+    batch_requests: int = Field(500, ge=1, description="A file is written as soon as so many have ended,")
+    batch_bytes: int = Field(32 * 1024 * 1024, gt=0, description="or their logs are so large,")
+    wait_s: float = Field(10.0, gt=0, description="or the first of them has waited so long.")
+    queue_bytes_max: int = Field(
+        256 * 1024 * 1024,
+        gt=0,
+        description="Logs that wait, per router actor; beyond it, the oldest are left out of the archive.",
+    )
+
+
 class RouterConfig(_Section):
     """A router's configuration. Frozen: a running router never has half of a change."""
 
@@ -239,6 +256,7 @@ class RouterConfig(_Section):
     logs: LogsConfig = Field(default_factory=LogsConfig)
     tracing: TracingConfig = Field(default_factory=TracingConfig)
     tenants: TenantsConfig = Field(default_factory=TenantsConfig)
+    archive: ArchiveConfig = Field(default_factory=ArchiveConfig)
     streams: StreamSettings = Field(
         default_factory=StreamSettings, description="The settings of requests that bring none of their own."
     )

@@ -15,6 +15,7 @@ LAYERS = (
     ("actors.protocol", "actors.errors"),
     ("actors",),
     ("router.config",),
+    ("router.archive",),
     ("router.core",),
     ("router.status",),
     ("router.on_ray",),

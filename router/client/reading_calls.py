@@ -35,8 +35,9 @@ class ReadingCalls(ABC):
         ping_s: float | None = None,
         *,
         observer: bool = False,
+        falls_through: bool = False,
     ) -> Subscription:
-        """Return a subscription; the arguments are checked."""
+        """Return a subscription; the arguments are checked. `falls_through`: to the archive, where there is one."""
 
     @abstractmethod
     def _shard(self, request_id: str) -> Link:
@@ -71,7 +72,8 @@ class ReadingCalls(ABC):
 
         Of several IDs it returns `Results`: `async for result in ...` gives each as it ends, `await ...` all in
         order; `progress(ended, all)` is called at each end. A request that is not open yet is unknown; `wait_s`
-        waits for it so long. A failed end raises RequestFailed, RequestCancelled, RequestTimedOut or RequestLost,
+        waits for it so long. What is known no more (`sealed_ttl_s`) is taken out of the archive, where there is one. A
+        failed end raises RequestFailed, RequestCancelled, RequestTimedOut or RequestLost,
         with the result as `error.result`; `raise_failed=False` returns it like any other. Raises InvalidArgument,
         InvalidRequestId, RouterClosed; reading raises what `Subscription.__anext__` names.
         """
@@ -87,7 +89,7 @@ class ReadingCalls(ABC):
         return read(ids) if isinstance(ids, str) else Results(ids, read, progress)
 
     async def _result(self, request_id: str, *, raise_failed: bool, wait_s: float) -> Result:
-        subscription = self._read(request_id, PartShaper(joins=True), 0, wait_s)
+        subscription = self._read(request_id, PartShaper(joins=True), 0, wait_s, falls_through=True)
         return await result_of(subscription, raise_failed=raise_failed)
 
     def messages(
@@ -104,7 +106,8 @@ class ReadingCalls(ABC):
         Each is whole (`coalesce="message"`), and comes as soon as it is known to be: a tool call when its
         arguments are complete, a text when something follows it. With `coalesce="tokens"` each piece comes as it
         is. Where retention has dropped messages, a `GapMessage` says which. Resume with `after=message.seq_id`.
-        A request that is not open yet is unknown; `wait_s` waits for it so long. `observer`: as for `subscribe`. Raises
+        A request that is not open yet is unknown; `wait_s` waits for it so long, and what is known no more is taken out
+        of the archive, where there is one. `observer`: as for `subscribe`. Raises
         InvalidArgument, InvalidRequestId, RouterClosed; reading raises what `Messages.__anext__` names.
         """
         request_id, after, coalesce, wait_s, observer = check(
@@ -117,7 +120,8 @@ class ReadingCalls(ABC):
         )
         self._check_open()
         shaper = PartShaper(joins=coalesce == "message")
-        return Messages(self._read(request_id, shaper, after, wait_s, observer=observer), coalesce)
+        read = self._read(request_id, shaper, after, wait_s, observer=observer, falls_through=True)
+        return Messages(read, coalesce)
 
     async def show(self, request_ids: str | Iterable[str], *, wait_s: float = 0.0) -> None:
         """Show what requests say, live, until they have ended: HTML in a notebook, a live view in a terminal.

@@ -32,7 +32,9 @@ from actors.protocol.labels import pack_labels
 from actors.settings import StreamSettings, packed
 from actors.tenants import PLAIN, names_in
 from actors.transport.line import stands_here
+from router.archive.table import need_archive
 from router.client.agent_claim import AgentClaim, WhenBusy
+from router.client.archived import OrArchived
 from router.client.arguments import check
 from router.client.batch import Format, Shaper
 from router.client.caller import fresh, until_recovered
@@ -125,6 +127,8 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
 
         def prepare() -> StreamRouterOpening:
             loaded = RouterConfig.load(config)
+            if loaded.archive.folder is not None:
+                need_archive()
             shown = token_for(loaded, token)
             stops_ray = ensure_ray(loaded.ray, loaded.namespace)
             return lambda: cls._start(loaded, shown, stops_ray=stops_ray)
@@ -352,19 +356,15 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
         ping_s: float | None = None,
         *,
         observer: bool = False,
+        falls_through: bool = False,
     ) -> Subscription:
-        return Subscription(
-            Reader(
-                request_id,
-                self._shard(request_id),
-                self._pollers,
-                shaper,
-                after=shaper.begin(after),
-                wait_s=wait_s,
-                ping_s=ping_s,
-                is_observer=observer,
-            )
+        link, begin = self._shard(request_id), shaper.begin(after)
+        reader = Reader(
+            request_id, link, self._pollers, shaper, after=begin, wait_s=wait_s, ping_s=ping_s, is_observer=observer
         )
+        if falls_through and self.config.archive.folder is not None:
+            return OrArchived(reader, shaper, functools.partial(link.ask, "archived", request_id, *self._caller))
+        return Subscription(reader)
 
     async def cancel(self, request_id: str, *, after_step: bool = False, detail: str | None = None) -> bool:
         """Cancel a request, at once or when the step under way ends; False where it had ended already.

@@ -28,19 +28,23 @@ class Note:
 
 @dataclass(slots=True)
 class Effects:
-    """What is to be done. `send`: (actor_id, request_id, envelope, bytes); `wake`: client IDs, and whether urgently."""
+    """What is to be done. `send`: (actor_id, request_id, envelope, bytes); `wake`: client IDs, and whether urgently.
+
+    `kept`: requests that have ended and whose log has just come to be kept here.
+    """
 
     start: list[str] = field(default_factory=list)
     stop: list[str] = field(default_factory=list)
     send: list[tuple[str, str, Envelope, int]] = field(default_factory=list)
     wake: dict[str, bool] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.send or self.wake or self.start or self.stop or self.notes)
+        return bool(self.send or self.wake or self.start or self.stop or self.notes or self.kept)
 
     def take(self) -> Effects:
         """Return what there is, once."""
-        taken = Effects(self.start, self.stop, self.send, self.wake, self.notes)
-        self.start, self.stop, self.send, self.wake, self.notes = [], [], [], {}, []
+        taken = Effects(self.start, self.stop, self.send, self.wake, self.notes, self.kept)
+        self.start, self.stop, self.send, self.wake, self.notes, self.kept = [], [], [], {}, [], []
         return taken

@@ -382,6 +382,7 @@ class Lifecycle:
     def keep(self, request: Request, log: bytes) -> None:
         """Keep the log of an ended request; the oldest go where logs and labels become too many bytes."""
         self.requests.keep(request, log)
+        self.effects.kept.append(request.request_id)
         while self.requests.kept_bytes > self.config.limits.sealed_bytes_max:
             oldest = self.requests.kept_longest(but=request)
             if oldest is None:

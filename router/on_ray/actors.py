@@ -45,6 +45,12 @@ def make_stream_actor(config: RouterConfig, shard: int, actor_id: str, router: A
     return actor.remote(actor_id, router, log_as=logs, reach=config.reach, tracing=config.tracing.setup)
 
 
+def make_archivist(plain: type, config: RouterConfig, shard: int) -> Any:
+    """Start the archivist of a router actor, with which it ends; return its handle."""
+    bounds: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 4}
+    return ray.remote(**bounds)(plain).remote(config.model_dump_json(), shard)
+
+
 def _actor(plain: type, name: str, namespace: str, lifetime: str | None, options: dict[str, Any]) -> Any:
     bounds: dict[str, Any] = {"max_task_retries": 0, "max_concurrency": CONCURRENCY_MAX, **options}
     return ray.remote(**bounds)(plain).options(name=name, namespace=namespace, lifetime=lifetime)

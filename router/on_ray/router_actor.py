@@ -43,10 +43,12 @@ from router.core.lifecycle import ROUTER_ITSELF
 from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
 from router.on_ray import beginning
+from router.on_ray.archiving import Archiving
 from router.on_ray.ends import Ends
 from router.on_ray.fleet import PAUSE_S, Fleet
 from router.on_ray.keys import key_of
 from router.on_ray.looking_calls import LookingCalls
+from router.on_ray.pauses import watch_clock
 from router.on_ray.shelf import Shelf
 from router.status.observer import Observer
 
@@ -57,7 +59,6 @@ _Call = TypeVar("_Call", bound=tuple[Any, ...])
 # An answer to a cancel, or to a fence, waits so long for the ends.
 END_WAIT_S = 6.0
 HOUSEKEEPING_S = 3.0
-CLOCK_LOOK_S = 1.0
 # States that can wait (credit for a publisher who still has some) ride with others for so long.
 LAZY_WAKE_S = 0.005
 
@@ -89,6 +90,7 @@ class RouterActor(LookingCalls):
         self._shelf_made: Shelf | None = None
         self._observer = Observer(self._config, shard)
         self._doors = Doors(self._registry, key_of(self._config.tenants))
+        self._archiving = Archiving(self._config, shard, self._incarnation, self._registry)
         self._fleet = Fleet(
             self._config,
             shard,
@@ -258,6 +260,10 @@ class RouterActor(LookingCalls):
             self._registry.reports(ROUTER_ITSELF, reports, time.monotonic())
             self._after_event()
 
+    async def archived(self, request_id: str, caller: str = "") -> bytes | None:
+        """Return the log of an ended request out of the archive; None where it is not there."""
+        return await self._archiving.find(self._doors.look(caller).full(request_id))
+
     async def suspect(self, actor_id: str) -> None:
         """Look after a stream actor that a reader could not reach."""
         actor = self._fleet.actors.get(actor_id)
@@ -304,6 +310,7 @@ class RouterActor(LookingCalls):
         """Stop all stream actors; what was not read is gone."""
         self._doors.stop(caller)
         self._stopping = True
+        await self._archiving.close()
         for actor_id in list(self._fleet.actors):
             self._fleet.kill(actor_id)
         self._observer.close()
@@ -340,7 +347,8 @@ class RouterActor(LookingCalls):
         self._registry.keep_house(time.monotonic())
         self._after_event()
         self._fleet.spawn(self._keep_house())
-        self._watch_clock()
+        watch_clock(PAUSE_S, self._paused, lambda: self._stopping)
+        self._fleet.spawn(self._archiving.keep_writing())
         if self._exports_metrics:
             self._fleet.spawn(self._export_metrics())
 
@@ -362,6 +370,7 @@ class RouterActor(LookingCalls):
     def _perform(self, effects: Effects) -> None:
         self._observer.take(effects.notes)
         self._ends.tell(effects.notes)
+        self._archiving.take(effects.kept)
         for actor_id in effects.start:
             if not self._stopping:
                 self._fleet.start(actor_id)
@@ -405,21 +414,11 @@ class RouterActor(LookingCalls):
         """Say the time of day to the catalogue: the clock that all else goes by knows none, and may stand still."""
         self._registry.requests.catalogue.set_clock(time.time(), time.monotonic())
 
-    def _watch_clock(self) -> None:
-        """Notice when this process was stopped (SIGSTOP, a paused machine): that was no silence of the others."""
-
-        def look(wanted_at: float) -> None:
-            if self._stopping:
-                return
-            gap_s = time.monotonic() - wanted_at
-            if gap_s > PAUSE_S:
-                log.warning("this router was stopped for %.1f s; others are given that time", gap_s)
-                self._registry.paused(gap_s)
-                self._fleet.paused(gap_s)
-            self._watch_clock()
-
-        # A callback, not a task: it must run before the timers that came due meanwhile.
-        asyncio.get_running_loop().call_later(CLOCK_LOOK_S, look, time.monotonic() + CLOCK_LOOK_S)
+    def _paused(self, gap_s: float) -> None:
+        """This process was stopped (SIGSTOP, a paused machine): that was no silence of the others."""
+        log.warning("this router was stopped for %.1f s; others are given that time", gap_s)
+        self._registry.paused(gap_s)
+        self._fleet.paused(gap_s)
 
     async def _keep_house(self) -> None:
         while not self._stopping:

@@ -11,7 +11,7 @@ from actors.errors import ProtocolViolation
 from actors.joining import Part
 from actors.protocol.frames import unpack
 from actors.protocol.segments import read_segment
-from actors.result import Result, ResultBuilder, Timings
+from actors.result import ResultBuilder, Timings
 from actors.tenants import SEPARATOR, own_name
 from router.archive.plan import Ended
 
@@ -61,7 +61,7 @@ def row_of(ended: Ended, router: str) -> dict[str, Any]:
         "last_seq_id": log.last_seq,
         "dropped_through": log.dropped_through,
         "router": router,
-        "messages": [*_messages(result)],
+        "messages": [message_row(message.model_dump(mode="json")) for message in result.messages],
         "log": ended.log,
     }
 
@@ -91,22 +91,21 @@ def _parts(log: Log) -> Iterator[Part]:
             yield Part(seq_id, fields, text, extra)
 
 
-def _messages(result: Result) -> Iterator[dict[str, Any]]:
-    for message in result.messages:
-        data = message.model_dump(mode="json")
-        call = data.get("tool_call") or {}
-        yield {
-            "seq_id": data.get("seq_id"),
-            "message_type": data["message_type"],
-            "id": data.get("id"),
-            "date": data.get("date"),
-            "name": data.get("name"),
-            "text": _text_of(data),
-            "tool_name": call.get("name"),
-            "tool_call_id": call.get("tool_call_id") or data.get("tool_call_id"),
-            "status": data.get("status"),
-            "json": json.dumps(data, ensure_ascii=False),
-        }
+def message_row(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a message, as JSON has it, as a row; `table.MESSAGE_FIELDS` says what its fields are."""
+    call = data.get("tool_call") or {}
+    return {
+        "seq_id": data.get("seq_id"),
+        "message_type": data["message_type"],
+        "id": data.get("id"),
+        "date": data.get("date"),
+        "name": data.get("name"),
+        "text": _text_of(data),
+        "tool_name": call.get("name"),
+        "tool_call_id": call.get("tool_call_id") or data.get("tool_call_id"),
+        "status": data.get("status"),
+        "json": json.dumps(data, ensure_ascii=False),
+    }
 
 
 def _text_of(data: dict[str, Any]) -> str | None:

@@ -67,15 +67,29 @@ def schema() -> pa.Schema:
     """Return the schema of a file."""
     import pyarrow as pa  # noqa: PLC0415  # an extra
 
-    types = {
+    types = _types()
+    types["messages"] = pa.list_(pa.struct([(name, types[kind]) for name, (kind, _) in MESSAGE_FIELDS.items()]))
+    return pa.schema([(name, types[kind]) for name, (kind, _) in COLUMNS.items()])
+
+
+def message_schema() -> pa.Schema:
+    """Return the schema of a file with a row a message, beside its request."""
+    import pyarrow as pa  # noqa: PLC0415  # an extra
+
+    types = _types()
+    fields = [(name, types[kind]) for name, (kind, _) in MESSAGE_FIELDS.items()]
+    return pa.schema([("request_id", pa.string()), *fields])
+
+
+def _types() -> dict[str, Any]:
+    import pyarrow as pa  # noqa: PLC0415  # an extra
+
+    return {
         "string": pa.string(),
         "int64": pa.int64(),
         "binary": pa.binary(),
         "time": pa.timestamp("ms", tz="UTC"),
     }
-    message = pa.struct([(name, types[kind]) for name, (kind, _) in MESSAGE_FIELDS.items()])
-    types["messages"] = pa.list_(message)
-    return pa.schema([(name, types[kind]) for name, (kind, _) in COLUMNS.items()])
 
 
 def to_parquet(rows: Iterable[Mapping[str, Any]]) -> bytes:

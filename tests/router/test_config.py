@@ -65,7 +65,7 @@ def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_right_one():
         "stream_actors: {max_actor: 3}"
     )
     assert "streams.dialekt: unknown key; did you mean 'dialect'?" in error_of("streams: {dialekt: chat}")
-    assert "known keys: detached, limits, logs" in error_of("zzz: 1")
+    assert "known keys: archive, detached, limits, logs" in error_of("zzz: 1")
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,12 @@ Concurrency = Annotated[int | None, typer.Option(min=1, help="Requests under way
 Connect = Annotated[
     str | None, typer.Option(metavar="NAME", help="Use this running service instead of a router of its own.")
 ]
+Format = Annotated[
+    Literal["jsonl", "parquet"],
+    typer.Option(
+        "--format", help="parquet: the messages also as one Parquet file beside FILE.jsonl; needs the extra archive."
+    ),
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the totals there.")]
 Sets = Annotated[
     list[str] | None,
@@ -65,6 +71,7 @@ def command(
     connect: Connect = None,
     address: ConnectAddress = None,
     json_file: JsonFile = None,
+    format_: Format = "jsonl",
     set_: Sets = None,
 ) -> int:
     """Ask a provider many things at once and keep every message of every answer.
@@ -80,11 +87,13 @@ def command(
     """
     import asyncio
 
+    from router.archive.table import need_archive
     from router.cli import exit_codes
     from router.cli.options import check_writable, parse_sets
     from router.cli.terminal import make_console, ray_kept_quiet
     from router.runs.config import RunConfig
     from router.runs.output import Output
+    from router.runs.parquet import write_parquet
     from router.runs.runner import run
 
     given = {
@@ -100,12 +109,17 @@ def command(
     loaded = RunConfig.load(config, {**parse_sets(set_ or []), **given})
     parsed = _read_requests(requests)
     check_writable(json_file)
+    if format_ == "parquet":
+        need_archive()
     console = make_console(PLAIN_WIDTH)
     file = out or requests.with_name(f"{requests.stem}.messages.jsonl")
     with Output(file) as output, ray_kept_quiet(), _Progress(console, len(parsed)) as progress:
         totals = asyncio.run(run(loaded, parsed, output, progress.show))
     _summarise(console, totals, file)
     _write_totals(totals, json_file)
+    if format_ == "parquet":
+        write_parquet(file, file.with_suffix(".parquet"))
+        console.print(f"messages: {file.with_suffix('.parquet')}", style="dim", highlight=False, markup=False)
     if totals.interrupted:
         return exit_codes.INTERRUPTED
     return exit_codes.MISMATCH if totals.failed else exit_codes.OK

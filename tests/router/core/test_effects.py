@@ -15,6 +15,7 @@ EXAMPLES = {
     "send": [("s1", "req", ForgetEnvelope(Order.FORGET, "req", 1), 64)],
     "wake": {"client": True},
     "notes": [Note(PLACED, "req", 1, "s1")],
+    "kept": ["req"],
 }
 
 

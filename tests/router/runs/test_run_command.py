@@ -67,8 +67,9 @@ async def test_a_second_run_asks_only_what_is_not_complete(tmp_path: Path, provi
         assert said["errors"]["status 500"]["count"] == said["failed"] > 0
         assert "scripted answer 500" in said["errors"]["status 500"]["example"]
         assert Counter(stops(out).values())["error"] == said["failed"]
-        second = await run_beside(file, "--base-url", url, *rest)
+        second = await run_beside(file, "--base-url", url, *rest, "--format", "parquet")
     assert second.returncode == 0, second.stdout + second.stderr
+    assert out.with_suffix(".parquet").stat().st_size > 0
     assert json.loads(totals.read_text())["skipped"] == said["complete"]
     assert stops(out) == {"a": "end_turn", "b": "tool_call", "c": "end_turn"}
     for name in "abc":

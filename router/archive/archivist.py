@@ -16,7 +16,7 @@ from router.archive.store import Store
 from router.archive.table import to_parquet
 from router.config import RouterConfig
 
-log = logging.getLogger("router.archive")
+log: logging.Logger = logging.getLogger("router.archive")
 
 
 class Archivist:

@@ -68,8 +68,8 @@ class Pending:
         self._waiting: deque[tuple[float, Ended]] = deque()
         self._batches: deque[Batch] = deque()
         self._files = 0
-        self.bytes_held = 0
-        self.dropped = 0
+        self.bytes_held: int = 0
+        self.dropped: int = 0
 
     def __len__(self) -> int:
         return len(self._waiting) + sum(len(batch.requests) for batch in self._batches)

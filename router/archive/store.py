@@ -22,6 +22,8 @@ class Store:
         need_archive()
         import fsspec  # noqa: PLC0415  # an extra
 
+        self.filesystem: Any
+        self.root: str
         try:
             self.filesystem, self.root = fsspec.core.url_to_fs(folder, **(options or {}))
         except Exception as error:

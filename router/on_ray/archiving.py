@@ -24,7 +24,7 @@ from router.config import RouterConfig
 from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
 
-log = logging.getLogger("router.archive")
+log: logging.Logger = logging.getLogger("router.archive")
 
 WRITE_DEADLINE_S = 120.0
 FIND_DEADLINE_S = 30.0
@@ -38,7 +38,7 @@ class Archiving:
 
     def __init__(self, config: RouterConfig, shard: int, incarnation: str, registry: Registry) -> None:
         archive = config.archive
-        self.is_on = archive.folder is not None
+        self.is_on: bool = archive.folder is not None
         self._config = config
         self._shard = shard
         self._registry = registry

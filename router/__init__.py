@@ -6,8 +6,9 @@ The names below are loaded when they are first used, so that what needs no Ray (
 help, `translate`) does not wait for it.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from router.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from actors.errors import RequestFailed, StreamRouterError
@@ -47,35 +48,27 @@ __all__ = [
     "unpack_batch",
 ]
 
-_HOMES = {
-    "AgentRun": "router.client.launch.agent_run",
-    "Batch": "router.client.batch",
-    "Description": "router.status.overview",
-    "Listing": "router.client.listing",
-    "Location": "router.client.whereabouts",
-    "Messages": "router.client.messages",
-    "Publisher": "router.client.publisher",
-    "RequestFailed": "actors.errors",
-    "RequestInfo": "router.client.listing",
-    "Result": "actors.result",
-    "Results": "router.client.results",
-    "RouterConfig": "router.config",
-    "StreamRouter": "router.client.stream_router",
-    "StreamRouterError": "actors.errors",
-    "StreamSettings": "actors.settings",
-    "Subscription": "router.client.subscription",
-    "ToolCall": "actors.result",
-    "load_config": "router.config",
-    "unpack_batch": "router.client.batch",
-}
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(home), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "AgentRun": "router.client.launch.agent_run",
+        "Batch": "router.client.batch",
+        "Description": "router.status.overview",
+        "Listing": "router.client.listing",
+        "Location": "router.client.whereabouts",
+        "Messages": "router.client.messages",
+        "Publisher": "router.client.publisher",
+        "RequestFailed": "actors.errors",
+        "RequestInfo": "router.client.listing",
+        "Result": "actors.result",
+        "Results": "router.client.results",
+        "RouterConfig": "router.config",
+        "StreamRouter": "router.client.stream_router",
+        "StreamRouterError": "actors.errors",
+        "StreamSettings": "actors.settings",
+        "Subscription": "router.client.subscription",
+        "ToolCall": "actors.result",
+        "load_config": "router.config",
+        "unpack_batch": "router.client.batch",
+    },
+)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     ("actors.protocol", "actors.errors"),
     ("actors",),
-    ("router.config",),
+    ("router.config", "router.lazy_names"),
     ("router.archive",),
     ("router.core",),
     ("router.status",),

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -29,9 +29,8 @@ from router.client.passing import arrived_sync
 from router.client.publisher import Publisher
 from router.client.pumping import threaded
 from router.client.stream_router import StreamRouter
-from router.client.subscription import Subscription
 from router.client.sync_finding import SyncFindingCalls
-from router.client.sync_reading import Run, SyncReadingCalls, next_of
+from router.client.sync_reading import Run, SyncIterator, SyncReadingCalls
 from router.client.whereabouts import Location
 from router.status.overview import Description, Overview
 
@@ -258,46 +257,5 @@ class SyncPublisher:
         return self._publisher.cancel_requested
 
 
-class SyncSubscription(Iterator["Batch[Any]"]):
-    """`Subscription` as a plain iterator. Leaving a `for` loop over it gives the cursor up at once."""
-
-    def __init__(self, subscription: Subscription, run: Run) -> None:
-        self._subscription = subscription
-        self._run = run
-
-    def __iter__(self) -> Iterator[Batch[Any]]:  # noqa: PYI034  # what it returns is to end with the loop
-        return _SyncBatches(aiter(self._subscription), self._run)
-
-    def __next__(self) -> Batch[Any]:
-        return next_of(self._subscription, self._run)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def last_seq_id(self) -> int:
-        """See `Subscription.last_seq_id`."""
-        return self._subscription.last_seq_id
-
-    def close(self) -> None:
-        """See `Subscription.aclose`; after the router was closed it does nothing."""
-        with contextlib.suppress(RouterClosed):
-            self._run(self._subscription.aclose())
-
-
-class _SyncBatches(Iterator["Batch[Any]"]):
-    """What one `for` holds."""
-
-    __slots__ = ("_batches", "_run")
-
-    def __init__(self, batches: AsyncIterator[Batch[Any]], run: Run) -> None:
-        self._batches = batches
-        self._run = run
-
-    def __next__(self) -> Batch[Any]:
-        return next_of(self._batches, self._run)
+class SyncSubscription(SyncIterator[Batch[Any]]):
+    """`Subscription` as a plain iterator."""

@@ -6,17 +6,33 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Protocol, Self, TypeVar, overload
 
 from actors.errors import RouterClosed
 from actors.messages import Message
 from actors.result import Result
-from router.client.messages import Coalesce, Messages
+from router.client.messages import Coalesce
 from router.client.reading_calls import ReadingCalls
 from router.client.results import Progress, Results
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+class Reading(Protocol[T_co]):
+    """What `Messages` and `Subscription` have in common."""
+
+    @property
+    def last_seq_id(self) -> int:
+        """The last message handed out."""
+
+    def __aiter__(self) -> AsyncIterator[T_co]: ...
+
+    async def __anext__(self) -> T_co: ...
+
+    async def aclose(self) -> None:
+        """Stop reading for good."""
 
 
 class SyncReadingCalls(ABC):
@@ -103,18 +119,18 @@ class SyncResults(Iterator[Result]):
         return results
 
 
-class SyncMessages(Iterator[Message]):
-    """`Messages` as a plain iterator. Leaving a `for` loop over it gives the cursor up at once."""
+class SyncIterator(Iterator[T]):
+    """A `Messages` or a `Subscription` without `await`. Leaving a `for` loop over it gives the cursor up at once."""
 
-    def __init__(self, messages: Messages, run: Run) -> None:
-        self._messages = messages
+    def __init__(self, reading: Reading[T], run: Run) -> None:
+        self._reading = reading
         self._run = run
 
-    def __iter__(self) -> Iterator[Message]:  # noqa: PYI034  # what it returns is to end with the loop
-        return _Loop(aiter(self._messages), self._run)
+    def __iter__(self) -> Iterator[T]:  # noqa: PYI034  # what it returns is to end with the loop
+        return _Loop(aiter(self._reading), self._run)
 
-    def __next__(self) -> Message:
-        return next_of(self._messages, self._run)
+    def __next__(self) -> T:
+        return next_of(self._reading, self._run)
 
     def __enter__(self) -> Self:
         return self
@@ -126,13 +142,17 @@ class SyncMessages(Iterator[Message]):
 
     @property
     def last_seq_id(self) -> int:
-        """See `Messages.last_seq_id`."""
-        return self._messages.last_seq_id
+        """The last message handed out: pass it as `after` to resume."""
+        return self._reading.last_seq_id
 
     def close(self) -> None:
-        """See `Messages.aclose`; after the router was closed it does nothing."""
+        """Stop reading for good; after the router was closed it does nothing."""
         with contextlib.suppress(RouterClosed):
-            self._run(self._messages.aclose())
+            self._run(self._reading.aclose())
+
+
+class SyncMessages(SyncIterator[Message]):
+    """`Messages` as a plain iterator."""
 
 
 class _Loop(Iterator[T]):

@@ -3,8 +3,9 @@
 The names below are loaded when they are first used: a publisher that pumps needs `frameworks` and no HTTP client.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from router.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from router.sources.http import HttpProviderError, HttpSource, HttpTimeouts
@@ -13,22 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpProviderError", "HttpSource", "HttpTimeouts", "events_of", "load_payloads", "replay"]
 
-_HOMES = {
-    "HttpProviderError": "router.sources.http",
-    "HttpSource": "router.sources.http",
-    "HttpTimeouts": "router.sources.http",
-    "events_of": "router.sources.raw_bytes",
-    "load_payloads": "router.sources.recorded",
-    "replay": "router.sources.recorded",
-}
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(home), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "HttpProviderError": "router.sources.http",
+        "HttpSource": "router.sources.http",
+        "HttpTimeouts": "router.sources.http",
+        "events_of": "router.sources.raw_bytes",
+        "load_payloads": "router.sources.recorded",
+        "replay": "router.sources.recorded",
+    },
+)

@@ -39,13 +39,13 @@ _SHOWN_BYTES = 80
 
 
 def read_recording(data: bytes) -> list[bytes]:
-    """Return the payloads of a recorded stream, one a chunk, in order.
+    """Return the chunks of a recorded stream, in order.
 
     Raises RecordingError where the recording is empty, or none of SSE, JSONL and a JSON array.
     """
     body = _decompressed(data).removeprefix(_BOM).lstrip(_WHITE.encode())
     if body.startswith(_OWN):
-        return [payload for _, payload in _own(body).chunks]
+        return [chunk for _, chunk in _own(body).chunks]
     if not body:
         raise RecordingError("expected a recorded stream (SSE, JSONL or a JSON array), got an empty file")
     if body.startswith(b"{"):
@@ -53,10 +53,10 @@ def read_recording(data: bytes) -> list[bytes]:
     if body.startswith(b"["):
         return _json_array(body)
     decoder = SseDecoder(event_bytes_max=len(data))
-    payloads = [event.data for event in [*decoder.feed(data), *decoder.close()]]
-    if not payloads or decoder.is_text:
+    chunks = [event.data for event in [*decoder.feed(data), *decoder.close()]]
+    if not chunks or decoder.is_text:
         raise _neither(body, "no line of it starts with 'data:'")
-    return payloads
+    return chunks
 
 
 @dataclass(slots=True)
@@ -79,15 +79,15 @@ def read_timed_recording(data: bytes) -> TimedRecording:
     return _own(body)
 
 
-def as_sse(payloads: list[bytes]) -> bytes:
-    """Return payloads as a provider would send them: server-sent events, named by their JSON's `type` if any."""
+def as_sse(chunks: list[bytes]) -> bytes:
+    """Return chunks as a provider would send them: server-sent events, named by their JSON's `type` if any."""
     events = []
-    for payload in payloads:
+    for chunk in chunks:
         try:
-            kind = json.loads(payload).get("type")
+            kind = json.loads(chunk).get("type")
         except (ValueError, AttributeError, RecursionError):
             kind = None
-        told, data = split_name(payload)
+        told, data = split_name(chunk)
         kind = told if told is not None else kind
         name = b"event: " + kind.encode() + b"\n" if isinstance(kind, str) and kind.isprintable() else b""
         lines = b"".join(b"data: " + line + b"\n" for line in data.splitlines())

@@ -25,8 +25,8 @@ STREAMS = 64
 def chunks_per_s(chunks: int, *, to_messages: bool) -> float:
     """Return how many chunks one process gets through a second; with or without making the reader's models."""
     per_stream = chunks // STREAMS // GROUP * GROUP
-    payloads = stream_of(per_stream)
-    groups = [payloads[at : at + GROUP] for at in range(0, per_stream, GROUP)]
+    sent = stream_of(per_stream)
+    groups = [sent[at : at + GROUP] for at in range(0, per_stream, GROUP)]
     rows = [
         (Translator(SETTINGS, run_id=f"bound-{n}"), Log(), Cursor(0), Shaper("model", coalesce=False))
         for n in range(STREAMS)
@@ -35,13 +35,13 @@ def chunks_per_s(chunks: int, *, to_messages: bool) -> float:
     start = time.perf_counter()
     for group in groups:
         for translator, log, cursor, shaper in rows:
-            for payload in wire.unpack(wire.pack(group)):
-                log.append(translator.chunk(payload))
+            for chunk in wire.unpack(wire.pack(group)):
+                log.append(translator.chunk(chunk))
             reading = log.read(cursor.last_seq_id, through=log.last_seq, bytes_max=1 << 20)
-            runs = cursor.take(wire.unpack(wire.pack(reading.segments)), None)
+            segments = cursor.take(wire.unpack(wire.pack(reading.segments)), None)
             log.release(cursor.last_seq_id)
             if to_messages:
-                shaper.shape(runs, cursor.last_seq_id)
+                shaper.shape(segments, cursor.last_seq_id)
     took_s = time.perf_counter() - start
     if any(cursor.last_seq_id != per_stream for _, _, cursor, _ in rows):
         raise RuntimeError("the bound did not carry every chunk")

@@ -72,8 +72,8 @@ class Bench:
 
     def say(self, pieces: int) -> None:
         """Send chunks, each a piece of the message under way."""
-        blob = pack([chunk(f"word{n} ") for n in range(pieces)])
-        self._feed("feed", DataEnvelope(Order.DATA, "req", 1, self._seq, blob))
+        packed_items = pack([chunk(f"word{n} ") for n in range(pieces)])
+        self._feed("feed", DataEnvelope(Order.DATA, "req", 1, self._seq, packed_items))
         self._seq += pieces
 
     def operate(self, reader: str, operation: tuple[object, ...], what: str) -> None:

@@ -37,8 +37,8 @@ class NaiveStream:
         """Reset for another request, so that no actor need be started for each repeat."""
         self._begin()
 
-    async def chunk(self, payload: bytes) -> None:
-        for head, text, extra in self._translator.chunk(payload):
+    async def chunk(self, chunk: bytes) -> None:
+        for head, text, extra in self._translator.chunk(chunk):
             self._messages.append(MessageFactory(head.fields).make(text, extra, len(self._messages) + 1))
         self._arrived.set()
 
@@ -55,17 +55,17 @@ class NaiveRouter:
     def __init__(self, streams: dict[str, Any]) -> None:
         self._streams = streams
 
-    async def chunk(self, request_id: str, payload: bytes) -> None:
-        await self._streams[request_id].chunk.remote(payload)
+    async def chunk(self, request_id: str, chunk: bytes) -> None:
+        await self._streams[request_id].chunk.remote(chunk)
 
 
 class NaiveProducer:
     async def run(self, router: Any, request_ids: list[str], chunks: int) -> float:
-        payloads = stream_of(chunks)
+        sent = stream_of(chunks)
 
         async def one(request_id: str) -> None:
-            for payload in payloads:
-                await router.chunk.remote(request_id, payload)
+            for chunk in sent:
+                await router.chunk.remote(request_id, chunk)
 
         start = time.monotonic()
         await asyncio.gather(*(one(request_id) for request_id in request_ids))

@@ -79,12 +79,12 @@ class Producer(Door):
 
     async def run(self, request_ids: list[str], chunks: int) -> float:
         """Send so many chunks on each stream, all at once; return when the first was sent. `end` ends them."""
-        payloads = stream_of(chunks)
+        sent = stream_of(chunks)
 
         async def one(request_id: str) -> None:
             stream = self._streams[request_id]
-            for payload in payloads:
-                await stream.chunk(payload)
+            for chunk in sent:
+                await stream.chunk(chunk)
 
         gc.collect()
         start = time.monotonic()
@@ -93,13 +93,13 @@ class Producer(Door):
 
     async def alternate(self, request_ids: list[str], chunks: int) -> float:
         """Send so many chunks on each stream, every chunk on another stream than the one before, as fast as it goes."""
-        payloads = stream_of(chunks)
+        sent = stream_of(chunks)
         streams = [self._streams[request_id] for request_id in request_ids]
         gc.collect()
         start = time.monotonic()
-        for payload in payloads:
+        for chunk in sent:
             for stream in streams:
-                await stream.chunk(payload)
+                await stream.chunk(chunk)
             # Chunks come from the network: between them the event loop has its turn.
             await asyncio.sleep(0)
         return start
@@ -148,8 +148,8 @@ class Producer(Door):
         sent = 0
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            for payload in WORDS:
-                await stream.chunk(payload)
+            for chunk in WORDS:
+                await stream.chunk(chunk)
             sent += len(WORDS)
             # The other streams of this process are its neighbours in the event loop.
             await asyncio.sleep(0)

@@ -21,11 +21,11 @@ from benchmarks.spawn import spawn
 
 class QueueProducer:
     async def run(self, queues: dict[str, Any], chunks: int) -> float:
-        payloads = stream_of(chunks)
+        sent = stream_of(chunks)
 
         async def one(queue: Any) -> None:
-            for payload in payloads:
-                await queue.put_async(payload)
+            for chunk in sent:
+                await queue.put_async(chunk)
 
         start = time.monotonic()
         await asyncio.gather(*(one(queue) for queue in queues.values()))
@@ -54,8 +54,8 @@ class MessageReader:
         self._texts: list[str] = []
         self.count = 0
 
-    def chunk(self, payload: bytes) -> None:
-        for head, text, extra in self._translator.chunk(payload):
+    def chunk(self, chunk: bytes) -> None:
+        for head, text, extra in self._translator.chunk(chunk):
             if head is not self._head:
                 self._head, self._factory = head, MessageFactory(head.fields)
             self.count += 1

@@ -75,9 +75,9 @@ class RedisProducer:
         pipeline = client.pipeline(transaction=False)
         waiting = 0
         # All streams advance together, as those of many agents do.
-        for payload in stream_of(chunks):
+        for chunk in stream_of(chunks):
             for key in keys:
-                pipeline.xadd(key, {b"c": payload})
+                pipeline.xadd(key, {b"c": chunk})
                 waiting += 1
                 if waiting == PIPELINE:
                     pipeline.execute()

@@ -68,20 +68,20 @@ def _words(count: int) -> list[str]:
 
 
 def recorded(name: str) -> list[bytes]:
-    """Return the payloads of a recorded stream."""
+    """Return the chunks of a recorded stream."""
     decoder = SseDecoder()
     return [event.data for event in decoder.feed((RECORDED / name).read_bytes()) + decoder.close()]
 
 
-def costs_us(payloads: Sequence[bytes], settings: StreamSettings, runs: int = 7) -> list[float]:
+def costs_us(chunks: Sequence[bytes], settings: StreamSettings, runs: int = 7) -> list[float]:
     """Return what each chunk costs: decoded, translated, and its pieces packed each by itself."""
 
     def run() -> list[int]:
         translator, pack = Translator(settings, run_id="benchmark"), msgpack.Packer().pack
         clock, times = time.perf_counter_ns, []
-        for payload in payloads:
+        for chunk in chunks:
             began = clock()
-            emissions = translator.chunk(payload)
+            emissions = translator.chunk(chunk)
             for _, text, extra in emissions:
                 # The head was packed when it was made; neighbours share it.
                 pack(text if extra is None else (text, extra))
@@ -92,14 +92,14 @@ def costs_us(payloads: Sequence[bytes], settings: StreamSettings, runs: int = 7)
     return _fastest(run, runs)
 
 
-def loads_us(payloads: Sequence[bytes], runs: int = 7) -> list[float]:
+def loads_us(chunks: Sequence[bytes], runs: int = 7) -> list[float]:
     """Return what `json.loads` of each chunk costs."""
 
     def run() -> list[int]:
         clock, times = time.perf_counter_ns, []
-        for payload in payloads:
+        for chunk in chunks:
             began = clock()
-            json.loads(payload)
+            json.loads(chunk)
             times.append(clock() - began)
         return times
 
@@ -146,16 +146,16 @@ def _costs_of(streams: Sequence[Sequence[bytes]]) -> dict[str, float]:
     loads = [cost for stream in streams for cost in loads_us([p for p in stream if _is_json(p)], runs=3)]
     return {
         "chunks": float(len(costs)),
-        "bytes": statistics.median(len(payload) for stream in streams for payload in stream),
+        "bytes": statistics.median(len(chunk) for stream in streams for chunk in stream),
         "json_loads_us": statistics.median(loads),
         "chunk_us": statistics.median(costs),
         "ratio": statistics.median(costs) / statistics.median(loads),
     }
 
 
-def _is_json(payload: bytes) -> bool:
+def _is_json(chunk: bytes) -> bool:
     try:
-        json.loads(payload)
+        json.loads(chunk)
     except ValueError:
         return False
     return True

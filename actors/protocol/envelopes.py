@@ -1,6 +1,6 @@
 """Envelopes: what travels to a stream actor. Their order on one lane is the order in which they take effect.
 
-A publisher's `ItemsEnvelope` goes to its router, which sends its blob on, unread, as a `DataEnvelope`
+A publisher's `ItemsEnvelope` goes to its router, which sends the packed items on, unread, as a `DataEnvelope`
 to the stream actor that holds the request. The other envelopes are the router's own orders. Each
 begins with its kind, the request's ID and the epoch it is meant for: an envelope of an epoch that is
 over does nothing.
@@ -50,8 +50,8 @@ class ItemsEnvelope(NamedTuple):
     first_seq: int
     """The number of the first item."""
     item_count: int
-    """How many items the blob holds."""
-    blob: bytes
+    """How many items there are."""
+    packed_items: bytes
     """The items as a packed list; the router does not look into it."""
 
 
@@ -62,7 +62,7 @@ class DataEnvelope(NamedTuple):
     request_id: str
     epoch: int
     first_seq: int
-    blob: bytes
+    packed_items: bytes
 
 
 class OpenEnvelope(NamedTuple):

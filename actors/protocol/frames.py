@@ -23,9 +23,9 @@ UNPACKED_BYTES_MAX = 512 * 1024 * 1024
 # Ray carries arguments of up to 100 KB inside the call, many of them if need be; a larger one goes
 # through its object store, which costs more than a whole call of several small arguments.
 ARGUMENT_BYTES_MAX = 96 * 1024
-# What an envelope adds to a frame beside its blob; those without one are settings and small words.
+# What an envelope adds to a frame beside its packed items; those without any are settings and small words.
 ENVELOPE_BYTES = 128
-ENVELOPE_WITHOUT_BLOB_BYTES = 1536
+ENVELOPE_WITHOUT_ITEMS_BYTES = 1536
 
 _Shape = TypeVar("_Shape", bound=tuple[Any, ...])
 
@@ -99,13 +99,13 @@ def _kind(hint: Any) -> Any:
 def cut_into_frames(envelopes: Sequence[tuple[Any, ...]]) -> list[bytes]:
     """Return envelopes, in order, as frames that each fit inside a Ray call, unless one alone is larger.
 
-    An envelope that carries items has them as packed bytes in `blob`.
+    An envelope that carries items has them in `packed_items`.
     """
     found: list[bytes] = []
     begin = size = 0
     for at, envelope in enumerate(envelopes):
-        blob = getattr(envelope, "blob", None)
-        more = ENVELOPE_WITHOUT_BLOB_BYTES if blob is None else ENVELOPE_BYTES + len(blob)
+        packed_items = getattr(envelope, "packed_items", None)
+        more = ENVELOPE_WITHOUT_ITEMS_BYTES if packed_items is None else ENVELOPE_BYTES + len(packed_items)
         if size + more > ARGUMENT_BYTES_MAX and at > begin:
             found.append(pack(envelopes[begin:at]))
             begin, size = at, 0

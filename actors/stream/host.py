@@ -197,7 +197,7 @@ class StreamHost:
         self._schedule(session, now)
 
     def _data(self, envelope: DataEnvelope, now: float) -> None:
-        _, request_id, epoch, first_seq, blob = envelope
+        _, request_id, epoch, first_seq, packed_items = envelope
         session = self.sessions.get(request_id)
         if session is None or session.epoch < epoch:
             self.refusals.ignore(NOT_HERE)
@@ -208,7 +208,7 @@ class StreamHost:
             self._report(session)  # of an incarnation that is over
             return
         try:
-            items = unpack_list(blob)
+            items = unpack_list(packed_items)
         except ProtocolViolation as error:
             # Whoever publishes this request does not speak the protocol; it ends, and nothing else does.
             self.refusals.refuse("items", f"items of {request_id!r}: {error}")

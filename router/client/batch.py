@@ -12,7 +12,7 @@ import msgpack
 from actors.errors import ProtocolViolation
 from actors.messages import Fields, LettaMessage, MessageFactory, PingMessage, as_dict
 from actors.openai_format import OpenAIFormat
-from router.client.inbox import Run, joined, split
+from router.client.inbox import Segment, joined, split
 
 Format = Literal["model", "dict", "packed", "openai"]
 
@@ -51,7 +51,7 @@ class Batch(Sequence[M], Generic[M]):
 
 
 class Shaper:
-    """Makes batches of one subscription out of runs."""
+    """Makes batches of one subscription out of segments."""
 
     __slots__ = (
         "_coalesce",
@@ -92,36 +92,36 @@ class Shaper:
         first = max(first, self.had_through + 1)
         return (first, last) if first <= last else None
 
-    def _catch_up(self, openai: OpenAIFormat, runs: Sequence[Run]) -> Sequence[Run]:
+    def _catch_up(self, openai: OpenAIFormat, segments: Sequence[Segment]) -> Sequence[Segment]:
         """Let the format take what the user has had; return the rest."""
-        rest: list[Run] = []
-        for first, fields, run in runs:
-            had = min(max(self.had_through + 1 - first, 0), len(run))
-            for seq_id, piece in enumerate(run[:had], first):
+        rest: list[Segment] = []
+        for first, fields, pieces in segments:
+            had = min(max(self.had_through + 1 - first, 0), len(pieces))
+            for seq_id, piece in enumerate(pieces[:had], first):
                 openai.feed(as_dict(fields, *split(piece), seq_id))
-            if had < len(run):
-                rest.append((first + had, fields, run[had:]))
+            if had < len(pieces):
+                rest.append((first + had, fields, pieces[had:]))
         return rest
 
-    def shape(self, runs: Sequence[Run], last_seq_id: int) -> Batch[Any]:
-        """Return a batch of these runs."""
-        if self._openai is not None and runs and runs[0][0] <= self.had_through:
-            runs = self._catch_up(self._openai, runs)
+    def shape(self, segments: Sequence[Segment], last_seq_id: int) -> Batch[Any]:
+        """Return a batch of these segments."""
+        if self._openai is not None and segments and segments[0][0] <= self.had_through:
+            segments = self._catch_up(self._openai, segments)
         if self._format == "packed":
-            return Batch([], last_seq_id, packed=msgpack.packb(list(runs)))
+            return Batch([], last_seq_id, packed=msgpack.packb(list(segments)))
         if self._format == "model" and not self._coalesce:
-            return Batch(self._models(runs), last_seq_id)
+            return Batch(self._models(segments), last_seq_id)
         if self._coalesce:
-            pieces = joined(runs)
+            messages = joined(segments)
         else:
-            pieces = (
+            messages = (
                 (seq_id, fields, *split(piece))
-                for first, fields, run in runs
-                for seq_id, piece in enumerate(run, first)
+                for first, fields, pieces in segments
+                for seq_id, piece in enumerate(pieces, first)
             )
         if self._format == "model":
-            return Batch([self._model(*piece) for piece in pieces], last_seq_id)
-        dicts = [as_dict(fields, text, extra, seq_id) for seq_id, fields, text, extra in pieces]
+            return Batch([self._model(*message) for message in messages], last_seq_id)
+        dicts = [as_dict(fields, text, extra, seq_id) for seq_id, fields, text, extra in messages]
         if self._openai is not None:
             return Batch([chunk for message in dicts for chunk in self._openai.feed(message)], last_seq_id)
         return Batch(dicts, last_seq_id)
@@ -133,13 +133,13 @@ class Shaper:
             return Batch([ping], last_seq_id)
         return Batch([ping.model_dump(mode="json")] if self._format == "dict" else [], last_seq_id)
 
-    def _models(self, runs: Sequence[Run]) -> list[LettaMessage]:
+    def _models(self, segments: Sequence[Segment]) -> list[LettaMessage]:
         # What most readers do with every message: no call and no tuple more than it takes.
         messages: list[LettaMessage] = []
         append = messages.append
-        for first, fields, run in runs:
+        for first, fields, pieces in segments:
             make = self._factory_of(fields).make
-            for seq_id, piece in enumerate(run, first):
+            for seq_id, piece in enumerate(pieces, first):
                 if piece.__class__ is str:
                     append(make(piece, None, seq_id))
                 else:
@@ -161,10 +161,10 @@ class Shaper:
 def unpack_batch(packed: bytes) -> list[Fields]:
     """Return the messages of `Batch.packed` as plain dicts. Raises ProtocolViolation."""
     try:
-        runs = msgpack.unpackb(packed, strict_map_key=False)
+        segments = msgpack.unpackb(packed, strict_map_key=False)
         return [
             as_dict(fields, *split(piece), seq_id)
-            for first, fields, pieces in runs
+            for first, fields, pieces in segments
             for seq_id, piece in enumerate(pieces, first)
         ]
     except (ValueError, TypeError, msgpack.UnpackException) as error:

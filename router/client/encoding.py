@@ -59,21 +59,21 @@ Chunk = bytes | bytearray | memoryview | str | Mapping[str, Any] | HasModelDump
 # --- chunks -----------------------------------------------------------------------------------------
 
 
-def to_payload(chunk: Chunk) -> bytes:
-    """Return a chunk as the bytes of one SSE `data:` payload.
+def to_bytes(chunk: Chunk) -> bytes:
+    """Return a chunk as its provider sends it: the bytes behind `data:`.
 
     Bytes and text are taken as they are (a leading `data:` is dropped); mappings and SDK objects
     become JSON. Raises MalformedChunk for anything else.
     """
     if isinstance(chunk, bytes):
-        payload = bytes(chunk)
+        raw = bytes(chunk)
     elif isinstance(chunk, str):
-        payload = chunk.encode("utf-8", "surrogatepass")
+        raw = chunk.encode("utf-8", "surrogatepass")
     elif isinstance(chunk, (bytearray, memoryview)):
-        payload = _bytes_of(chunk)
+        raw = _bytes_of(chunk)
     else:
         return _to_json(chunk)
-    return payload[5:].strip() if payload.startswith(b"data:") else payload
+    return raw[5:].strip() if raw.startswith(b"data:") else raw
 
 
 def each_chunk(chunks: Iterable[Chunk]) -> Iterator[Chunk]:

@@ -15,8 +15,8 @@ from actors.protocol.segments import Fields, Piece, read_segment
 
 TERMINAL_KIND = "stop_reason"
 
-Run = tuple[int, Fields, list[Piece]]
-"""(seq_id of the first piece, head fields, pieces): neighbouring pieces of one message."""
+Segment = tuple[int, Fields, list[Piece]]
+"""A segment that was taken apart: seq_id of its first piece, fields, pieces."""
 
 
 class Cursor:
@@ -31,11 +31,11 @@ class Cursor:
         # Of the message that the last piece taken belongs to: an answer that goes on with it leaves them out.
         self._fields: Fields | None = None
 
-    def take(self, segments: Sequence[Sequence[Any]], gap: Sequence[int] | None) -> list[Run]:
+    def take(self, segments: Sequence[Sequence[Any]], gap: Sequence[int] | None) -> list[Segment]:
         """Return what is new, in order, and move on. Raises ProtocolViolation for an unexplained hole."""
         if gap is not None and gap[1] > self.last_seq_id:
             self.last_seq_id = gap[1]
-        runs: list[Run] = []
+        found: list[Segment] = []
         shift = 0
         for segment in segments:
             first, fields, pieces = read_segment(segment)
@@ -54,13 +54,12 @@ class Cursor:
                 )
             if skip >= len(pieces):
                 continue
-            new = pieces[skip:] if skip else pieces
             self._fields = fields
-            runs.append((first + skip, fields, new))
+            found.append((first + skip, fields, pieces[skip:] if skip else pieces))
             self.last_seq_id = first + len(pieces) - 1
             if is_terminal:
                 self.stop_reason = fields.get("stop_reason")
-        return runs
+        return found
 
     def _known_fields(self, first: int) -> Fields:
         if self._fields is None:
@@ -73,17 +72,17 @@ def split(piece: Piece) -> tuple[str | None, Fields | None]:
     return (piece[0], piece[1]) if isinstance(piece, (tuple, list)) else (piece, None)
 
 
-def joined(runs: Sequence[Run]) -> Iterator[tuple[int, Fields, str | None, Fields | None]]:
-    """Join each run, and neighbouring runs of one message: (seq_id of its last piece, fields, text, extra)."""
+def joined(segments: Sequence[Segment]) -> Iterator[tuple[int, Fields, str | None, Fields | None]]:
+    """Join each segment, and neighbouring ones of one message: (seq_id of its last piece, fields, text, extra)."""
     fields: Fields | None = None
     texts: list[str] = []
     extra: Fields = {}
     last = 0
-    for first, run_fields, pieces in runs:
-        if fields is not None and run_fields != fields:
+    for first, its_fields, pieces in segments:
+        if fields is not None and its_fields != fields:
             yield last, fields, "".join(texts) if texts else None, extra or None
             texts, extra = [], {}
-        fields = run_fields
+        fields = its_fields
         for piece in pieces:
             text, more = split(piece)
             if text is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.joining import Part
 from router.client.batch import Batch, Shaper
-from router.client.inbox import Run, joined, split
+from router.client.inbox import Segment, joined, split
 
 
 class PartShaper(Shaper):
@@ -19,15 +19,15 @@ class PartShaper(Shaper):
         super().__init__("dict", coalesce=joins)
         self._joins = joins
 
-    def shape(self, runs: Sequence[Run], last_seq_id: int) -> Batch[Any]:
-        """Return a batch of these runs."""
+    def shape(self, segments: Sequence[Segment], last_seq_id: int) -> Batch[Any]:
+        """Return a batch of these segments."""
         if self._joins:
-            return Batch([Part(*one) for one in joined(runs)], last_seq_id)
+            return Batch([Part(*one) for one in joined(segments)], last_seq_id)
         return Batch(
             [
                 Part(seq_id, fields, *split(piece))
-                for first, fields, run in runs
-                for seq_id, piece in enumerate(run, first)
+                for first, fields, pieces in segments
+                for seq_id, piece in enumerate(pieces, first)
             ],
             last_seq_id,
         )

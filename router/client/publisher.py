@@ -37,7 +37,7 @@ from actors.records import check_record
 from actors.settings import StreamSettings
 from router.client.arguments import check
 from router.client.caller import fresh
-from router.client.encoding import Chunk, clean, each_chunk, pack_record, to_mapping, to_payload
+from router.client.encoding import Chunk, clean, each_chunk, pack_record, to_bytes, to_mapping
 from router.client.interruption import Body, Change, end_of
 from router.client.listing import moment_of
 from router.client.outgoing import FAILED, OPENING, SEALED, PublishedStream
@@ -191,10 +191,10 @@ class Publisher(Pumping):
         JSON are not looked at here: they become an `error_message` in the stream.
         """
         # The commonest form first: this is paid for every chunk.
-        payload = chunk if chunk.__class__ is bytes and chunk[:1] == b"{" else to_payload(chunk)
-        if len(payload) > self.settings.chunk_bytes_max:
+        raw = chunk if chunk.__class__ is bytes and chunk[:1] == b"{" else to_bytes(chunk)
+        if len(raw) > self.settings.chunk_bytes_max:
             raise ChunkTooLarge(
-                f"a chunk of {len(payload)} bytes; chunk_bytes_max is {self.settings.chunk_bytes_max}. "
+                f"a chunk of {len(raw)} bytes; chunk_bytes_max is {self.settings.chunk_bytes_max}. "
                 "It was not sent; the request stays open"
             )
         stream = self._stream
@@ -202,9 +202,9 @@ class Publisher(Pumping):
             raise self._failure()
         if not stream.has_credit:
             await self._wait_for_credit()
-        stream.accept(payload)
+        stream.accept(raw)
         if self._recording is not None:
-            self._recording.keep(payload)
+            self._recording.keep(raw)
         self._link.has_items(self.request_id, stream)
 
     async def chunks(self, chunks: Iterable[Chunk]) -> None:

@@ -22,7 +22,7 @@ from actors.protocol.reads import PartState
 from actors.protocol.states import ReaderState, RequestPhase, Role
 from router.client.batch import Batch, Shaper
 from router.client.caller import fresh
-from router.client.inbox import Cursor, Run
+from router.client.inbox import Cursor, Segment
 from router.client.patience import was_stopped
 from router.client.whereabouts import unknown
 
@@ -159,15 +159,15 @@ class Reader:
         return batch
 
     def _next_batch(self) -> Batch[Any] | None:
-        runs, missing, has_arrived = self._take_arrived()
+        segments, missing, has_arrived = self._take_arrived()
         batch: Batch[Any] | None = None
         if missing is not None:
             missing = self._shaper.gap(*missing)
-        if runs:
-            batch = self._shaper.shape(runs, self._cursor.last_seq_id)
+        if segments:
+            batch = self._shaper.shape(segments, self._cursor.last_seq_id)
         if self._shaper.has_all_been_had(self._cursor.last_seq_id):
-            runs = []
-        if not runs and missing is None and not self._cursor.ended:
+            segments = []
+        if not segments and missing is None and not self._cursor.ended:
             if has_arrived and self._poller is not None:
                 # All of it was known already; whoever sent it again must hear that, or it counts as unread.
                 self._poller.consumed(self)
@@ -179,25 +179,25 @@ class Reader:
             batch.end = True
             batch.stop_reason = self._cursor.stop_reason
             self.leave()
-            if not runs and missing is None:
+            if not segments and missing is None:
                 self._raise_end()
         return batch
 
-    def _take_arrived(self) -> tuple[list[Run], tuple[int, int] | None, bool]:
-        runs: list[Run] = []
+    def _take_arrived(self) -> tuple[list[Segment], tuple[int, int] | None, bool]:
+        segments: list[Segment] = []
         missing: tuple[int, int] | None = None
         has_arrived = bool(self._arrived)
         while self._arrived:
-            state, gap, segments = self._arrived[0]
+            state, gap, crossed = self._arrived[0]
             if gap is not None and gap[1] > self._cursor.last_seq_id:
-                if runs or missing:
+                if segments or missing:
                     break  # a batch's gap lies before it
                 missing = (max(gap[0], self._cursor.last_seq_id + 1), gap[1])
             self._arrived.pop(0)
-            runs.extend(self._cursor.take(segments, gap))
+            segments.extend(self._cursor.take(crossed, gap))
             if state == PartState.ENDED:
                 self._cursor.ended = True
-        return runs, missing, has_arrived
+        return segments, missing, has_arrived
 
     def _raise_end(self) -> None:
         if self._epochs_read > 1 and self._cursor.stop_reason is None:

@@ -270,11 +270,11 @@ def _line(t_s: float, what: Any) -> bytes:
     if isinstance(what, dict):
         body = what if FORMAT_KEY in what else {"t_s": round(t_s, 6), **what}
     elif isinstance(what, bytes):
-        payload = _KEY.sub(_REMOVED, what)
+        kept = _KEY.sub(_REMOVED, what)
         try:
-            body = {"t_s": round(t_s, 6), "chunk": payload.decode()}
+            body = {"t_s": round(t_s, 6), "chunk": kept.decode()}
         except UnicodeDecodeError:
-            body = {"t_s": round(t_s, 6), "chunk_base64": base64.b64encode(payload).decode()}
+            body = {"t_s": round(t_s, 6), "chunk_base64": base64.b64encode(kept).decode()}
     else:
         body = {"t_s": round(t_s, 6), "record": what}
     line = json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")

@@ -50,7 +50,7 @@ class Intake:
                 self._refusals.refuse(ProtocolViolation(f"an envelope of client {client_id!r}: {error}: {shown!r}"))
 
     def _forward(self, client_id: str, items: ItemsEnvelope) -> None:
-        request_id, epoch, first_seq, count, blob = items
+        request_id, epoch, first_seq, count, packed_items = items
         request = self._requests.get(request_id)
         if request is None or request.client_id != client_id:
             self._ignore(NOT_ITS_PUBLISHER)
@@ -59,27 +59,29 @@ class Intake:
         why_not = self._why_not(request, items)
         if why_not is None:
             self._counts["chunks"] += count
-            self._counts["chunk_bytes"] += len(blob)
-            envelope = DataEnvelope(Order.DATA, request_id, epoch, first_seq, blob)
-            self._effects.send.append((request.actor_id or "", request_id, envelope, len(blob) + 64))
+            self._counts["chunk_bytes"] += len(packed_items)
+            envelope = DataEnvelope(Order.DATA, request_id, epoch, first_seq, packed_items)
+            self._effects.send.append((request.actor_id or "", request_id, envelope, len(packed_items) + 64))
         elif why_not != HAD:
             self._ignore(why_not)
             self._lifecycle.dispatch.tell_publisher(request)
 
     def _why_not(self, request: Request, items: ItemsEnvelope) -> str | None:
         """Take items into account, on their way to the request's session; return why they cannot be taken."""
-        _, epoch, first_seq, count, blob = items
+        _, epoch, first_seq, count, packed_items = items
         if request.is_fenced_out:
             return FENCED
         if request.phase != RequestPhase.OPEN or request.epoch != epoch or request.actor_id is None:
             return OTHER_EPOCH
         last_seq = first_seq + count - 1
-        if not 1 <= first_seq <= last_seq or blob.__class__ is not bytes:
+        if not 1 <= first_seq <= last_seq or packed_items.__class__ is not bytes:
             raise ValueError("items are numbered from 1, at least one of them in packed bytes")
         if last_seq <= request.sent_seq:
             return HAD
         is_next = first_seq <= request.sent_seq + 1
-        if request.is_held or (is_next and not self._backlog.take(request.actor_id, request.request_id, len(blob))):
+        if request.is_held or (
+            is_next and not self._backlog.take(request.actor_id, request.request_id, len(packed_items))
+        ):
             request.hold_back()
             return HELD
         return None if request.take_items(first_seq, last_seq) else AHEAD
@@ -92,7 +94,7 @@ class Intake:
 
     def delivered(self, actor_id: str, envelopes: Iterable[Envelope]) -> None:
         """A stream actor has had these envelopes: there is room for others."""
-        size_bytes = sum(len(envelope.blob) for envelope in envelopes if isinstance(envelope, DataEnvelope))
+        size_bytes = sum(len(envelope.packed_items) for envelope in envelopes if isinstance(envelope, DataEnvelope))
         if size_bytes:
             self._let_go_on(self._backlog.delivered(actor_id, size_bytes))
 

@@ -77,7 +77,7 @@ def make_agents(recordings: Sequence[Recording], count: int, speed: float, seed:
 async def publish(
     agent: Agent, source: HttpSource, router: StreamRouter, record: Published, follow: Callable[[str], _T]
 ) -> _T | None:
-    """Ask the provider and publish each payload as it comes.
+    """Ask the provider and publish each chunk as it comes.
 
     `follow` is called with the request's ID as soon as it is open; what it gave back is returned, None
     where the request could not be opened. A provider that fails ends the request with an error that its
@@ -91,9 +91,9 @@ async def publish(
     try:
         async with router.publish(agent.request_id, SETTINGS) as stream:
             following = follow(agent.request_id)
-            async for payload in source.stream(route(api, name), body, headers=headers):
+            async for chunk in source.stream(route(api, name), body, headers=headers):
                 record.handed_at.append(time.time())
-                await stream.chunk(payload)
+                await stream.chunk(chunk)
     except StreamRouterError as error:
         record.error = f"{error} [{error.code}]"
     return following

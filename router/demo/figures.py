@@ -66,8 +66,8 @@ def spread(values_s: Sequence[float]) -> Spread:
 def completing_chunks(recording: Recording) -> list[int]:
     """Return for each message of a recording (`seq_id` 1 first) the index of the chunk that completes it."""
     translator = Translator(SETTINGS, run_id="demo")
-    payloads = read_recording(recording.body)
-    return [index for index, payload in enumerate(payloads) for _ in translator.chunk(payload)]
+    chunks = read_recording(recording.body)
+    return [index for index, chunk in enumerate(chunks) for _ in translator.chunk(chunk)]
 
 
 def added_latencies(

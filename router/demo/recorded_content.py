@@ -38,7 +38,7 @@ def recorded(body: bytes, api: str) -> Content:
         "anthropic-messages": _anthropic,
         "gemini": _gemini,
     }
-    return readers[api](_payloads(body))
+    return readers[api](_events(body))
 
 
 def received(messages: Iterable[Mapping[str, Any]]) -> Content:
@@ -106,7 +106,7 @@ def _same_arguments(a: str, b: str) -> bool:
         return False
 
 
-def _payloads(body: bytes) -> list[dict[str, Any]]:
+def _events(body: bytes) -> list[dict[str, Any]]:
     text = body.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     found = []
     for block in text.split("\n\n"):

@@ -13,7 +13,7 @@ from router.sources.http import HttpProviderError
 
 
 async def play(recording: Recording, script: Mapping[str, Any], key: str) -> AsyncIterator[bytes]:
-    """Yield the payloads of a recording as a script has them. Raises HttpProviderError: refused, cut."""
+    """Yield the chunks of a recording as a script has them. Raises HttpProviderError: refused, cut."""
     planned = plan(recording.events, recording.api, Script.load(script), key)
     if isinstance(planned, Refusal):
         raise HttpProviderError(

@@ -59,7 +59,7 @@ class _Live:
     readers: list[StreamEvents]
     asked_at: float
     handed_at: list[float] = field(default_factory=list)
-    payloads: list[bytes] = field(default_factory=list)
+    chunks: list[bytes] = field(default_factory=list)
     told: int = 0
 
     def tell(self) -> None:
@@ -223,24 +223,24 @@ class PublishingActor:
 
     async def _publish(self, stream: Publisher, live: _Live, opened_at: float) -> None:
         measured = self._measured
-        async for payload in self._source(live.plan):
+        async for chunk in self._source(live.plan):
             now = time.time()
             at_s = now - self._zero
             if not live.handed_at:
                 measured.time("provider_first_event_ms", at_s, now - opened_at)
             live.handed_at.append(now)
-            live.payloads.append(payload)
+            live.chunks.append(chunk)
             if stream.has_credit:
-                await stream.chunk(payload)
+                await stream.chunk(chunk)
             else:
-                await stream.chunk(payload)
+                await stream.chunk(chunk)
                 measured.count("credit_waits", at_s)
                 measured.time("credit_wait_ms", at_s, time.time() - now)
             measured.count("chunks", at_s)
-            measured.counts["bytes"] += len(payload)
+            measured.counts["bytes"] += len(chunk)
 
     def _source(self, plan: StreamPlan) -> AsyncIterator[bytes]:
-        """Return the stream's payloads as they come."""
+        """Return the stream's chunks as they come."""
         workload, number = self._setup.workload, plan.number
         if plan.recording is None:
             endpoint = workload.target.endpoint
@@ -274,13 +274,13 @@ class PublishingActor:
     def _complete_end(self, live: _Live, end: StreamEnd) -> None:
         """Say what was right where the provider broke off, or is a real one: what it did send."""
         recording = live.plan.recording
-        is_whole = not end.provider_failed and recording is not None and self._is_whole(recording, live.payloads)
+        is_whole = not end.provider_failed and recording is not None and self._is_whole(recording, live.chunks)
         if is_whole or end.stop_reason is None or end.interrupted:
             return
         settings = self._planner.settings(live.plan)
-        end.right = expected(as_body(live.payloads), self._api(live.plan), settings)
+        end.right = expected(as_body(live.chunks), self._api(live.plan), settings)
         if recording is None:
-            end.chunk_of = _completing(live.payloads, settings)
+            end.chunk_of = _completing(live.chunks, settings)
         else:
             end.provider_failed = True
 
@@ -297,18 +297,18 @@ class PublishingActor:
         endpoint = self._setup.workload.target.endpoint
         return endpoint.api if endpoint is not None else "openai-chat"
 
-    def _is_whole(self, recording: Recording, payloads: list[bytes]) -> bool:
+    def _is_whole(self, recording: Recording, chunks: list[bytes]) -> bool:
         """Whether the provider has sent all of a recording; its end marker may be missing."""
         if recording.name not in self._whole:
             self._whole[recording.name] = _without_marker(read_recording(recording.body))
-        return _without_marker(payloads) == self._whole[recording.name]
+        return _without_marker(chunks) == self._whole[recording.name]
 
 
-def _without_marker(payloads: Sequence[bytes]) -> list[bytes]:
-    return [payload for payload in payloads if payload != b"[DONE]" and b'"message_stop"' not in payload]
+def _without_marker(chunks: Sequence[bytes]) -> list[bytes]:
+    return [chunk for chunk in chunks if chunk != b"[DONE]" and b'"message_stop"' not in chunk]
 
 
-def _completing(payloads: Sequence[bytes], settings: StreamSettings) -> list[int]:
+def _completing(chunks: Sequence[bytes], settings: StreamSettings) -> list[int]:
     """Return for each message, from the first on, the index of the chunk that completes it."""
     translator = Translator(settings, run_id="loadtest")
-    return [index for index, payload in enumerate(payloads) for _ in translator.chunk(payload)]
+    return [index for index, chunk in enumerate(chunks) for _ in translator.chunk(chunk)]

@@ -284,8 +284,8 @@ class ReadingActor:
         key = (recording.name, kind)
         if key not in self._oracle:
             translator = Translator(settings, run_id="loadtest")
-            payloads = read_recording(recording.body)
-            chunk_of = [index for index, payload in enumerate(payloads) for _ in translator.chunk(payload)]
+            chunks = read_recording(recording.body)
+            chunk_of = [index for index, chunk in enumerate(chunks) for _ in translator.chunk(chunk)]
             self._oracle[key] = (chunk_of, len(chunk_of) + len(translator.end()))
         return self._oracle[key]
 

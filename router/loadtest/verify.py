@@ -127,9 +127,9 @@ def _in_order(body: bytes, api: str) -> str:
     return "".join(parts)
 
 
-def as_body(payloads: Sequence[bytes]) -> bytes:
-    """Return payloads as a body of server-sent events; what is not JSON (a keepalive, half an event) is left out."""
-    return b"".join(b"data: " + payload + b"\n\n" for payload in payloads if payload.lstrip().startswith(b"{"))
+def as_body(chunks: Sequence[bytes]) -> bytes:
+    """Return chunks as a body of server-sent events; what is not JSON (a keepalive, half an event) is left out."""
+    return b"".join(b"data: " + chunk + b"\n\n" for chunk in chunks if chunk.lstrip().startswith(b"{"))
 
 
 def can_verify(settings: StreamSettings) -> str | None:

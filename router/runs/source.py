@@ -78,8 +78,8 @@ class Source:
         stream = self._router.publish(request_id, loaded)
         try:
             async with stream:
-                payloads = partial(self._http.stream, path, body, chunk_bytes_max=loaded.chunk_bytes_max)
-                await self._stream(stream, payloads, outcome)
+                chunks = partial(self._http.stream, path, body, chunk_bytes_max=loaded.chunk_bytes_max)
+                await self._stream(stream, chunks, outcome)
         except HttpProviderError as error:
             outcome.error, outcome.error_kind = str(error), kind_of(error)
         except StreamRouterError as error:
@@ -93,17 +93,17 @@ class Source:
         outcome.wall_s = time.perf_counter() - started
         return outcome
 
-    async def _stream(self, stream: Publisher, payloads: Callable[[], AsyncIterator[bytes]], outcome: Outcome) -> None:
+    async def _stream(self, stream: Publisher, chunks: Callable[[], AsyncIterator[bytes]], outcome: Outcome) -> None:
         """Publish the answer; before its first chunk, ask again where that makes sense."""
         started = time.perf_counter()
         while True:
             outcome.attempts += 1
             try:
-                async for payload in payloads():
+                async for chunk in chunks():
                     if outcome.first_chunk_s is None:
                         outcome.first_chunk_s = time.perf_counter() - started
                     outcome.chunks += 1
-                    await stream.chunk(payload)
+                    await stream.chunk(chunk)
             except HttpProviderError as error:
                 wait_s = None if outcome.chunks else self._retries.wait_s(outcome.attempts, error, self._rng)
                 if wait_s is None:

@@ -1,11 +1,11 @@
-"""Streams of HTTP providers: a POST in, the raw payload of each server-sent event out.
+"""Streams of HTTP providers: a POST in, raw chunks out, one a server-sent event.
 
 What goes wrong becomes an `HttpProviderError` that says which kind of wrong it was, whether asking
-again makes sense, and when. Nothing is retried here: after the first payload a retry would make
+again makes sense, and when. Nothing is retried here: after the first chunk a retry would make
 another answer, and before it the caller knows best.
 
 Redirects are followed within one origin only (scheme, host, port), with the same POST: to another origin neither
-keys nor headers nor the request go. A body that is no stream is read all the same: a JSON answer or error is a payload
+keys nor headers nor the request go. A body that is no stream is read all the same: a JSON answer or error is a chunk
 as any other; a page, or nothing at all, is a named error.
 """
 
@@ -79,7 +79,7 @@ class HttpProviderError(ProviderError):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same request may well succeed later. Never so once a payload has been taken."""
+        """Whether the same request may well succeed later. Never so once a chunk has been taken."""
         if self.should_retry is not None:
             return self.should_retry
         return self.kind in {"unreachable", "timeout", "empty"} or (
@@ -100,8 +100,8 @@ class HttpSource:
     """Opens streams at one provider. Make one a process and keep it: it holds the connections.
 
     async with HttpSource("http://127.0.0.1:8000") as source:
-        async for payload in source.stream("/v1/chat/completions", {"model": ..., "stream": True}):
-            await stream.chunk(payload)
+        async for chunk in source.stream("/v1/chat/completions", {"model": ..., "stream": True}):
+            await stream.chunk(chunk)
     """
 
     def __init__(

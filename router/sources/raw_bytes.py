@@ -8,7 +8,7 @@ from actors.providers.sse import SseDecoder
 
 
 async def events_of(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield the payload of each event of a body that comes in pieces: SSE, JSON lines (Ollama), or bare JSON.
+    """Yield the chunks of a body that comes in parts, one an event: SSE, JSON lines (Ollama), or bare JSON.
 
     `body`: `response.aiter_bytes()` of httpx, `response.content.iter_any()` of aiohttp, a file. Raises ChunkTooLarge
     for an event of more than 4 MiB, and whatever `body` raises.

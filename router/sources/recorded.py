@@ -32,7 +32,7 @@ def why_unreadable(path: Path, error: OSError) -> str:
 
 
 def load_payloads(file: str | Path) -> list[bytes]:
-    """Return the payloads of a recording (SSE, or JSONL of chunks): a file, or one that comes along by its name.
+    """Return the chunks of a recording (SSE, or JSONL of chunks): a file, or one that comes along by its name.
 
     Raises RecordingError.
     """
@@ -48,16 +48,16 @@ def load_payloads(file: str | Path) -> list[bytes]:
 
 
 async def replay(payloads: Sequence[bytes], *, events_per_s: float = 0.0) -> AsyncIterator[bytes]:
-    """Yield payloads at an even pace, the first at once; 0: as fast as they are taken.
+    """Yield chunks at an even pace, the first at once; 0: as fast as they are taken.
 
     The pace is kept by the clock, not by the waits, so it holds on the average also when a reader
     is late; what was missed comes at once.
     """
     loop = asyncio.get_running_loop()
     start = loop.time()
-    for index, payload in enumerate(payloads):
+    for index, chunk in enumerate(payloads):
         if events_per_s:
             wait_s = start + index / events_per_s - loop.time()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
-        yield payload
+        yield chunk

@@ -58,12 +58,14 @@ def batches(log: Log, sizes: Iterator[int], *, joins: bool = True) -> Iterator[l
     cursor = Cursor(0)
     while cursor.last_seq_id < log.last_seq:
         reading = log.read(cursor.last_seq_id, through=log.last_seq, bytes_max=1 << 30, pieces_max=max(1, next(sizes)))
-        runs = cursor.take(reading.segments, reading.gap)
+        segments = cursor.take(reading.segments, reading.gap)
         if joins:
-            yield [Part(*one) for one in joined(runs)]
+            yield [Part(*one) for one in joined(segments)]
         else:
             yield [
-                Part(seq, fields, *split(piece)) for first, fields, run in runs for seq, piece in enumerate(run, first)
+                Part(seq, fields, *split(piece))
+                for first, fields, pieces in segments
+                for seq, piece in enumerate(pieces, first)
             ]
 
 

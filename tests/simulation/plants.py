@@ -191,8 +191,8 @@ def _duplicates_handed_out() -> list[Patch]:
 
     def broken(self: Cursor, segments: Any, gap: Any) -> Any:
         had = self.last_seq_id
-        runs = take(self, segments, gap)
-        return [*runs, runs[-1]] if runs and had else runs
+        found = take(self, segments, gap)
+        return [*found, found[-1]] if found and had else found
 
     return [mock.patch.object(Cursor, "take", broken)]
 

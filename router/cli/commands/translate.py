@@ -66,7 +66,7 @@ def command(
     from actors.translator import Translator
 
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this program in silence, as it ends others
-    payloads = _read(file)
+    chunks = _read(file)
     translator = Translator(
         _settings(settings, set_ or [], provider),
         run_id=run_id or ("stdin" if file == "-" else Path(file).stem),
@@ -75,14 +75,14 @@ def command(
         name=name,
     )
     odd: list[str] = []
-    numbered = _number(_translate(translator, payloads, odd))
+    numbered = _number(_translate(translator, chunks, odd))
     if coalesce:
         numbered = _join(numbered)
     for line in _lines(numbered, format_):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
     if verbose:
-        _describe(translator, len(payloads), odd)
+        _describe(translator, len(chunks), odd)
 
 
 Numbered = Iterator[tuple[int, "Emission"]]
@@ -135,27 +135,27 @@ def _settings(file: Path | None, pairs: list[str], provider: str | None) -> Stre
     return StreamSettings.load(values)
 
 
-def _translate(translator: Translator, payloads: Iterable[bytes], odd: list[str]) -> Iterator[Emission]:
+def _translate(translator: Translator, chunks: Iterable[bytes], odd: list[str]) -> Iterator[Emission]:
     """Yield all pieces; put a line into `odd` for each event in which something was not understood."""
     known: dict[str, int] = {}
-    for number, payload in enumerate(payloads, 1):
-        yield from translator.chunk(payload)
-        known = _note_odd(translator, known, f"event {number}", payload, odd)
+    for number, chunk in enumerate(chunks, 1):
+        yield from translator.chunk(chunk)
+        known = _note_odd(translator, known, f"event {number}", chunk, odd)
     yield from translator.end()
     _note_odd(translator, known, "at the end", b"", odd)
 
 
 def _note_odd(
-    translator: Translator, known: dict[str, int], where: str, payload: bytes, odd: list[str]
+    translator: Translator, known: dict[str, int], where: str, chunk: bytes, odd: list[str]
 ) -> dict[str, int]:
     interface = translator.interface
     counts = {f"not understood: {what}": count for what, count in interface.unknown.items()}
     counts |= {f"warning: {what}": count for what, count in interface.warnings.items()}
     if counts != known:
         new = "; ".join(what for what, count in counts.items() if count != known.get(what))
-        shown = payload[:_SHOWN_BYTES_MAX].decode("utf-8", "replace")
-        more = "…" if len(payload) > _SHOWN_BYTES_MAX else ""
-        odd.append(f"{where}: {new}: {shown}{more}" if payload else f"{where}: {new}")
+        shown = chunk[:_SHOWN_BYTES_MAX].decode("utf-8", "replace")
+        more = "…" if len(chunk) > _SHOWN_BYTES_MAX else ""
+        odd.append(f"{where}: {new}: {shown}{more}" if chunk else f"{where}: {new}")
     return counts
 
 
@@ -189,8 +189,8 @@ def _lines(numbered: Numbered, form: str) -> Iterator[str]:
         yield json.dumps(message, ensure_ascii=False)
 
 
-def _describe(translator: Translator, payloads: int, odd: list[str]) -> None:
-    sys.stderr.write(f"{payloads} events read\n")
+def _describe(translator: Translator, chunk_count: int, odd: list[str]) -> None:
+    sys.stderr.write(f"{chunk_count} events read\n")
     sys.stderr.writelines(f"{line}\n" for line in odd[:_ODD_MAX])
     if len(odd) > _ODD_MAX:
         sys.stderr.write(f"… and {len(odd) - _ODD_MAX} more events with something that was not understood\n")

@@ -105,8 +105,8 @@ def test_an_envelope_of_another_shape_is_refused_and_its_neighbours_are_taken(ac
 
 
 def test_items_that_cannot_be_read_end_their_own_request_and_no_other(actor):
-    for number, blob in enumerate((b"\xc1", wire.pack(7), wire.pack([3]), wire.pack([["finish"]]), "text")):
-        actor.feed(opened(f"bad-{number}"), (DATA, f"bad-{number}", 1, 1, blob))
+    for number, packed_items in enumerate((b"\xc1", wire.pack(7), wire.pack([3]), wire.pack([["finish"]]), "text")):
+        actor.feed(opened(f"bad-{number}"), (DATA, f"bad-{number}", 1, 1, packed_items))
         session = actor.host.sessions[f"bad-{number}"]
         assert session.stop_reason == "error"
         failed = [fields for _, fields, *_ in session.log.read(0, through=9, bytes_max=1 << 20).segments]

@@ -106,8 +106,8 @@ class FakeRouter:
 
     async def feed(self, _client_id: str, seen: Any, *frames: bytes) -> bytes:
         for frame in frames:
-            for request_id, _epoch, _first, _count, blob in unpack_list(frame):
-                self.items.setdefault(request_id, []).extend(unpack_list(blob))
+            for request_id, _epoch, _first, _count, packed_items in unpack_list(frame):
+                self.items.setdefault(request_id, []).extend(unpack_list(packed_items))
         return pack(self._news(seen))
 
     async def watch(self, frame: bytes) -> bytes:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from actors.errors import InvalidRecord, MalformedChunk
-from router.client.encoding import clean, safe_text, to_mapping, to_payload, to_plain
+from router.client.encoding import clean, safe_text, to_bytes, to_mapping, to_plain
 
 
 class Details(BaseModel):
@@ -122,25 +122,25 @@ def test_what_passes_can_be_packed(value):
 
 
 def test_chunks_of_every_kind_become_payloads():
-    assert to_payload(b"data: {}") == b"{}"
-    assert to_payload("data:{}") == b"{}"
-    assert to_payload(bytearray(b"{}")) == b"{}"
-    assert to_payload(memoryview(b"{}")) == b"{}"
-    assert json.loads(to_payload({"a": 1})) == {"a": 1}
-    assert json.loads(to_payload(Duck())) == {"prompt_tokens": 1, "details": {"cached_tokens": 3}}
+    assert to_bytes(b"data: {}") == b"{}"
+    assert to_bytes("data:{}") == b"{}"
+    assert to_bytes(bytearray(b"{}")) == b"{}"
+    assert to_bytes(memoryview(b"{}")) == b"{}"
+    assert json.loads(to_bytes({"a": 1})) == {"a": 1}
+    assert json.loads(to_bytes(Duck())) == {"prompt_tokens": 1, "details": {"cached_tokens": 3}}
 
 
 @pytest.mark.parametrize("chunk", [None, 5, object(), [b"x"], Failing(), {"a": object()}, {"a": {1, object()}}, Usage])
 def test_a_chunk_that_cannot_be_sent_is_refused_by_name(chunk):
     with pytest.raises(MalformedChunk):
-        to_payload(chunk)
+        to_bytes(chunk)
 
 
 def test_a_view_of_memory_that_was_given_back_is_refused():
     view = memoryview(b"{}")
     view.release()
     with pytest.raises(MalformedChunk):
-        to_payload(view)
+        to_bytes(view)
 
 
 def test_the_text_of_an_error_that_has_none_can_be_had():

@@ -26,8 +26,8 @@ def stream(bytes_max: int = 1 << 20) -> PublishedStream:
 def drain(s: PublishedStream, bytes_max: int = 100) -> list[tuple[int, int, list]]:
     sent = []
     while s.has_items():
-        for _, epoch, first, count, blob in s.give(bytes_max, at_least_one=True)[0]:
-            items = msgpack.unpackb(blob)
+        for _, epoch, first, count, packed_items in s.give(bytes_max, at_least_one=True)[0]:
+            items = msgpack.unpackb(packed_items)
             assert len(items) == count
             sent.append((epoch, first, items))
     return sent

@@ -15,7 +15,7 @@ from router.core.request import Request
 
 SETTINGS = packed(StreamSettings())
 LOG = b"a packed log"
-BLOB = pack([b"{}"])
+ITEMS = pack([b"{}"])
 HERE, THERE = "node-a", "node-b"
 
 
@@ -56,7 +56,7 @@ class Router:
 
     def sends(self, request_id: str, first_seq: int, count: int = 1, *, client: str = "publisher") -> None:
         """Let a publisher send items of the present epoch."""
-        items = [request_id, self.request(request_id).epoch, first_seq, count, BLOB]
+        items = [request_id, self.request(request_id).epoch, first_seq, count, ITEMS]
         self.registry.forward(client, [items], 0.0)
         self.registry.validate()
 

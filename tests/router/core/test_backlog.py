@@ -35,8 +35,8 @@ def opens(registry: Registry, *request_ids: str) -> None:
 
 def sends(registry: Registry, request_id: str, seq: int, size: int) -> list[DataEnvelope]:
     """Let a publisher send one item; return the envelopes of items that go to actors."""
-    blob = wire.pack([b"x" * size])
-    registry.forward(f"client of {request_id}", [[request_id, 1, seq, 1, blob]], 0.0)
+    packed_items = wire.pack([b"x" * size])
+    registry.forward(f"client of {request_id}", [[request_id, 1, seq, 1, packed_items]], 0.0)
     return [envelope for _, _, envelope, _ in registry.take_effects().send if isinstance(envelope, DataEnvelope)]
 
 

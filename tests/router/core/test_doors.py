@@ -23,7 +23,7 @@ from router.status.overview import of_shard
 
 DATE = "2025-05-05T08:44:56+00:00"
 SETTINGS = packed(StreamSettings())
-BLOB = pack([b"{}"])
+ITEMS = pack([b"{}"])
 KEY = Key(b"a secret of this test")
 PASSES = Passes(KEY.pass_key)
 EVERY_SCOPE = ("read", "publish", "cancel")
@@ -101,7 +101,7 @@ DOORS: dict[str, Callable[[Service, str, str], Any]] = {
     ).error,
     "take over": lambda service, caller, request_id: service.open(caller, request_id, take_over=True),
     "publish items": lambda service, caller, request_id: (
-        service.doors.forward(caller, [[request_id, 1, 1, 1, BLOB]], 1.0),
+        service.doors.forward(caller, [[request_id, 1, 1, 1, ITEMS]], 1.0),
         service.states(caller),
     ),
     "disown": lambda service, caller, request_id: (
@@ -311,7 +311,7 @@ def test_a_router_that_has_lost_its_memory_knows_whose_a_request_is(service: Ser
 @pytest.mark.parametrize("name", [f"team-a{SEPARATOR}req-1", f"{SEPARATOR}req-1"])
 def test_a_full_name_on_the_wire_is_no_way_round(name: str, service: Service):
     stranger = service.caller("team-b")
-    service.doors.forward(stranger, [[name, 1, 1, 1, BLOB], 7, [], [7]], 1.0)
+    service.doors.forward(stranger, [[name, 1, 1, 1, ITEMS], 7, [], [7]], 1.0)
     (request,) = service.registry.requests.values()
     assert request.sent_seq == 0
     assert service.open(stranger, name)[0] == "protocol_violation"  # type: ignore[index]
@@ -352,7 +352,7 @@ def test_without_tenants_the_registry_gets_the_very_same_envelopes():
     service = Service(has_tenants=False)
     passed: list[Any] = []
     service.registry.forward = lambda *arguments: passed.append(arguments)  # type: ignore[method-assign]
-    envelopes = [["req", 1, 1, 1, BLOB]]
+    envelopes = [["req", 1, 1, 1, ITEMS]]
     service.doors.forward("one", envelopes, 1.0)
     assert passed[0][1] is envelopes
 

@@ -21,7 +21,7 @@ from router.core.fences import Fences
 from router.core.registry import Registry
 
 SETTINGS = packed(StreamSettings())
-BLOB = wire.pack([b"{}"])
+ITEMS = wire.pack([b"{}"])
 
 
 def a_registry() -> Registry:
@@ -34,13 +34,13 @@ def a_registry() -> Registry:
 def test_a_fenced_request_ends_and_none_of_its_items_is_accepted_any_more():
     registry = a_registry()
     registry.open("silent", "old", SETTINGS, 0.0, date="", agent_id="ada", agent_number=5)
-    registry.forward("silent", [["old", 1, 1, 1, BLOB]], 0.0)
+    registry.forward("silent", [["old", 1, 1, 1, ITEMS]], 0.0)
     registry.take_effects()
     highest, ending = registry.fence(FenceCall("ada", 6, "new"), 1.0)
     assert (highest, ending) == (6, ["old"])
     ends = [envelope for _, _, envelope, _ in registry.take_effects().send]
     assert [(end.stop_reason, end.after_seq) for end in ends] == [("cancelled", 0)]
-    registry.forward("silent", [["old", 1, 2, 1, BLOB]], 1.0)
+    registry.forward("silent", [["old", 1, 2, 1, ITEMS]], 1.0)
     assert not registry.take_effects().send
     assert registry.ignored_by == {"fenced": 1}
     _, _, states = registry.news("silent", ("", 0), 1.0)

@@ -18,7 +18,7 @@ from router.core.registry import Registry
 
 SETTINGS = packed(StreamSettings())
 DATE = "2026-01-02T03:04:05+00:00"
-BLOB = wire.pack([b"{}"])
+ITEMS = wire.pack([b"{}"])
 NEW = ("new", SETTINGS, DATE, None, False, 0, 0, 1, None, 0)
 
 
@@ -33,7 +33,7 @@ def a_registry() -> Registry:
 def check_unharmed(registry: Registry) -> None:
     """The owner's next item is taken and goes to its actor."""
     entry = registry.requests["mine"]
-    registry.forward("owner", [["mine", entry.epoch, entry.sent_seq + 1, 1, BLOB]], 0.0)
+    registry.forward("owner", [["mine", entry.epoch, entry.sent_seq + 1, 1, ITEMS]], 0.0)
     (sent,) = [envelope for _, request_id, envelope, _ in registry.take_effects().send if request_id == "mine"]
     assert sent[0] == Order.DATA
 
@@ -52,18 +52,18 @@ def state(registry: Registry, client_id: str, request_id: str) -> list:
 
 @pytest.mark.parametrize(
     "envelope",
-    [[], ["mine"], 7, None, ["mine", 1, "1", 1, BLOB], ["mine", 1, 1, 0, BLOB], ["mine", 1, 1, -5, BLOB],
-     ["mine", 1, 0, 1, BLOB], ["mine", 1, 1, 1, "text"], [["mine"], 1, 1, 1, BLOB], ["mine", 1, 1, None, BLOB]],
+    [[], ["mine"], 7, None, ["mine", 1, "1", 1, ITEMS], ["mine", 1, 1, 0, ITEMS], ["mine", 1, 1, -5, ITEMS],
+     ["mine", 1, 0, 1, ITEMS], ["mine", 1, 1, 1, "text"], [["mine"], 1, 1, 1, ITEMS], ["mine", 1, 1, None, ITEMS]],
 )  # fmt: skip
 def test_an_envelope_of_another_shape_is_refused_and_its_neighbours_are_taken(registry, envelope):
-    registry.forward("owner", [envelope, ["mine", 1, 1, 1, BLOB]], 0.0)
+    registry.forward("owner", [envelope, ["mine", 1, 1, 1, ITEMS]], 0.0)
     assert registry.refused_by == {"protocol_violation": 1}
     assert registry.requests["mine"].sent_seq == 1
     registry.take_effects()
 
 
 def test_nobody_else_can_write_into_a_request(registry):
-    registry.forward("stranger", [["mine", 1, 1, 1, BLOB]], 0.0)
+    registry.forward("stranger", [["mine", 1, 1, 1, ITEMS]], 0.0)
     assert registry.ignored_by == {"not_its_publisher": 1}
     assert not registry.take_effects().send
     assert state(registry, "stranger", "mine")[3] == "unknown"
@@ -85,14 +85,14 @@ def test_nobody_else_can_disown_a_request(registry):
 
 def test_a_foreign_epoch_is_ignored_counted_and_answered_with_the_right_one(registry):
     for epoch in (0, 2, 1_000_000):
-        registry.forward("owner", [["mine", epoch, 1, 1, BLOB]], 0.0)
+        registry.forward("owner", [["mine", epoch, 1, 1, ITEMS]], 0.0)
     assert registry.ignored_by == {"other_epoch": 3}
     assert not registry.take_effects().send
     assert state(registry, "owner", "mine")[2] == 1
 
 
 def test_items_from_the_future_are_not_passed_on_and_the_wanted_number_is_said(registry):
-    registry.forward("owner", [["mine", 1, 1, 1, BLOB], ["mine", 1, 50, 1, BLOB]], 0.0)
+    registry.forward("owner", [["mine", 1, 1, 1, ITEMS], ["mine", 1, 50, 1, ITEMS]], 0.0)
     assert registry.ignored_by == {"ahead": 1}
     assert len(registry.take_effects().send) == 1
     assert state(registry, "owner", "mine")[3:5] == ("gap", 2)
@@ -143,7 +143,7 @@ def test_an_actor_cannot_report_on_a_request_that_lives_on_another(registry):
 def test_random_words_of_a_stranger_set_off_nothing_unnamed(seed):
     """No exception leaves the registry, and the owner's request goes on."""
     random_ = random.Random(seed)
-    words = [0, 1, -1, 1 << 70, "", "mine", "other", b"", BLOB, None, True, 1.5, [], ["mine"], {}]
+    words = [0, 1, -1, 1 << 70, "", "mine", "other", b"", ITEMS, None, True, 1.5, [], ["mine"], {}]
     registry = a_registry()
     for _ in range(300):
         envelope = [random_.choice(words) for _ in range(random_.choice([5, 5, 5, 4, 6]))]

@@ -7,7 +7,7 @@ from typing import Any
 from actors.records import check_record
 from actors.settings import StreamSettings
 from actors.translator import Translator
-from router.client.encoding import to_mapping, to_payload
+from router.client.encoding import to_bytes, to_mapping
 from router.client.pumping import opened
 from router.sources.frameworks import BeginStep, Ended, SendChunk, SendMessage, translation_of
 from tests.assemble import Message, messages_of, without_terminal
@@ -64,7 +64,7 @@ class Recorder:
         self.stop_reason = None
         match instruction:
             case SendChunk(chunk):
-                self.emissions += self.translator.chunk(to_payload(chunk))
+                self.emissions += self.translator.chunk(to_bytes(chunk))
             case SendMessage(body):
                 self.emissions += self.translator.record("message", check_record("message", to_mapping(body, "")))
             case BeginStep(name):

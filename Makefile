@@ -24,6 +24,9 @@ OR_NEWEST := $(if $(filter file,$(origin CONSTRAINTS)),yes)
 # The stamp bears the sum of what says which versions: when that changes they are installed again, otherwise never.
 STAMP := $(VENV)/.installed-$(shell { cat pyproject.toml $(CONSTRAINTS); echo '$(CONSTRAINTS)'; } | cksum | cut -d ' ' -f 1)
 
+# What Python compiles is kept, whatever the machine says: the tests start many processes, and each would do it anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help demo test test-fast test-sources lint format bench simulate kills soak loadtest chaos docs package clean
 
 help:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,15 +52,17 @@ def _modules(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"{node.module}.{alias.name}" if is_module else node.module
 
 
+@functools.cache
+def imports() -> list[Imported]:
+    return list(_imports())
+
+
 def _imports() -> Iterator[Imported]:
     for top in ("actors", "router", "gateway"):
         for file in sorted((ROOT / top).rglob("*.py")):
             name = file.relative_to(ROOT).as_posix()
             for line, module in _modules(ast.parse(file.read_text(encoding="utf-8"))):
                 yield name, line, module
-
-
-IMPORTS = list(_imports())
 
 
 def _is_in(module: str, room: str) -> bool:
@@ -86,7 +89,7 @@ def _ours(module: str) -> bool:
 def test_a_room_imports_only_itself_and_what_is_below_it():
     broken = [
         found
-        for found in IMPORTS
+        for found in imports()
         if _ours(found[2]) and found[0] not in DOORS and _layer(found[2]) > _layer(_module_of(found[0]))
     ]
     assert not broken, _say(broken, "a room imports only itself and the rooms below it: " + str(LAYERS))
@@ -95,7 +98,7 @@ def test_a_room_imports_only_itself_and_what_is_below_it():
 def test_the_protocol_imports_nothing_of_ours_but_the_errors():
     broken = [
         found
-        for found in IMPORTS
+        for found in imports()
         if found[0].startswith("actors/protocol/")
         and _ours(found[2])
         and not (_is_in(found[2], "actors.protocol") or found[2] == "actors.errors")
@@ -106,14 +109,14 @@ def test_the_protocol_imports_nothing_of_ours_but_the_errors():
 @pytest.mark.parametrize("room", PURE)
 def test_what_decides_knows_no_ray_no_loop_no_clock_and_no_system(room: str):
     folder = room.replace(".", "/") + "/"
-    broken = [found for found in IMPORTS if found[0].startswith(folder) and found[2].split(".")[0] in IMPURE]
+    broken = [found for found in imports() if found[0].startswith(folder) and found[2].split(".")[0] in IMPURE]
     assert not broken, _say(broken, f"{room} is pure")
 
 
 def test_in_the_actors_room_only_the_shell_knows_ray():
     broken = [
         found
-        for found in IMPORTS
+        for found in imports()
         if found[0].startswith("actors/") and found[2].split(".")[0] == "ray" and found[0] not in KNOW_RAY
     ]
     assert not broken, _say(broken, f"of actors/ only these import ray: {', '.join(sorted(KNOW_RAY))}")
@@ -121,15 +124,15 @@ def test_in_the_actors_room_only_the_shell_knows_ray():
 
 @pytest.mark.parametrize("inside", ["actors.stream", "router.core"])
 def test_clients_know_the_protocol_and_not_the_servers_insides(inside: str):
-    broken = [found for found in IMPORTS if found[0].startswith("router/client/") and _is_in(found[2], inside)]
+    broken = [found for found in imports() if found[0].startswith("router/client/") and _is_in(found[2], inside)]
     assert not broken, _say(broken, f"router.client does not import {inside}")
 
 
 def test_a_routers_core_does_not_know_a_stream_actors_insides():
-    broken = [found for found in IMPORTS if found[0].startswith("router/core/") and _is_in(found[2], "actors.stream")]
+    broken = [found for found in imports() if found[0].startswith("router/core/") and _is_in(found[2], "actors.stream")]
     assert not broken, _say(broken, "router.core does not import actors.stream")
 
 
 def test_no_framework_is_imported():
-    broken = [found for found in IMPORTS if found[2].split(".")[0] in FRAMEWORKS]
+    broken = [found for found in imports() if found[2].split(".")[0] in FRAMEWORKS]
     assert not broken, _say(broken, "a framework is known by its shape, so that nobody has to install it")

@@ -9,7 +9,7 @@ from actors.errors import ProtocolViolation, UnknownRequest
 from actors.protocol.frames import unpack
 from actors.protocol.segments import read_segment
 from router.client.batch import Batch, Shaper
-from router.client.inbox import Run
+from router.client.inbox import Segment
 from router.client.reader import Reader
 from router.client.subscription import Subscription
 
@@ -75,14 +75,14 @@ def batch_of(packed: bytes, after: int, shaper: Shaper) -> Batch[Any]:
     except (TypeError, ValueError):
         raise ProtocolViolation("what the archive gave is no log") from None
     gap = (after + 1, dropped_through) if after < dropped_through else None
-    runs = [run for segment in segments if (run := _behind(after, segment)) is not None]
-    batch = shaper.shape(runs, last_seq)
+    behind = [rest for segment in segments if (rest := _behind(after, segment)) is not None]
+    batch = shaper.shape(behind, last_seq)
     batch.gap, batch.end = gap, True
-    batch.stop_reason = next((fields.get("stop_reason") for _, fields, _ in runs if "stop_reason" in fields), None)
+    batch.stop_reason = next((fields.get("stop_reason") for _, fields, _ in behind if "stop_reason" in fields), None)
     return batch
 
 
-def _behind(after: int, segment: Any) -> Run | None:
+def _behind(after: int, segment: Any) -> Segment | None:
     first, fields, pieces = read_segment(segment)
     if fields is None:
         raise ProtocolViolation("a segment of a log has its fields")

@@ -162,7 +162,7 @@ def test_cut_at_every_position(path: Path) -> None:
         (len("".join(_text_of(c, (_holder(c) or ("",))[0]) for c in r)) for _, r in _runs(trace["chunks"])), default=0
     )
     # All texts are cut at the same place; a long one at a row of places that differs from trace to trace.
-    step = 1 + length // 250
+    step = 1 + length // scaled(250)
     for place in range(1 + len(path.stem) % step, length, step):
         assert run(trace, cut_at(place)) == expected, place
 

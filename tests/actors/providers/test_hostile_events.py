@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import itertools
 import json
 
 import pytest
@@ -18,6 +20,18 @@ from tests.effort import scaled
 
 PROVIDERS = ["openai-chat", "openai-responses", "anthropic-messages", "gemini", "auto"]
 KINDS = tuple(getattr(deltas, name) for name in deltas.__dict__ if name[0].isupper() and name != "Delta")
+TEXTS = {"text", "signature", "reason", "name", "what", "kind", "status", "data", "detail", "arguments", "id"}
+NUMBERS = {"choice", "index", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"}
+# What a field of each kind of delta holds, where it holds anything.
+FIELDS = {
+    kind: [
+        (field.name, str if field.name in TEXTS else int)
+        for field in dataclasses.fields(kind)
+        if field.name in TEXTS | NUMBERS
+    ]
+    for kind in KINDS
+    if dataclasses.is_dataclass(kind)
+}
 
 
 def words():
@@ -73,13 +87,10 @@ def check(provider, events):
 
 def check_delta(delta):
     """Check that a delta holds what its class promises: whoever reads it does not look again."""
-    assert type(delta) in KINDS
-    for field in ("text", "signature", "reason", "name", "what", "kind", "status", "data", "detail", "arguments", "id"):
-        value = getattr(delta, field, None)
-        assert value is None or type(value) is str, delta
-    for field in ("choice", "index", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"):
-        value = getattr(delta, field, None)
-        assert value is None or type(value) is int, delta
+    assert type(delta) in FIELDS
+    for field, kind in FIELDS[type(delta)]:
+        value = getattr(delta, field)
+        assert value is None or type(value) is kind, delta
     if isinstance(delta, deltas.Unknown):
         assert 0 < len(delta.what) <= 201
 
@@ -93,7 +104,7 @@ def test_what_is_no_object_is_a_malformed_chunk(provider, event):
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_random_trees(provider):
-    @settings(max_examples=scaled(300), deadline=None)
+    @settings(max_examples=scaled(150), deadline=None)
     @given(st.lists(TREES, max_size=5))
     def run(events):
         check(provider, events)
@@ -106,6 +117,26 @@ def places_of(value, path=()):
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, member in members:
         yield from places_of(member, (*path, key))
+
+
+def each_place(event, depth_max=1_000):
+    """Yield a function for each place of an event; it sets something there, in one copy of the event, and returns it.
+
+    The copy is whole again before the next place: a copy for each would take longer than what is tried.
+    """
+    changed = copy.deepcopy(event)
+    for place in [path for path in places_of(event) if 0 < len(path) <= depth_max]:
+        parent = changed
+        for key in place[:-1]:
+            parent = parent[key]
+        before = parent[place[-1]]
+
+        def put(value, parent=parent, key=place[-1]):
+            parent[key] = value
+            return changed
+
+        yield put
+        parent[place[-1]] = before
 
 
 def mutate(event, data):
@@ -133,6 +164,9 @@ def mutate(event, data):
 
 WRONG = [None, True, -1, 0, 1.5, 10**400, "", "x", "0", [], [None], ["x"], [{}], [[1]], {}, {"x": 1}, {"type": "x"}]
 
+# All of them, or with less effort some, others at each place.
+WRONG_A_PLACE = scaled(len(WRONG), at_least=4)
+
 
 def shape_of(value):
     """Return what an event looks like, its values aside: events of one shape take the same way through an adapter."""
@@ -155,14 +189,9 @@ def test_every_place_of_every_shape_set_to_every_wrong_type(provider):
                 continue
             seen.add(shape)
             before = events[max(0, number - 3) : number]
-            for place in [path for path in places_of(event) if path and len(path) < 9]:
-                for wrong in WRONG:
-                    changed = copy.deepcopy(event)
-                    parent = changed
-                    for key in place[:-1]:
-                        parent = parent[key]
-                    parent[place[-1]] = wrong
-                    check(provider, [*before, changed, event])
+            for at, put in enumerate(each_place(event, depth_max=8)):
+                for wrong in itertools.islice(itertools.cycle(WRONG), at, at + WRONG_A_PLACE):
+                    check(provider, [*before, put(wrong), event])
 
 
 @settings(max_examples=scaled(600), deadline=None)
@@ -191,14 +220,9 @@ def test_nesting_beyond_what_can_be_written(provider, name):
     deep = []
     for _ in range(100_000):
         deep = [deep]
-    for event in events_of(name):
-        for place in [path for path in places_of(event) if path]:
-            changed = copy.deepcopy(event)
-            parent = changed
-            for key in place[:-1]:
-                parent = parent[key]
-            parent[place[-1]] = deep
-            check(provider, [changed])
+    for event in {shape_of(event): event for event in events_of(name)}.values():
+        for put in each_place(event):
+            check(provider, [put(deep)])
     with pytest.raises(MalformedChunk):
         make_adapter(provider).feed(deep)
 

@@ -400,8 +400,11 @@ def _key_in(place: Any, part: str, name: str) -> Any:
 def find_config(path: str | Path) -> Path:
     """Return the file that a path or a packaged name means; ConfigError where there is none."""
     wanted = Path(path).expanduser()
-    if wanted.is_file():
-        return wanted
+    try:
+        if wanted.is_file():
+            return wanted
+    except OSError as error:
+        raise ConfigError(f"{str(path)[:80]}: cannot be a configuration file: {error.strerror}") from None
     packaged = packaged_configs()
     if str(wanted.parent) in {".", "configs"} and wanted.stem in packaged and wanted.suffix in {"", ".yaml", ".yml"}:
         return packaged[wanted.stem]

@@ -14,6 +14,11 @@ request's router had said that it is over, may: the next one is granted the agen
 routers have been told to accept nothing any more from requests of the agent with a lower number (FENCING). A
 router that has lost its memory grants nothing until holders have had time to say so (`is_recovering`), and then
 nobody holds an agent unfenced, since one may have been silent.
+
+That time is as long as any client may be silent and count as alive. Holders that are well say so within a second;
+to go on without the others would be safe, and fence out one whose process was stopped for less than that. There is
+nobody to ask instead: who the clients were is part of what was lost, and a request that was granted its agent
+and is not placed yet is known to its publisher alone.
 """
 
 from __future__ import annotations

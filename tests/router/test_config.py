@@ -19,6 +19,11 @@ def error_of(text: str) -> str:
     return str(caught.value)
 
 
+def test_a_path_that_the_system_does_not_take_is_no_configuration_file():
+    with pytest.raises(ConfigError, match="cannot be a configuration file"):
+        RouterConfig.load("x" * 100_000)
+
+
 def test_the_packaged_files_are_valid_and_found_by_name_and_by_path():
     assert set(packaged_configs()) == {"cluster", "dedicated", "local"}
     for name in packaged_configs():

@@ -143,6 +143,34 @@ async def _say(router: StreamRouter, say: Callable[[Any], Awaitable[Any]]) -> No
         await say(stream)
 
 
+async def _pump(router: StreamRouter, source: Any) -> None:
+    try:
+        await _say(router, lambda stream: stream.pump(source))
+    except RuntimeError:
+        if not isinstance(source, Unspeakable):  # what a source itself raises comes out as it is
+            raise
+
+
+async def _first(messages: AsyncIterator[Any]) -> None:
+    async for _ in messages:
+        break
+
+
+async def _result(router: StreamRouter, request_ids: Any, **options: Any) -> None:
+    await router.result(request_ids, **{"wait_s": WAIT_S, **options})
+
+
+async def _enter(name: Any, **options: Any) -> None:
+    async with StreamRouter.connect(name, **options):
+        pass
+
+
+async def _enter_started(config: Any, **options: Any) -> None:
+    if config is not None:  # which means the default one
+        async with StreamRouter.start(config, **options):
+            pass
+
+
 async def _shut(router: StreamRouter, say: Callable[[Any], Any]) -> None:
     """Say something to a publisher that was never opened."""
     found = say(router.publish(_new_id(), CHAT))
@@ -192,6 +220,28 @@ ENTRIES: dict[str, dict[str, Call]] = {
         "format": lambda router, value: _read(router, "innocent-0", format=value),
         "wait_s": lambda router, value: _read(router, "innocent-0", wait_s=value),
         "ping_s": lambda router, value: _read(router, "innocent-0", ping_s=value),
+        "observer": lambda router, value: _read(router, "innocent-0", observer=value),
+    },
+    "reading": {
+        "result request_ids": _result,
+        "result raise_failed": lambda router, value: _result(router, "nobody", raise_failed=value),
+        "result wait_s": lambda router, value: _result(router, "nobody", wait_s=value),
+        "result progress": lambda router, value: _result(router, ["nobody"], progress=value),
+        "messages request_id": lambda router, value: _first(router.messages(value, wait_s=WAIT_S)),
+        "messages after": lambda router, value: _first(router.messages("innocent-0", after=value)),
+        "messages coalesce": lambda router, value: _first(router.messages("innocent-0", coalesce=value)),
+        "messages wait_s": lambda router, value: _first(router.messages("nobody", wait_s=value)),
+        "messages observer": lambda router, value: _first(router.messages("innocent-0", observer=value)),
+        "show request_ids": lambda router, value: router.show(value, wait_s=WAIT_S),
+        "show wait_s": lambda router, value: router.show("nobody", wait_s=value),
+    },
+    "doors": {
+        "connect name": lambda _, value: _enter(value),
+        "connect namespace": lambda router, value: _enter(router.config.name, namespace=value),
+        "connect address": lambda router, value: _enter(router.config.name, address=value),
+        "connect token": lambda router, value: _enter(router.config.name, token=value),
+        "start config": lambda _, value: _enter_started(value),
+        "start token": lambda router, value: _enter_started(router.config, token=value),
     },
     "control": {
         "cancel request_id": lambda router, value: router.cancel(value),
@@ -204,6 +254,7 @@ ENTRIES: dict[str, dict[str, Call]] = {
     "publisher": {
         "chunk": lambda router, value: _say(router, lambda stream: stream.chunk(value)),
         "chunks": lambda router, value: _say(router, lambda stream: stream.chunks(value)),
+        "pump": _pump,
         "message": lambda router, value: _say(router, lambda stream: stream.message(value)),
         "message type": lambda router, value: _say(router, lambda stream: stream.message({"message_type": value})),
         "tool return": lambda router, value: _say(
@@ -227,6 +278,7 @@ ENTRIES: dict[str, dict[str, Call]] = {
     "publisher never opened": {
         "chunk": lambda router, value: _shut(router, lambda stream: stream.chunk(value)),
         "message": lambda router, value: _shut(router, lambda stream: stream.message(value)),
+        "pump": lambda router, value: _shut(router, lambda stream: stream.pump(value)),
         "step_end": lambda router, _: _shut(router, lambda stream: stream.step_end()),
         "finish": lambda router, value: _shut(router, lambda stream: stream.finish(usage=value)),
         "fail": lambda router, value: _shut(router, lambda stream: stream.fail(value, value)),
@@ -410,6 +462,13 @@ def test_the_synchronous_face_refuses_the_same_by_the_same_names(running_router)
             tried(f"after {name}", lambda value=value: next(router.subscribe(_new_id(), after=value, wait_s=0.01)))
             tried(f"chunk {name}", lambda value=value: stream.chunk(value))
             tried(f"message {name}", lambda value=value: stream.message(value))
+            tried(f"result {name}", lambda value=value: router.result(value, wait_s=0.01))
+            tried(f"raise_failed {name}", lambda value=value: router.result("nobody", raise_failed=value))
+            tried(f"messages {name}", lambda value=value: next(router.messages("nobody", after=value)))
+            tried(f"show {name}", lambda value=value: router.show(value))
+            tried(f"locate {name}", lambda value=value: router.locate(value))
+            tried(f"overview {name}", lambda value=value: router.overview(value))
+            tried(f"publish {name}", lambda value=value: router.publish("nobody", value, date=value))
         stream.chunk(_text("well"))
     assert not wrong, wrong
     assert found["InvalidArgument"] > len(VALUES) // 2

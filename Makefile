@@ -16,7 +16,7 @@ PYTHONS ?= $(PYTHON)
 # The versions that are installed: those that were tested. Where one of them is not to be had for this Python, the newest.
 # CONSTRAINTS=FILE insists on that file's versions, CONSTRAINTS= takes the newest.
 CONSTRAINTS ?= constraints.txt
-EXTRAS := test,dev,loadtest,metrics,archive
+EXTRAS := test,dev,metrics,archive
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CONSTRAINED := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 OR_NEWEST := $(if $(filter file,$(origin CONSTRAINTS)),yes)

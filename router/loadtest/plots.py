@@ -1,11 +1,11 @@
-"""The plots of a report, each as a piece of HTML; the plotting library is put into the page once."""
+"""The plots of a report, each as a piece of HTML."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from router.loadtest.charts import HALF, WIDE, Bar, Chart
 from router.loadtest.figure_names import SHARES, TIMES
 
 Results = Mapping[str, Any]
@@ -57,235 +57,113 @@ _GOOD_ENDS = {
 _BAD_ENDS = {"error": "#dc2626", "cancelled": "#94a3b8", "incomplete": "#ea580c", "lost": "#111827"}
 _OTHER_END = "#be185d"
 _THINKING = "#dfe4ec"
-_HEIGHT = 340
 _ROW_HEIGHT = 5
 _GANTT_HEIGHTS = (260, 900)
-_DECADES_WITH_STEPS_MAX = 3
+_ACROSS = "seconds after the start"
 
 
-def library() -> str:
-    """Return the plotting library's script."""
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415  # an extra, and slow to load
-
-    script: str = get_plotlyjs()
-    return script
-
-
-def latency(found: Results, name: str, *, name_faults: bool = True) -> str:
-    """Return percentiles over time, the faults marked."""
+def latency(found: Results, name: str, *, is_narrow: bool = False) -> str:
+    """Return percentiles over time, the faults marked; where it is narrow, not named."""
     series = found["series"]
-    figure = _figure("seconds after the start", "ms")
+    chart = Chart(_ACROSS, "ms", "ms", width=HALF if is_narrow else WIDE, is_log=True)
     for part, values in series[name].items():
-        figure.add_scatter(
-            x=series["at_s"],
-            y=values,
-            name=part,
-            mode="lines+markers",
-            connectgaps=True,
-            line={"color": _SHARE_COLOURS[part], "width": 2},
-            marker={"size": 3},
-            hovertemplate="%{y:.1f} ms",
-        )
-    _log_scale(figure)
-    _mark_faults(figure, found, named=name_faults)
-    return _html(figure)
+        chart.line(part, series["at_s"], values, _SHARE_COLOURS[part])
+    _mark_faults(chart, found, named=not is_narrow)
+    return chart.to_html()
 
 
 def latency_of_two(runs: Sequence[Results], names: Sequence[str]) -> str:
     """Return the median and the 99th percentile of two runs over time."""
-    figure = _figure("seconds after the start", "ms")
+    chart = Chart(_ACROSS, "ms", "ms", is_log=True)
     for found, name, colour in zip(runs, names, _TWO_COLOURS, strict=True):
         series = found["series"]
-        for part, width in (("p50", 1), ("p99", 2.5)):
-            figure.add_scatter(
-                x=series["at_s"],
-                y=series["added_latency_ms"][part],
-                name=f"{name} {part}",
-                mode="lines",
-                connectgaps=True,
-                line={"color": colour, "width": width},
-                hovertemplate="%{y:.1f} ms",
-            )
-    _log_scale(figure)
-    return _html(figure)
+        for part, width in (("p50", 1.0), ("p99", 2.5)):
+            chart.line(f"{name} {part}", series["at_s"], series["added_latency_ms"][part], colour, width=width)
+    return chart.to_html()
 
 
 def percentiles(runs: Sequence[Results], names: Sequence[str] = ("",)) -> str:
     """Return the percentiles of the three times that matter, of one run or of two."""
-    figure = _figure("", "ms")
-    dashes = ("solid", "dot")
     labels = [part.replace("_", ".") for part in SHARES]
-    for found, run, dash in zip(runs, names, dashes, strict=False):
+    width = HALF if len(runs) == 1 else WIDE
+    chart = Chart("", "ms", "ms", width=width, is_log=True, names=labels, end=len(labels) - 1.0)
+    for number, (found, run) in enumerate(zip(runs, names, strict=False)):
         for name, colour in _TIME_COLOURS.items():
-            if not found[name]["count"]:
-                continue
-            figure.add_scatter(
-                x=labels,
-                y=[found[name][part] for part in SHARES],
-                name=f"{run} {TIMES[name].lower()}".strip(),
-                mode="lines+markers",
-                line={"color": colour, "width": 2, "dash": dash},
-                hovertemplate="%{y:,.1f} ms",
-            )
-    _log_scale(figure)
-    return _html(figure)
+            if found[name]["count"]:
+                values = [found[name][part] for part in SHARES]
+                title = f"{run} {TIMES[name].lower()}".strip()
+                chart.line(title, range(len(labels)), values, colour, is_dashed=bool(number))
+    return chart.to_html()
 
 
 def throughput(found: Results) -> str:
     """Return chunks in and messages out over time, with the streams that were open."""
     series = found["series"]
-    figure = _figure("seconds after the start", "a second")
-    figure.add_scatter(
-        x=series["at_s"],
-        y=series["streams_open"],
-        name="open streams",
-        yaxis="y2",
-        mode="lines",
-        fill="tozeroy",
-        line={"color": "#cbd5e1", "width": 1},
-        fillcolor="rgba(203,213,225,.35)",
-    )
+    chart = Chart(_ACROSS, "a second", "a second", right="open streams")
+    chart.area("open streams", series["at_s"], series["streams_open"], "#cbd5e1", on_the_right=True)
     for key, name, colour in (("chunks_per_s", "chunks in", "#8b5cf6"), ("messages_per_s", "messages out", "#14b8a6")):
-        figure.add_scatter(x=series["at_s"], y=series[key], name=name, mode="lines", line={"color": colour, "width": 2})
-    right = {
-        "title": "open streams",
-        "overlaying": "y",
-        "side": "right",
-        "showgrid": False,
-        "rangemode": "tozero",
-        "tickmode": "auto",
-        "nticks": 5,
-        "tickformat": ",d",
-    }
-    figure.update_layout(yaxis2=right, yaxis={"rangemode": "tozero"})
-    _mark_faults(figure, found)
-    return _html(figure)
+        chart.line(name, series["at_s"], series[key], colour)
+    _mark_faults(chart, found)
+    return chart.to_html()
 
 
 def throughput_of_two(runs: Sequence[Results], names: Sequence[str]) -> str:
     """Return the messages out of two runs."""
-    figure = _figure("seconds after the start", "messages a second")
+    chart = Chart(_ACROSS, "messages a second", "a second")
     for found, name, colour in zip(runs, names, _TWO_COLOURS, strict=True):
-        series = found["series"]
-        figure.add_scatter(
-            x=series["at_s"], y=series["messages_per_s"], name=name, mode="lines", line={"color": colour}
-        )
-    return _html(figure)
+        chart.line(name, found["series"]["at_s"], found["series"]["messages_per_s"], colour)
+    return chart.to_html()
 
 
 def by_role(found: Results, key: str, unit: str) -> str:
     """Return memory or CPU over time, the roles one on the other."""
     series = found["series"]["processes"]
-    figure = _figure("seconds after the start", unit)
+    chart = Chart(_ACROSS, unit, unit, width=HALF, end=_end_s(found))
     roles = sorted(series[key], key=lambda role: list(_ROLE_COLOURS).index(role) if role in _ROLE_COLOURS else 0)
     for role in roles:
-        figure.add_scatter(
-            x=series["at_s"],
-            y=series[key][role],
-            name=role,
-            mode="lines",
-            stackgroup="all",
-            line={"width": 0.5, "color": _ROLE_COLOURS.get(role, "#888")},
-            hovertemplate="%{y:,.1f} " + unit,
-        )
-    figure.update_yaxes(rangemode="tozero")
-    figure.update_xaxes(range=[0, _end_s(found)])
-    return _html(figure)
+        chart.stack(role, series["at_s"], series[key][role], _ROLE_COLOURS.get(role, "#888"))
+    return chart.to_html()
 
 
 def queues(found: Results) -> str:
     """Return what the stream actors hold over time."""
     series = found["series"]["queues"]
-    figure = _figure("seconds after the start", "MB")
+    chart = Chart(_ACROSS, "MB", "MB")
     for key, name, colour in (("held_bytes", "kept in all", "#94a3b8"), ("unread_bytes", "not read yet", "#dc2626")):
         values = [None if value is None else value / 1e6 for value in series[key]]
-        figure.add_scatter(
-            x=series["at_s"],
-            y=values,
-            name=name,
-            mode="lines",
-            fill="tozeroy",
-            line={"color": colour, "width": 1.5},
-            hovertemplate="%{y:,.2f} MB",
-        )
-    figure.update_yaxes(rangemode="tozero")
-    _mark_faults(figure, found)
-    return _html(figure)
+        chart.area(name, series["at_s"], values, colour)
+    _mark_faults(chart, found)
+    return chart.to_html()
 
 
 def gantt(found: Results) -> str:
     """Return a row a stream: when it was asked for, when it spoke, how it ended."""
     rows = sorted(found["timeline_streams"]["rows"], key=lambda row: row[2])
-    figure = _figure("seconds after the start", "streams, by start")
-    thinking = [(place, row) for place, row in enumerate(rows) if row[4] is not None]
-    _bars(
-        figure,
-        "provider thinks",
-        _THINKING,
-        [(place, row[2], (row[3] if row[3] is not None else row[4]) - row[2], row) for place, row in thinking],
-    )
-    for reason in sorted({row[5] for _, row in thinking}, key=lambda reason: (reason not in _GOOD_ENDS, str(reason))):
-        spoke = [
-            (place, row[3], row[4] - row[3], row) for place, row in thinking if row[5] == reason and row[3] is not None
-        ]
-        _bars(figure, str(reason or "not opened"), {**_GOOD_ENDS, **_BAD_ENDS}.get(reason, _OTHER_END), spoke)
     height = min(max(len(rows) * _ROW_HEIGHT + 90, _GANTT_HEIGHTS[0]), _GANTT_HEIGHTS[1])
-    _mark_faults(figure, found)
-    figure.update_layout(barmode="overlay", bargap=0.25, height=height, hovermode="closest")
-    figure.update_yaxes(autorange="reversed", showticklabels=False, showgrid=False)
-    return _html(figure)
-
-
-def _bars(figure: Any, name: str, colour: str, bars: Sequence[tuple[int, float, float, Sequence[Any]]]) -> None:
-    if not bars:
-        return
-    figure.add_bar(
-        y=[bar[0] for bar in bars],
-        base=[bar[1] for bar in bars],
-        x=[bar[2] for bar in bars],
-        orientation="h",
-        name=name,
-        marker={"color": colour, "line": {"width": 0}},
-        customdata=[[bar[3][0], bar[3][1], bar[3][5]] for bar in bars],
-        hovertemplate="stream %{customdata[0]}: %{customdata[1]}<br>"
-        "%{base:.1f} s + %{x:.1f} s, %{customdata[2]}<extra></extra>",
-    )
-
-
-def _mark_faults(figure: Any, found: Results, *, named: bool = True) -> None:
-    """Draw the faults, and end the plot where the last stream ended: what follows is only waiting."""
-    figure.update_xaxes(range=[0, _end_s(found)])
-    struck = [fault for fault in found["faults"] if fault["target"] is not None]
-    if struck and named:
-        figure.update_layout(margin={"t": 64}, height=_HEIGHT + 40)
-    for number, fault in enumerate(struck):
-        colour = _FAULT_COLOURS.get(fault["kind"], "#555")
-        figure.add_vline(x=fault["at_s"], line={"color": colour, "width": 1.5, "dash": "dash"})
-        if not named:
+    chart = Chart(_ACROSS, "streams, by start", height=height, rows=len(rows))
+    for place, row in enumerate(rows):
+        name, recording, asked_s, spoke_s, ended_s, reason = row[:6]
+        if ended_s is None:
             continue
-        figure.add_annotation(
-            # Labels of neighbours must not lie on each other.
-            x=fault["at_s"],
-            y=1.0,
-            yref="paper",
-            yshift=15 * (number % 3),
-            text=fault["kind"],
-            showarrow=False,
-            xanchor="center",
-            yanchor="bottom",
-            font={"size": 11, "color": colour},
-        )
+        colour = {**_GOOD_ENDS, **_BAD_ENDS}.get(reason, _OTHER_END)
+        tip = f"stream {name}: {recording}\n{asked_s:.1f} s to {ended_s:.1f} s, {reason}"
+        thought_s = (ended_s if spoke_s is None else spoke_s) - asked_s
+        chart.bars.append(Bar(place, asked_s, thought_s, _THINKING, tip))
+        chart.keys["provider thinks"] = _THINKING
+        if spoke_s is not None:
+            chart.bars.append(Bar(place, spoke_s, ended_s - spoke_s, colour, tip))
+            chart.keys[str(reason or "not opened")] = colour
+    _mark_faults(chart, found)
+    return chart.to_html()
 
 
-def _log_scale(figure: Any) -> None:
-    """Make the scale of times logarithmic, with marks that can be read: 2 and 5 too, where few powers of ten fit."""
-    values = [value for trace in figure.data for value in trace.y if value]
-    if not values:
-        return
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-    steps = (1, 2, 5) if high - low <= _DECADES_WITH_STEPS_MAX else (1,)
-    marks = [step * 10.0**power for power in range(low, high + 1) for step in steps]
-    figure.update_yaxes(type="log", tickvals=marks, ticktext=[f"{mark:,.10g}" for mark in marks])
+def _mark_faults(chart: Chart, found: Results, *, named: bool = True) -> None:
+    """Draw the faults, and end the plot where the last stream ended: what follows is only waiting."""
+    chart.end = _end_s(found)
+    for fault in found["faults"]:
+        if fault["target"] is not None:
+            text = fault["kind"] if named else ""
+            chart.marks.append((fault["at_s"], _FAULT_COLOURS.get(fault["kind"], "#555"), text))
 
 
 def _end_s(found: Results) -> float:
@@ -293,29 +171,3 @@ def _end_s(found: Results) -> float:
     series = found["series"]
     busy = [at_s for at_s, rate in zip(series["at_s"], series["messages_per_s"], strict=True) if rate]
     return 1.02 * (max(busy, default=0.0) + float(series["bin_s"]))
-
-
-def _figure(across: str, up: str) -> Any:
-    import plotly.graph_objects as go  # noqa: PLC0415  # an extra, and slow to load
-
-    figure = go.Figure()
-    figure.update_layout(
-        template="plotly_white",
-        height=_HEIGHT,
-        margin={"l": 60, "r": 30, "t": 12, "b": 44},
-        font={"family": "system-ui, Segoe UI, Roboto, sans-serif", "size": 13, "color": "#1c2430"},
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.2, "yanchor": "top"},
-        hovermode="x unified",
-        xaxis={"title": {"text": across, "standoff": 6}, "gridcolor": "#eef1f5", "zeroline": False},
-        yaxis={"title": {"text": up}, "gridcolor": "#eef1f5", "zeroline": False},
-    )
-    return figure
-
-
-def _html(figure: Any) -> str:
-    piece: str = figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        config={"displaylogo": False, "responsive": True, "displayModeBar": False},
-    )
-    return piece

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
-from importlib.util import find_spec
 from string import Template
 from typing import Any
 
 import yaml
 
-from actors.errors import ConfigError
 from router.loadtest import plots
 from router.loadtest.figure_names import COUNTS, SHARES, TIMES
 
@@ -19,17 +17,8 @@ Results = Mapping[str, Any]
 _EXAMPLE_CHARS_MAX = 600
 
 
-def need_plotly() -> None:
-    """Raise ConfigError where the plotting library is not installed."""
-    if find_spec("plotly") is None:
-        raise ConfigError(
-            "the report needs plotly: pip install 'agent-stream-router[loadtest]'; --json and --csv do without"
-        )
-
-
 def to_html(found: Results) -> str:
-    """Return the report of one run. Raises ConfigError where plotly is missing."""
-    need_plotly()
+    """Return the report of one run."""
     parts = [
         _heading(found),
         _verdict(found),
@@ -39,7 +28,7 @@ def to_html(found: Results) -> str:
             _section(
                 "Time to first message",
                 plots.FIRST_TEXT,
-                plots.latency(found, "time_to_first_message_ms", name_faults=False),
+                plots.latency(found, "time_to_first_message_ms", is_narrow=True),
             ),
             _section("Percentiles", plots.PERCENTILES_TEXT, plots.percentiles([found])),
         ),
@@ -67,7 +56,6 @@ def to_comparison(
     differences: Sequence[str] = (),
 ) -> str:
     """Return the report of two runs side by side; `rows` and `differences` are those of `comparison`."""
-    need_plotly()
     titles = [
         f"{name}: {found['name']}, {found['started_at']}" for name, found in zip(names, (first, second), strict=True)
     ]
@@ -92,7 +80,7 @@ def to_comparison(
 
 def _page(title: str, parts: Iterable[str]) -> str:
     template = Template(resources.files("router.loadtest").joinpath("report.html").read_text(encoding="utf-8"))
-    return template.substitute(title=escape(title), plotly=plots.library(), body="\n".join(parts))
+    return template.substitute(title=escape(title), body="\n".join(parts))
 
 
 # --- parts ----------------------------------------------------------------------------------------

@@ -89,8 +89,6 @@ def command(
     if chaos is not None:
         changes["chaos.faults"] = {} if chaos == "none" else chaos
     workload = Workload.load(config, {**changes, **parse_sets(set_ or [])})
-    if html_file is not None:
-        report.need_plotly()
     check_writable(json_file, csv_file, html_file)
     console = make_console(PLAIN_WIDTH)
     with ray_kept_quiet(), make_view(console) as view:

@@ -8,7 +8,7 @@ import re
 import socket
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import ray
@@ -19,6 +19,8 @@ from router.config import RayConfig
 log: logging.Logger = logging.getLogger("router.ray_cluster")
 
 PROBE_DEADLINE_S = 5.0
+GREETING_DEADLINE_S = 30.0
+"""A head that is busy, or is being restarted, may take its time; one that is none should be told from it."""
 # Ray gives a node of its own 30 s to be up, of which it lets the environment lengthen one part, the control process's.
 EMBEDDED_TRIES = 2
 _GCS_WAIT = "RAY_gcs_server_port_wait_time_s"
@@ -26,6 +28,10 @@ _GCS_WAIT_S = 60
 _NOT_UP_IN_TIME = re.compile(r"timed out", re.IGNORECASE)
 _WHY_CHARACTERS_MAX = 400
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# A client's first bytes in HTTP/2, and a frame of no settings; the server's first frame is its own settings.
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_HTTP2_NO_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+_HTTP2_HEAD_BYTES, _HTTP2_TYPE_AT, _HTTP2_SETTINGS = 9, 3, 4
 _NO_PACKAGE = re.compile(r"No module named '(router|actors)\b")
 
 
@@ -136,9 +142,39 @@ def _probe(address: str | None) -> None:
     if not host or not port.isdigit():
         return  # a form that only Ray knows
     try:
-        socket.create_connection((host.strip("[]"), int(port)), PROBE_DEADLINE_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), PROBE_DEADLINE_S) as connection:
+            greeting = _greeting(connection)
     except OSError as error:
         raise RayUnavailable(
             f"no Ray listens at {address} ({where}): {error}; start one with `ray start --head`, mend the address, or "
             "remove a stale address file; ray.address: local starts a Ray of our own"
         ) from None
+    if not greeting.is_of_grpc:
+        raise RayUnavailable(
+            f"what listens at {address} ({where}) is no Ray: {greeting.said}; give the address that `ray start --head` "
+            "has printed (port 6379 by default; the dashboard's 8265 is another)"
+        )
+
+
+class _Greeting(NamedTuple):
+    is_of_grpc: bool
+    said: str
+
+
+def _greeting(connection: socket.socket) -> _Greeting:
+    """Greet a server as gRPC does, and look at the beginning of its answer: settings, or what another protocol says.
+
+    Ray itself would try for minutes, and write a line about it every few seconds.
+    """
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return _Greeting(is_of_grpc=True, said="")
+    try:
+        connection.settimeout(GREETING_DEADLINE_S)
+        connection.sendall(_HTTP2_PREFACE + _HTTP2_NO_SETTINGS)
+        head = connection.recv(_HTTP2_HEAD_BYTES)
+    except TimeoutError:
+        return _Greeting(is_of_grpc=False, said=f"it said nothing for {GREETING_DEADLINE_S:g} s, or hangs")
+    except ConnectionError as error:
+        return _Greeting(is_of_grpc=False, said=str(error))
+    is_settings = len(head) > _HTTP2_TYPE_AT and head[_HTTP2_TYPE_AT] == _HTTP2_SETTINGS
+    return _Greeting(is_settings, f"it answers {head!r}" if head else "it closes the connection")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -12,6 +15,7 @@ import ray
 
 from actors.errors import RayUnavailable
 from router.config import RayConfig
+from router.on_ray import cluster
 from router.on_ray.cluster import ensure_ray
 
 
@@ -90,3 +94,64 @@ def test_somebody_elses_ray_is_not_tried_again(slow_node):
     with pytest.raises(RayUnavailable, match="timed out"):
         ensure_ray(RayConfig(address="some-form-that-only-ray-knows"), "agents")
     assert node.tries == 1
+
+
+class Listener:
+    """Listens as something that is no Ray: gives one answer to whatever it is told, or none."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        self._answer = answer
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        self._held: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = self._socket.accept()
+            self._held.append(connection)
+            if self._answer is not None:
+                connection.recv(64)
+                connection.sendall(self._answer)
+                connection.close()
+
+    def close(self) -> None:
+        self._socket.close()
+        for connection in self._held:
+            connection.close()
+        self._thread.join(5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it answers b'HTTP/1.1 '"),
+        (b"", "it closes the connection|Connection reset"),
+        (None, "it said nothing for 0.2 s"),
+    ],
+)
+def test_what_listens_and_is_no_ray_is_told_in_one_line_before_ray_is_asked(answer, said, monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_options: pytest.fail("Ray would try for minutes"))
+    monkeypatch.setattr(cluster, "GREETING_DEADLINE_S", 0.2)
+    listener = Listener(answer)
+    try:
+        with pytest.raises(RayUnavailable, match=f"is no Ray: ({said})") as told:
+            ensure_ray(RayConfig(address=listener.address), "agents")
+    finally:
+        listener.close()
+    assert "\n" not in str(told.value)
+    assert told.value.__cause__ is None
+
+
+def test_what_greets_as_ray_does_is_left_to_ray(monkeypatch):
+    asked = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **options: asked.append(options["address"]))
+    listener = Listener(b"\x00\x00\x18\x04\x00\x00\x00\x00\x00")
+    try:
+        assert ensure_ray(RayConfig(address=listener.address), "agents")
+    finally:
+        listener.close()
+    assert asked == [listener.address]

@@ -3,57 +3,52 @@
 A provider adapter turns one decoded provider event into a list of these; the interface turns
 them into messages. Nothing here knows a provider's field names, and nothing here knows Letta's.
 
-They are plain slotted objects: one is made for nearly every chunk, so no validation happens here.
+They are structs, made in a third of the time of a dataclass: one is made for nearly every chunk, so no validation
+happens here. They hold texts and numbers only, in which the garbage collector has nothing to look for.
 `choice` is the provider's choice index (0 where the provider has no such thing).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(slots=True)
-class Text:
+class Text(msgspec.Struct, gc=False):
     """A piece of plain content."""
 
     text: str
     choice: int = 0
 
 
-@dataclass(slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, gc=False):
     """A piece of a refusal, where the provider tells it apart from content."""
 
     text: str
     choice: int = 0
 
 
-@dataclass(slots=True)
-class Reasoning:
+class Reasoning(msgspec.Struct, gc=False):
     """A piece of the model's native reasoning (or its summary)."""
 
     text: str
     choice: int = 0
 
 
-@dataclass(slots=True)
-class ReasoningSignature:
+class ReasoningSignature(msgspec.Struct, gc=False):
     """The provider's signature of (or encrypted form of) the reasoning block just streamed."""
 
     signature: str
     choice: int = 0
 
 
-@dataclass(slots=True)
-class RedactedReasoning:
+class RedactedReasoning(msgspec.Struct, gc=False):
     """A reasoning block that the provider hides: `data` is opaque, None where it was left out."""
 
     data: str | None
     choice: int = 0
 
 
-@dataclass(slots=True)
-class BlockBoundary:
+class BlockBoundary(msgspec.Struct, gc=False):
     """What follows is a new block of content: the next text or reasoning is another message.
 
     Providers with explicit blocks (Anthropic, Responses) send it; others have no such thing.
@@ -62,8 +57,7 @@ class BlockBoundary:
     choice: int = 0
 
 
-@dataclass(slots=True)
-class ToolCallPiece:
+class ToolCallPiece(msgspec.Struct, gc=False):
     """A piece of a tool call. Any part may be missing; `index` is None where none was sent.
 
     `provider_executed` marks a tool that the provider runs itself (web search, code, MCP). `signature` is what the
@@ -80,8 +74,7 @@ class ToolCallPiece:
     needs_id: bool = False
 
 
-@dataclass(slots=True)
-class ToolCallEnd:
+class ToolCallEnd(msgspec.Struct, gc=False):
     """The arguments of the call are complete (only some providers say so)."""
 
     index: int | None = None
@@ -89,8 +82,7 @@ class ToolCallEnd:
     choice: int = 0
 
 
-@dataclass(slots=True)
-class ToolReturn:
+class ToolReturn(msgspec.Struct, gc=False):
     """What a tool run by the provider gave back, whole. `text` is plain text or JSON text."""
 
     id: str
@@ -100,8 +92,7 @@ class ToolReturn:
     choice: int = 0
 
 
-@dataclass(slots=True)
-class Finish:
+class Finish(msgspec.Struct, gc=False):
     """The provider's finish reason, in the provider's own word.
 
     `detail` is what the provider says beside it: the stop sequence that was met, why a response is
@@ -115,8 +106,7 @@ class Finish:
     meaning: str | None = None
 
 
-@dataclass(slots=True)
-class Usage:
+class Usage(msgspec.Struct, gc=False):
     """Token counts so far, in one form: prompt includes cached, completion includes reasoning.
 
     A later one replaces an earlier one of the same step, but zero never a count. None: the provider did not say.
@@ -129,30 +119,26 @@ class Usage:
     reasoning_tokens: int | None = None
 
 
-@dataclass(slots=True)
-class StreamError:
+class StreamError(msgspec.Struct, gc=False):
     """The provider sent an error in mid-stream."""
 
     text: str
     kind: str = "provider_error"
 
 
-@dataclass(slots=True)
-class Model:
+class Model(msgspec.Struct, gc=False):
     """The model's name, sent once per change (for `describe()` and logs, not for messages)."""
 
     name: str
 
 
-@dataclass(slots=True)
-class Unknown:
+class Unknown(msgspec.Struct, gc=False):
     """An event or part that no adapter knows; counted and reported, never fatal."""
 
     what: str
 
 
-@dataclass(slots=True)
-class Done:
+class Done(msgspec.Struct, gc=False):
     """The provider's own end marker (`[DONE]`, `message_stop`, `response.completed`)."""
 
 

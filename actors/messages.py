@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-import msgpack
+import msgspec
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -269,8 +269,8 @@ class Head:
 
     def __init__(self, kind: str, fields: Fields) -> None:
         self.kind: str = kind
-        self.fields: Fields = {"message_type": kind, **fields}
-        self.packed: bytes = msgpack.packb(self.fields)
+        self.fields: Fields = fields if "message_type" in fields else {"message_type": kind, **fields}
+        self.packed: bytes = msgspec.msgpack.encode(self.fields)
 
     def __repr__(self) -> str:
         return f"Head({self.kind}, otid={self.fields.get('otid')})"

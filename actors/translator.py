@@ -78,7 +78,7 @@ class Translator:
     ) -> None:
         self._settings = settings
         self._run_id = run_id
-        self._message_id = message_id
+        self._message_id = message_id or derived_message_id(run_id, 0)
         self._date = message_date or EPOCH_DATE
         self._name = name
         self._provider: Provider = settings.provider
@@ -89,7 +89,9 @@ class Translator:
         self._whole_count = 0
         self._has_whole_messages = False
         self._is_between_steps = False
-        self.interface: Interface = Interface(settings, run_id=run_id if emit_run_id else None)
+        self.interface: Interface = Interface(
+            settings, run_id=run_id if emit_run_id else None, message_id=self._message_id
+        )
         self.ended: bool = False
         # True: the last chunk had content. Keepalives, pings and empty deltas have none.
         self.last_had_content: bool = False
@@ -160,13 +162,13 @@ class Translator:
             deltas = self._think_tags.split(deltas)
             if any(delta.__class__ is Done for delta in deltas):
                 deltas = self._think_tags.rest() + deltas
-        for delta in deltas:
-            if delta.__class__ not in _WITHOUT_CONTENT:
-                self.last_had_content = True
-                break
-        if interface.step_count == 0 or (interface.response_is_over and self.last_had_content):
-            return self._next_step() + interface.feed(deltas)
-        return interface.feed(deltas)
+        before: list[Emission] = []
+        if interface.step_count == 0 or (interface.response_is_over and _have_content(deltas)):
+            before = self._next_step()
+        out = interface.feed(deltas)
+        if interface.had_content:
+            self.last_had_content = True
+        return before + out if before else out
 
     def _malformed(self, payload: bytes, reason: str) -> list[Emission]:
         out: list[Emission] = [] if self.interface.step_count else self._next_step()
@@ -215,10 +217,8 @@ class Translator:
     ) -> list[Emission]:
         self._is_between_steps = self._has_whole_messages = False
         step = self.interface.step_count
-        if message_id is None and step == 0:
-            message_id = self._message_id
         if message_id is None:
-            message_id = derived_message_id(self._run_id, step)
+            message_id = derived_message_id(self._run_id, step) if step else self._message_id
         return self.interface.start_step(message_id, date or self._date, self._name if name is None else name)
 
     def _finish_adapter(self) -> list[Emission]:
@@ -328,3 +328,7 @@ class Translator:
             "unknown": dict(interface.unknown),
             "warnings": dict(interface.warnings),
         }
+
+
+def _have_content(deltas: list[Delta]) -> bool:
+    return any(delta.__class__ not in _WITHOUT_CONTENT for delta in deltas)

@@ -19,7 +19,7 @@ from actors.interface.tool_calls import CallHost, ToolCall
 from actors.messages import Out
 
 _ALIKE_CHARS = 4
-_CALLS_MAX = 1024
+CALLS_MAX = 1024
 
 
 class CallRegister:
@@ -38,9 +38,15 @@ class CallRegister:
 
     def find(self, piece: ToolCallPiece) -> ToolCall | None:
         """Return the call that a piece belongs to, a new one if need be; None for a piece of no call."""
-        index = piece.index
+        index, piece_id = piece.index, piece.id
+        if piece_id is not None and piece.name is None:
+            known = self._by_id.get(piece_id)
+            if known is not None and known.id == piece_id:
+                # Providers that give the id with every piece.
+                self._last = known
+                return known
         call = self._last if index is None else self._by_index.get(index)
-        if piece.id is None and piece.name is None:
+        if piece_id is None and piece.name is None:
             # The common case: a piece of arguments.
             if call is None:
                 return None if index is None else self._new(piece)
@@ -84,14 +90,12 @@ class CallRegister:
         self.unopened.pop(call, None)
 
     def make_room(self, out: Out) -> None:
-        """Close and forget the older half of the calls if there are more than a model ever makes in one response."""
-        if len(self.calls) <= _CALLS_MAX:
-            return
+        """Close and forget the older half of the calls: there are more than a model ever makes in one response."""
         self._choice.warn("too_many_tool_calls")
-        for call in self.calls[: _CALLS_MAX // 2]:
+        for call in self.calls[: CALLS_MAX // 2]:
             call.end(out)
             self.unopened.pop(call, None)
-        del self.calls[: _CALLS_MAX // 2]
+        del self.calls[: CALLS_MAX // 2]
         kept = set(self.calls)
         self._by_id = {key: call for key, call in self._by_id.items() if call in kept}
         self._by_index = {key: call for key, call in self._by_index.items() if call in kept}

@@ -37,7 +37,7 @@ from actors.deltas import (
     ToolCallPiece,
     ToolReturn,
 )
-from actors.interface.call_register import CallRegister
+from actors.interface.call_register import CALLS_MAX, CallRegister
 from actors.interface.counters import count
 from actors.interface.heads import NumberedHeads, derived_call_id
 from actors.interface.json_content import Decided, JsonContent
@@ -180,7 +180,8 @@ class Choice:
     # --- tools ------------------------------------------------------------------------------------
 
     def _tool_call_piece(self, piece: ToolCallPiece, out: Out) -> None:
-        call = self._register.find(piece)
+        register = self._register
+        call = register.find(piece)
         if call is None:
             text = (
                 "Expected a piece of a tool call with an id, an index or a name, got one without, and no call is "
@@ -191,7 +192,8 @@ class Choice:
         if self._content is not None:
             self._end_content(out)
         call.add(piece, out)
-        self._register.make_room(out)
+        if len(register.calls) > CALLS_MAX:
+            register.make_room(out)
 
     def _tool_call_end(self, delta: ToolCallEnd, out: Out) -> None:
         call = self._register.find_known(delta.id, delta.index)

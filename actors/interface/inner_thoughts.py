@@ -81,7 +81,8 @@ class ArgumentsReader:
 
     def part_of(self, fragment: str) -> Part | None:
         """Return the part that a fragment is a piece of, unchanged and as a whole; None: ask `feed`."""
-        return self._current if self._reader.is_inside_string(fragment) else None
+        is_inside = self._reader.is_in_string and '"' not in fragment and "\\" not in fragment
+        return self._current if is_inside else None
 
     def feed(self, fragment: str) -> Parts:
         """Return the parts in one more fragment."""

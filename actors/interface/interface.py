@@ -40,7 +40,7 @@ def is_token_count(value: object) -> bool:
 class Interface:
     """Turns the deltas of a request into messages. `run_id` None: messages bear none."""
 
-    def __init__(self, settings: StreamSettings, *, run_id: str | None) -> None:
+    def __init__(self, settings: StreamSettings, *, run_id: str | None, message_id: str | None = None) -> None:
         self.settings = settings  # of the steps that begin from now on
         self.provider_reason: str | None = None
         self.provider_meaning: str | None = None
@@ -57,7 +57,9 @@ class Interface:
         self.step_was_counted: bool = False
         # True: deltas came in the current step.
         self.has_streamed: bool = False
-        self._heads = Heads(run_id)
+        # True: the deltas last fed had something that a reader waits for.
+        self.had_content: bool = False
+        self._heads = Heads(run_id, message_id)
         self._start_choices(self._heads.message_id)
         self._step_usage: dict[str, int] = {}
         self._usage: dict[str, int] = {}
@@ -71,8 +73,12 @@ class Interface:
     def start_step(self, message_id: str, date: str, name: str | None = None) -> list[Emission]:
         """Begin the next response: new id, index from 0. Returns what the one before held back."""
         out = self.end_step()
+        is_untouched = message_id == self._heads.message_id and not (
+            self.step_count or self.has_streamed or self._first_heads.has_messages
+        )
         self._heads.start_step(message_id, date, name)
-        self._start_choices(message_id)
+        if not is_untouched:
+            self._start_choices(message_id)
         self.step_count += 1
         self.response_is_over = self.has_refused = self.has_streamed = self.step_was_counted = False
         # Each response has its own end: the last one's is the request's.
@@ -108,6 +114,7 @@ class Interface:
     def feed(self, deltas: Sequence[Delta]) -> list[Emission]:
         """Return the emissions of one chunk's deltas. Raises nothing."""
         self.has_streamed = True
+        self.had_content = False
         out: Out = []
         for delta in deltas:
             kind = delta.__class__
@@ -116,6 +123,7 @@ class Interface:
                 if take is not None:
                     take(self, delta, out)
                     continue
+            self.had_content = True
             if delta.choice == 0:  # type: ignore[union-attr]  # the deltas that concern a choice have it
                 self._first.feed(delta, out)
             else:
@@ -137,7 +145,7 @@ class Interface:
         choice.feed(delta, out)
 
     def _take_refusal(self, delta: Refusal, out: Out) -> None:
-        self.has_refused = True
+        self.has_refused = self.had_content = True
         if delta.choice == 0:
             self._first.feed(delta, out)
         else:

@@ -120,6 +120,7 @@ class JsonReader:
         "_stack",
         "_state",
         "_wanted",
+        "is_in_string",
     )
 
     def __init__(self, wanted: tuple[str, ...] = ()) -> None:
@@ -135,25 +136,14 @@ class JsonReader:
         self._scalar: list[str] = []  # a number or a word, until it is whole
         self._is_wanted = False  # the current top-level value belongs to a key of `wanted`
         self._high = ""  # the first half of a surrogate pair whose second half may come
+        # True: a top-level string is being read, and nothing is held. A fragment without a quote and a backslash is
+        # then its text, raw and decoded, and changes no state: the caller may skip `feed`.
+        self.is_in_string: bool = False
 
     @property
     def is_done(self) -> bool:
         """True: the object is complete."""
         return self._state is _State.DONE
-
-    def is_inside_string(self, fragment: str) -> bool:
-        """Tell whether a fragment is only the inside, without escapes, of the top-level string being read.
-
-        Then the caller may skip `feed`: raw and decoded text are the fragment itself, and no state changes.
-        """
-        return (
-            self._state is _State.STRING
-            and len(self._stack) == 1
-            and not self._held
-            and not self._high
-            and '"' not in fragment
-            and "\\" not in fragment
-        )
 
     def rest(self) -> str:
         """Return (and forget) the raw text that was fed but is in no event yet."""
@@ -179,6 +169,7 @@ class JsonReader:
             self._end_fragment(fragment[self._mark : end])
         if self._held_chars > HELD_CHARS_MAX:
             self._fail("")
+        self.is_in_string = self._state is _State.STRING and len(self._stack) == 1 and not self._held and not self._high
         out, self._out = self._out, []
         return out
 

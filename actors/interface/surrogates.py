@@ -47,7 +47,7 @@ class SurrogateMender:
                 delta.text = self._text((delta.__class__, delta.choice, None), delta.text)
             elif isinstance(delta, ToolCallPiece) and delta.arguments is not None:
                 delta.arguments = self._text((ToolCallPiece, delta.choice, delta.index), delta.arguments)
-            for field in delta.__slots__:
+            for field in delta.__struct_fields__:
                 value = getattr(delta, field)
                 if isinstance(value, str) and not value.isascii():
                     setattr(delta, field, replace_surrogates(value))

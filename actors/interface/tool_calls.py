@@ -49,6 +49,10 @@ class _State(Enum):
     CLOSED = 4
 
 
+# To look a member up costs more than the rest of what is done to most pieces.
+_OPEN, _MESSAGE, _ARGUMENTS = _State.OPEN, Part.MESSAGE, Part.ARGUMENTS
+
+
 class CallHost(Protocol):
     """What a call asks of the choice that it belongs to: to begin a message concerns the other messages too."""
 
@@ -113,13 +117,9 @@ class ToolCall:
         self.shown_name: str | None = None
         self._state = _State.NAMING
         self._reader: ArgumentsReader | None = None
-        self._arguments_are_over = False
-        self._is_assistant = False
-        self._thoughts_pending = False
         self._thoughts_head: Head | None = None
-        self._message_found = False
-        self._message_shown = False
-        self._is_broken = False
+        self._is_assistant = self._thoughts_pending = self._arguments_are_over = False
+        self._message_found = self._message_shown = self._is_broken = False
         self._is_junk = True
         # The parts that wait at a gate; and the text as it came, until the first of it has left.
         self._has_shown = False
@@ -176,12 +176,14 @@ class ToolCall:
 
     def add(self, piece: ToolCallPiece, out: Out) -> None:
         """Take one piece."""
-        if piece.id is not None or piece.name is not None or piece.provider_executed:
+        piece_id = piece.id
+        if piece.name is not None or (piece_id is not None and piece_id != self.id) or piece.provider_executed:
             self.identify(piece)
         fragment = piece.arguments
         if piece.signature is not None:
             self._sign(piece.signature, out)
-        if self.head is not None and self._reader is None:
+        reader = self._reader
+        if reader is None and self.head is not None:
             # The common case: an open call without a reader.
             if fragment:
                 self.arguments_tail = fragment
@@ -192,28 +194,26 @@ class ToolCall:
         if fragment:
             self.has_arguments = True
             self.arguments_tail = fragment
-            if self._reader is None or not self._passes(self._reader.part_of(fragment), fragment, out):
+            if reader is None or not self._passes(reader.part_of(fragment), fragment, out):
                 self._read(fragment, out)
-        elif self._state is _State.READING and piece.id is not None:
+        elif self._state is _State.READING and piece_id is not None:
             self._release(out)
 
     def _passes(self, part: Part | None, fragment: str, out: Out) -> bool:
         """Pass on a fragment from inside a string that is being shown: most fragments are. False: it must be read."""
-        if part is Part.MESSAGE:
-            if not self._message_shown:
-                return False
-            out.append(new_emission((self.head, fragment, None)))  # type: ignore[arg-type]  # a shown message has a head
-            return True
-        if part is Part.ARGUMENTS:
-            if self._state is not _State.OPEN or self._is_assistant or not self._has_shown:
-                return False
-            out.append(new_emission((self.head, fragment, None)))  # type: ignore[arg-type]  # an open call has a head
-            return True
-        if part is None or self._thoughts_head is None:
+        head = self.head
+        if part is _MESSAGE:
+            is_shown = self._message_shown
+        elif part is _ARGUMENTS:
+            is_shown = self._has_shown and self._state is _OPEN and not self._is_assistant
+        else:
+            head = self._thoughts_head
+            is_shown = part is not None
+        if head is None or not is_shown:
             return False
         if not self._has_shown:
             self._kept.append(fragment)
-        out.append(new_emission((self._thoughts_head, fragment, None)))
+        out.append(new_emission((head, fragment, None)))
         return True
 
     def _read(self, fragment: str, out: Out) -> None:

@@ -115,10 +115,12 @@ class AnthropicAdapter:
     def common(self, payload: bytes) -> list[Delta] | None:
         """Return the deltas of a piece of text, of thinking or of a tool's arguments; None for any other payload."""
         event = read_anthropic(payload)
-        if event is None:
-            return None
         # The hot path: every lookup and call is paid once a token.
+        if event is None or event.type != "content_block_delta":
+            return None
         delta = event.delta
+        if delta is None:
+            return None
         kind = delta.type
         if kind == "input_json_delta":
             return self._arguments(event.index, delta.partial_json)

@@ -10,7 +10,8 @@ dialects differ in it (a chat's `delta`, Gemini's `parts`), so that it is read b
 
 A shape claims no more than it can prove. A field of another type, another type of event, a field that would change
 what the event means: then it is no common event (None), and is decoded whole. An adapter that finds a shape and is
-in no state for it leaves it to its `feed` in the same way. Both ways lead to the same deltas and the same state.
+in no state for it leaves it to its `feed` in the same way. Both ways lead to the same deltas and the same state. (A
+shape also takes in what the other events of its stream look like: an exception costs more than to decode them.)
 
 `decode` takes what `json.loads` takes, and makes the same of it, or refuses it (ValueError): halves of surrogate
 pairs, a byte order mark, other encodings than UTF-8, and nesting that it cannot follow. These `payloads.py` reads.
@@ -46,12 +47,12 @@ def decode(payload: bytes) -> Any:
         return from_json(payload)
 
 
-def _shape(kind: type[Shape], sign: bytes) -> Callable[[bytes], Shape | None]:
-    """Return what reads payloads of a shape; None for any other. To look for its `sign` costs less than to fail."""
+def _shape(kind: type[Shape]) -> Callable[[bytes], Shape | None]:
+    """Return what reads payloads of a shape; None for any other."""
     decode_shape = Decoder(kind).decode
 
     def read(payload: bytes) -> Shape | None:
-        if sign not in payload or len(payload) > COMMON_BYTES_MAX:
+        if len(payload) > COMMON_BYTES_MAX:
             return None
         try:
             if not payload.isascii():
@@ -88,27 +89,21 @@ class ChatChunk(Struct, gc=False):
     base_resp: UnsetType | None = UNSET
 
 
-read_chat: Callable[[bytes], ChatChunk | None] = _shape(ChatChunk, b'"delta"')
+read_chat: Callable[[bytes], ChatChunk | None] = _shape(ChatChunk)
 
 
 # --- OpenAI Responses -----------------------------------------------------------------------------
 
 
 class ResponsesDelta(Struct, gc=False):
-    """A piece of a text, or of a call's arguments, of an item with an id."""
+    """A piece of a text, or of a call's arguments, of an item with an id; or an event without these."""
 
-    type: Literal[
-        "response.output_text.delta",
-        "response.refusal.delta",
-        "response.reasoning_text.delta",
-        "response.reasoning_summary_text.delta",
-        "response.function_call_arguments.delta",
-    ]
-    delta: str
-    item_id: str
+    type: str
+    delta: str | None = None
+    item_id: str | None = None
 
 
-read_responses: Callable[[bytes], ResponsesDelta | None] = _shape(ResponsesDelta, b'.delta"')
+read_responses: Callable[[bytes], ResponsesDelta | None] = _shape(ResponsesDelta)
 
 
 # --- Anthropic Messages ---------------------------------------------------------------------------
@@ -124,14 +119,14 @@ class AnthropicPiece(Struct, gc=False):
 
 
 class AnthropicDelta(Struct, gc=False):
-    """A piece of a block."""
+    """A piece of a block; or an event of another type without one."""
 
-    type: Literal["content_block_delta"]
-    delta: AnthropicPiece
+    type: str
+    delta: AnthropicPiece | None = None
     index: int | None = None
 
 
-read_anthropic: Callable[[bytes], AnthropicDelta | None] = _shape(AnthropicDelta, b'"content_block_delta"')
+read_anthropic: Callable[[bytes], AnthropicDelta | None] = _shape(AnthropicDelta)
 
 
 # --- Gemini ---------------------------------------------------------------------------------------
@@ -152,14 +147,25 @@ class GeminiCandidate(Struct, gc=False):
     finishMessage: Any = None  # noqa: N815  # the provider's word
 
 
+class GeminiUsage(Struct, gc=False):
+    """The counts so far, without their details."""
+
+    promptTokenCount: int | None = None  # noqa: N815  # the provider's word
+    toolUsePromptTokenCount: int | None = None  # noqa: N815  # the provider's word
+    candidatesTokenCount: int | None = None  # noqa: N815  # the provider's word
+    thoughtsTokenCount: int | None = None  # noqa: N815  # the provider's word
+    totalTokenCount: int | None = None  # noqa: N815  # the provider's word
+    cachedContentTokenCount: int | None = None  # noqa: N815  # the provider's word
+
+
 class GeminiResponse(Struct, gc=False):
     """A response with something new of one candidate."""
 
     candidates: tuple[GeminiCandidate]
     modelVersion: str | None = None  # noqa: N815  # the provider's word
-    usageMetadata: dict[str, Any] | None = None  # noqa: N815  # the provider's word
+    usageMetadata: GeminiUsage | None = None  # noqa: N815  # the provider's word
     promptFeedback: None = None  # noqa: N815  # the provider's word
     error: UnsetType | None = UNSET
 
 
-read_gemini: Callable[[bytes], GeminiResponse | None] = _shape(GeminiResponse, b'"candidates"')
+read_gemini: Callable[[bytes], GeminiResponse | None] = _shape(GeminiResponse)

@@ -66,6 +66,14 @@ from actors.stop_reasons import StopReason, says_nothing
 _KNOWN = frozenset({"createTime", "error", "modelVersion", "promptFeedback", "responseId", "usageMetadata"})
 # The numbers of finish reasons that the Gemini API and Vertex have in common, for servers that send those.
 _REASONS = {"0": "UNSPECIFIED", "1": "STOP", "2": "MAX_TOKENS", "3": "SAFETY", "4": "RECITATION", "5": "OTHER"}
+_COUNTS = (
+    "promptTokenCount",
+    "toolUsePromptTokenCount",
+    "candidatesTokenCount",
+    "thoughtsTokenCount",
+    "totalTokenCount",
+    "cachedContentTokenCount",
+)
 # What a part says of its text, and nothing that has a message of its own.
 _ASIDES = frozenset({"partMetadata", "text", "thought", "thoughtSignature", "thought_signature", "videoMetadata"})
 
@@ -113,8 +121,17 @@ class GeminiAdapter:
             self._part(part, choice, out)
         if reason is not None:
             self._finish(as_word(reason), choice, candidate.finishMessage, out)
-        if event.usageMetadata:
-            _usage(event.usageMetadata, out)
+        usage = event.usageMetadata
+        if usage is not None:
+            _usage(
+                out,
+                usage.promptTokenCount,
+                usage.toolUsePromptTokenCount,
+                usage.candidatesTokenCount,
+                usage.thoughtsTokenCount,
+                usage.totalTokenCount,
+                usage.cachedContentTokenCount,
+            )
         return out
 
     def feed(self, event: Event) -> list[Delta]:
@@ -139,7 +156,7 @@ class GeminiAdapter:
             self._other(event, out)
         if "promptFeedback" in event:
             _blocked(as_dict(event["promptFeedback"]), out)
-        _usage(as_dict(event.get("usageMetadata")), out)
+        _usage(out, *map(as_dict(event.get("usageMetadata")).get, _COUNTS))
         if "error" in event:
             self._error(event, out)
         return out
@@ -296,16 +313,21 @@ def _blocked(feedback: dict[str, Any], out: list[Delta]) -> None:
         out.append(Finish(reason, detail=detail, meaning=StopReason.CONTENT_FILTER))
 
 
-def _usage(usage: dict[str, Any], out: list[Delta]) -> None:
-    prompt = _sum(usage, "promptTokenCount", "toolUsePromptTokenCount")
-    completion = _sum(usage, "candidatesTokenCount", "thoughtsTokenCount")
-    total = as_count(usage.get("totalTokenCount"))
-    if prompt is None and completion is None and total is None:
-        return
-    cached = as_count(usage.get("cachedContentTokenCount"))
-    out.append(Usage(prompt, completion, total, cached, as_count(usage.get("thoughtsTokenCount"))))
+def _usage(
+    out: list[Delta],
+    prompt: object,
+    tools: object,
+    candidates: object,
+    thoughts: object,
+    total: object,
+    cached: object,
+) -> None:
+    thought = as_count(thoughts)
+    prompt_sum, completion = _sum(as_count(prompt), as_count(tools)), _sum(as_count(candidates), thought)
+    total_count = as_count(total)
+    if prompt_sum is not None or completion is not None or total_count is not None:
+        out.append(Usage(prompt_sum, completion, total_count, as_count(cached), thought))
 
 
-def _sum(usage: dict[str, Any], *fields: str) -> int | None:
-    counts = [count for count in (as_count(usage.get(field)) for field in fields) if count is not None]
-    return sum(counts) if counts else None
+def _sum(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else one + other

@@ -196,8 +196,19 @@ class OpenAIChatAdapter:
         if "usage" in choice:
             read_usage(choice["usage"], out)
 
-    def _delta(self, delta: dict[str, Any], index: int, out: list[Delta]) -> None:  # noqa: C901  # hot: one call
+    def _delta(self, delta: dict[str, Any], index: int, out: list[Delta]) -> None:  # noqa: C901, PLR0912  # hot
+        said = self._said_first if index == 0 else self._said_of(index)
         content = calls = reasoning = None
+        if (len(delta) == 1 or (len(delta) == 2 and "role" in delta)) and not self._unsigned:  # noqa: PLR2004
+            # What most chunks are: text or pieces of calls, and who says it.
+            content, calls = delta.get("content"), delta.get("tool_calls")
+            if content and content.__class__ is str:
+                out.append(Text(content, index))
+                said.text.add(content)
+                return
+            if calls:
+                read_tool_calls(calls, index, said, out)
+                return
         more: list[str] | None = None
         for key, value in delta.items():
             if not value:
@@ -210,7 +221,6 @@ class OpenAIChatAdapter:
                 reasoning = value
             elif key not in _PASSED_OVER:
                 more = [*(more or ()), key]
-        said = self._said_first if index == 0 else self._said_of(index)
         if more or (content and content.__class__ is not str) or (reasoning and reasoning.__class__ is not str):
             self._odd_delta(reasoning, content, calls, delta, more or [], index, said, out)
             return

@@ -140,19 +140,17 @@ class OpenAIResponsesAdapter:
     def common(self, payload: bytes) -> list[Delta] | None:
         """Return the deltas of a piece of text or arguments whose item is known; None for any other payload."""
         event = read_responses(payload)
-        if event is None:
+        if event is None or not event.delta or not event.item_id:
             return None
-        text, kind = event.delta, event.type
-        if not text:
-            return []
-        if kind == "response.function_call_arguments.delta":
-            return self._calls.piece(event.item_id, text)
-        item_kind, channel, make = _TEXT_DELTAS[kind]
-        item = self._items.by_id(item_kind, event.item_id)
+        text, known = event.delta, _TEXT_DELTAS.get(event.type)
+        if known is None:
+            is_arguments = event.type == "response.function_call_arguments.delta"
+            return self._calls.piece(event.item_id, text) if is_arguments else None
+        item = self._items.by_id(known[0], event.item_id)
         if item is None or item.is_done or item.given:
             return None
-        item.of(channel).add(text)
-        return [make(text)]
+        item.of(known[1]).add(text)
+        return [known[2](text)]
 
     def feed(self, event: Event) -> list[Delta]:
         """Return the deltas of one event. Raises MalformedChunk where it is no JSON object."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from actors.interface.heads import EPOCH_DATE, Heads, NumberedHeads, derived_message_id
+from uuid import uuid5
+
+import msgpack
+import pytest
+
+from actors.interface.heads import EPOCH_DATE, ID_NAMESPACE, Heads, NumberedHeads, derived_message_id
 from actors.messages import otid_of
 from tests.actors.interface.running import DATE, MESSAGE_ID
 
@@ -12,6 +17,19 @@ def test_the_nth_message_under_an_id_bears_its_otid() -> None:
     made = [heads.next("assistant_message", {}).fields for _ in range(3)]
     assert [fields["otid"] for fields in made] == [otid_of(MESSAGE_ID, number) for number in range(3)]
     assert {fields["id"] for fields in made} == {MESSAGE_ID}
+
+
+@pytest.mark.parametrize("names", [("run", 0), ("r", 7), ("", 0), ("é/ü", 10**9), (0,)])
+def test_a_derived_id_is_the_uuid_of_its_names(names: tuple[object, ...]) -> None:
+    uuid = uuid5(ID_NAMESPACE, "/".join(map(str, names)))
+    assert derived_message_id(*names) == f"message-{uuid}"
+
+
+def test_a_head_is_packed_as_a_frame_would_be() -> None:
+    fields = {"a": "é" * 300, "b": [1, -1, 2**40, None, True, 1.5], "c": {"d": ""}, "e": 2**63}
+    head = NumberedHeads(Heads("run"), MESSAGE_ID, 2).next("user_message", fields)
+    assert head.packed == msgpack.packb(head.fields)
+    assert list(head.fields)[:3] == ["message_type", "id", "date"]
 
 
 def test_only_further_choices_and_requests_with_a_run_id_say_so() -> None:

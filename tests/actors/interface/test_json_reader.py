@@ -211,11 +211,15 @@ def test_a_closing_bracket_that_does_not_match_is_a_failure() -> None:
 def test_the_inside_of_a_string_may_skip_the_reader() -> None:
     reader = JsonReader(WANTED)
     reader.feed('{"message": "Hel')
-    assert reader.is_inside_string("lo")
-    assert not reader.is_inside_string('lo"')
-    assert not reader.is_inside_string("\\n")
+    assert reader.is_in_string
     reader.feed("\\ud83d")
-    assert not reader.is_inside_string("the first half of a pair is held, and belongs in front of this")
+    assert not reader.is_in_string  # the first half of a pair is held, and belongs in front of what comes
+    reader.feed("\\ude00")
+    assert reader.is_in_string
+    reader.feed('"')
+    assert not reader.is_in_string
+    reader.feed(', "other": {"deep": "text')
+    assert not reader.is_in_string
 
 
 @pytest.mark.parametrize(

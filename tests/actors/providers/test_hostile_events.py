@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import itertools
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
 from provider_joining import API_OF, FILES, events_of, texts_of
 from provider_shapes import SHAPES
 
@@ -24,13 +24,9 @@ TEXTS = {"text", "signature", "reason", "name", "what", "kind", "status", "data"
 NUMBERS = {"choice", "index", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"}
 # What a field of each kind of delta holds, where it holds anything.
 FIELDS = {
-    kind: [
-        (field.name, str if field.name in TEXTS else int)
-        for field in dataclasses.fields(kind)
-        if field.name in TEXTS | NUMBERS
-    ]
+    kind: [(name, str if name in TEXTS else int) for name in kind.__struct_fields__ if name in TEXTS | NUMBERS]
     for kind in KINDS
-    if dataclasses.is_dataclass(kind)
+    if issubclass(kind, Struct)
 }
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import psutil
 import ray
 from ray.cluster_utils import Cluster
 
-from router import StreamRouter
+from router import RouterConfig, StreamRouter
 
 from .common import config, figures, is_gone, until
 from .load import Load, Stream
@@ -22,6 +23,7 @@ ROUNDS = 3
 ENDED_BEFORE = 12
 STOPPED_S = 12.0
 HANGS_S = 5.0
+PLACED_TRIES = 8
 
 
 def _stopped(pid: int) -> bool:
@@ -127,6 +129,19 @@ async def hang_and_kill() -> dict[str, Any]:
     return {**found, "actors_killed": killed}
 
 
+@contextlib.asynccontextmanager
+async def _router_on(workers: list[Any], chosen: RouterConfig) -> AsyncIterator[tuple[StreamRouter, Any]]:
+    """Start a router until Ray has put it on one of these nodes, and not on the head, which is not to die."""
+    for _ in range(PLACED_TRIES):
+        async with StreamRouter.start(chosen) as router:
+            node_id = (await router.describe()).routers[0].node_id
+            victim = next((node for node in workers if node.node_id == node_id), None)
+            if victim is not None:
+                yield router, victim
+                return
+    raise RuntimeError(f"Ray has put the router on the head node {PLACED_TRIES} times")
+
+
 async def kill_node() -> dict[str, Any]:
     """A node goes that holds the router and a stream actor: what had ended is readable from another node."""
     os.environ["RAY_health_check_period_ms"] = "1000"  # noqa: SIM112  # Ray spells it so
@@ -136,15 +151,12 @@ async def kill_node() -> dict[str, Any]:
     ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
     try:
         chosen = config(stream_actors={"resources": {"streams": 1}, "spread": True})
-        async with StreamRouter.start(chosen) as router:
+        async with _router_on(workers, chosen) as (router, victim):
             load = Load(router)
             load.start()
             await until(lambda: len(load.ended) >= ENDED_BEFORE and load.is_steady, "some streams have ended")
             described = await router.describe()
-            node_id = described.routers[0].node_id
-            victim = next((node for node in workers if node.node_id == node_id), None)
-            if victim is None:
-                raise RuntimeError("the router stands on the head node, which is not to die")
+            node_id = victim.node_id
             hit, ended = load.under_way, load.ended
             struck_at = time.monotonic()
             await asyncio.to_thread(victim.kill_all_processes, check_alive=False, allow_graceful=False, wait=True)

@@ -98,7 +98,7 @@ async def stop_router() -> dict[str, Any]:
         os.kill(described.routers[0].pid, signal.SIGCONT)
         await until(lambda: load.is_steady, "the load is steady again")
         await asyncio.sleep(HANGS_S)
-        killed += sum(is_gone(actor.pid) for actor in described.stream_actors)
+        killed += sum(is_gone(actor.pid) for actor in described.stream_actors if actor.pid)  # else it is starting yet
         return struck_at, hit
 
     found = await _rounds("router stopped for 12 s", strike, 1)

@@ -37,6 +37,8 @@ class Feature(StrEnum):
     """Arguments that make no sense: refused in the call, and nobody else hears of it."""
     ABANDONED = "abandoned"
     """Readers leave their loop: what they had not read holds nobody up."""
+    REOPENS = "reopens"
+    """Readers come back after each batch, beside a slow one: what they gave up holds nobody up."""
     CLOSES = "closes"
     """A process closes its door while others wait behind it: all of them hear so."""
     RIVALS = "rivals"

@@ -9,7 +9,7 @@ from random import Random
 from actors.settings import StreamSettings
 
 from .features import Feature
-from .scenario import Close, DiskTrouble, Incident, Rival, Scenario, large_message
+from .scenario import Close, DiskTrouble, Incident, ReaderPlan, Rival, Scenario, large_message
 
 # A publisher that is silent for so long counts as gone; see `CLIENT_TIMEOUT_S`.
 GIVEN_UP_AFTER_S = 12.0
@@ -154,6 +154,16 @@ def _abandoned(random: Random, scenario: Scenario) -> None:
             plan.settings = _with(plan.settings, buffer_bytes_max=400)
 
 
+def _reopens(random: Random, scenario: Scenario) -> None:
+    number = random.randrange(scenario.processes)
+    for plan in scenario.requests:
+        late = [reader for reader in plan.readers if reader.is_late]
+        plan.readers = [ReaderPlan(number, 0.0, reopens_every=1), ReaderPlan(number, 0.0, pause_s=0.05), *late]
+        place = random.randint(0, len(plan.ops))
+        plan.ops[place:place] = [("chunk", plan.piece("c" * 100)), ("sleep", 0.2)] * random.randint(10, 40)
+        plan.settings = _with(plan.settings, buffer_bytes_max=random.choice((400, 1_500)))
+
+
 def _closes(random: Random, scenario: Scenario) -> None:
     number = random.randrange(scenario.processes)
     scenario.closes.append(Close(random.uniform(0.0, scenario.calm_at_s), number))
@@ -215,6 +225,7 @@ _DRAWN: dict[Feature, tuple[float, Callable[[Random, Scenario], None]]] = {
     Feature.DISK: (0.10, _disk),
     Feature.HOSTILE: (0.15, _hostile),
     Feature.ABANDONED: (0.12, _abandoned),
+    Feature.REOPENS: (0.06, _reopens),
     Feature.CLOSES: (0.10, _closes),
     Feature.RIVALS: (0.08, _rivals),
     Feature.TAKE_OVERS: (0.08, _take_overs),

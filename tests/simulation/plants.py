@@ -231,6 +231,8 @@ class Plant:
 
 ROUGH = Harder(roughness=0.15, features=NONE)
 ROUGH_SOCKETS = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.SOCKETS}))
+ROUGH_BACKLOG = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.BACKLOG}))
+ROUGH_REOPENS = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.REOPENS}))
 CUT_OFF = Harder(incident="cut_actor", lingers=True, features=NONE)
 
 PLANTS = {
@@ -243,13 +245,13 @@ PLANTS = {
     "credit-leak": Plant(_credit_leak, range(50)),
     "no-credit-limit": Plant(_no_credit_limit, range(100)),
     "answer-lost-is-lost": Plant(_answer_lost_is_lost, range(50)),
-    "late-operation-done": Plant(_late_operation_done, range(1_570, 2_100), ROUGH),
+    "late-operation-done": Plant(_late_operation_done, range(20, 80), ROUGH_REOPENS),
     "no-replay": Plant(_no_replay, range(50)),
     "replay-dropped-early": Plant(_replay_dropped_early, range(50)),
     "ends-while-replaying": Plant(_ends_while_replaying, range(40), ROUGH_SOCKETS),
     "duplicates-handed-out": Plant(_duplicates_handed_out, range(300)),
     "router-restart-unnoticed": Plant(_router_restart_unnoticed, range(100)),
-    "overtaken-state-believed": Plant(_overtaken_state_believed, range(140, 200), ROUGH_SOCKETS),
+    "overtaken-state-believed": Plant(_overtaken_state_believed, range(100, 140), ROUGH_BACKLOG),
     "actor-forgets-reports": Plant(_actor_forgets_reports, range(1_480, 2_000), ROUGH),
     "silence-is-an-end": Plant(_silence_is_an_end, range(50)),
 }

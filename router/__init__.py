@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from router.client.batch import Batch, unpack_batch
     from router.client.launch.agent_run import AgentRun
     from router.client.listing import Listing, RequestInfo
+    from router.client.merge import Merge
+    from router.client.merging import Merged
     from router.client.messages import Messages
     from router.client.publisher import Publisher
     from router.client.results import Results
@@ -32,6 +34,8 @@ __all__ = [
     "Description",
     "Listing",
     "Location",
+    "Merge",
+    "Merged",
     "Messages",
     "Publisher",
     "RequestFailed",
@@ -56,6 +60,8 @@ __getattr__, __dir__ = lazy_names(
         "Description": "router.status.overview",
         "Listing": "router.client.listing",
         "Location": "router.client.whereabouts",
+        "Merge": "router.client.merge",
+        "Merged": "router.client.merging",
         "Messages": "router.client.messages",
         "Publisher": "router.client.publisher",
         "RequestFailed": "actors.errors",

@@ -22,6 +22,7 @@ from actors.protocol.finding import LIST_LIMIT_MAX, STATES
 from actors.protocol.labels import METADATA_BYTES_MAX, TAG_NAME_BYTES_MAX, TAG_VALUE_BYTES_MAX, TAGS_MAX
 from actors.settings import StreamSettings
 from router.client.listing import ListCursor
+from router.client.merge_cursor import MergeCursor
 from router.config import RouterConfig
 
 SEQ_ID_MAX = (1 << 63) - 1
@@ -308,6 +309,18 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "newest_first": FLAG,
     },
     "StreamRouter.request": {"request_id": REQUEST_ID},
+    "StreamRouter.merge": {
+        "request_ids": _or_none(REQUEST_IDS),
+        "agent": _or_none(NAME),
+        "tag": _or_none(WANTED_TAG),
+        "all": FLAG,
+        "since": _or_none(MOMENT),
+        "follow": FLAG,
+        "after": _or_none(Parameter("the cursor of a merge", MergeCursor.of_text)),
+        "coalesce": _named("message", "tokens"),
+        "wait_s": WAIT_S,
+        "observer": FLAG,
+    },
     "StreamRouter.cancel": {"request_id": REQUEST_ID, "after_step": FLAG, "detail": _or_none(TEXT)},
     "StreamRouter.locate": {"request_id": REQUEST_ID, "wait_s": WAIT_S},
     "StreamRouter.overview": {"streams_max": Parameter(f"a whole number up to {STREAMS_MAX}", _whole(0, STREAMS_MAX))},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Literal
@@ -12,9 +12,19 @@ from actors.errors import InvalidArgument, from_wire
 from actors.protocol.finding import ListAnswer, ListCall, Row
 from actors.protocol.frames import pack, read
 from router.client.arguments import check
+from router.client.assembly import Coalesce, shaper_for
+from router.client.batch import Shaper
 from router.client.caller import until_recovered
 from router.client.link import Link
 from router.client.listing import ListCursor, Listing, RequestInfo, info_of, listing
+from router.client.merge import Merge
+from router.client.merge_cursor import Asked, MergeCursor
+from router.client.merging import Merging, OnChange
+from router.client.reader import Reader
+from router.config import RouterConfig
+
+FOUND_AT_ONCE = 1_000
+"""A merge takes in so many requests at once."""
 
 State = Literal["waiting", "open", "sealed"]
 
@@ -23,12 +33,27 @@ class FindingCalls(ABC):
     """What `StreamRouter` says of the requests that there are."""
 
     client_id: str
+    config: RouterConfig
     _caller: tuple[str, ...]
     _links: list[Link]
 
     @abstractmethod
     def _check_open(self) -> None:
         """Raise RouterClosed where this end was closed."""
+
+    @abstractmethod
+    def _reader(
+        self,
+        request_id: str,
+        shaper: Shaper,
+        after: int,
+        wait_s: float,
+        ping_s: float | None = None,
+        *,
+        observer: bool = False,
+        on_change: OnChange | None = None,
+    ) -> Reader:
+        """Return a reader of a request; the arguments are checked."""
 
     @abstractmethod
     def _shard(self, request_id: str) -> Link:
@@ -80,6 +105,20 @@ class FindingCalls(ABC):
             limit=limit,
             newest_first=newest_first,
         )
+        return await self._list(agent, tags, state, since_number, cursor, limit=limit, newest_first=newest_first)
+
+    async def _list(
+        self,
+        agent: str | None,
+        tags: Sequence[tuple[str, str | None]] | None,
+        state: str | None,
+        since: int | None,
+        cursor: ListCursor | None,
+        *,
+        limit: int,
+        newest_first: bool = False,
+    ) -> Listing:
+        """List requests; the arguments are checked."""
         self._check_open()
         count = len(self._links)
         cursor = cursor or ListCursor.at_the_beginning(count, newest_first=newest_first)
@@ -89,9 +128,64 @@ class FindingCalls(ABC):
                 f"is of {len(cursor.positions)} routers, newest_first={cursor.newest_first}"
             )
         wanted = ListCall(
-            self.client_id, agent, tags or [], state, since_number or 0, 0, limit, newest_first=newest_first
+            self.client_id, agent, [*(tags or ())], state, since or 0, 0, limit, newest_first=newest_first
         )
         return await listing([partial(_ask, link) for link in self._links], wanted, cursor)
+
+    def merge(
+        self,
+        request_ids: str | Iterable[str] | None = None,
+        *,
+        agent: str | None = None,
+        tag: str | Mapping[str, str | None] | None = None,
+        all: bool = False,  # noqa: A002  # the plain word
+        since: datetime | str | None = None,
+        follow: bool = True,
+        after: str | None = None,
+        coalesce: Coalesce = "message",
+        wait_s: float = 0.0,
+        observer: bool = False,
+    ) -> Merge:
+        """Read many requests in one loop: `async for request_id, message in router.merge(agent="ada"): ...`.
+
+        Those that are named, until all have ended; or those of an `agent`, with a `tag`, or `all` there are (created
+        `since` then), and what appears of them for ever, unless `follow=False`: then what is there now. No request
+        keeps out another, and none costs a task. A request that cannot be read (unknown, lost) says so in an
+        `error_message` without a `seq_id`, which is its last, and in `failed`; the others go on. `after`: the `cursor`
+        of a merge of the same requests, to go on behind it. `coalesce`, `wait_s` and `observer`: as for `messages`,
+        `wait_s` for those that are named. Raises InvalidArgument, InvalidRequestId, RouterClosed; reading raises what
+        `Merge.__anext__` names.
+        """
+        ids, agent, tags, is_all, since_number, follow, cursor, coalesce, wait_s, observer = check(
+            "StreamRouter.merge",
+            request_ids=request_ids,
+            agent=agent,
+            tag=tag,
+            all=all,
+            since=since,
+            follow=follow,
+            after=after,
+            coalesce=coalesce,
+            wait_s=wait_s,
+            observer=observer,
+        )
+        self._check_open()
+        is_asked = agent is not None or tags is not None
+        if [ids is not None, is_asked, is_all].count(True) != 1:
+            raise InvalidArgument("StreamRouter.merge: either requests are named, or agent and tag, or all=True")
+        cursor = cursor or MergeCursor()
+        find = None
+        if ids is not None:
+            cursor.name([ids] if isinstance(ids, str) else ids)
+        else:
+            cursor.ask(Asked(agent, tuple(tags or ()), since_number or 0))
+            find = partial(self._list, agent, tags, None, since_number, limit=FOUND_AT_ONCE)
+            wait_s = max(wait_s, self.config.stream_actors.open_timeout_s)  # listed, it may still wait for its actor
+
+        def make_reader(request_id: str, after: int, on_change: OnChange) -> Reader:
+            return self._reader(request_id, shaper_for(coalesce), after, wait_s, observer=observer, on_change=on_change)
+
+        return Merge(Merging(cursor, make_reader, find, follows=follow, coalesce=coalesce))
 
 
 async def _ask(link: Link, wanted: ListCall) -> ListAnswer:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from actors.joining import Joiner, Part
-from actors.messages import GapMessage, Message
-from actors.result import model_of
+from actors.messages import Message
+from router.client.assembly import Assembly, Coalesce
 from router.client.batch import Batch
 from router.client.subscription import Subscription
-
-Coalesce = Literal["message", "tokens"]
-"""`message`: whole messages, each when it is known to be whole. `tokens`: each piece as it comes."""
 
 
 class Messages(AsyncIterator[Message]):
@@ -25,14 +19,13 @@ class Messages(AsyncIterator[Message]):
     loop gives the cursor up; iterated over again, it goes on behind the last message handed out.
     """
 
-    __slots__ = ("_joiner", "_last_seq_id", "_ready", "_subscription", "_whole")
+    __slots__ = ("_assembly", "_coalesce", "_last_seq_id", "_subscription")
 
     def __init__(self, subscription: Subscription, coalesce: Coalesce) -> None:
-        """`subscription`: one whose batches hold `Part`s."""
+        """`subscription`: one whose batches are made by `shaper_for`."""
         self._subscription = subscription
-        self._whole = coalesce == "message"
-        self._joiner = Joiner()
-        self._ready: deque[Message] = deque()
+        self._coalesce: Coalesce = coalesce
+        self._assembly = Assembly(subscription.request_id, coalesce)
         self._last_seq_id = subscription.last_seq_id
 
     @property
@@ -66,37 +59,23 @@ class Messages(AsyncIterator[Message]):
 
     async def aclose(self) -> None:
         """Stop reading for good. The request goes on; to end it, use cancel."""
-        self._ready.clear()
-        self._joiner = Joiner()
+        self._assembly = Assembly(self.request_id, self._coalesce)
         await self._subscription.aclose()
 
     async def next_of(self, batches: AsyncIterator[Batch[Any]]) -> Message:
         """Return the next message, out of these batches of the subscription. Raises as `__anext__` does."""
-        while not self._ready:
+        while not self._assembly.ready:
             try:
                 batch = await anext(batches)
             except StopAsyncIteration:
-                self._add(self._joiner.take())
-                if not self._ready:
+                self._assembly.end()
+                if not self._assembly.ready:
                     raise
             else:
-                self._take(batch)
-        message = self._ready.popleft()
+                self._assembly.take(batch)
+        message = self._assembly.ready.popleft()
         self._last_seq_id = message.seq_id or self._last_seq_id
         return message
-
-    def _take(self, batch: Batch[Any]) -> None:
-        if batch.gap is not None:
-            self._add(self._joiner.take())
-            self._ready.append(_gap_message(self.request_id, *batch.gap))
-        if not self._whole:
-            self._add(batch.messages)
-            return
-        self._add(self._joiner.feed(batch.messages))
-        self._add(self._joiner.take() if batch.end else self._joiner.take_if_whole())
-
-    def _add(self, parts: list[Part]) -> None:
-        self._ready.extend(model_of(part) for part in parts)
 
 
 class _Loop(AsyncIterator[Message]):
@@ -110,14 +89,3 @@ class _Loop(AsyncIterator[Message]):
 
     async def __anext__(self) -> Message:
         return await self._messages.next_of(self._batches)
-
-
-def _gap_message(request_id: str, first: int, last: int) -> GapMessage:
-    return GapMessage(
-        id=f"gap-{request_id}",
-        date=datetime.now(UTC),
-        run_id=request_id,
-        seq_id=last,
-        first_seq_id=first,
-        last_seq_id=last,
-    )

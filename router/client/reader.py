@@ -8,6 +8,7 @@ or shortly after by itself.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors.errors import (
@@ -47,6 +48,8 @@ class Reader:
         "_link",
         "_loop",
         "_moving",
+        "_on_change",
+        "_patience",
         "_ping_s",
         "_place",
         "_poller",
@@ -71,7 +74,9 @@ class Reader:
         wait_s: float,
         ping_s: float | None,
         is_observer: bool = False,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
+        """`on_change`: called whenever `take` may have something to say; None: whoever reads waits in `next`."""
         self.request_id: str = request_id
         self.is_observer: bool = is_observer
         self.number: int = pollers.next_number()
@@ -84,6 +89,8 @@ class Reader:
         # A list, since it is mostly empty: an empty deque has room for 64 and takes it.
         self._arrived: list[tuple[int, list[int] | None, list[Any]]] = []
         self._changed: asyncio.Future[None] | None = None
+        self._on_change = on_change
+        self._patience: asyncio.TimerHandle | None = None
         self._error: StreamRouterError | None = None
         self._poller: Poller | None = None
         self._place: tuple[str, int] | None = None
@@ -143,11 +150,10 @@ class Reader:
         self.is_asked = True
         try:
             if self._loop is None:
-                self._loop = self._link.check_usable()
-                self._link.locate(self.request_id, self)
-            elif self._poller is not None:
+                self.begin()
+            else:
                 # Coming for more means that what was handed out has been consumed.
-                self._poller.consumed(self)
+                self.acknowledge()
             while (batch := self._next_batch()) is None:
                 if not await self._wait():
                     return self._shaper.ping(self.request_id, self.resumes_after)
@@ -157,6 +163,58 @@ class Reader:
         finally:
             self.is_asked = False
         return batch
+
+    # --- for who reads many, and waits for all of them at once ------------------------------
+
+    def begin(self) -> None:
+        """Begin to read. Raises RouterClosed, RouterUnavailable, InvalidArgument (another event loop)."""
+        self._loop = self._link.check_usable()
+        self._link.locate(self.request_id, self)
+
+    def acknowledge(self) -> None:
+        """All that was handed out has been consumed."""
+        if self._poller is not None:
+            self._poller.consumed(self)
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether there is more to take already."""
+        return bool(self._arrived)
+
+    def take(self) -> Batch[Any] | None:
+        """Return the next batch; None where it has not come yet. Raises as `next`."""
+        if self._cursor.ended:
+            raise StopAsyncIteration
+        try:
+            batch = self._next_batch()
+            if batch is None:
+                self._be_patient()
+        except BaseException:
+            self.leave()
+            raise
+        return batch
+
+    def _be_patient(self) -> None:
+        """Wait for something to happen, `wait_s` where the router knows no such request. Raises what ends the wait."""
+        if self._error is not None:
+            raise fresh(self._error)
+        if self._known or not self._is_unknown:
+            return
+        if not self._wait_s:
+            raise unknown(self.request_id, self._wait_s)
+        if self._patience is None and self._loop is not None:
+            self._patience = self._loop.call_later(self._wait_s, self._patience_ends, self._loop.time())
+
+    def _patience_ends(self, began: float) -> None:
+        self._patience = None
+        if self._known or not self._is_unknown or self._loop is None:
+            return
+        if was_stopped(self._loop.time() - began, self._wait_s):
+            self._wake()  # this process was stopped, and could hear nothing: wait again
+        else:
+            self._fail(unknown(self.request_id, self._wait_s))
+
+    # --- what has come ----------------------------------------------------------------------
 
     def _next_batch(self) -> Batch[Any] | None:
         segments, missing, has_arrived = self._take_arrived()
@@ -238,6 +296,9 @@ class Reader:
         if self.has_left:
             return
         self.has_left = True
+        self._on_change = None
+        if self._patience is not None:
+            self._patience.cancel()
         self._link.lose_interest((Role.READER, self.request_id), self)
         if self._moving is not None:
             self._moving.cancel()
@@ -275,7 +336,9 @@ class Reader:
             self._link.locate(self.request_id, self)
 
     def _wake(self) -> None:
-        if self._changed is not None and not self._changed.done():
+        if self._on_change is not None:
+            self._on_change()
+        elif self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
 
     def _fail(self, error: StreamRouterError) -> None:

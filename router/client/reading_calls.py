@@ -11,9 +11,10 @@ from actors.errors import RouterUnavailable
 from actors.protocol.states import Role
 from actors.result import Result
 from router.client.arguments import check
+from router.client.assembly import Coalesce, shaper_for
 from router.client.batch import Shaper
 from router.client.link import Link
-from router.client.messages import Coalesce, Messages
+from router.client.messages import Messages
 from router.client.parts import PartShaper
 from router.client.results import Progress, Results, result_of
 from router.client.subscription import Subscription
@@ -119,8 +120,7 @@ class ReadingCalls(ABC):
             observer=observer,
         )
         self._check_open()
-        shaper = PartShaper(joins=coalesce == "message")
-        read = self._read(request_id, shaper, after, wait_s, observer=observer, falls_through=True)
+        read = self._read(request_id, shaper_for(coalesce), after, wait_s, observer=observer, falls_through=True)
         return Messages(read, coalesce)
 
     async def show(self, request_ids: str | Iterable[str], *, wait_s: float = 0.0) -> None:

@@ -11,7 +11,7 @@ import functools
 import logging
 import weakref
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -358,13 +358,34 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
         observer: bool = False,
         falls_through: bool = False,
     ) -> Subscription:
-        link, begin = self._shard(request_id), shaper.begin(after)
-        reader = Reader(
-            request_id, link, self._pollers, shaper, after=begin, wait_s=wait_s, ping_s=ping_s, is_observer=observer
-        )
+        reader = self._reader(request_id, shaper, after, wait_s, ping_s, observer=observer)
         if falls_through and self.config.archive.folder is not None:
+            link = self._shard(request_id)
             return OrArchived(reader, shaper, functools.partial(link.ask, "archived", request_id, *self._caller))
         return Subscription(reader)
+
+    def _reader(
+        self,
+        request_id: str,
+        shaper: Shaper,
+        after: int,
+        wait_s: float,
+        ping_s: float | None = None,
+        *,
+        observer: bool = False,
+        on_change: Callable[[], None] | None = None,
+    ) -> Reader:
+        return Reader(
+            request_id,
+            self._shard(request_id),
+            self._pollers,
+            shaper,
+            after=shaper.begin(after),
+            wait_s=wait_s,
+            ping_s=ping_s,
+            is_observer=observer,
+            on_change=on_change,
+        )
 
     async def cancel(self, request_id: str, *, after_step: bool = False, detail: str | None = None) -> bool:
         """Cancel a request, at once or when the step under way ends; False where it had ended already.

@@ -10,7 +10,8 @@ the producer wait for ever. The same subscription can be iterated over again and
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Callable
 from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Any, Self
@@ -80,7 +81,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         self._reader.leave()
 
     def __del__(self) -> None:
-        _in_loop(self._reader, self._reader.leave, self._context)
+        in_loop(self._reader.loop, self._reader.leave, self._context)
 
     def iterator_begins(self) -> None:
         """A loop over this subscription begins."""
@@ -88,7 +89,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
 
     def iterator_ends(self) -> None:
         """A loop has let go of its iterator, in whatever thread; the last one gives the cursor up."""
-        if not _in_loop(self._reader, self._iterator_has_ended, self._context):
+        if not in_loop(self._reader.loop, self._iterator_has_ended, self._context):
             self._iterators -= 1
 
     def _iterator_has_ended(self) -> None:
@@ -113,9 +114,8 @@ class _Batches(AsyncIterator["Batch[Any]"]):
         self._subscription.iterator_ends()
 
 
-def _in_loop(reader: Reader, call: Any, context: Context | None) -> bool:
-    """Call in the reader's event loop, from whatever thread collects garbage; False where it does not read."""
-    loop = reader.loop
+def in_loop(loop: AbstractEventLoop | None, call: Callable[[], None], context: Context | None) -> bool:
+    """Call in the event loop of a reading, from whatever thread collects garbage; False where there is none."""
     if loop is None:
         return False
     try:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+from actors.errors import StreamRouterError
+from router.client.assembly import Coalesce
 from router.client.finding_calls import FindingCalls, State
 from router.client.listing import Listing, RequestInfo
+from router.client.merge import Merge
+from router.client.merging import Merged
+from router.client.sync_reading import Run, SyncReadable
 
 T = TypeVar("T")
 
@@ -49,3 +54,51 @@ class SyncFindingCalls(ABC):
                 newest_first=newest_first,
             )
         )
+
+    def merge(
+        self,
+        request_ids: str | Iterable[str] | None = None,
+        *,
+        agent: str | None = None,
+        tag: str | Mapping[str, str | None] | None = None,
+        all: bool = False,  # noqa: A002  # the plain word
+        since: datetime | str | None = None,
+        follow: bool = True,
+        after: str | None = None,
+        coalesce: Coalesce = "message",
+        wait_s: float = 0.0,
+        observer: bool = False,
+    ) -> SyncMerge:
+        """See `StreamRouter.merge`."""
+        merge = self._router.merge(
+            request_ids,
+            agent=agent,
+            tag=tag,
+            all=all,
+            since=since,
+            follow=follow,
+            after=after,
+            coalesce=coalesce,
+            wait_s=wait_s,
+            observer=observer,
+        )
+        return SyncMerge(merge, self._run)
+
+
+class SyncMerge(SyncReadable[Merged]):
+    """`Merge` as a plain iterator. Leaving a `for` loop over it gives all cursors up at once."""
+
+    _reading: Merge
+
+    def __init__(self, merge: Merge, run: Run) -> None:
+        super().__init__(merge, run)
+
+    @property
+    def cursor(self) -> str:
+        """See `Merge.cursor`."""
+        return self._reading.cursor
+
+    @property
+    def failed(self) -> Mapping[str, StreamRouterError]:
+        """See `Merge.failed`."""
+        return self._reading.failed

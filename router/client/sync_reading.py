@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self, TypeVar, overload
 from actors.errors import RouterClosed
 from actors.messages import Message
 from actors.result import Result
-from router.client.messages import Coalesce
+from router.client.assembly import Coalesce
 from router.client.reading_calls import ReadingCalls
 from router.client.results import Progress, Results
 
@@ -20,12 +20,8 @@ T_co = TypeVar("T_co", covariant=True)
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-class Reading(Protocol[T_co]):
-    """What `Messages` and `Subscription` have in common."""
-
-    @property
-    def last_seq_id(self) -> int:
-        """The last message handed out."""
+class Readable(Protocol[T_co]):
+    """What `Messages`, `Subscription` and `Merge` have in common."""
 
     def __aiter__(self) -> AsyncIterator[T_co]: ...
 
@@ -33,6 +29,14 @@ class Reading(Protocol[T_co]):
 
     async def aclose(self) -> None:
         """Stop reading for good."""
+
+
+class Reading(Readable[T_co], Protocol[T_co]):
+    """What `Messages` and `Subscription` have in common."""
+
+    @property
+    def last_seq_id(self) -> int:
+        """The last message handed out."""
 
 
 class SyncReadingCalls(ABC):
@@ -119,10 +123,10 @@ class SyncResults(Iterator[Result]):
         return results
 
 
-class SyncIterator(Iterator[T]):
-    """A `Messages` or a `Subscription` without `await`. Leaving a `for` loop over it gives the cursor up at once."""
+class SyncReadable(Iterator[T]):
+    """What is read, without `await`. Leaving a `for` loop over it gives the cursor up at once."""
 
-    def __init__(self, reading: Reading[T], run: Run) -> None:
+    def __init__(self, reading: Readable[T], run: Run) -> None:
         self._reading = reading
         self._run = run
 
@@ -140,15 +144,24 @@ class SyncIterator(Iterator[T]):
     ) -> None:
         self.close()
 
-    @property
-    def last_seq_id(self) -> int:
-        """The last message handed out: pass it as `after` to resume."""
-        return self._reading.last_seq_id
-
     def close(self) -> None:
         """Stop reading for good; after the router was closed it does nothing."""
         with contextlib.suppress(RouterClosed):
             self._run(self._reading.aclose())
+
+
+class SyncIterator(SyncReadable[T]):
+    """A `Messages` or a `Subscription` without `await`."""
+
+    _reading: Reading[T]
+
+    def __init__(self, reading: Reading[T], run: Run) -> None:
+        super().__init__(reading, run)
+
+    @property
+    def last_seq_id(self) -> int:
+        """The last message handed out: pass it as `after` to resume."""
+        return self._reading.last_seq_id
 
 
 class SyncMessages(SyncIterator[Message]):

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from actors.protocol.calls import LocateCall, OpenAnswer, OpenCall, WatchCall
+from actors.protocol.finding import ListAnswer, ListCall, Row
 from actors.protocol.frames import pack, read, unpack_list
-from actors.protocol.reads import NOTHING, PollCall, TellCall
+from actors.protocol.reads import NOTHING, Operation, PartState, PollCall, TellCall
 from actors.protocol.states import News, PublisherState, ReaderState
 from router.client.stream_router import StreamRouter
 from router.config import RouterConfig
@@ -62,6 +63,7 @@ class FakeRouter:
         self.losses: list[str] = []
         self.actors: dict[str, FakeActor] = {}
         self.changed = asyncio.Event()
+        self.listed: list[Row] = []
 
     def say(self, *states: Any) -> None:
         for state in states:
@@ -127,6 +129,17 @@ class FakeRouter:
         ]
         return pack(News(self.incarnation, self.version, states))
 
+    def lists(self, request_id: str) -> None:
+        """Have a request in the catalogue from now on."""
+        number = FIRST_NUMBER + len(self.listed)
+        self.listed.append(Row(request_id, number, "open", "host", None, b"", 0, None, None))
+
+    async def list(self, frame: bytes) -> bytes:
+        call = read(ListCall, frame)
+        rows = [row for row in self.listed if row.created > call.after][: call.limit]
+        through = rows[-1].created if rows else call.after
+        return pack(ListAnswer([*map(list, rows)], through, not self.listed or through >= self.listed[-1].created))
+
     async def stream_actor(self, actor_id: str) -> Any:
         actor = self.actors.get(actor_id)
         return None if actor is None else actor.handle
@@ -171,6 +184,49 @@ class FakeActor:
         return [operation for operation in self.operations if operation[1] == kind]
 
 
+class LogActor(FakeActor):
+    """A stream actor that has logs: of each request so many messages, and perhaps its end."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.logs: dict[str, tuple[int, bool]] = {}
+        self.readers: dict[int, list[Any]] = {}
+        self._heard = 0
+
+    def writes(self, request_id: str, count: int, *, ends: bool = False) -> None:
+        self.logs[request_id] = (self.logs.get(request_id, (0, False))[0] + count, ends)
+        self.changed.set()
+
+    def _parts(self) -> list[Any]:
+        for operation in self.operations[self._heard :]:
+            if operation[1] in (Operation.SUBSCRIBE, Operation.OBSERVE):
+                self.readers[operation[2]] = [operation[3], operation[4], False]
+            elif operation[1] == Operation.DROP:
+                self.readers.pop(operation[2], None)
+        self._heard = len(self.operations)
+        parts = []
+        for number, reader in self.readers.items():
+            request_id, sent, was_ended = reader
+            count, ends = self.logs.get(request_id, (0, False))
+            if sent < count or ends > was_ended:
+                segments = [whole_message(seq_id, request_id) for seq_id in range(sent + 1, count + 1)]
+                state = PartState.ENDED if ends else PartState.OPEN
+                parts.append([number, int(state), None, 1, segments])
+                reader[1:] = count, ends
+        return parts
+
+    async def poll(self, frame: bytes) -> bytes:
+        self.operations += read(PollCall, frame).operations
+        while not (parts := self._parts()):
+            self.changed.clear()
+            await self.changed.wait()
+        return pack(parts)
+
+    async def tell(self, frame: bytes) -> None:
+        await super().tell(frame)
+        self.changed.set()
+
+
 def door(router: FakeRouter, **config: Any) -> StreamRouter:
     """Return a StreamRouter whose one router is a fake."""
     settings = RouterConfig.model_validate({"name": f"fake-{next(_numbers)}", **config})
@@ -183,6 +239,15 @@ def message(seq_id: int, text: str = "x", *, request_id: str = "req") -> list[An
         "message_type": "assistant_message", "id": "m", "date": "2026-01-01T00:00:00+00:00", "run_id": request_id,
     }  # fmt: skip
     return [seq_id, fields, [text]]
+
+
+def whole_message(seq_id: int, request_id: str) -> list[Any]:
+    """Return a segment of one message that is whole by itself."""
+    fields = {
+        "message_type": "user_message", "id": f"m{seq_id}", "date": "2026-01-01T00:00:00+00:00", "run_id": request_id,
+        "content": f"{request_id} {seq_id}",
+    }  # fmt: skip
+    return [seq_id, fields, [None]]
 
 
 async def until(holds: Callable[[], Any], within_s: float = 5.0) -> None:

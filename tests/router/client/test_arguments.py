@@ -73,7 +73,7 @@ ALLOWED = {
     "state": {None},
     "since": [None, LAST_DAY],
     "limit": set(),
-    "newest_first": {True},
+    "newest_first": {True}, "follow": {True}, "all": {True},
     "raise_failed": {True}, "observer": {True},
     "progress": [value for value in HOSTILE if value is None or callable(value)],
     "agent": [value for value in HOSTILE if callable(value)],
@@ -87,17 +87,17 @@ PARAMETERS = [(call, name) for call, parameters in CALLS.items() for name in par
 
 
 def is_allowed(call: str, name: str, value: Any) -> bool:
-    if (call, name) == ("StreamRouter.messages", "coalesce"):
+    if call in ("StreamRouter.messages", "StreamRouter.merge") and name == "coalesce":
         return False
-    if (call, name) == ("StreamRouter.list", "after"):
+    if call in ("StreamRouter.list", "StreamRouter.merge") and name == "after":
         return value is None
-    if (call, name) == ("StreamRouter.list", "agent"):
+    if call in ("StreamRouter.list", "StreamRouter.merge") and name == "agent":
         name = "agent_id"
     if name in ("settings", "config"):
         return value is None or isinstance(value, (dict, StreamSettings) if name == "settings" else (str, Path))
     if call == "StreamRouter.map" and name in ("name", "progress"):
         name = f"{name} of agents"
-    if call == "router.start" and name == "request_id" and value is None:
+    if (call, name) in (("router.start", "request_id"), ("StreamRouter.merge", "request_ids")) and value is None:
         return True
     return any(value is one or (type(value) is type(one) and value == one) for one in ALLOWED[name])
 
@@ -199,6 +199,8 @@ async def test_the_front_door_asks_the_table_before_it_does_anything():
             lambda v: client.publish("req", tags=v),
             lambda v: client.publish("req", metadata=v),
             lambda v: client.list(limit=v),
+            client.merge,
+            lambda v: client.merge("req", after=v),
             client.request,
             lambda v: client.subscribe("req", after=v),
             lambda v: client.subscribe("req", format=v),

@@ -55,18 +55,58 @@ def test_the_same_without_await(running_router, request_id):
         assert router.request(request_id).stop_reason == "incomplete"
 
 
+async def test_a_merge_follows_an_agent_through_its_requests(router, request_id):
+    ada = f"{request_id}-ada"
+    names = [f"{request_id}-{number}" for number in range(4)]
+
+    async def run(name: str) -> None:
+        async with router.publish(name, agent_id=ada) as stream:
+            await stream.message({**HELLO, "content": name})
+
+    await run(names[0])
+    merge = router.merge(agent=ada, coalesce="tokens")
+    said = []
+    async for name, message in merge:
+        if message.message_type == "assistant_message":
+            said.append((name, message.content))
+            if len(said) == 3:
+                break
+            await run(names[len(said)])
+    assert said == [(name, name) for name in names[:3]], "each is followed as it appears"
+    cursor = merge.cursor
+    await run(names[3])
+    rest = [one async for one in router.merge(agent=ada, after=cursor, follow=False)]
+    assert [one.request_id for one in rest if one.message.message_type == "assistant_message"] == [names[3]]
+
+
+def test_a_merge_without_await(running_router, request_id):
+    with StreamRouter.connect(name=running_router) as router:
+        for number in range(3):
+            with router.publish(f"{request_id}-{number}") as stream:
+                stream.message(HELLO)
+        merge = router.merge([f"{request_id}-{number}" for number in range(3)])
+        said = [name for name, message in merge if message.message_type == "assistant_message"]
+        assert sorted(said) == [f"{request_id}-{number}" for number in range(3)]
+        assert not merge.failed
+        for _ in router.merge(all=True):
+            break  # a `for` that is left reads no further
+
+
 DOCS = (Path(__file__).parents[3] / "docs" / "finding.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
 
 
 async def test_what_the_docs_show_runs_as_printed(router, request_id, capsys):
     own = {word: f'"{request_id}-{word}"' for word in ("req-1", "req-2", "ada")}
+    own |= {word: f'"{word.replace("team", request_id)}"' for word in ("team", "team=blue")}
     for snippet in SNIPPETS:
         for word, name in own.items():
             snippet = snippet.replace(f'"{word}"', name)  # noqa: PLW2901  # its own requests
         code = compile(snippet, "docs/finding.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         await types.FunctionType(code, {"router": router})()
     out = capsys.readouterr().out
-    assert "{'team': 'blue', 'urgent': ''} {'user': 17, 'prompt': 'v3'}" in out
+    assert f"{{'{request_id}': 'blue', 'urgent': ''}} {{'user': 17, 'prompt': 'v3'}}" in out
     assert f"{request_id}-req-1 sealed" in out
     assert f"['{request_id}-req-2']" in out
+    assert f"{request_id}-req-1 Hello.\n" in out
+    assert f"{request_id}-req-2 stop_reason\n" in out

@@ -230,9 +230,9 @@ class Plant:
 
 
 ROUGH = Harder(roughness=0.15, features=NONE)
-ROUGH_SOCKETS = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.SOCKETS}))
 ROUGH_BACKLOG = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.BACKLOG}))
 ROUGH_REOPENS = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.REOPENS}))
+MUCH_REPLAYED = Harder(incident="kill_actor", features=NONE, surely=frozenset({Feature.QUEUES}))
 CUT_OFF = Harder(incident="cut_actor", lingers=True, features=NONE)
 
 PLANTS = {
@@ -248,7 +248,7 @@ PLANTS = {
     "late-operation-done": Plant(_late_operation_done, range(20, 80), ROUGH_REOPENS),
     "no-replay": Plant(_no_replay, range(50)),
     "replay-dropped-early": Plant(_replay_dropped_early, range(50)),
-    "ends-while-replaying": Plant(_ends_while_replaying, range(40), ROUGH_SOCKETS),
+    "ends-while-replaying": Plant(_ends_while_replaying, range(20, 70), MUCH_REPLAYED),
     "duplicates-handed-out": Plant(_duplicates_handed_out, range(300)),
     "router-restart-unnoticed": Plant(_router_restart_unnoticed, range(100)),
     "overtaken-state-believed": Plant(_overtaken_state_believed, range(100, 140), ROUGH_BACKLOG),

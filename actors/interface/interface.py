@@ -176,10 +176,16 @@ class Interface:
     def _take_usage(self, usage: Usage, _out: Out) -> None:
         self.usage_was_reported = self.step_was_counted = True
         known = self._step_usage
-        for field in _USAGE_FIELDS:
-            tokens = getattr(usage, field)
+        counts = (
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.total_tokens,
+            usage.cached_tokens,
+            usage.reasoning_tokens,
+        )
+        for field, tokens in zip(_USAGE_FIELDS, counts, strict=False):
             # Zero in place of a count: the server forgot it, it did not take it back.
-            if is_token_count(tokens) and (tokens or not known.get(field)):
+            if tokens is not None and 0 <= tokens <= _TOKENS_MAX and (tokens or not known.get(field)):
                 known[field] = tokens
 
     # The deltas that concern the response as a whole, by class; the others concern a choice.

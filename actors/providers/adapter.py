@@ -97,6 +97,8 @@ def as_count(value: object) -> int | None:
     """Return a whole number that is not negative (a token count, an index); None for all else."""
     if value.__class__ is int:
         return value if value >= 0 else None
+    if value is None:
+        return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:

@@ -201,6 +201,9 @@ class GeminiAdapter:
 
     def _part(self, part: dict[str, Any], choice: int, out: list[Delta]) -> None:
         text = part.get("text")
+        if len(part) == 1 and text and text.__class__ is str:
+            out.append(Text(text, choice))
+            return
         if text and isinstance(text, str):
             out.append(Reasoning(text, choice) if part.get("thought") is True else Text(text, choice))
         signature = as_text(part.get("thoughtSignature")) or as_text(part.get("thought_signature"))

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import msgpack
 
 from actors.errors import ProtocolViolation
-from actors.messages import Fields, LettaMessage, MessageFactory, PingMessage, as_dict
+from actors.messages import TEXT_FIELDS, Fields, LettaMessage, MessageFactory, PingMessage, as_dict
 from actors.openai_format import OpenAIFormat
 from router.client.inbox import Segment, joined, split
 
@@ -111,6 +111,8 @@ class Shaper:
             return Batch([], last_seq_id, packed=msgpack.packb(list(segments)))
         if self._format == "model" and not self._coalesce:
             return Batch(self._models(segments), last_seq_id)
+        if self._format == "dict" and not self._coalesce:
+            return Batch(_dicts(segments), last_seq_id)
         if self._coalesce:
             messages = joined(segments)
         else:
@@ -156,6 +158,20 @@ class Shaper:
                 self._factory = MessageFactory(fields)
             self._fields = fields
         return self._factory
+
+
+def _dicts(segments: Sequence[Segment]) -> list[Fields]:
+    """Return the messages of segments as plain dicts. No model is made."""
+    messages: list[Fields] = []
+    append = messages.append
+    for first, fields, pieces in segments:
+        field = TEXT_FIELDS.get(fields["message_type"])
+        for seq_id, piece in enumerate(pieces, first):
+            if field is not None and piece.__class__ is str:
+                append({**fields, "seq_id": seq_id, field: piece})
+            else:
+                append(as_dict(fields, *split(piece), seq_id))
+    return messages
 
 
 def unpack_batch(packed: bytes) -> list[Fields]:

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from actors.protocol.labels import NO_LABELS
+
 FILE_SUFFIX = ".parquet"
 
 
@@ -30,6 +32,8 @@ class Ended(NamedTuple):
     opened_at: float
     ended_at: float
     log: bytes
+    labels: bytes = NO_LABELS
+    """See `actors.protocol.labels`."""
 
 
 class Batch(NamedTuple):

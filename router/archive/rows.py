@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from actors.errors import ProtocolViolation
 from actors.joining import Part
 from actors.protocol.frames import unpack
+from actors.protocol.labels import read_labels
 from actors.protocol.segments import read_segment
 from actors.result import ResultBuilder, Timings
 from actors.tenants import SEPARATOR, own_name
@@ -42,10 +43,13 @@ def row_of(ended: Ended, router: str) -> dict[str, Any]:
     builder.feed(_parts(log))
     result = builder.result(Timings(None, 0.0))
     usage = result.usage
+    labels = read_labels(ended.labels)
     return {
         **_named(ended.request_id),
         "epoch": ended.epoch,
         "agent_id": None if ended.agent_id is None else own_name(ended.agent_id),
+        "tags": [*labels.tags.items()],
+        "metadata": json.dumps(labels.metadata, ensure_ascii=False) if labels.metadata else None,
         "date": ended.date,
         "opened_at": _moment(ended.opened_at),
         "ended_at": _moment(ended.ended_at),

@@ -21,6 +21,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "subject": ("string", "whose it is, of a service with tenants"),
     "epoch": ("int64", "the incarnation that ended; of two rows with one ID the higher one counts"),
     "agent_id": ("string", "its agent, where `publish` named one"),
+    "tags": ("tags", "its tags: a map of names to texts"),
+    "metadata": ("string", "its metadata, as JSON"),
     "date": ("string", "what its publisher dates it with; two rows with one ID and one date are one request"),
     "opened_at": ("time", "when it was opened"),
     "ended_at": ("time", "when it ended; its day is the partition"),
@@ -88,6 +90,7 @@ def _types() -> dict[str, Any]:
         "string": pa.string(),
         "int64": pa.int64(),
         "binary": pa.binary(),
+        "tags": pa.map_(pa.string(), pa.string()),
         "time": pa.timestamp("ms", tz="UTC"),
     }
 

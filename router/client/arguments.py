@@ -238,6 +238,8 @@ WHEN_BUSY = _named("reject", "queue", "interrupt")
 
 # What runs agents says of how.
 _RUNNING = {
+    "tags": _or_none(TAGS),
+    "metadata": _or_none(METADATA),
     "agent": Parameter("a function that gives chunks or messages, or that gets a publisher", _callable),
     "settings": SETTINGS,
     "retries": _named("never", "lost", "failed"),

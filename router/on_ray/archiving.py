@@ -70,7 +70,8 @@ class Archiving:
             if request is None or request.log is None:
                 continue
             opened_at = wall - (now - request.opened_at)
-            ended = Ended(request_id, request.epoch, request.agent_id, request.date, opened_at, wall, request.log)
+            named = (request_id, request.epoch, request.agent_id, request.date)
+            ended = Ended(*named, opened_at, wall, request.log, request.labels)
             if self._pending.offer(ended, now):
                 self._is_full.set()
         if self._pending.dropped > self._told_dropped:

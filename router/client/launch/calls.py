@@ -48,6 +48,8 @@ class LaunchingCalls(ABC):
         actors: int = 0,
         raise_failed: bool = True,
         ray_options: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> AgentRun:
         """Run an agent on the cluster, its request opened for it: `result = await router.start(agent, "a question")`.
 
@@ -57,7 +59,7 @@ class LaunchingCalls(ABC):
         `ray_options` are Ray's own for that. One that raises ends its request as `error`, with the last line of its
         traceback as the stop reason's detail; a cancel of the request stops it. `retries`: `lost` runs it again, as
         `ID.2` and so on, `attempts` times in all, where its process died; `failed` after every failed end but a
-        cancel. `agent_id`, `when_busy`, `settings`: as for `publish`.
+        cancel. `agent_id`, `when_busy`, `settings`, `tags`, `metadata`: as for `publish`.
 
         Returns an `AgentRun`: await it for the `Result`. Raises InvalidArgument (also for what cannot be pickled),
         InvalidRequestId, SettingsError, RouterClosed; awaiting it raises what `AgentRun.result` names.
@@ -74,8 +76,11 @@ class LaunchingCalls(ABC):
             actors=actors,
             raise_failed=raise_failed,
             ray_options=ray_options,
+            tags=tags,
+            metadata=metadata,
         )
-        agent, request_id, settings, agent_id, when_busy, retries, attempts, actors, raise_failed, ray_options = given
+        agent, request_id, settings, agent_id, when_busy, retries, attempts, actors, raise_failed, *rest = given
+        ray_options, tags, metadata = rest
         self._check_open()
         terms = Terms(
             None if settings is None else load_settings(settings),
@@ -85,6 +90,8 @@ class LaunchingCalls(ABC):
             raise_failed,
             agent_id,
             when_busy,
+            tags,
+            metadata,
         )
         return self._launches.start(cast("StreamRouter", self), agent, arguments, request_id, terms)
 
@@ -102,6 +109,8 @@ class LaunchingCalls(ABC):
         raise_failed: bool = True,
         progress: bool | Progress = False,
         ray_options: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Results:
         """Run an agent of each input, `concurrency` at a time; `async for result in router.map(agent, inputs): ...`.
 
@@ -126,15 +135,20 @@ class LaunchingCalls(ABC):
             raise_failed=raise_failed,
             progress=progress,
             ray_options=ray_options,
+            tags=tags,
+            metadata=metadata,
         )
-        agent, inputs, concurrency, name, settings, retries, attempts, actors, raise_failed, progress, options = given
+        agent, inputs, concurrency, name, settings, retries, attempts, actors, raise_failed, progress, *rest = given
+        ray_options, tags, metadata = rest
         self._check_open()
         terms = Terms(
             None if settings is None else load_settings(settings),
             RetryPolicy(retries, attempts),
             actors,
-            options or {},
+            ray_options or {},
             raise_failed,
+            tags=tags,
+            metadata=metadata,
         )
         return self._launches.map(
             cast("StreamRouter", self), agent, inputs, terms, concurrency=concurrency, name=name, progress=progress

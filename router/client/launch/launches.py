@@ -36,6 +36,8 @@ class Terms(NamedTuple):
     raise_failed: bool
     agent_id: str | None = None
     when_busy: WhenBusy = "reject"
+    tags: Mapping[str, str] | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 class Launches:
@@ -106,7 +108,8 @@ def new_name(agent: Agent) -> str:
 
 
 def _order(request_id: str, terms: Terms, program: bytes, arguments: bytes) -> Order:
-    return Order(request_id, terms.settings, terms.agent_id, terms.when_busy, program, arguments)
+    whose = (terms.agent_id, terms.when_busy)
+    return Order(request_id, terms.settings, *whose, program, arguments, terms.tags, terms.metadata)
 
 
 class _View:

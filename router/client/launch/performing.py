@@ -44,6 +44,8 @@ class Order(NamedTuple):
     """The agent function, pickled."""
     arguments: bytes
     """Its arguments, pickled."""
+    tags: Mapping[str, str] | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 def pickled(value: Any, what: str) -> bytes:
@@ -63,7 +65,14 @@ async def conduct(router: StreamRouter, order: Order) -> tuple[str, str] | None:
 
     Whatever becomes of it then is said in the request's end.
     """
-    stream = router.publish(order.request_id, order.settings, agent_id=order.agent_id, when_busy=order.when_busy)
+    stream = router.publish(
+        order.request_id,
+        order.settings,
+        agent_id=order.agent_id,
+        when_busy=order.when_busy,
+        tags=order.tags,
+        metadata=order.metadata,
+    )
     try:
         await stream.open()
     except StreamRouterError as error:

@@ -9,6 +9,7 @@ import pytest
 from archived import CALL, FINISH, NOON, chunk, ended
 
 from actors.errors import ConfigError
+from actors.protocol.labels import pack_labels
 from actors.tenants import SEPARATOR
 from router.archive import table
 from router.archive.archivist import Archivist
@@ -45,6 +46,13 @@ def test_a_row_says_what_the_request_came_to():
     assert (call["tool_name"], call["tool_call_id"]) == ("weather", "call-1")
     assert all(one.keys() == table.MESSAGE_FIELDS.keys() for one in row["messages"])
     assert json.loads(row["messages"][0]["json"])["content"] == "Let me look."
+
+
+def test_labels_are_columns(tmp_path: Path):
+    labels = pack_labels({"team": "blue"}, {"run": 7})
+    archivist(tmp_path).write(batch(ended("req")._replace(labels=labels), ended("other")))
+    found = query("select request_id, metadata from requests where tags['team'] = 'blue'", str(tmp_path))
+    assert found.rows == [("req", '{"run": 7}')]
 
 
 def test_a_tenant_s_request_has_its_subject_beside_its_own_name():

@@ -289,6 +289,8 @@ ENTRIES: dict[str, dict[str, Call]] = {
         "start request_id": lambda router, value: _start(router, _agent, 1, request_id=value or []),
         "start settings": lambda router, value: _start(router, _agent, 1, settings=value),
         "start agent_id": lambda router, value: _start(router, _agent, 1, agent_id=value),
+        "start tags": lambda router, value: _start(router, _agent, 1, tags=value),
+        "start metadata": lambda router, value: _start(router, _agent, 1, metadata=value),
         "start retries": lambda router, value: _start(router, _agent, 1, retries=value),
         "start ray_options": lambda router, value: _start(router, _agent, 1, ray_options=value),
         "map agent": lambda router, value: _map(router, value, [1]),

@@ -15,7 +15,9 @@ from client_fakes import FakeRouter, door, until
 from ray.exceptions import WorkerCrashedError
 
 from actors.errors import AgentBusy, AgentNotStarted, InvalidArgument, RequestFailed, UnknownRequest
-from actors.protocol.frames import unpack
+from actors.protocol.calls import OpenCall, Registration
+from actors.protocol.frames import read, unpack
+from actors.protocol.labels import Labels, read_labels
 from actors.result import Result, Timings
 from router.client.launch import agent_run, bar, policies
 from router.client.launch.agent_run import AgentRun, Attempts
@@ -60,6 +62,10 @@ def test_a_name_made_of_an_agent_can_name_a_request(agent):
     name = new_name(agent)
     assert name.isprintable()
     assert name != new_name(agent)
+
+
+def opened_by(frame: bytes) -> list[Registration]:
+    return [Registration(*parts) for parts in read(OpenCall, frame).registrations]
 
 
 # --- what an agent says -----------------------------------------------------------------------------------
@@ -208,6 +214,17 @@ async def test_a_cancel_of_its_request_stops_it(client, router):
     with pytest.raises(RequestFailed):
         await asyncio.wait_for(running, 5)
     assert left.is_set()
+
+
+async def test_its_labels_go_with_it(client, router):
+    labels = {"tags": {"team": "blue"}, "metadata": {"run": 7}}
+    order = Order("req", None, None, "reject", pickled(spoken, "x"), pickled((), "x"), **labels)
+    running = asyncio.create_task(conduct(client, order))
+    await until(lambda: said(router))
+    [registration] = [parts for name, calls in router.handle.calls if name == "open" for parts in opened_by(calls[0])]
+    assert read_labels(registration.labels) == Labels({"team": "blue"}, {"run": 7})
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_a_request_that_is_refused_is_an_answer(client, router):

@@ -32,7 +32,7 @@ def command(
     namespace: Namespace = DEFAULT_NAMESPACE,
     wait_s: WaitS = DEFAULT_WAIT_S,
     requests: Annotated[bool, typer.Option("--requests", help="List every request too.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="As one JSON object (docs/status.schema.json).")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Only name the services that run on the cluster.")] = False,
 ) -> None:
     """Show a service's routers and stream actors, with what they hold and have done."""
@@ -43,6 +43,7 @@ def command(
     from router.cli import service_view
     from router.cli.terminal import make_console
     from router.client.service import connected, within
+    from router.status.report import StatusReport
 
     if all_:
         _list(address, as_json=json_)
@@ -53,10 +54,7 @@ def command(
             overview = await within(wait_s, router.overview(0))
             listed = (await within(wait_s, router.describe())).requests if requests else None
         if json_:
-            shown = overview.model_dump(mode="json", exclude={"streams"})
-            if listed is not None:
-                shown["requests"] = [request.model_dump(mode="json") for request in listed]
-            sys.stdout.write(json.dumps(shown, indent=2) + "\n")
+            sys.stdout.write(json.dumps(StatusReport.of(overview, listed), indent=2) + "\n")
             return
         console = make_console(service_view.PLAIN_WIDTH)
         console.print(service_view.status(overview))

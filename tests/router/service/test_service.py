@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGCONT, SIGINT, SIGSTOP
 
+import jsonschema
 import psutil
 import pytest
 
@@ -22,6 +23,7 @@ from actors.recording_format import read_timed_recording
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
+STATUS_SCHEMA = json.loads((HERE.parents[2] / "docs" / "status.schema.json").read_text(encoding="utf-8"))
 ROOT = HERE.parents[2]
 SMALL = [
     "stream_actors.num_cpus=0", "stream_actors.memory_bytes=null", "stream_actors.warm_actors=1",
@@ -66,7 +68,9 @@ class Cluster:
     def status(self, name: str) -> dict:
         ran = self.cli("status", "--name", name, "--json")
         assert ran.status == 0, ran.error
-        return json.loads(ran.out)
+        status = json.loads(ran.out)
+        jsonschema.validate(status, STATUS_SCHEMA)
+        return status
 
     def client(self, *arguments: str) -> subprocess.Popen:
         return subprocess.Popen(

@@ -6,7 +6,8 @@ The names below are loaded when they are first used, so that what needs no Ray (
 help, `translate`) does not wait for it.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from router.lazy_names import lazy_names
 
@@ -52,6 +53,8 @@ __all__ = [
     "unpack_batch",
 ]
 
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
 __getattr__, __dir__ = lazy_names(
     __name__,
     {

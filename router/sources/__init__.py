@@ -3,7 +3,8 @@
 The names below are loaded when they are first used: a publisher that pumps needs `frameworks` and no HTTP client.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from router.lazy_names import lazy_names
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpProviderError", "HttpSource", "HttpTimeouts", "events_of", "load_payloads", "replay"]
 
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
 __getattr__, __dir__ = lazy_names(
     __name__,
     {

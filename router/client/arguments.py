@@ -279,7 +279,7 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "request_ids": REQUEST_IDS,
         "raise_failed": FLAG,
         "wait_s": WAIT_S,
-        "progress": _or_none(Parameter("something to call with two numbers", _callable)),
+        "progress": _or_none(Parameter("True, False or something to call with two numbers", _flag_or_callable)),
     },
     "StreamRouter.messages": {
         "request_id": REQUEST_ID,

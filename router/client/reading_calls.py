@@ -50,7 +50,12 @@ class ReadingCalls(ABC):
 
     @overload  # a text is one ID, not several of a character each
     def result(  # type: ignore[overload-overlap]
-        self, request_ids: str, *, raise_failed: bool = True, wait_s: float = ..., progress: Progress | None = None
+        self,
+        request_ids: str,
+        *,
+        raise_failed: bool = True,
+        wait_s: float = ...,
+        progress: bool | Progress | None = None,
     ) -> Coroutine[Any, Any, Result]: ...
     @overload
     def result(
@@ -59,7 +64,7 @@ class ReadingCalls(ABC):
         *,
         raise_failed: bool = True,
         wait_s: float = ...,
-        progress: Progress | None = None,
+        progress: bool | Progress | None = None,
     ) -> Results: ...
     def result(
         self,
@@ -67,16 +72,16 @@ class ReadingCalls(ABC):
         *,
         raise_failed: bool = True,
         wait_s: float = 0.0,
-        progress: Progress | None = None,
+        progress: bool | Progress | None = None,
     ) -> Coroutine[Any, Any, Result] | Results:
         """Wait for a request's end and return what it came to: `result = await router.result("req-1")`.
 
         Of several IDs it returns `Results`: `async for result in ...` gives each as it ends, `await ...` all in
-        order; `progress(ended, all)` is called at each end. A request that is not open yet is unknown; `wait_s`
-        waits for it so long. What is known no more (`sealed_ttl_s`) is taken out of the archive, where there is one. A
-        failed end raises RequestFailed, RequestCancelled, RequestTimedOut or RequestLost,
-        with the result as `error.result`; `raise_failed=False` returns it like any other. Raises InvalidArgument,
-        InvalidRequestId, RouterClosed; reading raises what `Subscription.__anext__` names.
+        order; `progress(ended, all)` is called at each end, and `progress=True` draws a bar on a terminal. A request
+        that is not open yet is unknown; `wait_s` waits for it so long. What is known no more (`sealed_ttl_s`) is taken
+        out of the archive, where there is one. A failed end raises RequestFailed, RequestCancelled, RequestTimedOut or
+        RequestLost, with the result as `error.result`; `raise_failed=False` returns it like any other. Raises
+        InvalidArgument, InvalidRequestId, RouterClosed; reading raises what `Subscription.__anext__` names.
         """
         ids, raise_failed, wait_s, progress = check(
             "StreamRouter.result",

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Seque
 from typing import Any
 
 from actors.result import Result, ResultBuilder, Timings
+from router.client.bar import Bar
 from router.client.subscription import Subscription
 
 Progress = Callable[[int, int], Any]
@@ -43,10 +44,12 @@ class Results(AsyncIterator[Result]):
     the loop. Reading begins with either.
     """
 
-    def __init__(self, request_ids: Sequence[str], read: ReadOne, progress: Progress | None) -> None:
+    def __init__(self, request_ids: Sequence[str], read: ReadOne, progress: bool | Progress | None) -> None:  # noqa: FBT001
+        """`progress`: True draws a bar."""
         self._request_ids = list(request_ids)
         self._read = read
-        self._progress = progress
+        self._bar = Bar() if progress is True else None
+        self._progress: Progress | None = self._bar or (progress if callable(progress) else None)
         self._tasks: list[asyncio.Task[Result]] | None = None
         self._ended: asyncio.Queue[asyncio.Task[Result]] = asyncio.Queue()
         self._handed_out = 0
@@ -95,6 +98,8 @@ class Results(AsyncIterator[Result]):
 
     def _begin(self) -> list[asyncio.Task[Result]]:
         if self._tasks is None:
+            if self._bar is not None:
+                self._bar.begin(self.total)
             self._tasks = [asyncio.ensure_future(self._read(request_id)) for request_id in self._request_ids]
             for task in self._tasks:
                 task.add_done_callback(self._note)
@@ -108,8 +113,12 @@ class Results(AsyncIterator[Result]):
         self._ended.put_nowait(task)
         if self._progress is not None:
             self._progress(self.done, self.total)
+        if self._bar is not None and self.done == self.total:
+            self._bar.end()
 
     def _stop(self) -> None:
         self._handed_out = self.total
         for task in self._tasks or ():
             task.cancel()
+        if self._bar is not None:
+            self._bar.end()

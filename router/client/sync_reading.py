@@ -50,7 +50,12 @@ class SyncReadingCalls(ABC):
 
     @overload  # a text is one ID, not several of a character each
     def result(  # type: ignore[overload-overlap]
-        self, request_ids: str, *, raise_failed: bool = True, wait_s: float = ..., progress: Progress | None = None
+        self,
+        request_ids: str,
+        *,
+        raise_failed: bool = True,
+        wait_s: float = ...,
+        progress: bool | Progress | None = None,
     ) -> Result: ...
     @overload
     def result(
@@ -59,7 +64,7 @@ class SyncReadingCalls(ABC):
         *,
         raise_failed: bool = True,
         wait_s: float = ...,
-        progress: Progress | None = None,
+        progress: bool | Progress | None = None,
     ) -> SyncResults: ...
     def result(
         self,
@@ -67,7 +72,7 @@ class SyncReadingCalls(ABC):
         *,
         raise_failed: bool = True,
         wait_s: float = 0.0,
-        progress: Progress | None = None,
+        progress: bool | Progress | None = None,
     ) -> Result | SyncResults:
         """See `StreamRouter.result`. Of several IDs: iterate over it for each as it ends, or ask for `all()`."""
         asked: Any = self._router.result(request_ids, raise_failed=raise_failed, wait_s=wait_s, progress=progress)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.errors import UnknownRequest
 from actors.result import Result
 from router.client.arguments import SECONDS_MAX
 from router.client.launch.agent_run import AgentRun, Attempts
-from router.client.launch.bar import Bar
 from router.client.launch.hosts import Hosts
 from router.client.launch.performing import Agent, Order, pickled
 from router.client.launch.policies import RetryPolicy
-from router.client.results import Progress, ReadOne, Results
+from router.client.results import Progress, Results
 
 if TYPE_CHECKING:
     from actors.settings import StreamSettings
@@ -148,27 +147,7 @@ class MappedResults(Results):
     Whoever leaves the loop keeps from beginning what has not begun; what has goes on.
     """
 
-    def __init__(self, request_ids: list[str], run: ReadOne, progress: bool | Progress) -> None:  # noqa: FBT001
-        self._bar = Bar() if progress is True else None
-        told: Callable[[int, int], Any] | None = self._bar if progress is True else progress or None
-        super().__init__(request_ids, run, told)
-
     @property
     def request_ids(self) -> list[str]:
         """The requests of the first tries, in the order of the inputs."""
         return list(self._request_ids)
-
-    def _begin(self) -> list[asyncio.Task[Result]]:
-        if self._bar is not None and self._tasks is None:
-            self._bar.begin(self.total)
-        return super()._begin()
-
-    def _note(self, task: asyncio.Task[Result]) -> None:
-        super()._note(task)
-        if self._bar is not None and self.done == self.total:
-            self._bar.end()
-
-    def _stop(self) -> None:
-        super()._stop()
-        if self._bar is not None:
-            self._bar.end()

@@ -75,7 +75,7 @@ ALLOWED = {
     "limit": set(),
     "newest_first": {True}, "follow": {True}, "all": {True},
     "raise_failed": {True}, "observer": {True},
-    "progress": [value for value in HOSTILE if value is None or callable(value)],
+    "progress": [True, *(value for value in HOSTILE if value is None or callable(value))],
     "agent": [value for value in HOSTILE if callable(value)],
     "inputs": [["x"], {1, 2}],
     "name of agents": {None, "yesterday", "bad", "7"},

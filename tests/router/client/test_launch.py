@@ -19,7 +19,8 @@ from actors.protocol.calls import OpenCall, Registration
 from actors.protocol.frames import read, unpack
 from actors.protocol.labels import Labels, read_labels
 from actors.result import Result, Timings
-from router.client.launch import agent_run, bar, policies
+from router.client import bar
+from router.client.launch import agent_run, policies
 from router.client.launch.agent_run import AgentRun, Attempts
 from router.client.launch.launches import MappedResults, new_name
 from router.client.launch.performing import Order, conduct, last_line, perform, pickled

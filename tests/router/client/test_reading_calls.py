@@ -171,6 +171,16 @@ async def test_all_of_many_come_in_the_order_in_which_they_were_asked_for(client
     assert [one.text for one in await reading] == ["req", "req-2"]
 
 
+async def test_progress_is_a_bar_where_that_is_asked_for(client, actor, monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes this for a terminal
+    reading = asyncio.ensure_future(client.result(["req", "req-2"], progress=True).all())
+    for request_id in ("req-2", "req"):
+        number = await number_of(actor, request_id)
+        bring(actor, message(1, request_id), *ending(2), number=number, state=PartState.ENDED)
+    await reading
+    assert "2/2" in capsys.readouterr().err
+
+
 async def test_one_that_failed_ends_the_reading_of_the_others(client, actor):
     results = client.result(["req", "req-2", "req-3"])
     reading = asyncio.ensure_future(_all(results))

@@ -1,7 +1,9 @@
 """How the tests are shared out where several processes run them (`pytest -n 2`, as `make test` does).
 
-What of a file needs a Ray stays in one process, and with it the Ray that it shares. What mostly waits (the kills
-first, then what needs a Ray) comes before what needs a processor all the time, so that the two fill each other's gaps.
+What of a folder needs a Ray stays in one process, and with it the Ray that it shares. What mostly waits (the kills
+first, then what needs a Ray, the longest first) comes before what needs a processor all the time, so that the two fill
+each other's gaps. Of the latter the simulation comes first, and in parts: as a whole at the end, one process would wait
+for the other.
 
 And what the programs that the tests start come by: SIGINT does to them what it does at a terminal.
 """
@@ -36,10 +38,26 @@ def pytest_report_header() -> str:
     return f"effort: {EFFORT} (TEST_EFFORT)"
 
 
+# Folders whose tests take longest on a Ray.
+LONGEST = ("service", "client")
+
+
 def _place(item: pytest.Item) -> int:
     if item.get_closest_marker("chaos"):
         return 0
-    return 1 if item.get_closest_marker("ray") or item.get_closest_marker("slow") else 2
+    if item.get_closest_marker("ray") or item.get_closest_marker("slow"):
+        folder = item.path.parent.name
+        return 1 + (LONGEST.index(folder) if folder in LONGEST else len(LONGEST))
+    return 2 + len(LONGEST) + (item.path.parent.name != "simulation")
+
+
+def _group(item: pytest.Item) -> str:
+    place = _place(item)
+    if 0 < place <= 1 + len(LONGEST):
+        return f"{item.path.parent.name} on Ray"
+    if item.path.parent.name == "simulation":
+        return item.name.replace("[", " ").rstrip("]")  # behind a bracket pytest-xdist sees no group
+    return f"{item.path.name} {place}"
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups in the same hook
@@ -49,7 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     items.sort(key=_place)
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {_place(item)}"))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -48,6 +48,11 @@ def test_every_command_has_help_with_a_sentence_for_each_option(run: Any):
         (["demo", "--json", "/nope/x.json"], "/nope/x.json: No such file or directory"),
         (["provider", "--recordings", "/nope"], "/nope: no such folder of recordings"),
         (["provider", "--set", "sped=2"], "did you mean 'speed'"),
+        (["loadtest", "none.yaml"], "packaged workloads are"),
+        (["loadtest", "quick", "--chaos", "kill-cat:1"], "'kill-cat' is no fault"),
+        (["loadtest", "quick", "--set", "arival.kind=rate"], "did you mean 'arrival'?"),
+        (["loadtest", "quick", "--json", "/nowhere/out.json"], "/nowhere/out.json: No such file"),
+        (["report", "pyproject.toml"], "not JSON"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(run: Any, arguments: list[str], said: str):

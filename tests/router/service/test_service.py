@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -338,24 +337,3 @@ def test_a_live_view_ends_with_ctrl_c_as_a_way_out(cluster):
     assert view.returncode == 0, error
     assert b"Traceback" not in error
     assert cluster.cli("stop", "--name", "live").status == 0
-
-
-@pytest.mark.parametrize("command", ["start", "status", "top", "list", "cancel", "drain", "stop"])
-def test_no_cluster_is_one_line_and_at_once(cluster, command):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{closed.getsockname()[1]}"
-        arguments = ["req-1"] if command == "cancel" else []
-        ran = cluster.cli(command, *arguments, "--address", address)
-    assert ran.status == 2
-    assert ran.error.count("\n") == 1
-    assert "[ray_unavailable]" in ran.error
-    assert ran.wall_s < 30
-
-
-def test_a_wrong_configuration_starts_nothing(cluster):
-    for bad in ("routers=0", "stream_actors.max_actor=3", "name.x=1"):
-        ran = cluster.cli("start", "--set", bad)
-        assert ran.status == 2
-        assert "[config_error]" in ran.error
-    assert not cluster.names("agents")

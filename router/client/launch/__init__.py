@@ -6,6 +6,5 @@ policies.py    when an agent is run again                                       
 agent_run.py   one agent, from its first try to its last, as its caller sees it
 launches.py    all agents that one `StreamRouter` runs
 calls.py       the calls of both faces
-bar.py         a progress bar in a terminal
 doors.py       how `StreamRouter.start` is one thing of the class and another of a router
 """

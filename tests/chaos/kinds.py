@@ -63,6 +63,7 @@ Strike = Callable[[StreamRouter, Load], Awaitable[Blow]]
 
 async def _under_load(router: StreamRouter, kind: str, strike: Strike, kills: int) -> dict[str, Any]:
     """Strike several times, each time when the load is steady again."""
+    await router.warm()
     load = Load(router)
     load.start()
     blows = []

@@ -55,6 +55,7 @@ async def _rounds(
     """Strike several times under load; `strike` returns when, and whom it hit."""
     recovery_s: list[float] = []
     async with StreamRouter.start(config()) as router:
+        await router.warm()
         load = Load(router)
         load.start()
         for number in range(rounds):

@@ -39,8 +39,8 @@ class Watch:
     def __init__(self, world: World) -> None:
         self._world = world
         self.sealed_seen_at: dict[str, float] = {}
-        self._holder: dict[str, str] = {}
-        self._former: set[str] = set()
+        self._holder: dict[str, tuple[str, int]] = {}
+        self._former: dict[str, int] = {}
         self._accepted: dict[str, int] = {}
         self._names = names_in(world.scenario)
         self._on_one_node_since: dict[str, float] = {}
@@ -226,20 +226,19 @@ class Watch:
             agent_id = agents.get(request_id)
             if agent_id is not None and session.next_seq - 1 > self._accepted.get(request_id, 0):
                 self._accepted[request_id] = session.next_seq - 1
-                self._note_taken(agent_id, request_id)
+                self._note_taken(agent_id, request_id, session.owner[1])
             return gained
 
         return [(Session, "feed", noting)]
 
-    def _note_taken(self, agent_id: str, request_id: str) -> None:
-        holder = self._holder.get(agent_id)
-        if holder == request_id:
-            return
-        if request_id in self._former:
-            self._world.fail(f"agent {agent_id}: an item of {request_id} was taken while {holder} is under way")
-        if holder is not None:
-            self._former.add(holder)
-        self._holder[agent_id] = request_id
+    def _note_taken(self, agent_id: str, request_id: str, number: int) -> None:
+        holder, its_number = self._holder.get(agent_id, (request_id, 0))
+        if holder != request_id:
+            self._former[holder] = its_number
+            # An ID that was forgotten may be opened again; then it has been granted the agent anew.
+            if number <= self._former.get(request_id, number - 1):
+                self._world.fail(f"agent {agent_id}: an item of {request_id} was taken while {holder} is under way")
+        self._holder[agent_id] = request_id, number
 
     # --- closed doors -----------------------------------------------------------------------------
 

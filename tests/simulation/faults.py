@@ -30,6 +30,7 @@ class Faults:
         self._world = world
         self._blow = 0
         self.router_downs: list[tuple[float, int]] = []
+        self.hit_agents_router = False
         self.deaths: list[tuple[float, str, int]] = []
         self.process_troubles: dict[int, list[tuple[float, str, float]]] = {}
         self.stopped_since: dict[str, float] = {}
@@ -69,6 +70,7 @@ class Faults:
 
     def _stop_agents_router(self, incident: Incident) -> None:
         if self._world.agents_router is not None:
+            self.hit_agents_router = True
             self._pause(self._world.agents_router.process, incident.seconds)
 
     def _kill_process(self, incident: Incident) -> None:
@@ -177,6 +179,7 @@ class Faults:
         world = self._world
         if router.process.alive:
             world.tell(f"{router.name} dies")
+            self.hit_agents_router = self.hit_agents_router or router is world.agents_router
             world.network.kill(router, found_after_s=found_after_s)
             starts_s = world.control.left_s + world.random.uniform(0.2, 1.5) + (found_after_s or 0.0)
             world.later(starts_s, world.restart_router, router)

@@ -164,7 +164,8 @@ class PublishProgram(Program):
         waits = 2 if self.request.plan.agent_id is not None else 1  # for its agent, then for its place
         allowed_s = waits * world.scenario.config.stream_actors.open_timeout_s + ANSWER_SLACK_S
         took_s = world.loop.now - began_s
-        if took_s > allowed_s and not world.faults.router_downs and self.number not in world.faults.process_troubles:
+        is_hindered = world.faults.router_downs or world.faults.hit_agents_router
+        if took_s > allowed_s and not is_hindered and self.number not in world.faults.process_troubles:
             world.fail(f"{self.name}: its open was answered after {took_s:.1f} s, allowed are {allowed_s:g} s")
 
     def _judge(self, error: StreamRouterError) -> None:
@@ -176,6 +177,8 @@ class PublishProgram(Program):
             RequestEnded: True,  # by its timers, by its first step's end, or lost: the readers' end is judged
             AgentBusy: plan.agent_id is not None,
             PoolFull: stream_actors.when_pool_full == "refuse"
+            or stream_actors.max_actors * stream_actors.max_streams_per_actor
+            < len(world.requests) + len(world.scenario.hostile)
             or stream_actors.open_timeout_s < SHORT_TIMER_S
             or stream_actors.recycle_after_requests < 10  # a retiring actor takes nothing, and keeps its place
             or Feature.UNPLACED in world.scenario.features

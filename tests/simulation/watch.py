@@ -83,7 +83,8 @@ class Watch:
         """Where there are two nodes, no log of which the end is known may stay on one of them."""
         world = self._world
         registry = world.registry
-        elsewhere = [] if registry is None else self._elsewhere()
+        # A router that is stopped repairs nothing.
+        elsewhere = [] if registry is None or world.router.process.stopped else self._elsewhere()
         alone = []
         if registry is not None and elsewhere:
             kept = {request_id for actor in elsewhere for request_id in (*actor._host.sessions, *actor._host.copies)}

@@ -97,6 +97,12 @@ def read_thinking(value: object, index: int, out: list[Delta]) -> None:
             if part:
                 out.append(Reasoning(part, index))
             continue
+        text = part.get("text") if isinstance(part, dict) and "signature" not in part else None
+        if isinstance(text, str):
+            # What nearly all parts are.
+            if text:
+                out.append(Reasoning(text, index))
+            continue
         field = next((key for key in (*_PART_TEXTS, "signature") if isinstance(part, dict) and key in part), None)
         if field is None or not isinstance(part, dict):
             out.append(odd("reasoning", part))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,31 @@ def test_commands_that_are_shown_have_options_that_exist(file):
         assert shown.exit_code == 0, line
         for option in (word.partition("=")[0] for word in words if word.startswith("--")):
             assert re.search(rf"{option}\b", shown.output), f"{line}: {option}"
+
+
+def test_the_image_is_built_from_what_the_package_is_built_from():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {
+        *wheel["packages"], *wheel["force-include"],
+        project["project"]["readme"], *project["project"]["license-files"], "pyproject.toml",
+    }  # fmt: skip
+    lines = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    assert "*" in lines, "a checkout also holds .git and .venv"
+    assert {line.removeprefix("!") for line in lines if line.startswith("!")} == needed
+    assert all((ROOT / name).exists() for name in needed)
+
+
+def test_the_dockerfile_names_versions_and_keeps_nothing_that_was_only_used_to_build():
+    lines = [line for line in (DEPLOY / "Dockerfile").read_text().splitlines() if line and not line.startswith("#")]
+    ray = next(
+        line.partition("==")[2]
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line.startswith("ray==")
+    )
+    assert lines[0].startswith(f"FROM rayproject/ray:{ray}-py3")
+    assert not [line for line in lines if line.startswith(("ADD ", "USER root"))]
+    for line in lines:
+        if "pip install" in line:
+            assert "--no-cache-dir" in line
+            assert "rm -rf /tmp/agent-stream-router" in line

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from router.cli.streams_shown import StreamsShown
 from router.cli.terminal import some
 from router.client.service import within
 from router.status.overview import Overview, RequestDescription, StreamActorOverview
@@ -146,24 +147,30 @@ def found(listed: Sequence[RequestInfo]) -> RenderableType:
     return _Rows(_without_empty(_without_empty(rows, "agent"), "tags"), 0, ("owner", "tokens", "tags"))
 
 
-async def show_once(console: Console, router: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:
+async def show_once(
+    console: Console, router: StreamRouter, every_s: float, wait_s: float, streams: StreamsShown
+) -> None:
     """Ask twice, so that there are rates, and print the state once."""
     loop = asyncio.get_running_loop()
-    before, looked_at = await within(wait_s, router.overview(streams)), loop.time()
+    before, looked_at = await within(wait_s, router.overview(streams.asked)), loop.time()
     await asyncio.sleep(every_s)
-    now = await within(wait_s, router.overview(streams))
-    console.print(top(now, Rates(before, now, loop.time() - looked_at), None))
+    now = await within(wait_s, router.overview(streams.asked))
+    rates = Rates(before, now, loop.time() - looked_at)
+    console.print(top(streams.of(now, rates.of_stream), rates, None))
 
 
-async def show_live(console: Console, router: StreamRouter, every_s: float, wait_s: float, streams: int) -> None:
+async def show_live(
+    console: Console, router: StreamRouter, every_s: float, wait_s: float, streams: StreamsShown
+) -> None:
     """Show the state anew until interrupted; the last one stays on the screen."""
     loop = asyncio.get_running_loop()
     before, looked_at = None, loop.time()
     with Live(console=console, auto_refresh=False, vertical_overflow="crop", redirect_stdout=False) as live:
         while True:
             began = loop.time()
-            now = await within(wait_s, router.overview(streams))
-            live.update(top(now, Rates(before, now, began - looked_at), console.size.height), refresh=True)
+            now = await within(wait_s, router.overview(streams.asked))
+            rates = Rates(before, now, began - looked_at)
+            live.update(top(streams.of(now, rates.of_stream), rates, console.size.height), refresh=True)
             before, looked_at = now, began
             await asyncio.sleep(every_s)
 

@@ -16,12 +16,14 @@ from router.cli.service_options import (
     Namespace,
     WaitS,
 )
+from router.cli.streams_shown import Sort, StreamsShown
 
 __all__ = ["PANEL", "command"]
 
 EXAMPLES = (
     "stream-router top",
     "stream-router top --address head:6379 --streams 50",
+    "stream-router top --only support- --sort rate",
 )
 
 
@@ -31,7 +33,11 @@ def command(
     namespace: Namespace = DEFAULT_NAMESPACE,
     wait_s: WaitS = DEFAULT_WAIT_S,
     every_s: Annotated[float, typer.Option("--every-s", min=0.2, help="Seconds between two looks.")] = 1.0,
-    streams: Annotated[int, typer.Option(min=0, max=1000, help="Streams to show, those that lag most first.")] = 20,
+    streams: Annotated[int, typer.Option(min=0, max=1000, help="Streams to show.")] = 20,
+    only: Annotated[
+        str, typer.Option("--only", metavar="TEXT", help="Streams whose ID, agent, provider or actor has this in it.")
+    ] = "",
+    sort: Annotated[Sort, typer.Option("--sort", help="What comes first: the most of this.")] = "lag",
     once: Annotated[bool, typer.Option("--once", help="Two looks, one picture; so without a terminal too.")] = False,
 ) -> None:
     """Watch a service: routers, stream actors, streams, with rates and lags. Ctrl-C ends it.
@@ -44,14 +50,15 @@ def command(
     from router.cli.terminal import make_console, ray_kept_quiet
     from router.client.service import connected
 
+    shown = StreamsShown(streams, only, sort)
     console = make_console(service_view.PLAIN_WIDTH)
 
     async def run() -> None:
         async with connected(name, namespace, address, wait_s) as router:
             if once or not console.is_terminal:
-                await service_view.show_once(console, router, every_s, wait_s, streams)
+                await service_view.show_once(console, router, every_s, wait_s, shown)
             else:
-                await service_view.show_live(console, router, every_s, wait_s, streams)
+                await service_view.show_live(console, router, every_s, wait_s, shown)
 
     try:
         with ray_kept_quiet():

@@ -356,12 +356,14 @@ class Publisher(Pumping):
     async def _wait_for_seal(self) -> None:
         stream = self._stream
         loop = asyncio.get_running_loop()
-        patience = Patience(SEAL_DEADLINE_S)
+        patience, sent_seq = Patience(SEAL_DEADLINE_S), stream.sent_seq
         try:
             while not stream.is_over:
                 began = loop.time()
                 await self._changed.wait(SEAL_WAIT_S)
-                if not stream.is_held:  # else it is its readers that it waits for, as `chunk` would
+                if stream.sent_seq != sent_seq:  # it goes on, as slowly as its readers let it
+                    patience, sent_seq = Patience(SEAL_DEADLINE_S), stream.sent_seq
+                elif not stream.is_held:  # else it is its readers that it waits for, as `chunk` would
                     patience.spend(loop.time() - began, SEAL_WAIT_S)
                 if patience.is_over and not stream.is_over:
                     raise RouterUnavailable(

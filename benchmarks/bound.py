@@ -15,8 +15,8 @@ from actors.stream.log import Log
 from actors.translator import Translator
 from benchmarks.chunks import stream_of
 from benchmarks.processes import SETTINGS
-from router.client.batch import Shaper
-from router.client.inbox import Cursor
+from router.client.reading.batch import Shaper
+from router.client.reading.inbox import Cursor
 
 GROUP = 32
 STREAMS = 64

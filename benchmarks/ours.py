@@ -25,7 +25,7 @@ from benchmarks.measure import figure, percentile
 from benchmarks.processes import Consumer, Ping, Producer
 from benchmarks.spawn import spawn
 from router import StreamRouter
-from router.client.batch import Format
+from router.client.reading.batch import Format
 from router.config import RouterConfig
 
 _numbers = itertools.count(1)

@@ -16,7 +16,7 @@ from typing import Any
 from actors.errors import StreamRouterError
 from benchmarks.chunks import FINISH, WORDS, stamp_of, stamped, stream_of
 from router import StreamRouter, StreamSettings
-from router.client.batch import Batch, Format, unpack_batch
+from router.client.reading.batch import Batch, Format, unpack_batch
 
 SETTINGS = StreamSettings(dialect="chat", provider="openai-chat", stall_timeout_s=None, sealed_ttl_s=20.0)
 # Of the chunks of a paced load, each so many bears the time at which it was due.

@@ -28,8 +28,8 @@ from actors.providers.sse import SseDecoder
 from actors.settings import StreamSettings
 from actors.stream.log import Log
 from actors.translator import Translator
-from router.client.batch import Format, Shaper
-from router.client.inbox import Cursor, Segment
+from router.client.reading.batch import Format, Shaper
+from router.client.reading.inbox import Cursor, Segment
 
 RECORDED = Path(__file__).parent.parent / "tests" / "traces" / "recorded"
 LETTA = StreamSettings.load({"dialect": "letta"})

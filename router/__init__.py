@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from actors.errors import RequestFailed, StreamRouterError
     from actors.result import Result, ToolCall
     from actors.settings import StreamSettings
-    from router.client.batch import Batch, unpack_batch
+    from router.client.finding.listing import Listing, RequestInfo
     from router.client.launch.agent_run import AgentRun
-    from router.client.listing import Listing, RequestInfo
-    from router.client.merge import Merge
-    from router.client.merging import Merged
-    from router.client.messages import Messages
-    from router.client.publisher import Publisher
-    from router.client.results import Results
+    from router.client.publishing.publisher import Publisher
+    from router.client.reading.batch import Batch, unpack_batch
+    from router.client.reading.merge import Merge
+    from router.client.reading.merging import Merged
+    from router.client.reading.messages import Messages
+    from router.client.reading.results import Results
+    from router.client.reading.subscription import Subscription
+    from router.client.reading.whereabouts import Location
     from router.client.stream_router import StreamRouter
-    from router.client.subscription import Subscription
-    from router.client.whereabouts import Location
     from router.config import RouterConfig, load_config
     from router.status.overview import Description
 
@@ -59,25 +59,25 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "AgentRun": "router.client.launch.agent_run",
-        "Batch": "router.client.batch",
+        "Batch": "router.client.reading.batch",
         "Description": "router.status.overview",
-        "Listing": "router.client.listing",
-        "Location": "router.client.whereabouts",
-        "Merge": "router.client.merge",
-        "Merged": "router.client.merging",
-        "Messages": "router.client.messages",
-        "Publisher": "router.client.publisher",
+        "Listing": "router.client.finding.listing",
+        "Location": "router.client.reading.whereabouts",
+        "Merge": "router.client.reading.merge",
+        "Merged": "router.client.reading.merging",
+        "Messages": "router.client.reading.messages",
+        "Publisher": "router.client.publishing.publisher",
         "RequestFailed": "actors.errors",
-        "RequestInfo": "router.client.listing",
+        "RequestInfo": "router.client.finding.listing",
         "Result": "actors.result",
-        "Results": "router.client.results",
+        "Results": "router.client.reading.results",
         "RouterConfig": "router.config",
         "StreamRouter": "router.client.stream_router",
         "StreamRouterError": "actors.errors",
         "StreamSettings": "actors.settings",
-        "Subscription": "router.client.subscription",
+        "Subscription": "router.client.reading.subscription",
         "ToolCall": "actors.result",
         "load_config": "router.config",
-        "unpack_batch": "router.client.batch",
+        "unpack_batch": "router.client.reading.batch",
     },
 )

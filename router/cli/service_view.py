@@ -20,7 +20,7 @@ from router.client.service import within
 from router.status.overview import Overview, RequestDescription, StreamActorOverview
 
 if TYPE_CHECKING:
-    from router.client.listing import RequestInfo
+    from router.client.finding.listing import RequestInfo
     from router.client.stream_router import StreamRouter
 
 PLAIN_WIDTH = 160

@@ -21,8 +21,8 @@ from actors.messages import iso_seconds
 from actors.protocol.finding import LIST_LIMIT_MAX, STATES
 from actors.protocol.labels import METADATA_BYTES_MAX, TAG_NAME_BYTES_MAX, TAG_VALUE_BYTES_MAX, TAGS_MAX
 from actors.settings import StreamSettings
-from router.client.listing import ListCursor
-from router.client.merge_cursor import MergeCursor
+from router.client.finding.listing import ListCursor
+from router.client.reading.merge_cursor import MergeCursor
 from router.config import RouterConfig
 
 SEQ_ID_MAX = (1 << 63) - 1

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from router.client.arguments import check
-from router.client.link import Link
-from router.client.poller import Pollers
+from router.client.links.link import Link
+from router.client.reading.poller import Pollers
 from router.config import RouterConfig
 from router.status.overview import Description, Overview
 

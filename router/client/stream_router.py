@@ -33,26 +33,27 @@ from actors.settings import StreamSettings, packed
 from actors.tenants import PLAIN, names_in
 from actors.transport.line import stands_here
 from router.archive.table import need_archive
-from router.client.agent_claim import AgentClaim, WhenBusy
-from router.client.archived import OrArchived
 from router.client.arguments import check
-from router.client.batch import Format, Shaper
-from router.client.caller import fresh, until_recovered
-from router.client.encoding import load_settings, within_span
 from router.client.entrance import Entrance, StreamRouterOpening
-from router.client.finding_calls import FindingCalls
+from router.client.finding.calls import FindingCalls
 from router.client.launch.calls import LaunchingCalls
 from router.client.launch.doors import of_a_router
 from router.client.launch.launches import Launches
-from router.client.link import CLOSED, Link
+from router.client.links.caller import fresh, until_recovered
+from router.client.links.link import CLOSED, Link
 from router.client.operating_calls import OperatingCalls
 from router.client.passing import actors_of, passed
-from router.client.poller import Pollers
-from router.client.publisher import Publisher
-from router.client.reader import Reader
-from router.client.reading_calls import ReadingCalls
-from router.client.recorder import Recorder
-from router.client.replay_store import ReplayBudget
+from router.client.publishing.agent_claim import AgentClaim, WhenBusy
+from router.client.publishing.encoding import load_settings, within_span
+from router.client.publishing.publisher import Publisher
+from router.client.publishing.recorder import Recorder
+from router.client.publishing.replay_store import ReplayBudget
+from router.client.reading.archived import OrArchived
+from router.client.reading.batch import Format, Shaper
+from router.client.reading.calls import ReadingCalls
+from router.client.reading.poller import Pollers
+from router.client.reading.reader import Reader
+from router.client.reading.subscription import Subscription
 from router.client.startup import (
     enter,
     find,
@@ -63,7 +64,6 @@ from router.client.startup import (
     token_for,
     until_answered,
 )
-from router.client.subscription import Subscription
 from router.client.unheld import end_unheld
 from router.config import RayConfig, RouterConfig
 from router.on_ray.cluster import ensure_ray, why

@@ -22,16 +22,16 @@ from typing import Any, Self, TypeVar
 
 from actors.errors import RouterClosed
 from actors.settings import StreamSettings
-from router.client.batch import Batch
-from router.client.encoding import Chunk
+from router.client.finding.sync_calls import SyncFindingCalls
 from router.client.launch.calls import SyncLaunchingCalls
 from router.client.passing import arrived_sync
-from router.client.publisher import Publisher
-from router.client.pumping import threaded
+from router.client.publishing.encoding import Chunk
+from router.client.publishing.publisher import Publisher
+from router.client.publishing.pumping import threaded
+from router.client.reading.batch import Batch
+from router.client.reading.sync_calls import Run, SyncIterator, SyncReadingCalls
+from router.client.reading.whereabouts import Location
 from router.client.stream_router import StreamRouter
-from router.client.sync_finding import SyncFindingCalls
-from router.client.sync_reading import Run, SyncIterator, SyncReadingCalls
-from router.client.whereabouts import Location
 from router.status.overview import Description, Overview
 
 T = TypeVar("T")

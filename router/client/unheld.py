@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from actors.errors import RouterClosed
-from router.client.link import CLOSED, Link
-from router.client.poller import Pollers
-from router.client.replay_store import ReplayBudget
+from router.client.links.link import CLOSED, Link
+from router.client.publishing.replay_store import ReplayBudget
+from router.client.reading.poller import Pollers
 
 
 def end_unheld(links: list[Link], pollers: Pollers, budget: ReplayBudget) -> None:

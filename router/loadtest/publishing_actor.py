@@ -16,7 +16,7 @@ from actors.errors import RouterUnavailable, StreamRouterError
 from actors.recording_format import read_recording
 from actors.settings import StreamSettings
 from actors.translator import Translator
-from router.client.publisher import Publisher
+from router.client.publishing.publisher import Publisher
 from router.client.stream_router import StreamRouter
 from router.loadtest.arrivals import planned_starts
 from router.loadtest.measurements import Measurements

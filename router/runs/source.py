@@ -17,7 +17,7 @@ from typing import Any
 
 from actors.errors import RouterUnavailable, StreamRouterError
 from actors.settings import StreamSettings
-from router.client.publisher import Publisher
+from router.client.publishing.publisher import Publisher
 from router.client.stream_router import StreamRouter
 from router.runs.endpoint import Endpoint
 from router.runs.retries import Retries

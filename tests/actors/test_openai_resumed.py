@@ -11,8 +11,8 @@ from actors.providers.sse import SseDecoder
 from actors.settings import StreamSettings
 from actors.stream.log import Log
 from actors.translator import Translator
-from router.client.batch import Shaper
-from router.client.inbox import Cursor
+from router.client.reading.batch import Shaper
+from router.client.reading.inbox import Cursor
 from tests.assemble import TRACES, payload
 
 NAMES = [

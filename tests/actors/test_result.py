@@ -19,7 +19,7 @@ from actors.settings import StreamSettings
 from actors.stop_reasons import StopReason
 from actors.stream.log import Log
 from actors.translator import Translator
-from router.client.inbox import Cursor, joined, split
+from router.client.reading.inbox import Cursor, joined, split
 from tests.assemble import TRACES, load, payload, traces, translator_of
 from tests.effort import scaled
 

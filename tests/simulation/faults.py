@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from router.client.spill_file import Block, SpillFile
+from router.client.publishing.spill_file import Block, SpillFile
 
 from .loop import PROCESS, Process
 from .network import SimulatedActor

@@ -13,10 +13,12 @@ from ray.exceptions import ActorDiedError
 from actors import shell, tenants
 from actors.stream.session import Session
 from actors.transport import line
-from router.client import arguments, reader, replay_store, subscription
-from router.client.caller import RouterCaller
-from router.client.link import Link
-from router.client.outgoing import PublishedStream
+from router.client import arguments
+from router.client.links.caller import RouterCaller
+from router.client.links.link import Link
+from router.client.publishing import replay_store
+from router.client.publishing.outgoing import PublishedStream
+from router.client.reading import reader, subscription
 from router.core.agent_queue import Agents
 from router.core.backlog import Backlog
 from router.core.copies import Copies

@@ -19,10 +19,10 @@ from actors.stream.host import StreamHost
 from actors.stream.readers import Reader
 from actors.stream.session import Session
 from actors.terminal import bare_terminal
-from router.client.answers import Answers
-from router.client.inbox import Cursor
-from router.client.link import Link
-from router.client.outgoing import PublishedStream
+from router.client.links.answers import Answers
+from router.client.links.link import Link
+from router.client.publishing.outgoing import PublishedStream
+from router.client.reading.inbox import Cursor
 from router.core.intake import Intake
 from router.core.lifecycle import Lifecycle
 from router.core.registry import Registry

@@ -18,10 +18,10 @@ from unittest import mock
 import actors.stream.host
 import actors.stream.stream_actor
 import actors.transport.line
-import router.client.agent_claim
-import router.client.caller
-import router.client.link
-import router.client.poller
+import router.client.links.caller
+import router.client.links.link
+import router.client.publishing.agent_claim
+import router.client.reading.poller
 import router.client.startup
 import router.on_ray.actors
 import router.on_ray.beginning
@@ -327,12 +327,12 @@ class World:
             (router.on_ray.fleet, "random", self.random),
             (router.on_ray.actors, "make_stream_actor", self.control.asked(self.make_stream_actor)),
             (router.on_ray.actors, "find_stream_actors", self.control.asked(self.find_stream_actors)),
-            (router.client.link, "random", self.random),
-            (router.client.caller, "random", self.random),
-            (router.client.poller, "random", self.random),
+            (router.client.links.link, "random", self.random),
+            (router.client.links.caller, "random", self.random),
+            (router.client.reading.poller, "random", self.random),
             (router.client.stream_router, "ray", ray),
             (router.client.startup, "uuid", uuid),
-            (router.client.agent_claim, "uuid", uuid),
+            (router.client.publishing.agent_claim, "uuid", uuid),
             (router.client.startup, "os", os),
             (router.client.startup, "socket", socket),
             (router.on_ray.keys, "os", SimpleNamespace(environ={self.scenario.config.tenants.key_env: SECRET})),

@@ -49,7 +49,7 @@ def command(
 
     from router.cli import service_view
     from router.cli.terminal import make_console
-    from router.client.listing import RequestInfo
+    from router.client.finding.listing import RequestInfo
     from router.client.service import connected, within
     from router.client.stream_router import StreamRouter
 

@@ -52,7 +52,7 @@ def command(
 
     from router.cli import exit_codes
     from router.client.service import connected
-    from router.client.transcript import Tail
+    from router.client.showing.transcript import Tail
 
     def write(text: str) -> None:
         sys.stdout.write(text)

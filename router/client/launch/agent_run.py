@@ -13,12 +13,12 @@ from ray.exceptions import RayError
 
 from actors.errors import AgentNotStarted, StreamRouterError, UnknownRequest, from_wire
 from actors.result import Result
-from router.client.encoding import clean, safe_text
 from router.client.launch.performing import Order
 from router.client.launch.policies import RetryPolicy, name_of_attempt
+from router.client.publishing.encoding import clean, safe_text
 
 if TYPE_CHECKING:
-    from router.client.messages import Messages
+    from router.client.reading.messages import Messages
 
 log: logging.Logger = logging.getLogger("router.launch")
 

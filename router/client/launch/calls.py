@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from actors.result import Result
 from actors.settings import StreamSettings
-from router.client.agent_claim import WhenBusy
 from router.client.arguments import check
-from router.client.encoding import load_settings
 from router.client.launch.agent_run import BEGIN_WAIT_S, AgentRun
 from router.client.launch.launches import Launches, Terms
 from router.client.launch.performing import Agent
 from router.client.launch.policies import Retries, RetryPolicy
-from router.client.results import Progress, Results
-from router.client.sync_reading import SyncMessages, SyncResults
+from router.client.publishing.agent_claim import WhenBusy
+from router.client.publishing.encoding import load_settings
+from router.client.reading.results import Progress, Results
+from router.client.reading.sync_calls import SyncMessages, SyncResults
 
 if TYPE_CHECKING:
     from router.client.stream_router import StreamRouter

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from actors.errors import InvalidArgument, StreamRouterError
-from router.client.encoding import safe_text
 from router.client.launch.performing import Order, conduct
+from router.client.publishing.encoding import safe_text
 from router.on_ray.actors import CONCURRENCY_MAX
 
 if TYPE_CHECKING:

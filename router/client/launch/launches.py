@@ -14,12 +14,12 @@ from router.client.launch.agent_run import AgentRun, Attempts
 from router.client.launch.hosts import Hosts
 from router.client.launch.performing import Agent, Order, pickled
 from router.client.launch.policies import RetryPolicy
-from router.client.results import Progress, Results
+from router.client.reading.results import Progress, Results
 
 if TYPE_CHECKING:
     from actors.settings import StreamSettings
-    from router.client.agent_claim import WhenBusy
-    from router.client.messages import Messages
+    from router.client.publishing.agent_claim import WhenBusy
+    from router.client.reading.messages import Messages
     from router.client.stream_router import StreamRouter
 
 NAME_CHARACTERS_MAX = 60

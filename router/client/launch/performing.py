@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ray
 
 from actors.errors import InvalidArgument, StreamRouterError
-from router.client.encoding import clean, safe_text
-from router.client.publisher import Publisher
-from router.client.pumping import opened, threaded
+from router.client.publishing.encoding import clean, safe_text
+from router.client.publishing.publisher import Publisher
+from router.client.publishing.pumping import opened, threaded
 
 if TYPE_CHECKING:
     from actors.settings import StreamSettings
-    from router.client.agent_claim import WhenBusy
+    from router.client.publishing.agent_claim import WhenBusy
     from router.client.stream_router import StreamRouter
 
 log: logging.Logger = logging.getLogger("router.launch")

@@ -11,7 +11,7 @@ from actors.protocol.envelopes import Order
 from actors.protocol.reads import Operation
 from actors.settings import StreamSettings, packed
 from actors.stream.host import StreamHost
-from router.client.inbox import Cursor
+from router.client.reading.inbox import Cursor
 
 DATE = "2026-01-02T03:04:05+00:00"
 

@@ -9,7 +9,7 @@ from host_driver import Driver, text
 
 from actors.protocol.frames import unpack
 from actors.protocol.reads import Operation, Part, PartState
-from router.client.inbox import Cursor
+from router.client.reading.inbox import Cursor
 
 KB = "x" * 1000
 BUFFER = 200_000

@@ -10,7 +10,7 @@ from actors.protocol.envelopes import Order
 from actors.settings import StreamSettings
 from actors.stream.spans import RequestSpans
 from actors.tracing import current_traceparent
-from router.client.encoding import within_span
+from router.client.publishing.encoding import within_span
 from tests.actors.stream.host_driver import DATE, Driver, record, text
 
 trace = pytest.importorskip("opentelemetry.sdk.trace", reason="spans need the extra 'otel'")

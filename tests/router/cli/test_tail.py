@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actors.messages import _MODELS, MESSAGE_ADAPTER, TEXT_FIELDS
-from router.client import transcript
-from router.client.transcript import Tail
+from router.client.showing import transcript
+from router.client.showing.transcript import Tail
 
 SHARED = {"id": "m", "date": "2026-01-01T00:00:00+00:00", "run_id": "req"}
 numbers = itertools.count(1)

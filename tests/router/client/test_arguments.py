@@ -14,7 +14,7 @@ from client_fakes import FakeRouter, door
 from actors.errors import InvalidArgument, InvalidRequestId, StreamRouterError
 from actors.settings import StreamSettings
 from router.client.arguments import CALLS, check
-from router.client.publisher import Publisher
+from router.client.publishing.publisher import Publisher
 from router.client.stream_router import StreamRouter
 from router.config import RouterConfig
 

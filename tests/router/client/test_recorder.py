@@ -16,8 +16,8 @@ import pytest
 from actors.errors import RecordingError
 from actors.recording_format import as_sse, read_recording, read_timed_recording
 from actors.settings import StreamSettings
-from router.client import recorder as recorder_module
-from router.client.recorder import Recorder
+from router.client.publishing import recorder as recorder_module
+from router.client.publishing.recorder import Recorder
 from router.config import RecordConfig
 from router.scripted_provider.library import Library
 

@@ -7,8 +7,8 @@ from typing import Any
 from actors.records import check_record
 from actors.settings import StreamSettings
 from actors.translator import Translator
-from router.client.encoding import to_bytes, to_mapping
-from router.client.pumping import opened
+from router.client.publishing.encoding import to_bytes, to_mapping
+from router.client.publishing.pumping import opened
 from router.sources.frameworks import BeginStep, Ended, SendChunk, SendMessage, translation_of
 from tests.assemble import Message, messages_of, without_terminal
 

@@ -1,0 +1,1 @@
+"""Requests found by what was said of them."""

@@ -1,0 +1,383 @@
+"""One process's connection to one router actor: pumps for what goes there, a watch for what comes back.
+
+Everything the router wants this process to know (credit, new epochs, cancels, ends, where requests
+are) comes as states in the answers of calls that are made anyway, and in one long poll, the watch.
+A router that has restarted, or has not heard of this process for long, has forgotten it: the first answer
+says so by another incarnation ID, and everything is registered again.
+
+Thousands of requests share these loops, so a fault stays with its own: what one source, one
+registration or one listener raises ends that request by name (`StateListener.on_fault`), and where a
+router refuses a whole call, its parts are sent again one by one (`pumps.py`). Closing ends every wait with
+RouterClosed.
+
+A shell; what is decided is decided in `answers.py`, `outgoing.py` and `inbox.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
+
+from actors.errors import (
+    DuplicateRequest,
+    InternalError,
+    InvalidArgument,
+    ProtocolViolation,
+    RouterClosed,
+    RouterUnavailable,
+    StreamRouterError,
+)
+from actors.protocol.backoff import Backoff
+from actors.protocol.calls import WATCH_WAIT_S_MAX, Registration, WatchCall
+from actors.protocol.envelopes import ItemsEnvelope
+from actors.protocol.frames import pack, read
+from actors.protocol.lane import Source
+from actors.protocol.states import Key, News, PublisherState, RequestPhase, Role, state_of
+from actors.transport.line import Line
+from actors.transport.meeting import Reach
+from router.client.links.answers import Answers, Standing
+from router.client.links.caller import BACKOFF_S, BACKOFF_S_MAX, RouterCaller, as_named, fresh, until_recovered
+from router.client.links.pumps import Feed, Handles, Locates, Opens
+
+log: logging.Logger = logging.getLogger("router.link")
+
+# A watch whose answer does not come so long after it should have is lost; the router must hear of us before
+# it takes us for gone.
+WATCH_SLACK_S = 1.5
+
+CLOSED = "this StreamRouter was closed; open another one with StreamRouter.connect or StreamRouter.start"
+
+_OPEN_PHASES = frozenset({RequestPhase.OPEN, RequestPhase.GAP, RequestPhase.WAITING})
+
+
+class StateListener(Protocol):
+    """Who wants to hear the states of one request."""
+
+    def on_state(self, state: Any) -> None:
+        """Take what the router says: a state of the listener's own role."""
+        ...
+
+    def on_unreachable(self, error: StreamRouterError) -> None:
+        """Nothing more will come: the router is gone for good (RouterUnavailable), or this end is (RouterClosed)."""
+        ...
+
+    def on_fault(self, error: StreamRouterError) -> None:
+        """What this listener's request needs cannot be done: it alone has to end, with this error."""
+        ...
+
+    def on_router_restart(self) -> None:
+        """The router has forgotten everything: say again what it should know."""
+        ...
+
+
+class Link:
+    """A process's connection to one router actor. Use within one event loop."""
+
+    def __init__(self, client_id: str, handle: Any, name: str, reach: Reach | None = None) -> None:
+        """`reach`: how far this process goes without Ray; None: nowhere."""
+        self.client_id = client_id
+        self.reach = reach
+        self.line: Line = Line(handle, reach)
+        self.caller: RouterCaller = RouterCaller(self.line, name, self._tell_unreachable)
+        self.answers: Answers = Answers()
+        self._opens = Opens(self)
+        self._feed = Feed(self)
+        self._locates = Locates(self)
+        self.handles: Handles = Handles(self)
+        self.has_items: Callable[[str, Source[ItemsEnvelope]], None] = self._feed.has_items
+        self._listeners: dict[Key, dict[StateListener, None]] = {}
+        self._watching: asyncio.Task[None] | None = None
+        # In the order in which they came, so that those who wait hear of an end in that order.
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._awaited: dict[asyncio.Future[Any], None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def error(self) -> StreamRouterError | None:
+        """Why no further call can have an answer; None while they can."""
+        return self.caller.error
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that this link is used in; None before its first use."""
+        return self._loop
+
+    def check_usable(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop. Raises RouterClosed, RouterUnavailable, InvalidArgument (another event loop)."""
+        if self.caller.error is not None:
+            raise fresh(self.caller.error)
+        running = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = running
+        elif self._loop is not running:
+            if self._loop.is_closed():
+                raise self.caller.end(
+                    RouterClosed(f"the event loop in which this StreamRouter was opened has ended: {CLOSED}")
+                )
+            raise InvalidArgument(
+                "a StreamRouter is used within the event loop that opened it, and this is another one; "
+                "connect a second StreamRouter here"
+            )
+        return running
+
+    # --- publishers -------------------------------------------------------------------------
+
+    def enter(self, request_id: str, listener: StateListener) -> None:
+        """Publish a request from here. Raises DuplicateRequest where another publisher of this process does."""
+        self.check_usable()
+        others = self._listeners.setdefault((Role.PUBLISHER, request_id), {})
+        if others and listener not in others:
+            raise DuplicateRequest(
+                f"request {request_id!r} is open with another publisher of this StreamRouter; publish under a new ID"
+            )
+        others[listener] = None
+
+    async def open(self, listener: StateListener, registration: Registration) -> int:
+        """Open a request at the router; return the number with which it was created.
+
+        Raises what the router answers, RouterUnavailable, RouterClosed.
+        """
+        self.enter(registration.request_id, listener)
+
+        async def once() -> int:
+            opened = self._opens.put(registration)
+            self._watch()
+            return await opened
+
+        return await until_recovered(once)
+
+    def open_again(self, listener: StateListener, registration: Registration) -> None:
+        """Open a request again that the router has forgotten; a refusal comes as a state."""
+        self.spawn(self._open_again(listener, registration))
+
+    async def _open_again(self, listener: StateListener, registration: Registration) -> None:
+        try:
+            await self.open(listener, registration)
+        except (RouterUnavailable, RouterClosed):
+            return  # told already
+        except StreamRouterError as error:
+            request_id = registration.request_id
+            refused = (Role.PUBLISHER, request_id, 0, RequestPhase.REFUSED, 1, 0, None, None, error.to_wire())
+            listener.on_state(PublisherState(*refused))
+
+    # --- readers ----------------------------------------------------------------------------
+
+    def locate(self, request_id: str, listener: StateListener) -> None:
+        """Ask where a request is; the listener hears of it now and at every change."""
+        self.listen((Role.READER, request_id), listener)
+        self.ask_where(request_id)
+
+    def ask_where(self, request_id: str) -> None:
+        """Ask where a request is; the answer comes as a state."""
+        self._locates.ask(request_id)
+
+    async def suspect(self, actor_id: str) -> None:
+        """Let the router look after a stream actor that does not answer."""
+        try:
+            await self.caller.call("suspect", actor_id)
+        except StreamRouterError as error:
+            log.info("router %s was not told that %s does not answer: %s", self.caller.name, actor_id, error)
+
+    # --- listeners --------------------------------------------------------------------------
+
+    def listen(self, key: Key, listener: StateListener) -> None:
+        """Hear of the states of a key from now on. Raises RouterClosed, RouterUnavailable."""
+        self.check_usable()
+        self._listeners.setdefault(key, {})[listener] = None
+        self._watch()
+
+    def lose_interest(self, key: Key, listener: StateListener) -> None:
+        """Tell this listener nothing more."""
+        listeners = self._listeners.get(key)
+        if listeners is None:
+            return
+        listeners.pop(listener, None)
+        if not listeners:
+            del self._listeners[key]
+            self.answers.forget(key)
+            if key[0] == Role.READER:
+                self._locates.lose(key[1], self._loop)
+
+    def hears(self, key: Key) -> bool:
+        """Whether anybody here listens to a key."""
+        return key in self._listeners
+
+    def _all_listeners(self) -> list[tuple[Key, StateListener]]:
+        return [(key, listener) for key, listeners in self._listeners.items() for listener in listeners]
+
+    def fault(self, key: Key, error: Exception, what: str, listeners: Iterable[StateListener] | None = None) -> None:
+        """End what one request is here, by name."""
+        log.warning("request %r: %s: %s: %s", key[1], what, type(error).__name__, str(error)[:300], exc_info=error)
+        named = as_named(error, f"request {key[1]!r}: {what}")
+        for listener in list(self._listeners.get(key, ()) if listeners is None else listeners):
+            try:
+                listener.on_fault(named)
+            except Exception:
+                log.exception("request %r: its fault could not be told", key[1])
+
+    # --- what comes back --------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        if (self._watching is None or self._watching.done()) and self.caller.error is None:
+            self._watching = self.spawn(self._keep_watching())
+
+    async def _keep_watching(self) -> None:
+        backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
+        while self._listeners and self.caller.error is None:
+            wait_s = WATCH_WAIT_S_MAX * random.uniform(0.7, 1.0)  # jitter, not a secret
+            frame = pack(WatchCall(self.client_id, self.answers.seen, wait_s))
+            try:
+                made, answer = await self.caller.call("watch", frame, limit_s=wait_s + WATCH_SLACK_S)
+                news = read(News, answer)
+            except StreamRouterError as error:
+                if self.caller.error is None:
+                    log.warning("router %s refused a watch: %s; trying again", self.caller.name, error)
+                    await asyncio.sleep(backoff.next_s(random.random()))
+                continue
+            backoff.reset()
+            self.take_news(news, made)
+
+    def take_news(self, news: News, made: int, *, is_all: bool = True) -> None:
+        """Take an answer to the call with the number `made`; `is_all`: it holds all that is new up to its version."""
+        incarnation, version, states = news
+        if self._is_current(incarnation, made):
+            if is_all:
+                self.answers.advance(version)
+            self._take_states(states, version)
+
+    def _is_current(self, incarnation: str, made: int) -> bool:
+        """Whether an answer is of the router as it is now; a new incarnation is told again what it should know."""
+        standing = self.answers.standing(incarnation, made)
+        if standing in (Standing.RESTARTED, Standing.FORGOTTEN):
+            count = len(self._listeners)
+            if standing == Standing.RESTARTED:
+                log.warning("router %s has restarted; registering %d requests again", self.caller.name, count)
+            else:
+                log.info("router %s had not heard of this process for long; registering %d", self.caller.name, count)
+            self._register_again()
+        return standing != Standing.OVERTAKEN
+
+    def _take_states(self, states: list[Any], version: int) -> None:
+        for parts in states:
+            try:
+                state = state_of(parts)
+            except ProtocolViolation as error:
+                log.warning("router %s said what cannot be read: %s", self.caller.name, error)
+                continue
+            key = (state.role, state.request_id)
+            listeners = self._listeners.get(key)
+            if listeners is None:
+                if state.role == Role.PUBLISHER and state.phase in _OPEN_PHASES:
+                    # Opened by a call that was given up and came late: nobody will ever publish to it.
+                    self.say("disown", self.client_id, state.request_id)
+                continue
+            if not self.answers.is_newest(key, version):
+                continue  # overtaken by a newer one
+            for listener in list(listeners):
+                try:
+                    listener.on_state(state)
+                except Exception as error:  # noqa: BLE001  # the listeners after it must hear theirs
+                    self.fault(key, error, "what the router says of it could not be taken", [listener])
+
+    def _register_again(self) -> None:
+        self.handles.clear()
+        for key, listener in self._all_listeners():
+            try:
+                listener.on_router_restart()
+            except Exception as error:  # noqa: BLE001  # the listeners after it must hear theirs
+                self.fault(key, error, "it could not be registered again", [listener])
+
+    # --- others -----------------------------------------------------------------------------
+
+    def say(self, method: str, *arguments: Any) -> None:
+        """Call a method of the router without waiting for it."""
+        if self.caller.error is None:
+            self.spawn(self._say(method, *arguments))
+
+    async def _say(self, method: str, *arguments: Any) -> None:
+        try:
+            await self.caller.call(method, *arguments)
+        except StreamRouterError as error:
+            log.info("router %s was not told (%s): %s", self.caller.name, method, error)
+
+    async def ask(self, method: str, *arguments: Any) -> Any:
+        """Call any other method of the router. Raises what the router answers, RouterUnavailable, RouterClosed."""
+        self.check_usable()
+        future: asyncio.Future[Any] = self.promise()
+        asking = self.spawn(self._answer(future, method, *arguments))
+        try:
+            return await future
+        finally:
+            self._tasks.pop(asking, None)
+            asking.cancel()
+
+    async def _answer(self, future: asyncio.Future[Any], method: str, *arguments: Any) -> None:
+        try:
+            _, answer = await self.caller.call(method, *arguments)
+        except Exception as error:  # noqa: BLE001  # whoever asked gets it
+            if not future.done():
+                future.set_exception(as_named(error, method))
+        else:
+            if not future.done():
+                future.set_result(answer)
+
+    # --- life -------------------------------------------------------------------------------
+
+    def promise(self) -> asyncio.Future[Any]:
+        """Return a future that somebody waits for; closing ends it."""
+        future: asyncio.Future[Any] = self.check_usable().create_future()
+        self._awaited[future] = None
+        future.add_done_callback(lambda done: self._awaited.pop(done, None))
+        return future
+
+    def _tell_unreachable(self, error: StreamRouterError) -> None:
+        for future in list(self._awaited):
+            if not future.done():
+                future.set_exception(fresh(error))
+                future.exception()  # whoever waits is told; nobody need wait
+        for key, listener in self._all_listeners():
+            try:
+                listener.on_unreachable(error)
+            except Exception:
+                log.exception("request %r: it could not be told that its router is gone", key[1])
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something in the background, until this link is closed."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks[task] = None
+        task.add_done_callback(self._background_ended)
+        return task
+
+    def _background_ended(self, task: asyncio.Task[None]) -> None:
+        if task not in self._tasks:
+            return
+        self._tasks.pop(task, None)
+        if self.caller.error is not None:
+            return
+        if task.cancelled():
+            # Somebody else has cancelled it, as `asyncio.run` does with all tasks when it ends.
+            self.caller.end(
+                RouterClosed("the background tasks of this StreamRouter were cancelled; its event loop ends")
+            )
+        elif (error := task.exception()) is not None:
+            log.error("router %s: a background task failed", self.caller.name, exc_info=error)
+            self.caller.end(InternalError(f"a background task of this StreamRouter failed: {error!r:.300}"))
+
+    def end(self, error: StreamRouterError) -> None:
+        """Make no further call, and tell all who wait why."""
+        self.caller.end(error)
+        self.line.close()
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Stop watching; whoever waits hears RouterClosed."""
+        tasks = list(self._tasks)
+        self.end(RouterClosed(CLOSED))
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._feed.clear()
+        self._listeners.clear()
+        self.handles.clear()

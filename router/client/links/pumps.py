@@ -1,0 +1,290 @@
+"""What many requests ask of one router, gathered into few calls: opens, items, places, handles.
+
+One call of a kind is out at a time, and what comes meanwhile rides in the next. A fault stays with its
+own: where the router refuses a whole call, or it cannot be packed, its parts are sent again one by one,
+and the one that cannot be sent is told to its listener (`Connection.fault`). All calls may be made twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from actors.errors import ProtocolViolation, StreamRouterError, from_wire
+from actors.protocol.calls import LocateCall, OpenAnswer, OpenCall, Registration
+from actors.protocol.envelopes import ItemsEnvelope
+from actors.protocol.frames import checked, cut_into_frames, pack, read
+from actors.protocol.lane import ROUTER_CALL_BYTES_MAX, Lane, Source
+from actors.protocol.states import Key, News, Role
+from router.client.links.answers import Answers
+from router.client.links.caller import RouterCaller, as_named
+
+LOSSES_DELAY_S = 1.0
+OPENS_MAX = 512
+LOCATES_MAX = 1024
+
+Opening = tuple[Registration, "asyncio.Future[int]"]
+
+
+class Connection(Protocol):
+    """What the pumps need of their link."""
+
+    client_id: str
+    caller: RouterCaller
+    answers: Answers
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something in the background."""
+        ...
+
+    def promise(self) -> asyncio.Future[Any]:
+        """Return a future that somebody waits for; closing ends it."""
+        ...
+
+    def take_news(self, news: News, made: int, *, is_all: bool) -> None:
+        """Take what the router says in the answer to the call with the number `made`."""
+        ...
+
+    def fault(self, key: Key, error: Exception, what: str) -> None:
+        """End what one request is here, by name."""
+        ...
+
+    def hears(self, key: Key) -> bool:
+        """Whether anybody here listens to a key."""
+        ...
+
+
+class Opens:
+    """Registrations on their way to the router."""
+
+    def __init__(self, link: Connection) -> None:
+        self._link = link
+        self._waiting: list[Opening] = []
+        self._busy = False
+
+    def put(self, registration: Registration) -> asyncio.Future[int]:
+        """Open a request; the future has what the router answers: the number with which it was created."""
+        future: asyncio.Future[int] = self._link.promise()
+        self._waiting.append((registration, future))
+        if not self._busy:
+            self._busy = True
+            self._link.spawn(self._pump())
+        return future
+
+    async def _pump(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:OPENS_MAX], self._waiting[OPENS_MAX:]
+                await self._open(batch)
+        finally:
+            self._busy = False
+
+    async def _open(self, batch: list[Opening]) -> None:
+        link = self._link
+        try:
+            frame = pack(OpenCall(link.client_id, link.answers.seen, [registration for registration, _ in batch]))
+            made, answer = await link.caller.call("open", frame)
+            errors, numbers, news = _read_open_answer(answer, len(batch))
+        except Exception as error:  # noqa: BLE001  # one registration must not leave the others without an answer
+            await self._open_failed(batch, error)
+            return
+        for (_, future), refusal, number in zip(batch, errors, numbers, strict=True):
+            if future.done():
+                continue
+            if refusal is None:
+                future.set_result(number)
+            else:
+                future.set_exception(from_wire(refusal[0], refusal[1]))
+        link.take_news(news, made, is_all=True)
+
+    async def _open_failed(self, batch: list[Opening], error: Exception) -> None:
+        if len(batch) > 1 and self._link.caller.error is None:
+            for one in batch:
+                await self._open([one])
+            return
+        named = as_named(error, "a request could not be opened")
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(named)
+
+
+def _read_open_answer(answer: bytes, count: int) -> tuple[list[Any], list[Any], News]:
+    errors, numbers, news = read(OpenAnswer, answer)
+    if not count == len(errors) == len(numbers):
+        raise ProtocolViolation(f"{count} requests were to be opened, the answer is about {len(errors)}")
+    return errors, numbers, checked(News, news)
+
+
+class Feed:
+    """Items on their way to the router: the lane and its one call."""
+
+    def __init__(self, link: Connection) -> None:
+        self._link = link
+        self._lane: Lane[str, ItemsEnvelope] = Lane(ROUTER_CALL_BYTES_MAX)
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits to leave."""
+        return self._lane.waits
+
+    def clear(self) -> None:
+        """Nothing leaves any more: let go of the publishers that wait."""
+        self._lane = Lane(ROUTER_CALL_BYTES_MAX)
+
+    def has_items(self, request_id: str, source: Source[ItemsEnvelope]) -> None:
+        """Note that a publisher has items to send; they leave at once if the lane is idle."""
+        if self._link.caller.error is not None:
+            return  # no call will be made again
+        lane = self._lane
+        lane.offer(request_id, source)
+        if not lane.busy:
+            # Busy from now on, so that one pump runs; what comes until it starts rides along.
+            lane.busy = True
+            self._link.spawn(self._pump())
+
+    async def _pump(self) -> None:
+        lane, link = self._lane, self._link
+        lane.done()
+        while True:
+            taken = lane.take()
+            for request_id, error in lane.take_failed():
+                link.fault((Role.PUBLISHER, request_id), error, "its items could not be read")
+            if not taken:
+                return
+            try:
+                await self._send(taken)
+            finally:
+                lane.done()
+            if link.caller.error is not None:
+                return  # every listener has been told
+
+    async def _send(self, taken: list[tuple[str, list[ItemsEnvelope]]]) -> None:
+        link = self._link
+        envelopes = [envelope for _, found in taken for envelope in found]
+        try:
+            frames = cut_into_frames(envelopes)
+            made, answer = await link.caller.call("feed", link.client_id, link.answers.seen, *frames)
+            news = read(News, answer)
+        except Exception as error:  # noqa: BLE001  # find out which request it is about
+            if link.caller.error is not None:
+                return
+            if len(taken) == 1:
+                link.fault((Role.PUBLISHER, taken[0][0]), error, "its items were refused")
+            else:
+                for one in taken:
+                    await self._send([one])
+            return
+        link.take_news(news, made, is_all=True)
+
+
+class Locates:
+    """Questions where requests are, and words that nobody here reads them any more."""
+
+    def __init__(self, link: Connection) -> None:
+        self._link = link
+        self._asked: list[str] = []
+        self._losses: list[str] = []
+        self._calls_made = 0
+        self._busy = False
+
+    def ask(self, request_id: str) -> None:
+        """Ask where a request is; the answer comes as a state."""
+        self._asked.append(request_id)
+        self._soon()
+
+    def lose(self, request_id: str, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Nobody here reads a request any more. That rides with the next question, or is said by itself."""
+        self._losses.append(request_id)
+        if len(self._losses) == 1 and loop is not None and self._link.caller.error is None:
+            loop.call_later(LOSSES_DELAY_S, self._soon)
+
+    def _soon(self) -> None:
+        if (self._asked or self._losses) and not self._busy and self._link.caller.error is None:
+            self._busy = True
+            self._link.spawn(self._pump())
+
+    async def _pump(self) -> None:
+        link = self._link
+        try:
+            while (self._asked or self._losses) and link.caller.error is None:
+                asked, self._asked = self._asked[:LOCATES_MAX], self._asked[LOCATES_MAX:]
+                losses = [request_id for request_id in self._losses if not link.hears((Role.READER, request_id))]
+                self._losses = []
+                await self._locate(asked, losses)
+        finally:
+            self._busy = False
+
+    async def _locate(self, asked: list[str], losses: list[str]) -> None:
+        link = self._link
+        self._calls_made += 1
+        try:
+            frame = pack(LocateCall(link.client_id, self._calls_made, asked, losses))
+            made, answer = await link.caller.call("locate", frame)
+            news = read(News, answer)
+        except Exception as error:  # noqa: BLE001  # one question must not leave the others without an answer
+            if link.caller.error is None:
+                await self._locate_failed(asked, losses, error)
+            return
+        link.take_news(news, made, is_all=False)
+
+    async def _locate_failed(self, asked: list[str], losses: list[str], error: Exception) -> None:
+        if len(asked) + len(losses) > 1:
+            for request_id in asked:
+                await self._locate([request_id], [])
+            for request_id in losses:
+                await self._locate([], [request_id])
+        elif asked:
+            self._link.fault((Role.READER, asked[0]), error, "its place could not be asked for")
+
+
+class Handles:
+    """The Ray handles of stream actors, by the router's names for them: those that pollers keep."""
+
+    def __init__(self, link: Connection) -> None:
+        self._link = link
+        self._known: dict[str, Any] = {}
+        self._asking: dict[str, asyncio.Future[Any]] = {}
+
+    def known(self, actor_id: str) -> Any:
+        """Return the handle of a stream actor if it is known here; None otherwise."""
+        return self._known.get(actor_id)
+
+    async def of(self, actor_id: str) -> Any:
+        """Return the handle of a stream actor; None where it is gone. Raises RouterUnavailable, RouterClosed.
+
+        Thousands of subscriptions that begin at once ask once.
+        """
+        handle = self._known.get(actor_id)
+        if handle is not None:
+            return handle
+        asking = self._asking.get(actor_id)
+        if asking is None:
+            asking = self._asking[actor_id] = self._link.promise()
+            self._link.spawn(self._ask(actor_id, asking))
+        return await asyncio.shield(asking)
+
+    async def _ask(self, actor_id: str, asking: asyncio.Future[Any]) -> None:
+        try:
+            _, handle = await self._link.caller.call("stream_actor", actor_id)
+        except StreamRouterError as error:
+            if not asking.done():
+                asking.set_exception(error)
+                asking.exception()  # whoever asked may have gone away meanwhile
+        else:
+            if not asking.done():
+                asking.set_result(handle)
+        finally:
+            self._asking.pop(actor_id, None)
+
+    def keep(self, actor_id: str, handle: Any) -> None:
+        """Remember a handle, until `forget`."""
+        self._known[actor_id] = handle
+
+    def forget(self, actor_id: str) -> None:
+        """The actor is gone, or nothing here needs it."""
+        self._known.pop(actor_id, None)
+
+    def clear(self) -> None:
+        """Forget all: a restarted router gives the names anew."""
+        self._known.clear()

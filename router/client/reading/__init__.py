@@ -1,0 +1,1 @@
+"""What a reader needs: subscriptions and their polls, messages one at a time, results."""

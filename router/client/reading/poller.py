@@ -1,0 +1,400 @@
+"""The one long poll that all subscriptions of a process on the same stream actor share.
+
+What is to be said to the actor (`operations.py`) goes with the poll, or in a call of its own while the
+poll is out. An actor that dies, or that has forgotten this process, sends its readers back to the
+router, which says where their requests are now. A fault stays with its own: where the actor refuses a
+call, its operations are sent one by one, and only the reader whose operation is refused hears of it.
+
+A poller that has had nothing to read for `IDLE_S` is dropped, and with it the handle of its actor: else
+a process would keep one for each actor that ever was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ray.exceptions import ActorDiedError, RayError
+
+from actors.errors import ProtocolViolation, StreamRouterError
+from actors.protocol.backoff import Backoff
+from actors.protocol.frames import pack, unpack_list
+from actors.protocol.reads import FORGOTTEN, POLL_WAIT_S_MAX, Operation, PartState, PollCall, TellCall
+from actors.transport.line import Line
+from router.client.links.caller import raised_there
+from router.client.reading.operations import Operations, Said
+
+if TYPE_CHECKING:
+    from router.client.links.link import Link
+
+log: logging.Logger = logging.getLogger("router.subscriber")
+
+ACK_DELAY_S = 0.02
+POLL_SLACK_S = 4.0
+BACKOFF_S = 0.04
+BACKOFF_S_MAX = 0.5
+IDLE_S = 15.0
+PART_FIELDS = 5
+
+
+class Polled(Protocol):
+    """A reader, as its poller sees it."""
+
+    number: int
+    request_id: str
+    is_observer: bool
+
+    @property
+    def last_seq_id(self) -> int:
+        """Where it stands."""
+        ...
+
+    def arrive(self, state: int, gap: list[int] | None, segments: list[Any]) -> None:
+        """Take what a poll brought."""
+        ...
+
+    def moved(self, poller: Poller) -> None:
+        """The session is not where that poller reads."""
+        ...
+
+    def refused(self, poller: Poller, told: list[Any]) -> None:
+        """The actor cannot do what was asked for; `told` is (code, text) of its error."""
+        ...
+
+    def on_fault(self, error: StreamRouterError) -> None:
+        """It cannot be read: end it by that name."""
+        ...
+
+
+class Pollers:
+    """The pollers of one `StreamRouter`, one per stream actor that it reads from."""
+
+    def __init__(self, client_id: str) -> None:
+        self._client_id = client_id
+        self._pollers: dict[str, Poller] = {}
+        self._numbers = 0
+        self._pollers_made = 0
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def next_number(self) -> int:
+        """Return a number for a reader, unique in this process."""
+        self._numbers += 1
+        return self._numbers
+
+    def of(self, link: Link, actor_id: str, handle: Any) -> Poller:
+        """Return the poller of a stream actor."""
+        key = handle._actor_id.hex()  # noqa: SLF001  # Ray has no public way to tell two handles apart
+        found = self._pollers.get(key)
+        if found is None:
+            self._pollers_made += 1  # a reader_id is used once, whatever was forgotten meanwhile
+            reader_id = f"{self._client_id}/{self._pollers_made}"
+            found = self._pollers[key] = Poller(reader_id, handle, link, self, key)
+        found.actor_id = actor_id  # a restarted router may name the same actor otherwise
+        link.handles.keep(actor_id, handle)
+        return found
+
+    def lines(self) -> list[tuple[str, Line]]:
+        """Return the lines to the stream actors that are read from, by what their routers call them."""
+        return [(poller.name, poller.line) for poller in self._pollers.values()]
+
+    def forget(self, key: str) -> None:
+        """A poller reads no more."""
+        self._pollers.pop(key, None)
+
+    def sweep_later(self) -> None:
+        """Drop, in a while, the pollers that have nothing to read."""
+        if self._sweeping is None and not self._closed:
+            self._sweeping = asyncio.get_running_loop().call_later(IDLE_S, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeping = None
+        now = asyncio.get_running_loop().time()
+        idle = [poller for poller in self._pollers.values() if poller.idle_since is not None]
+        for poller in idle:
+            if poller.idle_since is not None and now - poller.idle_since >= IDLE_S:
+                poller.forget()
+        if any(poller.idle_since is not None for poller in self._pollers.values()):
+            self.sweep_later()
+
+    def end(self) -> list[asyncio.Task[None]]:
+        """Stop all polls; return the tasks that are still to end."""
+        self._closed = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        tasks = [task for poller in self._pollers.values() for task in poller.end()]
+        self._pollers.clear()
+        return tasks
+
+
+class Poller:
+    """The one long poll of this process on one stream actor."""
+
+    def __init__(self, reader_id: str, handle: Any, link: Link, pollers: Pollers, key: str) -> None:
+        self._reader_id = reader_id
+        self.line: Line = Line(handle, link.reach)
+        self._link = link
+        self.actor_id = ""
+        self._pollers = pollers
+        self._key = key
+        self._poll_no = 0
+        self._subscriptions: dict[int, Polled] = {}
+        self._operations = Operations()
+        self._task: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._polling = False
+        self._failures = 0
+        self._backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
+        self.idle_since: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What its actor is called, with the router that placed it there."""
+        return f"{self._link.caller.name}/{self.actor_id}"
+
+    # --- from readers -----------------------------------------------------------------------
+
+    def add(self, reader: Polled, epoch: int, *, is_moving: bool) -> None:
+        """Begin to read for a reader; `is_moving`: it has read elsewhere, and seen no end."""
+        self.idle_since = None
+        self._subscriptions[reader.number] = reader
+        self._operations.subscribe(
+            reader.number,
+            reader.request_id,
+            reader.last_seq_id,
+            epoch,
+            is_moving=is_moving,
+            is_observer=reader.is_observer,
+        )
+        self._say_soon()
+        if self._task is None or self._task.done():
+            self._task = self._spawn(self._poll())
+
+    def consumed(self, reader: Polled) -> None:
+        """Note that the user has consumed all that was handed out."""
+        if reader.number not in self._subscriptions:
+            return
+        self._operations.consumed(reader.number, reader.last_seq_id)
+        if self._polling and self._ack_timer is None:
+            # It would ride with the next poll, but that may be far off.
+            self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY_S, self._tell_soon)
+
+    def drop(self, reader: Polled) -> None:
+        """Stop reading for a reader."""
+        if self._subscriptions.pop(reader.number, None) is not None:
+            self._operations.drop(reader.number)
+            self._say_soon()
+
+    # --- calls ------------------------------------------------------------------------------
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return self._link.spawn(coroutine)
+
+    def _say_soon(self) -> None:
+        if self._polling:
+            self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        self._ack_timer = None
+        if self._telling is None or self._telling.done():
+            self._telling = self._spawn(self._tell())
+
+    def _take_operations(self) -> Said:
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
+        return self._operations.take()
+
+    async def _tell(self) -> None:
+        """Send operations while a poll is out; what comes meanwhile rides in the next call."""
+        await asyncio.sleep(0)
+        while self._polling and self._operations:
+            if not await self._tell_these(self._take_operations()):
+                # The poll meets the same failure and deals with it.
+                await asyncio.sleep(BACKOFF_S_MAX)
+
+    async def _tell_these(self, said: Said) -> bool:
+        """Say something to the actor; False where it is not known whether that has come (it is said again)."""
+        try:
+            frame = pack(TellCall(self._reader_id, self._operations.settled, said))
+            await asyncio.wait_for(self.line.tell.remote(frame), POLL_SLACK_S)
+        except (RayError, TimeoutError, StreamRouterError) as error:
+            refusal = raised_there(error, f"stream actor {self.actor_id} failed in tell")
+            if refusal is None:
+                self._operations.put_back(said)
+                return False
+            await self._say_one_by_one(said, refusal)
+            return True
+        self._operations.settle(said)
+        return True
+
+    async def _say_one_by_one(self, said: Said, refusal: StreamRouterError) -> None:
+        """Find out which operation the actor refuses; only its reader is to hear of it."""
+        if len(said) > 1:
+            for at, operation in enumerate(said):
+                if not await self._tell_these([operation]):
+                    self._operations.put_back(said[at + 1 :])
+                    return
+            return
+        self._operations.settle(said)
+        for operation in said:
+            if operation[1] in (Operation.SUBSCRIBE, Operation.OBSERVE):
+                self._fault(operation[2], refusal)
+
+    def _fault(self, number: int, error: StreamRouterError) -> None:
+        reader = self._subscriptions.pop(number, None)
+        if reader is not None:
+            reader.on_fault(error)
+
+    async def _poll(self) -> None:
+        while self._subscriptions:
+            said = self._take_operations()
+            wait_s = POLL_WAIT_S_MAX * random.uniform(0.5, 0.9)  # jitter, not a secret
+            frame = pack(PollCall(self._reader_id, self._poll_no + 1, self._operations.settled, said, wait_s))
+            self._polling = True
+            try:
+                answer = await asyncio.wait_for(self.line.poll.remote(frame), wait_s + POLL_SLACK_S)
+            except (RayError, TimeoutError, StreamRouterError) as error:
+                self._polling = False
+                if await self._failed(error, said):
+                    continue
+                return
+            finally:
+                self._polling = False
+            if answer == FORGOTTEN:
+                self._begin_anew()
+                return
+            self._operations.settle(said)
+            if await self._take_answer(answer):
+                # Let the readers take theirs, so that their acknowledgements ride with the next poll.
+                await asyncio.sleep(0)
+        await self._say_goodbye()
+
+    async def _failed(self, error: Exception, said: Said) -> bool:
+        """Deal with a poll that failed; whether to poll on."""
+        refusal = raised_there(error, f"stream actor {self.actor_id} failed in poll")
+        if refusal is None and isinstance(error, ActorDiedError):
+            await self._lost()
+            return False
+        if refusal is not None and said:
+            await self._say_one_by_one(said, refusal)
+            return True
+        if refusal is not None:
+            self._refused(refusal)
+            return False
+        self._operations.put_back(said)
+        await self._wait_after_failure()
+        return True
+
+    async def _wait_after_failure(self) -> None:
+        # Outcome unknown: the same poll again gives the same answer. A second failure is told to the router, who
+        # may place the requests elsewhere.
+        self._failures += 1
+        if self._failures > 1:
+            await self._link.suspect(self.actor_id)
+        await asyncio.sleep(self._backoff.next_s(random.random()))
+
+    async def _take_answer(self, answer: bytes) -> bool:
+        """Hand over what a poll brought; whether it was anything."""
+        try:
+            parts = unpack_list(answer)
+        except ProtocolViolation as error:
+            log.warning("stream actor %s: an answer cannot be read: %s; asking again", self.actor_id, error)
+            await self._wait_after_failure()
+            return False
+        self._failures = 0
+        self._backoff.reset()
+        if parts:
+            self._poll_no += 1
+            for part in parts:
+                self._hand_over(part)
+        return bool(parts)
+
+    def _hand_over(self, part: Any) -> None:
+        if not isinstance(part, list) or len(part) != PART_FIELDS:
+            log.warning("stream actor %s: a part of %r that cannot be read", self.actor_id, str(part)[:80])
+            return
+        number, state, gap, _epoch, segments = part
+        reader = self._subscriptions.get(number)
+        if reader is None:
+            return
+        if state == PartState.UNKNOWN:
+            del self._subscriptions[number]
+            reader.moved(self)
+        elif state == PartState.REFUSED:
+            del self._subscriptions[number]
+            reader.refused(self, segments)
+        else:
+            reader.arrive(state, gap, segments)
+
+    async def _say_goodbye(self) -> None:
+        """Say what is left to say to an actor from which nothing is read any more."""
+        if self._operations.has_waiting:
+            said = self._take_operations()
+            try:
+                frame = pack(TellCall(self._reader_id, self._operations.settled, said))
+                await asyncio.wait_for(self.line.tell.remote(frame), POLL_SLACK_S)
+            except (RayError, TimeoutError, StreamRouterError) as error:
+                if isinstance(error, ActorDiedError):
+                    self.forget()
+                    self._move_all()
+                    return
+                # The actor forgets silent readers by itself; should this one speak again, it says this first.
+                self._operations.put_back(said)
+            else:
+                self._operations.settle(said)
+        if self._subscriptions:
+            self._task = self._spawn(self._poll())
+        else:
+            self.idle_since = asyncio.get_running_loop().time()
+            self._pollers.sweep_later()
+
+    # --- the end of it ----------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Read nothing more from this actor through this poller, and keep no handle of it."""
+        self._pollers.forget(self._key)
+        self._link.handles.forget(self.actor_id)
+        self.line.close()
+
+    def _move_all(self) -> None:
+        readers, self._subscriptions = list(self._subscriptions.values()), {}
+        for reader in readers:
+            reader.moved(self)
+
+    def _begin_anew(self) -> None:
+        """The actor has forgotten this process, which was silent for too long: ask again where all is."""
+        log.info("stream actor %s had given this reader up; %d begin anew", self.actor_id, len(self._subscriptions))
+        self._pollers.forget(self._key)
+        self.line.close()
+        self._move_all()
+
+    async def _lost(self) -> None:
+        """The actor is dead: let the router look after it, then ask again where all is."""
+        log.info("stream actor %s is gone; %d subscriptions move", self.actor_id, len(self._subscriptions))
+        self.forget()
+        readers, self._subscriptions = list(self._subscriptions.values()), {}
+        await self._link.suspect(self.actor_id)
+        for reader in readers:
+            reader.moved(self)
+
+    def _refused(self, error: StreamRouterError) -> None:
+        self._pollers.forget(self._key)
+        self.line.close()
+        for number in list(self._subscriptions):
+            self._fault(number, error)
+
+    def end(self) -> list[asyncio.Task[None]]:
+        """Stop polling; return the tasks that are still to end."""
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+        self._subscriptions = {}
+        self.line.close()
+        tasks = [task for task in (self._task, self._telling) if task is not None]
+        for task in tasks:
+            task.cancel()
+        return tasks

@@ -1,0 +1,422 @@
+"""One reader of one request: asks where it is, joins the poller there, hands out what comes.
+
+If the stream actor dies, or the request moves, the reader goes on from its cursor wherever the router
+says. What has been consumed (the next batch was asked for after it) is acknowledged with the next poll,
+or shortly after by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from actors.errors import (
+    AlreadyReading,
+    RequestLost,
+    RouterClosed,
+    StreamRouterError,
+    UnknownRequest,
+    from_wire,
+)
+from actors.protocol.reads import PartState
+from actors.protocol.states import ReaderState, RequestPhase, Role
+from router.client.links.caller import fresh
+from router.client.links.patience import was_stopped
+from router.client.reading.batch import Batch, Shaper
+from router.client.reading.inbox import Cursor, Segment
+from router.client.reading.whereabouts import unknown
+
+if TYPE_CHECKING:
+    from router.client.links.link import Link
+    from router.client.reading.poller import Poller, Pollers
+
+ASK_AGAIN_S = 0.02
+
+
+class Reader:
+    """Where one subscription stands, from its first question until it has left. Use within one event loop."""
+
+    __slots__ = (
+        "_arrived",
+        "_changed",
+        "_cursor",
+        "_epochs_read",
+        "_error",
+        "_is_unknown",
+        "_known",
+        "_link",
+        "_loop",
+        "_moving",
+        "_on_change",
+        "_patience",
+        "_ping_s",
+        "_place",
+        "_poller",
+        "_pollers",
+        "_shaper",
+        "_wait_s",
+        "has_left",
+        "is_asked",
+        "is_observer",
+        "number",
+        "request_id",
+    )
+
+    def __init__(
+        self,
+        request_id: str,
+        link: Link,
+        pollers: Pollers,
+        shaper: Shaper,
+        *,
+        after: int,
+        wait_s: float,
+        ping_s: float | None,
+        is_observer: bool = False,
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
+        """`on_change`: called whenever `take` may have something to say; None: whoever reads waits in `next`."""
+        self.request_id: str = request_id
+        self.is_observer: bool = is_observer
+        self.number: int = pollers.next_number()
+        self._link = link
+        self._pollers = pollers
+        self._shaper = shaper
+        self._cursor = Cursor(after)
+        self._wait_s = wait_s
+        self._ping_s = ping_s
+        # A list, since it is mostly empty: an empty deque has room for 64 and takes it.
+        self._arrived: list[tuple[int, list[int] | None, list[Any]]] = []
+        self._changed: asyncio.Future[None] | None = None
+        self._on_change = on_change
+        self._patience: asyncio.TimerHandle | None = None
+        self._error: StreamRouterError | None = None
+        self._poller: Poller | None = None
+        self._place: tuple[str, int] | None = None
+        self._moving: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._known = False
+        # The router has said so, which may change until somebody opens it.
+        self._is_unknown = False
+        self._epochs_read = 0
+        self.has_left: bool = False
+        self.is_asked: bool = False
+
+    def again(self) -> Reader:
+        """Return a reader that goes on where this one, which has left, stood."""
+        return Reader(
+            self.request_id,
+            self._link,
+            self._pollers,
+            self._shaper,
+            after=self.last_seq_id,
+            wait_s=self._wait_s,
+            ping_s=self._ping_s,
+            is_observer=self.is_observer,
+        )
+
+    @property
+    def last_seq_id(self) -> int:
+        """The last message that was read."""
+        return self._cursor.last_seq_id
+
+    @property
+    def resumes_after(self) -> int:
+        """The last message that the user has had."""
+        return max(self._cursor.last_seq_id, self._shaper.had_through)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the end of the request has been handed out."""
+        return self._cursor.ended
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop in which it reads; None before it has begun and after it has left."""
+        return None if self.has_left else self._loop
+
+    # --- for the subscription ---------------------------------------------------------------
+
+    async def next(self) -> Batch[Any]:
+        """Return the next batch. Raises as `Subscription.__anext__` does."""
+        if self.is_asked:
+            raise AlreadyReading(
+                f"request {self.request_id!r}: another task waits for the next batch of this subscription; "
+                "subscribe once for each task"
+            )
+        if self._cursor.ended:
+            raise StopAsyncIteration
+        self.is_asked = True
+        try:
+            if self._loop is None:
+                self.begin()
+            else:
+                # Coming for more means that what was handed out has been consumed.
+                self.acknowledge()
+            while (batch := self._next_batch()) is None:
+                if not await self._wait():
+                    return self._shaper.ping(self.request_id, self.resumes_after)
+        except BaseException:
+            self.leave()
+            raise
+        finally:
+            self.is_asked = False
+        return batch
+
+    # --- for who reads many, and waits for all of them at once ------------------------------
+
+    def begin(self) -> None:
+        """Begin to read. Raises RouterClosed, RouterUnavailable, InvalidArgument (another event loop)."""
+        self._loop = self._link.check_usable()
+        self._link.locate(self.request_id, self)
+
+    def acknowledge(self) -> None:
+        """All that was handed out has been consumed."""
+        if self._poller is not None:
+            self._poller.consumed(self)
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether there is more to take already."""
+        return bool(self._arrived)
+
+    def take(self) -> Batch[Any] | None:
+        """Return the next batch; None where it has not come yet. Raises as `next`."""
+        if self._cursor.ended:
+            raise StopAsyncIteration
+        try:
+            batch = self._next_batch()
+            if batch is None:
+                self._be_patient()
+        except BaseException:
+            self.leave()
+            raise
+        return batch
+
+    def _be_patient(self) -> None:
+        """Wait for something to happen, `wait_s` where the router knows no such request. Raises what ends the wait."""
+        if self._error is not None:
+            raise fresh(self._error)
+        if self._known or not self._is_unknown:
+            return
+        if not self._wait_s:
+            raise unknown(self.request_id, self._wait_s)
+        if self._patience is None and self._loop is not None:
+            self._patience = self._loop.call_later(self._wait_s, self._patience_ends, self._loop.time())
+
+    def _patience_ends(self, began: float) -> None:
+        self._patience = None
+        if self._known or not self._is_unknown or self._loop is None:
+            return
+        if was_stopped(self._loop.time() - began, self._wait_s):
+            self._wake()  # this process was stopped, and could hear nothing: wait again
+        else:
+            self._fail(unknown(self.request_id, self._wait_s))
+
+    # --- what has come ----------------------------------------------------------------------
+
+    def _next_batch(self) -> Batch[Any] | None:
+        segments, missing, has_arrived = self._take_arrived()
+        batch: Batch[Any] | None = None
+        if missing is not None:
+            missing = self._shaper.gap(*missing)
+        if segments:
+            batch = self._shaper.shape(segments, self._cursor.last_seq_id)
+        if self._shaper.has_all_been_had(self._cursor.last_seq_id):
+            segments = []
+        if not segments and missing is None and not self._cursor.ended:
+            if has_arrived and self._poller is not None:
+                # All of it was known already; whoever sent it again must hear that, or it counts as unread.
+                self._poller.consumed(self)
+            return self._next_batch() if self._arrived else None
+        if batch is None:
+            batch = self._shaper.shape([], self._cursor.last_seq_id)
+        batch.gap = missing
+        if self._cursor.ended:
+            batch.end = True
+            batch.stop_reason = self._cursor.stop_reason
+            self.leave()
+            if not segments and missing is None:
+                self._raise_end()
+        return batch
+
+    def _take_arrived(self) -> tuple[list[Segment], tuple[int, int] | None, bool]:
+        segments: list[Segment] = []
+        missing: tuple[int, int] | None = None
+        has_arrived = bool(self._arrived)
+        while self._arrived:
+            state, gap, crossed = self._arrived[0]
+            if gap is not None and gap[1] > self._cursor.last_seq_id:
+                if segments or missing:
+                    break  # a batch's gap lies before it
+                missing = (max(gap[0], self._cursor.last_seq_id + 1), gap[1])
+            self._arrived.pop(0)
+            segments.extend(self._cursor.take(crossed, gap))
+            if state == PartState.ENDED:
+                self._cursor.ended = True
+        return segments, missing, has_arrived
+
+    def _raise_end(self) -> None:
+        if self._epochs_read > 1 and self._cursor.stop_reason is None:
+            raise RequestLost(
+                f"request {self.request_id!r} was ended anew after several crashes at once, at or before "
+                f"message {self.last_seq_id}, the last one read here; read it from the beginning to see its end"
+            )
+        raise StopAsyncIteration
+
+    async def _wait(self) -> bool:
+        """Wait for something to happen; False when it is time for a ping instead."""
+        loop = self._loop
+        if self._error is not None:
+            raise fresh(self._error)
+        if loop is None:
+            raise RouterClosed(f"request {self.request_id!r} is not being read")
+        # (To ask for the running loop is a system call in Python 3.11, and this is paid for every batch.)
+        self._changed = loop.create_future()
+        # Until the router has said whether there is such a request, its call's own deadline ends the wait.
+        wait_s = self._ping_s if self._known else self._wait_s if self._is_unknown else None
+        if wait_s is None:
+            await self._changed
+            return True
+        began = loop.time()
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._changed
+        except TimeoutError:
+            if self._known:
+                return False
+            if was_stopped(loop.time() - began, wait_s) or not self._is_unknown:
+                return True  # this process was stopped, and could hear nothing, or the router has: wait again
+            raise unknown(self.request_id, self._wait_s) from None
+        return True
+
+    def leave(self) -> None:
+        """Stop reading, and give the cursor up."""
+        if self.has_left:
+            return
+        self.has_left = True
+        self._on_change = None
+        if self._patience is not None:
+            self._patience.cancel()
+        self._link.lose_interest((Role.READER, self.request_id), self)
+        if self._moving is not None:
+            self._moving.cancel()
+            self._moving = None
+        if self._poller is not None:
+            self._poller.drop(self)
+            self._poller = None
+        self._wake()
+
+    # --- for the poller ---------------------------------------------------------------------
+
+    def arrive(self, state: int, gap: list[int] | None, segments: list[Any]) -> None:
+        """Take what a poll brought."""
+        self._arrived.append((state, gap, segments))
+        self._wake()
+
+    def moved(self, poller: Poller) -> None:
+        """The session is not where that poller reads; ask again, unless the router has said so already."""
+        if self._poller is poller and not self.has_left:
+            self._poller = None
+            self._place = None
+            self._ask_where()
+
+    def refused(self, poller: Poller, told: list[Any]) -> None:
+        """That poller's actor cannot do what was asked for; `told` is (code, text) of its error."""
+        if self._poller is poller and not self.has_left:
+            self._poller = None
+            code, text = told
+            self._fail(from_wire(code, text))
+
+    def _ask_where(self) -> None:
+        if self._link.error is not None:
+            self._fail(self._link.error)
+        else:
+            self._link.locate(self.request_id, self)
+
+    def _wake(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
+        elif self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    def _fail(self, error: StreamRouterError) -> None:
+        self._error = error
+        self._wake()
+
+    # --- as the link's listener -------------------------------------------------------------
+
+    def on_state(self, state: ReaderState) -> None:
+        """See `StateListener`."""
+        _, _, phase, actor_id, epoch = state
+        if self.has_left:
+            return
+        if phase == RequestPhase.RECOVERING:
+            self._is_unknown = False
+            return
+        if phase == RequestPhase.UNKNOWN:
+            if self._known:
+                self._fail(
+                    UnknownRequest(
+                        f"request {self.request_id!r} is gone: its time-to-live is over, or no survivor knows it; "
+                        f"the last message read was {self._cursor.last_seq_id}"
+                    )
+                )
+            elif not self._is_unknown:
+                self._is_unknown = True
+                self._wake()
+            return
+        if not self._known:
+            self._known = True
+            self._wake()
+        if actor_id is None or self._place == (actor_id, epoch):
+            return
+        self._place = (actor_id, epoch)
+        if self._moving is not None:
+            self._moving.cancel()
+            self._moving = None
+        handle = self._link.handles.known(actor_id)
+        if handle is not None:
+            self._join(actor_id, epoch, handle)
+        else:
+            self._moving = asyncio.get_running_loop().create_task(self._move(actor_id, epoch))
+
+    async def _move(self, actor_id: str, epoch: int) -> None:
+        try:
+            handle = await self._link.handles.of(actor_id)
+        except StreamRouterError as error:
+            self._fail(error)
+            return
+        if handle is None:
+            # It died between two words of the router; its next state names another actor.
+            self._place = None
+            await asyncio.sleep(ASK_AGAIN_S)
+            self._ask_where()
+            return
+        self._join(actor_id, epoch, handle)
+        self._moving = None  # ten thousand finished tasks are many megabytes
+
+    def _join(self, actor_id: str, epoch: int, handle: Any) -> None:
+        poller = self._pollers.of(self._link, actor_id, handle)
+        if self._poller is not None and self._poller is not poller:
+            self._poller.drop(self)
+        self._poller = poller
+        # What has arrived from the old place stays: the same messages have the same numbers in the new.
+        self._epochs_read += 1
+        is_moving = self._epochs_read > 1 and self._cursor.stop_reason is None
+        poller.add(self, epoch, is_moving=is_moving)
+
+    def on_unreachable(self, error: StreamRouterError) -> None:
+        """See `StateListener`: without its router, what the stream actor still gives is read; then this is the end."""
+        if self._poller is None or isinstance(error, RouterClosed):
+            self._fail(error)
+
+    def on_fault(self, error: StreamRouterError) -> None:
+        """See `StateListener`."""
+        self._fail(error)
+
+    def on_router_restart(self) -> None:
+        """See `StateListener`."""
+        self._is_unknown = False
+        self._link.ask_where(self.request_id)

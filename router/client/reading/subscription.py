@@ -1,0 +1,125 @@
+"""The consuming end: what a user holds while reading a request.
+
+    async for batch in router.subscribe("req-1", after=0):
+        for message in batch: ...
+
+Leaving the loop by `break`, an exception or a cancel gives the cursor up at once: the loop alone holds
+the iterator, and the iterator's end is the end of the reading. A cursor that nobody advances would make
+the producer wait for ever. The same subscription can be iterated over again and goes on where it stood.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Callable
+from contextvars import Context, copy_context
+from types import TracebackType
+from typing import Any, Self
+
+from router.client.reading.batch import Batch
+from router.client.reading.reader import Reader
+
+
+class Subscription(AsyncIterator["Batch[Any]"]):
+    """One reader of one request; iterate over it for batches. Made by `StreamRouter.subscribe`.
+
+    Use it in `async for`, in `async with ... as subscription`, or ask for batches with `anext`. It reads
+    from the first batch asked for until its end, until `aclose`, or until nobody holds it any more.
+    """
+
+    __slots__ = ("_context", "_is_closed", "_iterators", "_reader")
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._iterators = 0
+        self._is_closed = False
+        self._context: Context | None = None
+
+    @property
+    def request_id(self) -> str:
+        """The request that is read."""
+        return self._reader.request_id
+
+    @property
+    def last_seq_id(self) -> int:
+        """The last message handed out: pass it as `after` to resume."""
+        return self._reader.resumes_after
+
+    def __aiter__(self) -> AsyncIterator[Batch[Any]]:  # noqa: PYI034  # what it returns is to end with the loop
+        return _Batches(self)
+
+    async def __anext__(self) -> Batch[Any]:
+        """Return the next batch.
+
+        Raises UnknownRequest, RequestLost, RouterUnavailable, RouterClosed, AlreadyReading (two tasks at
+        once); StopAsyncIteration after the end.
+        """
+        return await self.current_reader().next()
+
+    def current_reader(self) -> Reader:
+        """Return who reads on; another one where the last one has given its cursor up. Raises StopAsyncIteration."""
+        reader = self._reader
+        if self._is_closed:
+            raise StopAsyncIteration
+        if reader.has_left and not reader.has_ended:
+            reader = self._reader = reader.again()
+        if self._context is None:
+            self._context = copy_context()
+        return reader
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop reading for good. The request goes on; to end it, use cancel."""
+        self._is_closed = True
+        self._reader.leave()
+
+    def __del__(self) -> None:
+        in_loop(self._reader.loop, self._reader.leave, self._context)
+
+    def iterator_begins(self) -> None:
+        """A loop over this subscription begins."""
+        self._iterators += 1
+
+    def iterator_ends(self) -> None:
+        """A loop has let go of its iterator, in whatever thread; the last one gives the cursor up."""
+        if not in_loop(self._reader.loop, self._iterator_has_ended, self._context):
+            self._iterators -= 1
+
+    def _iterator_has_ended(self) -> None:
+        self._iterators -= 1
+        if not self._iterators:
+            self._reader.leave()
+
+
+class _Batches(AsyncIterator["Batch[Any]"]):
+    """What one `async for` holds."""
+
+    __slots__ = ("_subscription",)
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+        subscription.iterator_begins()
+
+    async def __anext__(self) -> Batch[Any]:
+        return await self._subscription.current_reader().next()
+
+    def __del__(self) -> None:
+        self._subscription.iterator_ends()
+
+
+def in_loop(loop: AbstractEventLoop | None, call: Callable[[], None], context: Context | None) -> bool:
+    """Call in the event loop of a reading, from whatever thread collects garbage; False where there is none."""
+    if loop is None:
+        return False
+    try:
+        loop.call_soon_threadsafe(call, context=context)
+    except RuntimeError:
+        return False  # the loop is closed, and with it all that it read
+    return True

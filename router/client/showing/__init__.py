@@ -1,0 +1,1 @@
+"""Requests as a person sees them, live."""

@@ -1,0 +1,233 @@
+"""A process's connection to a router: many requests share its loops, and a fault stays with its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+from client_fakes import FakeRouter, door, until
+
+from actors.errors import (
+    InternalError,
+    LimitExceeded,
+    ProtocolViolation,
+    RouterClosed,
+    StreamRouterError,
+    UnknownRequest,
+)
+from actors.settings import StreamSettings
+from router.client.publishing.spill_file import SpillFile
+
+CHUNK = b'{"choices": [{"index": 0, "delta": {"content": "%s"}}]}' % (b"x" * 300)
+
+
+@pytest.fixture
+def router() -> FakeRouter:
+    return FakeRouter()
+
+
+async def opened(client, *request_ids):
+    return [await client.publish(request_id).open() for request_id in request_ids]
+
+
+async def chunks_until_refused(publisher):
+    for _ in range(200):
+        await publisher.chunk(CHUNK)
+        await asyncio.sleep(0.001)
+
+
+def end(publisher, router):
+    router.say_publisher(publisher.request_id, "sealed", stop_reason="end_turn")
+
+
+async def test_a_spill_file_that_cannot_be_read_ends_its_own_stream_only(router, monkeypatch):
+    client = door(router, publisher={"replay_bytes_max": 20_000})
+    spilled, innocent = await opened(client, "spilled", "innocent")
+    router.say_publisher("spilled", "waiting")  # its actor has died: nothing leaves until it has another
+    await until(lambda: not spilled._stream.is_placed)
+    while not spilled._stream.replay.in_memory_from:
+        await spilled.chunk(CHUNK)
+    broken = OSError(5, "Input/output error")
+    monkeypatch.setattr(SpillFile, "read", lambda _self, _block: (_ for _ in ()).throw(broken))
+    router.say_publisher("spilled", epoch=2)
+    with pytest.raises(LimitExceeded, match="Input/output error"):
+        await chunks_until_refused(spilled)
+    for n in range(20):
+        await innocent.chunk(b'{"n": %d}' % n)
+    await until(lambda: len(router.items.get("innocent", ())) == 20)
+    # The log says so too: what could be read has been sent, and then its end.
+    await until(lambda: router.items.get("spilled"))
+    kind, *_ = router.items["spilled"][-1]
+    assert kind == "fail"
+    end(spilled, router)
+    with pytest.raises(LimitExceeded):
+        await spilled.finish()
+    await client.close()
+
+
+async def test_a_spill_file_truncated_by_somebody_is_an_error_of_that_stream(router):
+    client = door(router, publisher={"replay_bytes_max": 20_000})
+    (stream,) = await opened(client, "req")
+    router.say_publisher("req", "waiting")
+    await until(lambda: not stream._stream.is_placed)
+    while not stream._stream.replay.in_memory_from:
+        await stream.chunk(CHUNK)
+    os.ftruncate(client._budget.file._file.fileno(), 0)
+    router.say_publisher("req", epoch=2)
+    with pytest.raises(LimitExceeded, match="could be read"):
+        await chunks_until_refused(stream)
+    await client.close()
+
+
+async def test_what_a_method_raised_is_an_answer_at_once_and_not_an_outage(router):
+    client = door(router)
+    router.handle.broken["cancel"] = lambda *_: (_ for _ in ()).throw(ray_error(TypeError("unhashable type: 'list'")))
+    with pytest.raises(InternalError, match="TypeError: unhashable"):
+        await client.cancel("req")
+    assert router.handle.count("cancel") == 1
+    router.handle.broken["cancel"] = lambda *_: (_ for _ in ()).throw(ray_error(UnknownRequest("no such request")))
+    with pytest.raises(UnknownRequest):
+        await client.cancel("req")
+    await client.close()
+
+
+def ray_error(cause: Exception) -> Exception:
+    from ray.exceptions import RayTaskError  # noqa: PLC0415
+
+    return RayTaskError("method", "traceback", cause).as_instanceof_cause()
+
+
+def _refuses(name: str, key: str):
+    """A method that fails whenever its frame names a request."""
+
+    def check(*arguments):
+        if any(isinstance(part, bytes) and key.encode() in part for part in arguments):
+            raise ray_error(TypeError(f"{name} cannot take {key}"))
+
+    return check
+
+
+async def test_an_open_that_breaks_the_call_is_refused_alone(router):
+    client = door(router)
+    router.handle.broken["open"] = _refuses("open", "poison")
+    opening = [asyncio.ensure_future(client.publish(name).open()) for name in ("a", "poison", "b")]
+    done = await asyncio.gather(*opening, return_exceptions=True)
+    assert [type(result).__name__ for result in done] == ["Publisher", "InternalError", "Publisher"]
+    await client.close()
+
+
+async def test_items_that_break_the_call_end_their_request_alone(router):
+    client = door(router)
+    poison, innocent = await opened(client, "poison", "innocent")
+    router.handle.broken["feed"] = _refuses("feed", "poison")
+    await poison.chunk(b'{"a": 1}')
+    await innocent.chunk(b'{"b": 2}')
+    await until(lambda: router.items.get("innocent"))
+    with pytest.raises(InternalError):
+        await chunks_until_refused(poison)
+    await innocent.chunk(b'{"b": 3}')
+    await until(lambda: len(router.items["innocent"]) == 2)
+    await until(lambda: router.handle.count("disown"))  # its router hears that it can go no further
+    await client.close()
+
+
+async def test_a_question_that_breaks_the_call_is_refused_alone(router):
+    client = door(router)
+    router.handle.broken["locate"] = _refuses("locate", "poison")
+    waiting = [asyncio.ensure_future(anext(client.subscribe(name))) for name in ("a", "poison")]
+    done, _ = await asyncio.wait(waiting, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    assert done == {waiting[1]}
+    assert isinstance(waiting[1].exception(), InternalError)
+    assert not waiting[0].done()
+    await client.close()
+    assert isinstance((await asyncio.gather(waiting[0], return_exceptions=True))[0], RouterClosed)
+
+
+async def test_a_state_that_cannot_be_read_or_taken_harms_no_other(router, monkeypatch):
+    client = door(router)
+    first, second = await opened(client, "first", "second")
+    monkeypatch.setattr(first._stream, "__class__", first._stream.__class__)
+    link = client._links[0]
+    good = ["p", "second", 1, "open", 1, 999, None, None, None, 0]
+    link._take_states([["p", 3], ["x"], None, good], link.answers.version + 1)
+    assert second._stream.credit_bytes == 1 << 20
+
+    def breaks(_state):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(type(first), "on_state", lambda self, state: breaks(state) if self is first else None)
+    link._take_states([["p", "first", *good[2:]], good], link.answers.version + 2)
+    with pytest.raises(InternalError, match="ZeroDivisionError"):
+        await first.chunk(b"{}")
+    await second.chunk(b"{}")
+    await client.close()
+
+
+async def test_a_watch_that_is_refused_is_made_again(router):
+    client = door(router)
+    failures = iter([ProtocolViolation("no"), TypeError("no")])
+
+    def fails_twice(*_):
+        failure = next(failures, None)
+        if failure is not None:
+            raise ray_error(failure)
+
+    router.handle.broken["watch"] = fails_twice
+    (stream,) = await opened(client, "req")
+    router.say_publisher("req", "sealed", stop_reason="cancelled")
+    await until(lambda: stream.stop_reason == "cancelled")
+    await client.close()
+
+
+async def test_a_restarted_router_is_told_again_what_it_should_know(router):
+    client = door(router)
+    (stream,) = await opened(client, "req")
+    router.restart()
+    await until(lambda: router.handle.count("open") >= 2)
+    await stream.chunk(b"{}")
+    await until(lambda: router.items.get("req"))
+    await client.close()
+
+
+async def test_a_router_that_had_not_heard_of_this_process_is_told_again_without_an_alarm(router, caplog):
+    client = door(router)
+    (stream,) = await opened(client, "req")
+    router.forget()
+    await until(lambda: router.handle.count("open") >= 2)
+    await stream.chunk(b"{}")
+    await until(lambda: router.items.get("req"))
+    assert "restarted" not in caplog.text
+    await client.close()
+
+
+async def test_an_unexpected_failure_of_a_background_task_is_told_to_all_who_wait(router):
+    client = door(router)
+    waiting = asyncio.ensure_future(anext(client.subscribe("req")))
+    await until(lambda: router.handle.count("watch"))
+
+    async def fails() -> None:
+        raise KeyError("a bug")
+
+    client._links[0].spawn(fails())
+    with pytest.raises(InternalError, match="a bug"):
+        await asyncio.wait_for(waiting, 5)
+    await client.close()
+
+
+async def test_errors_told_to_many_are_fresh_each_time(router):
+    client = door(router)
+    await client.close()
+    caught: list[StreamRouterError] = []
+    for _ in range(2):
+        with pytest.raises(RouterClosed) as info:
+            client._links[0].check_usable()
+        caught.append(info.value)
+    assert caught[0] is not caught[1]
+
+
+async def test_settings_reach_the_router(router):
+    client = door(router)
+    await client.publish("req", StreamSettings(dialect="chat")).open()
+    assert router.handle.count("open") == 1
+    await client.close()

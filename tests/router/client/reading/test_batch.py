@@ -1,0 +1,55 @@
+"""Promises: every format says the same of a request, and only `model` builds models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.messages import MESSAGE_ADAPTER, MessageFactory
+from actors.protocol.frames import pack, unpack
+from actors.providers.sse import SseDecoder
+from actors.settings import StreamSettings
+from actors.stream.log import Log
+from actors.translator import Translator
+from router.client.reading.batch import Batch, Shaper, unpack_batch
+from router.client.reading.inbox import Cursor, Segment
+from tests.assemble import TRACES
+
+RECORDED = sorted((TRACES / "recorded").glob("*.sse"))
+
+
+def read(name: str) -> tuple[list[Segment], int]:
+    """Return the segments of a recorded stream as a reader gets them, and the last seq_id."""
+    log, cursor = Log(), Cursor(0)
+    translator = Translator(StreamSettings.load({"dialect": "chat"}), run_id="run")
+    decoder = SseDecoder()
+    for event in decoder.feed((TRACES / "recorded" / name).read_bytes()) + decoder.close():
+        log.append(translator.chunk(event.data))
+    log.append(translator.end())
+    reading = log.read(0, through=log.last_seq, bytes_max=1 << 30)
+    return cursor.take(unpack(pack(reading.segments)), None), cursor.last_seq_id
+
+
+def shaped(name: str, format: Any) -> Batch[Any]:  # noqa: A002  # the user's word
+    return Shaper(format, coalesce=False).shape(*read(name))
+
+
+@pytest.mark.parametrize("name", [path.name for path in RECORDED[::4]])
+def test_dicts_and_packed_messages_say_what_the_models_do(name: str) -> None:
+    models = [message.model_dump(mode="json") for message in shaped(name, "model")]
+    dicts = list(shaped(name, "dict"))
+    assert unpack_batch(shaped(name, "packed").packed) == dicts
+    assert [MESSAGE_ADAPTER.validate_python(message).model_dump(mode="json") for message in dicts] == models
+
+
+def test_only_models_are_built_as_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_given: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(MessageFactory, "__init__", refuse)
+    name = RECORDED[0].name
+    assert list(shaped(name, "dict"))
+    assert shaped(name, "packed").packed
+    with pytest.raises(AssertionError):
+        shaped(name, "model")

@@ -231,13 +231,14 @@ def _sums(by_role: Mapping[str, Sequence[float]]) -> list[float]:
 
 
 def _last_known(series: Mapping[str, Any], seen_at_s: Sequence[float], values: Sequence[float]) -> list[float | None]:
-    """Return for each bin the last value before its end; None before the first."""
+    """Return for each bin the last value before its end; None before the first, and where there are no values."""
     found: list[float | None] = []
     place = 0
     for start_s in series["at_s"]:
         while place < len(seen_at_s) and seen_at_s[place] < start_s + series["bin_s"]:
             place += 1
-        found.append(values[place - 1] if place else None)
+        # Of a run so short that its processes were looked at once there is no CPU time.
+        found.append(values[place - 1] if 0 < place <= len(values) else None)
     return found
 
 

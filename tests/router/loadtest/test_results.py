@@ -91,6 +91,15 @@ def test_the_csv_has_a_row_a_second(make_results):
     assert float(rows[3]["added_latency_ms_p50"]) > 0
 
 
+def test_a_run_too_short_for_cpu_figures_still_has_its_csv(make_results):
+    found = make_results()
+    found["series"]["processes"] = {"at_s": [1.0], "cpu_cores": {}, "memory_mb": {"router": [90.0]}}
+    rows = list(csv.DictReader(io.StringIO(results.to_csv(found))))
+    assert {row["cpu_cores"] for row in rows} == {""}
+    assert rows[-1]["memory_mb"] == "90.0"
+    assert "Memory" in report.to_html(found)
+
+
 def test_the_report_is_one_file_with_all_in_it(make_results):
     page = report.to_html(make_results())
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page), "it must open without a network"

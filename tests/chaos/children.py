@@ -138,7 +138,7 @@ async def _flood(router_actor: Any, settings: bytes, opens_per_s: float, seconds
     async def call(frame: bytes) -> None:
         async with room:
             began = time.monotonic()
-            errors, _ = wire.read(OpenAnswer, await router_actor.open.remote(frame))
+            errors = wire.read(OpenAnswer, await router_actor.open.remote(frame)).errors
             answers_s.append(time.monotonic() - began)
         for error in errors:
             code = error[0] if error else "opened"

@@ -1,9 +1,13 @@
 """What the pace of real models costs: cores busy and added latency, through Ray and through sockets.
 
-Run it with `python -m benchmarks.pace [--loads 20x10,100x5,400x5] [--transports ray,auto] [--rounds 3] [--json FILE]`.
+Run it with
+`python -m benchmarks.pace [--loads 20x10,100x5,400x5] [--transports ray,auto] [--nodes 1] [--rounds 3] [--json FILE]`.
 A load of 20x10 is 20 streams of 10 chunks a second each. Publishers and readers share one process, as in a driver.
 Each round runs every load through every transport, each on a fresh local Ray in a process of its own, so that a machine
 that others share is as busy for one as for the other; the median of the rounds is shown, and the ratio to Ray.
+
+With `--nodes 2` it is a local cluster of two nodes: this process and the router on the one, the stream actors on the
+other, and `auto` has TCP between them.
 
 Cores busy is the processor time of this process and of all its children (the actors, and Ray's own processes) by the
 clock. Latency is from the call of `chunk` to the message in the reader's hand, in the same process and by its clock.
@@ -19,10 +23,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+import ray
+from ray.cluster_utils import Cluster
 
 from router import RouterConfig, StreamRouter
 
@@ -102,9 +109,31 @@ async def _read(router: StreamRouter, number: int, latencies: list[tuple[float, 
         latencies += [(now, now - sent_at) for sent_at in _sent_at(batch.messages)]
 
 
-async def run_one(pace: Pace, transport: str) -> dict[str, Any]:
+@contextmanager
+def _configured(transport: str, nodes: int) -> Iterator[RouterConfig]:
+    """Give a configuration for a Ray of its own, of one node or two."""
+    if nodes == 1:
+        yield RouterConfig.model_validate({"transport": transport})
+        return
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=2, resources={"there": 1})
+        cluster.wait_for_nodes()
+        ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+        given = {
+            "transport": transport,
+            "network": {"enabled": transport != "ray"},
+            "ray": {"address": cluster.address},
+            "stream_actors": {"resources": {"there": 0.01}},
+        }
+        yield RouterConfig.model_validate(given)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+async def run_one(pace: Pace, config: RouterConfig) -> dict[str, Any]:
     """Keep a pace up for a while; return cores busy, by kind of process, and latencies in milliseconds."""
-    config = RouterConfig.model_validate({"transport": transport})
     latencies: list[tuple[float, float]] = []
     async with StreamRouter.start(config) as router:
         until = time.perf_counter() + SETTLE_S + MEASURE_S + 1.0
@@ -122,7 +151,7 @@ async def run_one(pace: Pace, transport: str) -> dict[str, Any]:
     seen_ms = sorted(MS_PER_S * latency_s for at, latency_s in latencies if began <= at <= ended)
     return {
         "pace": str(pace),
-        "transport": transport,
+        "transport": config.transport,
         "cores": sum(cores.values()),
         "cores_by": cores,
         "chunks_per_s": len(seen_ms) / (ended - began),
@@ -134,8 +163,8 @@ async def run_one(pace: Pace, transport: str) -> dict[str, Any]:
 # --- many runs --------------------------------------------------------------------------------------
 
 
-def _run_apart(pace: str, transport: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.pace", "--one", pace, transport]
+def _run_apart(pace: str, transport: str, nodes: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.pace", "--one", pace, transport, "--nodes", str(nodes)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_DEADLINE_S, check=False)  # noqa: S603  # ourselves
     if done.returncode:
         raise RuntimeError(f"{pace} through {transport} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
@@ -175,18 +204,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pace", description=__doc__)
     parser.add_argument("--loads", default="20x10,100x5,400x5")
     parser.add_argument("--transports", default="ray,auto")
+    parser.add_argument("--nodes", type=int, default=1, choices=(1, 2))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", nargs=2, metavar=("PACE", "TRANSPORT"), help="one run, here; its figures as JSON")
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(asyncio.run(run_one(Pace.of(given.one[0]), given.one[1]))))
+        load, transport = given.one
+        with _configured(transport, given.nodes) as config:
+            print(json.dumps(asyncio.run(run_one(Pace.of(load), config))))
         return
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for number in range(1, given.rounds + 1):
         for load in given.loads.split(","):
             for transport in given.transports.split(","):
-                runs.setdefault((load, transport), []).append(_run_apart(load, transport))
+                runs.setdefault((load, transport), []).append(_run_apart(load, transport, given.nodes))
                 print(f"round {number}/{given.rounds}: {load} through {transport}", file=sys.stderr, flush=True)
     rows = [_median(found) for found in runs.values()]
     print(_table(rows))

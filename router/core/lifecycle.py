@@ -401,8 +401,6 @@ class Lifecycle:
         holder = min(ready, key=partial(self._fitness, request)).actor_id if ready else ROUTER_ITSELF
         if not self.copies.is_elsewhere(holder):
             self.copies.drop(request)  # it is of an epoch that is over
-            # An actor that comes up on another node gets a copy, also where this holder never answers.
-            self.copies.secure(request, now)
         self.requests.hold(request, holder)
         envelope = RestoreEnvelope(
             Order.RESTORE,
@@ -415,6 +413,9 @@ class Lifecycle:
             request.owner,
         )
         self.dispatch.send(request, envelope, len(request.log) + len(request.labels) + 128)
+        if not self.copies.is_elsewhere(holder):
+            # An actor on another node gets a copy, now or when it comes up, also where this holder never answers.
+            self.copies.secure(request, now)
         self.clients.tell_readers(request.request_id)
 
     def _fitness(self, request: Request, slot: Slot) -> tuple[bool, bool, int]:

@@ -24,11 +24,12 @@ class Ends:
         """Begin to listen, before what ends them is performed: their end may be told at once."""
         return [(request_id, self._crowds.enter(request_id)) for request_id in request_ids]
 
-    async def wait(self, expected: Expected, wait_s: float) -> None:
-        """Return when all have ended, or `wait_s` are over."""
+    async def wait(self, expected: Expected, wait_s: float) -> list[str]:
+        """Return when all have ended, or `wait_s` are over; and which have not."""
         try:
             if expected:
                 await asyncio.wait([end for _, end in expected], timeout=wait_s)
+            return [request_id for request_id, end in expected if not end.done()]
         finally:
             for request_id, end in expected:
                 self._crowds.leave(request_id, end)

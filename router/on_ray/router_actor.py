@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import ray
 
 from actors import logging_setup as logs
-from actors.errors import ProtocolViolation, StreamRouterError
+from actors.errors import ProtocolViolation, Recovering, StreamRouterError
 from actors.messages import LettaMessage
 from actors.protocol.calls import (
     WATCH_WAIT_S_MAX,
@@ -210,13 +210,17 @@ class RouterActor(LookingCalls):
     async def fence(self, frame: bytes, caller: str = "") -> int:
         """Fence out earlier requests of an agent, and wait shortly for their ends: a `FenceCall`.
 
-        Returns the highest fencing number known of the agent.
+        Returns the highest fencing number known of the agent. Raises Recovering while one has not ended.
         """
         await self._ready()
         highest, ending = self._doors.fence(caller, self._read(FenceCall, frame), time.monotonic())
         ends = self._ends.expect(ending)
         self._after_event()
-        await self._ends.wait(ends, END_WAIT_S)
+        under_way = await self._ends.wait(ends, END_WAIT_S)
+        if under_way:  # what it sent may still be taken, and then two requests of the agent would be
+            raise Recovering(
+                f"{len(under_way)} requests that the agent leaves behind are being ended; ask again in a moment"
+            )
         return highest
 
     async def stream_actor(self, actor_id: str) -> Any:

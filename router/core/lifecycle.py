@@ -292,7 +292,8 @@ class Lifecycle:
         if at > now:
             self._set_timer(at, Timer.LIMIT, request.request_id)
             return
-        self.end(request, reason, f"it ran out while the request waited for {request.waits_for}", now)
+        # The same words whatever it waits for: should this router die with the end, the next one says it again.
+        self.end(request, reason, "it ran out while the request had no stream actor", now)
 
     def open_timed_out(self, request: Request, now: float) -> PoolFull | None:
         """A request may have waited for an actor for too long; return the error where its open fails of that."""

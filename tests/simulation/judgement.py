@@ -111,7 +111,9 @@ class Request:
             return
         if [m["message_type"] for m in messages[-2:]] != ["stop_reason", "usage_statistics"]:
             self._fail(reading, f"does not end with stop reason and usage: {[m['message_type'] for m in messages]}")
-        if terminals[0]["stop_reason"] != reading.stop_reason:
+        # Whoever comes back behind the stop reason has had it, and is not told again.
+        was_told = reading.stop_reason is not None or not reading.reopened
+        if was_told and terminals[0]["stop_reason"] != reading.stop_reason:
             self._fail(reading, f"batch said {reading.stop_reason}, message {terminals[0]['stop_reason']}")
         reason = reading.stop_reason
         if (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NODES = ("node-1", "node-2")
 FOREVER_S = 1e9
 # A stream actor that has been silent for less is only slow; a little under `ACTOR_DEADLINE_S`.
-HANGS_S = 8.9
+HANGS_S = 8.5
 # Two deaths so close together may take what only those two had.
 TOGETHER_S = 25.0
 

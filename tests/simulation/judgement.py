@@ -101,7 +101,21 @@ class Request:
     def _fail(self, reading: Reading, text: str) -> None:
         self.world.fail(f"{reading.name}: {text}")
 
+    def _came_back_to_nothing(self) -> bool:
+        """Whether its publisher was stopped for so long that its request had ended and was forgotten meanwhile.
+
+        It then opens the request anew, and a reader that is still there reads two.
+        """
+        troubles = self.world.faults.process_troubles.get(self.plan.process, ())
+        return any(
+            seconds >= self.plan.settings.sealed_ttl_s - 1.0
+            for _, kind, seconds in troubles
+            if kind in ("stop_process", "cut")
+        )
+
     def _check_whole(self, reading: Reading, truth: Truth) -> None:
+        if self._came_back_to_nothing():
+            return
         messages = reading.messages
         terminals = [m for m in messages if m["message_type"] == "stop_reason"]
         if not terminals and reading.reopened and self.may_be_gone():

@@ -96,15 +96,9 @@ def command(
     from router.runs.parquet import write_parquet
     from router.runs.runner import run
 
-    given = {
-        "endpoint.base_url": base_url,
-        "endpoint.api": api,
-        "endpoint.model": model,
-        "endpoint.key_env": key_env,
-        "concurrency": concurrency,
-        "connect": connect,
-        "address": address,
-    }
+    endpoint = {"base_url": base_url, "api": api, "model": model, "key_env": key_env}
+    given: dict[str, str | int | None] = {f"endpoint.{key}": value for key, value in endpoint.items()}
+    given |= {"concurrency": concurrency, "connect": connect, "address": address}
     given = {key: value for key, value in given.items() if value is not None}
     loaded = RunConfig.load(config, {**parse_sets(set_ or []), **given})
     parsed = _read_requests(requests)

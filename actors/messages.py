@@ -7,7 +7,7 @@ Field names and types are those of Letta's API (`letta/schemas/letta_message.py`
 Theory. A streamed message is many pieces that share id, date, name, otid and so on, and one growing text.
 Inside, and on the wire, it is one `Head` (the shared fields) and a row of pieces (text, and sometimes an
 `extra` field such as the tool's name or the reasoning's signature). A head is packed once; a piece costs
-little more than its text. `Emission` is one piece with its head. Pydantic is used only where messages are
+little more than its text. `MessagePiece` is one piece with its head. Pydantic is used only where messages are
 handed to a user: `MessageFactory` makes models, `as_dict` makes plain dicts.
 """
 
@@ -276,7 +276,7 @@ class Head:
         return f"Head({self.kind}, otid={self.fields.get('otid')})"
 
 
-class Emission(NamedTuple):
+class MessagePiece(NamedTuple):
     """One piece of one message, as the interface gives it out.
 
     `text` None: nothing for the text field (a tool call's name; a message that comes whole).
@@ -290,9 +290,9 @@ class Emission(NamedTuple):
 
 # What a reader waits for most: one more piece of text. The constructor of a NamedTuple is a Python function with
 # defaults to fill in; this makes the same without it, in about half the time.
-new_emission: Callable[[tuple[Head, str | None, Fields | None]], Emission] = partial(tuple.__new__, Emission)
+new_piece: Callable[[tuple[Head, str | None, Fields | None]], MessagePiece] = partial(tuple.__new__, MessagePiece)
 
-Out = list[Emission]
+Out = list[MessagePiece]
 """Where the state machines of a request append what they give out."""
 
 
@@ -379,14 +379,14 @@ class MessageFactory:
         return message
 
 
-def coalesce(emissions: Iterable[Emission]) -> Iterator[Emission]:
+def coalesce(pieces: Iterable[MessagePiece]) -> Iterator[MessagePiece]:
     """Join adjacent pieces of one message: texts appended, extra fields merged."""
     head: Head | None = None
     texts: list[str] = []
     extra: Fields = {}
-    for piece in emissions:
+    for piece in pieces:
         if head is not None and piece.head is not head:
-            yield Emission(head, "".join(texts) if texts else None, extra or None)
+            yield MessagePiece(head, "".join(texts) if texts else None, extra or None)
             texts, extra = [], {}
         head = piece.head
         if piece.text is not None:
@@ -394,7 +394,7 @@ def coalesce(emissions: Iterable[Emission]) -> Iterator[Emission]:
         if piece.extra:
             extra = {**extra, **piece.extra}
     if head is not None:
-        yield Emission(head, "".join(texts) if texts else None, extra or None)
+        yield MessagePiece(head, "".join(texts) if texts else None, extra or None)
 
 
 # --- ids and dates ------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.messages import Emission, Head
+from actors.messages import Head, MessagePiece
 from actors.protocol.segments import pack_log, whole_segment
 from actors.tenants import own_name
 
@@ -30,10 +30,10 @@ def terminal_fields(request_id: str, date: str, stop_reason: str, detail: str | 
     ]
 
 
-def bare_terminal(request_id: str, date: str, stop_reason: str, detail: str | None) -> list[Emission]:
+def bare_terminal(request_id: str, date: str, stop_reason: str, detail: str | None) -> list[MessagePiece]:
     """Return the end of a request that no translator can write."""
     return [
-        Emission(Head(fields.pop("message_type"), fields))
+        MessagePiece(Head(fields.pop("message_type"), fields))
         for fields in terminal_fields(request_id, date, stop_reason, detail)
     ]
 

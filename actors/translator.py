@@ -1,6 +1,6 @@
-"""One request's translation: chunks and records in, emissions out. Pure: no Ray, no clock, no I/O.
+"""One request's translation: chunks and records in, pieces out. Pure: no Ray, no clock, no I/O.
 
-    raw payload --decode once--> adapter --deltas--> interface --> emissions
+    raw payload --decode once--> adapter --deltas--> interface --> pieces
 
 A translator takes anything: what cannot be read becomes an `error_message` in this request, and what
 comes after it is translated all the same. Its only exceptions are RequestEnded (something came after
@@ -30,7 +30,7 @@ from actors.interface.heads import EPOCH_DATE, derived_message_id
 from actors.interface.interface import Interface, is_token_count
 from actors.interface.surrogates import SurrogateMender
 from actors.interface.think_tags import ThinkTags
-from actors.messages import Emission
+from actors.messages import MessagePiece
 from actors.providers import make_adapter
 from actors.providers.decode import decode
 from actors.providers.detect import AutoAdapter
@@ -98,8 +98,8 @@ class Translator:
 
     # --- chunks ---------------------------------------------------------------------------------------
 
-    def chunk(self, payload: bytes) -> list[Emission]:
-        """Return the emissions of one event's payload: JSON, `[DONE]`, or nothing (a keepalive).
+    def chunk(self, payload: bytes) -> list[MessagePiece]:
+        """Return the pieces of one event's payload: JSON, `[DONE]`, or nothing (a keepalive).
 
         A payload that cannot be read gives an error message with the (shortened) payload in it, and
         makes the request's end an error. Raises RequestEnded after `end`.
@@ -115,7 +115,7 @@ class Translator:
             deltas = self._mender.mend(deltas)
         return self._feed(deltas)
 
-    def _whole(self, payload: bytes) -> list[Emission]:
+    def _whole(self, payload: bytes) -> list[MessagePiece]:
         """Take what has no common shape: decode all of it."""
         if payload == DONE:
             self._chunk_count -= 1
@@ -137,7 +137,7 @@ class Translator:
         if isinstance(adapter, AutoAdapter) and adapter.found is not None:
             self._provider, self._adapter = adapter.provider, adapter.found
 
-    def _unusual(self, payload: bytes) -> list[Emission]:
+    def _unusual(self, payload: bytes) -> list[MessagePiece]:
         """Take what is not simply one JSON object: keepalives, several documents, a name ahead, halves of pairs."""
         if len(payload) > self._settings.chunk_bytes_max:
             return self._malformed(payload, f"longer than chunk_bytes_max ({self._settings.chunk_bytes_max} bytes)")
@@ -148,7 +148,7 @@ class Translator:
         if read.broken is None and not any(read.events):
             self._chunk_count -= 1
             self._whole_count -= 1
-        out: list[Emission] = []
+        out: list[MessagePiece] = []
         for event in read.events:
             deltas: list[Delta] = [Done()] if event is None else self._adapter.feed(event)
             out += self._feed(deltas if self._mender is None else self._mender.mend(deltas))
@@ -156,13 +156,13 @@ class Translator:
             out += self._malformed(payload, read.broken)
         return out
 
-    def _feed(self, deltas: list[Delta]) -> list[Emission]:
+    def _feed(self, deltas: list[Delta]) -> list[MessagePiece]:
         interface = self.interface
         if self._think_tags is not None:
             deltas = self._think_tags.split(deltas)
             if any(delta.__class__ is Done for delta in deltas):
                 deltas = self._think_tags.rest() + deltas
-        before: list[Emission] = []
+        before: list[MessagePiece] = []
         if interface.step_count == 0 or (interface.response_is_over and _have_content(deltas)):
             before = self._next_step()
         out = interface.feed(deltas)
@@ -170,8 +170,8 @@ class Translator:
             self.last_had_content = True
         return before + out if before else out
 
-    def _malformed(self, payload: bytes, reason: str) -> list[Emission]:
-        out: list[Emission] = [] if self.interface.step_count else self._next_step()
+    def _malformed(self, payload: bytes, reason: str) -> list[MessagePiece]:
+        out: list[MessagePiece] = [] if self.interface.step_count else self._next_step()
         shown = payload[:_SHOWN_BYTES_MAX].decode("utf-8", "replace")
         more = f" … ({len(payload)} bytes)" if len(payload) > _SHOWN_BYTES_MAX else ""
         text = f"Expected one provider event as a JSON object, got what cannot be read ({reason[:_SHOWN_BYTES_MAX]})."
@@ -180,8 +180,8 @@ class Translator:
 
     # --- records ----------------------------------------------------------------------------------------
 
-    def record(self, kind: str, body: Mapping[str, Any]) -> list[Emission]:
-        """Return the emissions of a record: `step_start`, `message` or `step_end`.
+    def record(self, kind: str, body: Mapping[str, Any]) -> list[MessagePiece]:
+        """Return the pieces of a record: `step_start`, `message` or `step_end`.
 
         The body is trusted: `actors.records.check_record` checks it where it enters.
         Raises InvalidRecord for an unknown kind, RequestEnded after `end`.
@@ -201,7 +201,7 @@ class Translator:
             return self.interface.add(body)
         raise InvalidRecord(f"expected a record of kind step_start, message or step_end, got {kind!r}")
 
-    def _end_step(self) -> list[Emission]:
+    def _end_step(self) -> list[MessagePiece]:
         interface = self.interface
         if self._is_between_steps:
             # A step of whole messages only, which needs no `step_start`.
@@ -214,14 +214,14 @@ class Translator:
 
     def _next_step(
         self, message_id: str | None = None, date: str | None = None, name: str | None = None
-    ) -> list[Emission]:
+    ) -> list[MessagePiece]:
         self._is_between_steps = self._has_whole_messages = False
         step = self.interface.step_count
         if message_id is None:
             message_id = derived_message_id(self._run_id, step) if step else self._message_id
         return self.interface.start_step(message_id, date or self._date, self._name if name is None else name)
 
-    def _finish_adapter(self) -> list[Emission]:
+    def _finish_adapter(self) -> list[MessagePiece]:
         """Let the adapter give out what it held back: it is done."""
         deltas = self._adapter.close()
         if self._mender is not None:
@@ -244,7 +244,7 @@ class Translator:
         usage: Mapping[str, Any] | None = None,
         detail: str | None = None,
         error: tuple[str, str] | None = None,
-    ) -> list[Emission]:
+    ) -> list[MessagePiece]:
         """Return what was held back, then the error message if any, the stop reason and the usage.
 
         stop_reason None: the provider's finish reason decides. Without one the stream is `incomplete`, but
@@ -267,8 +267,8 @@ class Translator:
             stop_reason = self._stop_reason()
             detail = interface.provider_detail if detail is None else detail
         fields = {"stop_reason": str(stop_reason), "provider_reason": provider_reason, "detail": detail}
-        out.append(Emission(interface.control_head("stop_reason", fields)))
-        out.append(Emission(interface.control_head("usage_statistics", self._usage(usage))))
+        out.append(MessagePiece(interface.control_head("stop_reason", fields)))
+        out.append(MessagePiece(interface.control_head("usage_statistics", self._usage(usage))))
         return out
 
     def _stop_reason(self) -> StopReason:

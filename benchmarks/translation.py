@@ -106,8 +106,8 @@ def costs_us(chunks: Sequence[bytes], settings: StreamSettings, runs: int = 7) -
         clock, times = time.perf_counter_ns, []
         for chunk in chunks:
             began = clock()
-            emissions = translator.chunk(chunk)
-            for _, text, extra in emissions:
+            pieces = translator.chunk(chunk)
+            for _, text, extra in pieces:
                 # The head was packed when it was made; neighbours share it.
                 pack(text if extra is None else (text, extra))
             times.append(clock() - began)

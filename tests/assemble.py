@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from actors.messages import Emission, as_dict, coalesce
+from actors.messages import MessagePiece, as_dict, coalesce
 from actors.settings import StreamSettings
 from actors.translator import Translator
 
@@ -62,18 +62,18 @@ def payload(chunk: object) -> bytes:
     return json.dumps(chunk).encode()
 
 
-def messages_of(emissions: Iterable[Emission]) -> list[Message]:
+def messages_of(pieces: Iterable[MessagePiece]) -> list[Message]:
     """Return adjacent pieces of one message joined, as plain dicts."""
-    return [as_dict(head.fields, text, extra, None) for head, text, extra in coalesce(emissions)]
+    return [as_dict(head.fields, text, extra, None) for head, text, extra in coalesce(pieces)]
 
 
 def translate(translator: Translator, chunks: Iterable[object]) -> list[Message]:
     """Return all messages of some chunks, the terminal included."""
-    emissions: list[Emission] = []
+    pieces: list[MessagePiece] = []
     for chunk in chunks:
-        emissions += translator.chunk(chunk if isinstance(chunk, bytes) else payload(chunk))
-    emissions += translator.end()
-    return messages_of(emissions)
+        pieces += translator.chunk(chunk if isinstance(chunk, bytes) else payload(chunk))
+    pieces += translator.end()
+    return messages_of(pieces)
 
 
 def without_terminal(messages: Iterable[Message]) -> list[Message]:

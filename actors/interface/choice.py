@@ -42,7 +42,7 @@ from actors.interface.counters import count
 from actors.interface.heads import NumberedHeads, derived_call_id
 from actors.interface.json_content import Decided, JsonContent
 from actors.interface.tool_calls import ToolCall
-from actors.messages import Emission, Fields, Head, Out, new_emission
+from actors.messages import Fields, Head, MessagePiece, Out, new_piece
 from actors.settings import StreamSettings
 
 REASONER = {"source": "reasoner_model"}
@@ -51,7 +51,7 @@ _SHOWN_CHARS_MAX = 200
 
 
 class Choice:
-    """The open messages of one choice. All methods append to a list of emissions."""
+    """The open messages of one choice. All methods append to a list of pieces."""
 
     __slots__ = (
         "_assistant_calls",
@@ -88,7 +88,7 @@ class Choice:
         """Take one delta of this choice."""
         # The two common cases skip the look-up: one more piece of the open message, or of a call.
         if delta.__class__ is Text and self._text is not None and self._content is None and delta.text:
-            out.append(new_emission((self._text, delta.text, None)))
+            out.append(new_piece((self._text, delta.text, None)))
         elif delta.__class__ is ToolCallPiece:
             self._tool_call_piece(delta, out)
         else:
@@ -141,7 +141,7 @@ class Choice:
             self._close_text()
             fields = MONOLOGUE if self._content_kind == "reasoning_message" else {}
             self._text = self._heads.next(self._content_kind, fields)
-        out.append(new_emission((self._text, text, None)))
+        out.append(new_piece((self._text, text, None)))
 
     def _reasoning(self, delta: Reasoning, out: Out) -> None:
         if not delta.text:
@@ -151,7 +151,7 @@ class Choice:
             self._close_text()
             self._native = self._native_signed = self._heads.next("reasoning_message", REASONER)
             self._native_signature = None
-        out.append(new_emission((self._native, delta.text, None)))
+        out.append(new_piece((self._native, delta.text, None)))
 
     def _signature(self, delta: ReasoningSignature, out: Out) -> None:
         if delta.signature == self._native_signature:
@@ -161,13 +161,13 @@ class Choice:
             self._close_text()
             self._native_signed = self._heads.next("reasoning_message", REASONER)
         self._native_signature = delta.signature
-        out.append(Emission(self._native_signed, None, {"signature": delta.signature}))
+        out.append(MessagePiece(self._native_signed, None, {"signature": delta.signature}))
 
     def _redacted(self, delta: RedactedReasoning, out: Out) -> None:
         self.settle(None, out)
         self._close_text()
         state = "omitted" if delta.data is None else "redacted"
-        out.append(Emission(self._heads.next("hidden_reasoning_message", {"state": state}), delta.data))
+        out.append(MessagePiece(self._heads.next("hidden_reasoning_message", {"state": state}), delta.data))
 
     def _boundary(self, _delta: BlockBoundary, out: Out) -> None:
         self._end_content(out)
@@ -208,7 +208,7 @@ class Choice:
         self._close_text()
         fields: Fields = {"status": delta.status, "tool_call_id": delta.id, "stdout": None, "stderr": None}
         fields["provider_executed"] = True
-        out.append(Emission(self._heads.next("tool_return_message", fields), delta.text))
+        out.append(MessagePiece(self._heads.next("tool_return_message", fields), delta.text))
 
     # By class of delta.
     _ON: ClassVar[dict[type, Callable[[Choice, Any, Out], None]]] = {

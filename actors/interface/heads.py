@@ -14,7 +14,7 @@ from __future__ import annotations
 import uuid
 from hashlib import blake2b, sha1
 
-from actors.messages import Emission, Fields, Head, otid_of
+from actors.messages import Fields, Head, MessagePiece, otid_of
 
 EPOCH_DATE = "1970-01-01T00:00:00+00:00"
 # The namespace of derived ids: the same request always gets the same ids.
@@ -75,10 +75,10 @@ class Heads:
         """Return the head of a message that belongs to no response: an error, the terminal."""
         return self.new_head(kind, self.message_id, None, fields)
 
-    def error_message(self, error_type: str, text: str, detail: str | None = None) -> Emission:
+    def error_message(self, error_type: str, text: str, detail: str | None = None) -> MessagePiece:
         """Return (and count) an error message. A request with one ends as an error."""
         self.error_count += 1
-        return Emission(
+        return MessagePiece(
             self.control_head("error_message", {"error_type": error_type, "message": text, "detail": detail})
         )
 

@@ -1,4 +1,4 @@
-"""One request's interface: deltas and whole messages in, emissions out.
+"""One request's interface: deltas and whole messages in, pieces out.
 
 Theory. A request is a row of steps. A step is one response of the model (a `Choice` for each of its
 choices) and the whole messages that the agent loop adds to it. A response may hold text back; it lets it
@@ -20,7 +20,7 @@ from actors.deltas import Delta, Done, Finish, Model, Refusal, StreamError, Text
 from actors.interface.choice import Choice
 from actors.interface.counters import count
 from actors.interface.heads import Heads, NumberedHeads, derived_message_id
-from actors.messages import TEXT_FIELDS, TOOL_CALL, Emission, Fields, Head, Out
+from actors.messages import TEXT_FIELDS, TOOL_CALL, Fields, Head, MessagePiece, Out
 from actors.settings import StreamSettings
 from actors.stop_reasons import meaning_of
 
@@ -70,7 +70,7 @@ class Interface:
 
     # --- steps ------------------------------------------------------------------------------------
 
-    def start_step(self, message_id: str, date: str, name: str | None = None) -> list[Emission]:
+    def start_step(self, message_id: str, date: str, name: str | None = None) -> list[MessagePiece]:
         """Begin the next response: new id, index from 0. Returns what the one before held back."""
         out = self.end_step()
         is_untouched = message_id == self._heads.message_id and not (
@@ -90,7 +90,7 @@ class Interface:
         self._first = Choice(self.settings, self._first_heads, self.warnings)
         self._others: dict[int, Choice] = {}
 
-    def end_step(self) -> list[Emission]:
+    def end_step(self) -> list[MessagePiece]:
         """Let out what is held back, and add up the step's usage. The next step begins with `start_step`."""
         out: Out = []
         self._end_response(out)
@@ -111,8 +111,8 @@ class Interface:
 
     # --- deltas -----------------------------------------------------------------------------------
 
-    def feed(self, deltas: Sequence[Delta]) -> list[Emission]:
-        """Return the emissions of one chunk's deltas. Raises nothing."""
+    def feed(self, deltas: Sequence[Delta]) -> list[MessagePiece]:
+        """Return the pieces of one chunk's deltas. Raises nothing."""
         self.has_streamed = True
         self.had_content = False
         out: Out = []
@@ -201,8 +201,8 @@ class Interface:
 
     # --- whole messages -----------------------------------------------------------------------------
 
-    def add(self, body: Mapping[str, Any]) -> list[Emission]:
-        """Return the emissions of a whole message (`actors/records.py` says which fields it may have).
+    def add(self, body: Mapping[str, Any]) -> list[MessagePiece]:
+        """Return the pieces of a whole message (`actors/records.py` says which fields it may have).
 
         What the response held back goes out ahead of it. The receipt of a call that was shown as an
         assistant message is left out; an error in place of the receipt is not.
@@ -222,7 +222,7 @@ class Interface:
             fields[field], text = text, None  # type: ignore[index]  # not None, for the text came from it
         if kind == "assistant_message" and fields.pop("tool_call_id", None) is not None:
             self._expect_receipt(body["tool_call_id"])
-        out.append(Emission(self._whole_head(kind, body, fields), text))
+        out.append(MessagePiece(self._whole_head(kind, body, fields), text))
         return out
 
     def _add_tool_call(self, body: Mapping[str, Any], out: Out) -> None:
@@ -231,7 +231,7 @@ class Interface:
         if body.get("provider_executed"):
             fields["provider_executed"] = True
         head = self._whole_head(TOOL_CALL, body, fields)
-        out.append(Emission(head, call.get("arguments"), {"tool_name": call["name"]}))
+        out.append(MessagePiece(head, call.get("arguments"), {"tool_name": call["name"]}))
 
     def _whole_head(self, kind: str, body: Mapping[str, Any], fields: Fields) -> Head:
         message_id = body.get("id")

@@ -34,7 +34,7 @@ from typing import Any, Protocol
 from actors.deltas import ToolCallPiece
 from actors.interface.inner_thoughts import ArgumentsReader, Part, Parts, message_parts
 from actors.interface.json_text import as_shown_text, read_leniently, to_json
-from actors.messages import TOOL_CALL, Emission, Fields, Head, Out, new_emission
+from actors.messages import TOOL_CALL, Fields, Head, MessagePiece, Out, new_piece
 from actors.settings import StreamSettings
 
 # Characters that follow a message's arguments by mistake, most often a bracket too many; not shown to a user.
@@ -75,7 +75,7 @@ class CallHost(Protocol):
 
 
 class ToolCall:
-    """One call. `add` takes a piece, `end` closes it; both append to a list of emissions."""
+    """One call. `add` takes a piece, `end` closes it; both append to a list of pieces."""
 
     __slots__ = (
         "_arguments_are_over",
@@ -187,7 +187,7 @@ class ToolCall:
             # The common case: an open call without a reader.
             if fragment:
                 self.arguments_tail = fragment
-                out.append(new_emission((self.head, fragment, None)))
+                out.append(new_piece((self.head, fragment, None)))
             elif self.name != self.shown_name:
                 self._show_name(out)
             return
@@ -213,7 +213,7 @@ class ToolCall:
             return False
         if not self._has_shown:
             self._kept.append(fragment)
-        out.append(new_emission((head, fragment, None)))
+        out.append(new_piece((head, fragment, None)))
         return True
 
     def _read(self, fragment: str, out: Out) -> None:
@@ -239,7 +239,7 @@ class ToolCall:
     def _add_after_end(self, fragment: str, out: Out) -> None:
         self._choice.warn("arguments_after_end")
         if self.head is not None and not self._is_assistant:
-            out.append(Emission(self.head, fragment))
+            out.append(MessagePiece(self.head, fragment))
 
     def _read_parts(self, fragment: str, out: Out) -> None:
         if self._reader is None:
@@ -327,7 +327,7 @@ class ToolCall:
         if self._is_assistant:
             self.head = self._choice.open_call_message("assistant_message", {}, self)
             if self.signature is not None:
-                out.append(Emission(self.head, None, {"signature": self.signature}))
+                out.append(MessagePiece(self.head, None, {"signature": self.signature}))
             return
         if self.id is None and self._choice.settings.dialect != "letta":
             # Without an id, readers merge parallel calls. (The reference shows such a call without one.)
@@ -346,19 +346,19 @@ class ToolCall:
             extra = {"tool_name": self.name}
             if self.signature is not None:
                 extra["signature"] = self.signature
-            out.append(Emission(self.head, None, extra))
+            out.append(MessagePiece(self.head, None, extra))
 
     def _sign(self, signature: str, out: Out) -> None:
         """Take a signature: it leaves with the name, or at once where the message has begun."""
         if signature != self.signature:
             self.signature = signature
             if self.head is not None:
-                out.append(Emission(self.head, None, {"signature": signature}))
+                out.append(MessagePiece(self.head, None, {"signature": signature}))
 
     def _show_thoughts(self, text: str, out: Out) -> None:
         if self._thoughts_head is None:
             self._thoughts_head = self._choice.thoughts_head(self, out)
-        out.append(new_emission((self._thoughts_head, text, None)))
+        out.append(new_piece((self._thoughts_head, text, None)))
 
     def _show(self, part: Part, text: str, out: Out) -> None:
         head = self.head
@@ -370,15 +370,15 @@ class ToolCall:
         if self._is_assistant:
             if part is Part.MESSAGE:
                 self._message_shown = True
-                out.append(new_emission((head, text, None)))
+                out.append(new_piece((head, text, None)))
             elif part is Part.MESSAGE_END and not self._message_shown:
                 # An empty message is a message. Its receipt is left out, so this is all that a reader sees.
                 self._message_shown = True
-                out.append(Emission(head, ""))
+                out.append(MessagePiece(head, ""))
             elif part is Part.AFTER:
                 self._show_after(text, out)
         elif text and part is not Part.MESSAGE_END:
-            out.append(new_emission((head, text, None)))
+            out.append(new_piece((head, text, None)))
 
     def _show_after(self, text: str, out: Out) -> None:
         if self._is_junk:
@@ -388,7 +388,7 @@ class ToolCall:
             self._is_junk = False
             self._choice.warn("text_after_arguments")
         if self.head is not None:
-            out.append(Emission(self.head, text))
+            out.append(MessagePiece(self.head, text))
 
     # --- the end ----------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from actors.letta.bodies import (
 from actors.letta.mailbox import Mailbox
 from actors.letta.message import Message, required
 from actors.letta.publisher import Publish
-from actors.messages import Emission, Head, LettaMessage, MessageFactory, iso_seconds
+from actors.messages import Head, LettaMessage, MessageFactory, MessagePiece, iso_seconds
 from actors.providers import Adapter, make_adapter
 from actors.settings import (
     ASSISTANT_MESSAGE_TOOL_KWARG,
@@ -132,10 +132,10 @@ class StreamingServerInterface:
         if not self._active:
             raise RequestEnded("the stream has ended; call stream_start to begin another")
 
-    def _push(self, emissions: list[Emission]) -> str | None:
+    def _push(self, pieces: list[MessagePiece]) -> str | None:
         """Put pieces into the stream; return the type of the last one."""
         kind = None
-        for head, text, extra in emissions:
+        for head, text, extra in pieces:
             if self._factory is None or head is not self._head:
                 self._head, self._factory = head, MessageFactory(head.fields)
             self._push_to_buffer(self._factory.make(text, extra, None))

@@ -34,7 +34,7 @@ from typing import Any
 import msgpack
 
 from actors.errors import ProtocolViolation
-from actors.messages import Emission, Head
+from actors.messages import Head, MessagePiece
 from actors.protocol.segments import NO_TEXT, Fields, Piece, pack_log
 
 # What a piece costs in memory beside its characters: a str object, its place in a list.
@@ -188,12 +188,12 @@ class Log:
         self.unread_bytes: int = 0
         self._compacted_through = 0
 
-    def append(self, emissions: Sequence[Emission]) -> int:
+    def append(self, pieces: Sequence[MessagePiece]) -> int:
         """Append pieces in order; return the seq_id of the last one."""
         segments = self._segments
         segment = segments[-1] if segments else None
         added = 0
-        for head, text, extra in emissions:
+        for head, text, extra in pieces:
             if (
                 segment is None
                 or segment.head is not head
@@ -205,8 +205,8 @@ class Log:
                 self._firsts.append(segment.first)
                 added += len(head.packed)
                 segment.costs_bytes = len(head.packed)
-            pieces: list[Piece] = segment.pieces  # type: ignore[assignment]  # loose: checked above
-            pieces.append(text if extra is None else (text, extra))
+            row: list[Piece] = segment.pieces  # type: ignore[assignment]  # loose: checked above
+            row.append(text if extra is None else (text, extra))
             cost = (
                 PIECE_OVERHEAD_BYTES
                 if text is None

@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.errors import StreamRouterError
-from actors.messages import Emission
+from actors.messages import MessagePiece
 from actors.protocol.deadlines import NEVER
 from actors.protocol.items import Item, RecordParts, item_bytes
 from actors.protocol.states import Report, SessionPhase, SessionRecord
@@ -152,9 +152,9 @@ class Session:
                 self.next_seq += 1
                 if item.__class__ is bytes:
                     self.received_bytes += len(item)
-                    emissions = translator.chunk(item)
-                    if emissions:
-                        log.append(emissions)
+                    pieces = translator.chunk(item)
+                    if pieces:
+                        log.append(pieces)
                     if translator.last_had_content:
                         self._timers.content_at = now
                 else:
@@ -270,18 +270,18 @@ class Session:
         if translator is not None and not self.sealed:
             self._sealed_with(translator.end(**ending._asdict()), now)
 
-    def _sealed_with(self, emissions: list[Emission], now: float) -> None:
-        self.log.append(emissions)
-        terminal = next(piece for piece in reversed(emissions) if piece.head.kind == "stop_reason")
+    def _sealed_with(self, pieces: list[MessagePiece], now: float) -> None:
+        self.log.append(pieces)
+        terminal = next(piece for piece in reversed(pieces) if piece.head.kind == "stop_reason")
         self.stop_reason = terminal.head.fields["stop_reason"]
         # All that the end wrote (what was held back, stop reason, usage) becomes visible at once.
-        self._terminal_pieces = len(emissions)
+        self._terminal_pieces = len(pieces)
         self.forget_at = now + self.settings.sealed_ttl_s
         # What was held to be put together, and the parser's buffers, are of no more use.
         self._parts = None
         if self.translator is not None:
             self._unknown_events = self.translator.interface.unknown
-            usage = emissions[-1].head.fields
+            usage = pieces[-1].head.fields
             if usage["reported"]:
                 self.used = used_by(self.translator.interface.model, self.owner[0] if self.owner else None, usage)
         self.translator = None

@@ -122,7 +122,8 @@ class _Offer:
                 return None
             connected, _ = accepting.result()
         finally:
-            accepting.cancel()
+            if not loop.is_closed():  # a loop may end with this in it
+                accepting.cancel()
         connected.setblocking(False)
         return connected
 

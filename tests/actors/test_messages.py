@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.messages import Emission, Fields, Head, MessageFactory, as_dict, coalesce, otid_of
+from actors.messages import Fields, Head, MessageFactory, MessagePiece, as_dict, coalesce, otid_of
 
 MESSAGE_ID = "message-6f1c2f4e-8a35-4f0e-9d5b-2b7f0c1d9e80"
 COMMON = {"id": MESSAGE_ID, "date": "2025-05-01T12:00:00+00:00", "name": None, "otid": None, "sender_id": None}
@@ -51,11 +51,16 @@ def test_a_dict_of_a_piece_leaves_its_head_alone() -> None:
 
 def test_adjacent_pieces_of_one_head_are_joined() -> None:
     one, other = head("assistant_message"), head("assistant_message")
-    pieces = [Emission(one, "a"), Emission(one, None, {"signature": "s"}), Emission(one, "b"), Emission(other, "c")]
-    assert list(coalesce([*pieces, Emission(one, None)])) == [
-        Emission(one, "ab", {"signature": "s"}),
-        Emission(other, "c"),
-        Emission(one, None),
+    pieces = [
+        MessagePiece(one, "a"),
+        MessagePiece(one, None, {"signature": "s"}),
+        MessagePiece(one, "b"),
+        MessagePiece(other, "c"),
+    ]
+    assert list(coalesce([*pieces, MessagePiece(one, None)])) == [
+        MessagePiece(one, "ab", {"signature": "s"}),
+        MessagePiece(other, "c"),
+        MessagePiece(one, None),
     ]
 
 

@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from actors.messages import Emission, as_dict
+from actors.messages import MessagePiece, as_dict
 from actors.openai_format import OpenAIFormat, to_chunks
 from actors.providers.sse import SseDecoder
 from actors.settings import StreamSettings
@@ -21,11 +21,11 @@ from tests.assemble import TRACES, messages_of, payload
 def pieces_of(payloads: Iterable[bytes], **settings: Any) -> list[dict[str, Any]]:
     """Return all pieces of all messages, as a subscriber has them."""
     translator = Translator(StreamSettings.load({"dialect": "chat", **settings}), run_id="req-1")
-    emissions: list[Emission] = []
+    pieces: list[MessagePiece] = []
     for item in payloads:
-        emissions += translator.chunk(item)
-    emissions += translator.end()
-    return [as_dict(head.fields, text, extra, None) for head, text, extra in emissions]
+        pieces += translator.chunk(item)
+    pieces += translator.end()
+    return [as_dict(head.fields, text, extra, None) for head, text, extra in pieces]
 
 
 def recorded(name: str) -> list[bytes]:
@@ -91,8 +91,8 @@ def chat(delta: dict[str, Any], finish: str | None = None, index: int = 0) -> by
 def test_whole_messages_give_the_same_as_pieces() -> None:
     payloads = recorded("openai-parallel-tools-1.sse")
     translator = Translator(StreamSettings.load({"dialect": "chat"}), run_id="req-1")
-    emissions = [piece for item in payloads for piece in translator.chunk(item)] + translator.end()
-    whole = completion(to_chunks(messages_of(emissions)))
+    pieces = [piece for item in payloads for piece in translator.chunk(item)] + translator.end()
+    whole = completion(to_chunks(messages_of(pieces)))
     assert whole.choices[0].message == completion(to_chunks(pieces_of(payloads))).choices[0].message
 
 

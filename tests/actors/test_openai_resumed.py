@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.messages import Emission
+from actors.messages import MessagePiece
 from actors.providers.sse import SseDecoder
 from actors.settings import StreamSettings
 from actors.stream.log import Log
@@ -32,9 +32,9 @@ def log_of(name: str) -> Log:
 
 def logged(payloads: list[bytes]) -> Log:
     translator = Translator(StreamSettings(dialect="chat"), run_id="req")
-    emissions: list[Emission] = [one for item in payloads for one in translator.chunk(item)]
+    pieces: list[MessagePiece] = [one for item in payloads for one in translator.chunk(item)]
     log = Log()
-    log.append(emissions + translator.end())
+    log.append(pieces + translator.end())
     return log
 
 

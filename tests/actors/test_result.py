@@ -12,7 +12,7 @@ import pytest
 
 from actors.errors import RequestCancelled, RequestFailed, RequestLost, RequestTimedOut
 from actors.joining import Joiner, Part
-from actors.messages import MESSAGE_ADAPTER, Emission, as_dict
+from actors.messages import MESSAGE_ADAPTER, MessagePiece, as_dict
 from actors.providers.sse import SseDecoder
 from actors.result import Result, ResultBuilder, Timings, model_of
 from actors.settings import StreamSettings
@@ -28,22 +28,22 @@ CHUNKED = [*traces("golden", "chunks"), *traces("defects", "chunks")]
 STREAMED = sorted((TRACES / "recorded").glob("*.sse")) + sorted((TRACES / "field").glob("*.sse"))
 
 
-def of_chunks(path: Path) -> list[Emission]:
+def of_chunks(path: Path) -> list[MessagePiece]:
     trace = load(path)
     translator = translator_of(trace)
-    emissions = [one for chunk in trace["chunks"] for one in translator.chunk(payload(chunk))]
-    return emissions + translator.end()
+    pieces = [one for chunk in trace["chunks"] for one in translator.chunk(payload(chunk))]
+    return pieces + translator.end()
 
 
-def of_events(path: Path, dialect: str) -> list[Emission]:
+def of_events(path: Path, dialect: str) -> list[MessagePiece]:
     decoder = SseDecoder()
     translator = Translator(StreamSettings.load({"dialect": dialect}), run_id="req")
     events = decoder.feed(path.read_bytes()) + decoder.close()
-    emissions = [one for event in events if not translator.ended for one in translator.chunk(event.data)]
-    return emissions + translator.end()
+    pieces = [one for event in events if not translator.ended for one in translator.chunk(event.data)]
+    return pieces + translator.end()
 
 
-SOURCES: list[tuple[str, Callable[[], list[Emission]]]] = [
+SOURCES: list[tuple[str, Callable[[], list[MessagePiece]]]] = [
     *((path.stem, lambda path=path: of_chunks(path)) for path in CHUNKED),
     *(
         (f"{path.stem}-{dialect}", lambda path=path, dialect=dialect: of_events(path, dialect))
@@ -74,49 +74,51 @@ def endlessly(draw: Callable[[], int]) -> Iterator[int]:
         yield draw()
 
 
-def result_of(emissions: list[Emission], sizes: Iterator[int], *, joins: bool = True) -> Result:
+def result_of(pieces: list[MessagePiece], sizes: Iterator[int], *, joins: bool = True) -> Result:
     log = Log()
-    log.append(emissions)
+    log.append(pieces)
     builder = ResultBuilder("req")
     for batch in batches(log, sizes, joins=joins):
         builder.feed(batch)
     return builder.result(NO_TIME)
 
 
-def said(emissions: list[Emission], kind: str, field: str) -> str:
-    pieces = (as_dict(head.fields, text, extra, None) for head, text, extra in emissions)
-    return "".join(piece[field] for piece in pieces if piece["message_type"] == kind and not piece.get("choice_index"))
+def said(pieces: list[MessagePiece], kind: str, field: str) -> str:
+    messages = (as_dict(head.fields, text, extra, None) for head, text, extra in pieces)
+    return "".join(
+        message[field] for message in messages if message["message_type"] == kind and not message.get("choice_index")
+    )
 
 
 @pytest.mark.parametrize(("name", "source"), SOURCES, ids=[name for name, _ in SOURCES])
-def test_a_result_says_what_the_batches_say_however_they_are_cut(name: str, source: Callable[[], list[Emission]]):
-    emissions = source()
-    whole = result_of(emissions, endlessly(lambda: 1 << 30))
-    assert whole.text == said(emissions, "assistant_message", "content")
-    assert whole.reasoning == said(emissions, "reasoning_message", "reasoning")
-    pieces = [as_dict(head.fields, text, extra, None) for head, text, extra in emissions]
-    arguments = [p["tool_call"].get("arguments", "") for p in pieces if p["message_type"] == "tool_call_message"]
+def test_a_result_says_what_the_batches_say_however_they_are_cut(name: str, source: Callable[[], list[MessagePiece]]):
+    pieces = source()
+    whole = result_of(pieces, endlessly(lambda: 1 << 30))
+    assert whole.text == said(pieces, "assistant_message", "content")
+    assert whole.reasoning == said(pieces, "reasoning_message", "reasoning")
+    shown = [as_dict(head.fields, text, extra, None) for head, text, extra in pieces]
+    arguments = [p["tool_call"].get("arguments", "") for p in shown if p["message_type"] == "tool_call_message"]
     in_order = whole.messages
     assert "".join(m.tool_call.arguments or "" for m in in_order if m.message_type == "tool_call_message") == "".join(
         arguments
     )
     assert sorted("".join(call.arguments_text for call in whole.tool_calls)) == sorted("".join(arguments))
-    assert whole.stop_reason == next(p["stop_reason"] for p in pieces if p["message_type"] == "stop_reason")
+    assert whole.stop_reason == next(p["stop_reason"] for p in shown if p["message_type"] == "stop_reason")
     assert whole.usage is not None
 
     chance = random.Random(name)
     for n in range(max(1, scaled(4))):
-        cut = result_of(emissions, endlessly(lambda: chance.randint(1, 9)), joins=bool(n % 2))
+        cut = result_of(pieces, endlessly(lambda: chance.randint(1, 9)), joins=bool(n % 2))
         assert cut == whole
         assert cut.messages == whole.messages
-    assert result_of(emissions, endlessly(lambda: 1), joins=False) == whole
+    assert result_of(pieces, endlessly(lambda: 1), joins=False) == whole
 
 
 @pytest.mark.parametrize(("name", "source"), SOURCES, ids=[name for name, _ in SOURCES])
-def test_messages_shown_early_say_the_same_as_those_that_wait(name: str, source: Callable[[], list[Emission]]):
-    emissions = source()
+def test_messages_shown_early_say_the_same_as_those_that_wait(name: str, source: Callable[[], list[MessagePiece]]):
+    pieces = source()
     log = Log()
-    log.append(emissions)
+    log.append(pieces)
     chance = random.Random(name)
     joiner = Joiner()
     shown: list[Any] = []
@@ -126,9 +128,9 @@ def test_messages_shown_early_say_the_same_as_those_that_wait(name: str, source:
     shown += map(model_of, joiner.take())
     assert [m.seq_id for m in shown] == sorted({m.seq_id for m in shown})
     assert shown[-1].seq_id == log.last_seq
-    late = result_of(emissions, endlessly(lambda: 1 << 30))
+    late = result_of(pieces, endlessly(lambda: 1 << 30))
     assert "".join(m.content for m in shown if m.message_type == "assistant_message") == said(
-        emissions, "assistant_message", "content"
+        pieces, "assistant_message", "content"
     )
     assert [m.message_type for m in shown][-1] == late.messages[-1].message_type
     for message in late.messages:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.errors import InvalidRecord, RequestEnded
-from actors.messages import MESSAGE_ADAPTER, Emission, otid_of
+from actors.messages import MESSAGE_ADAPTER, MessagePiece, otid_of
 from actors.providers.sse import SseDecoder
 from actors.records import check_record
 from actors.settings import StreamSettings
@@ -205,23 +205,23 @@ def test_surrogate_pairs_cut_in_two_by_the_provider(key: str, texts: list[str], 
 
 def test_steps_have_their_own_ids_and_their_usage_adds_up() -> None:
     mine = translator()
-    emissions: list[Emission] = mine.record("step_start", {"message_id": "message-" + "a" * 32, "name": "agent"})
+    pieces: list[MessagePiece] = mine.record("step_start", {"message_id": "message-" + "a" * 32, "name": "agent"})
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    emissions += mine.chunk(chat({"content": "one"}, "tool_calls"))
-    emissions += mine.chunk(chat(None, usage={**usage, "completion_tokens": 1, "total_tokens": 11}))
-    emissions += mine.chunk(chat(None, usage=usage))
-    emissions += mine.record(
+    pieces += mine.chunk(chat({"content": "one"}, "tool_calls"))
+    pieces += mine.chunk(chat(None, usage={**usage, "completion_tokens": 1, "total_tokens": 11}))
+    pieces += mine.chunk(chat(None, usage=usage))
+    pieces += mine.record(
         "message",
         check_record(
             "message",
             {"message_type": "tool_return_message", "tool_return": "ok", "status": "success", "tool_call_id": "c"},
         ),
     )
-    emissions += mine.record("step_end", {})
-    emissions += mine.record("step_start", {})
-    emissions += mine.chunk(chat({"content": "two"}, "stop", usage=usage))
-    emissions += mine.end()
-    messages = messages_of(emissions)
+    pieces += mine.record("step_end", {})
+    pieces += mine.record("step_start", {})
+    pieces += mine.chunk(chat({"content": "two"}, "stop", usage=usage))
+    pieces += mine.end()
+    messages = messages_of(pieces)
     one, returned, two = without_terminal(messages)
     assert (one["id"], one["name"], one["run_id"]) == ("message-" + "a" * 32, "agent", "run-1")
     assert returned["otid"] == otid_of(one["id"], 1)
@@ -288,8 +288,8 @@ def test_the_receipt_of_a_message_is_left_out_and_its_error_is_not() -> None:
     call = {"index": 0, "id": "c1", "function": {"name": "send_message", "arguments": '{"message": "Hi"}'}}
     for status, kinds in (("success", ["assistant_message"]), ("error", ["assistant_message", "tool_return_message"])):
         mine = Translator(StreamSettings(), run_id="r")
-        emissions = mine.chunk(chat({"tool_calls": [call]})) + mine.record("message", receipt(status)) + mine.end()
-        assert [message["message_type"] for message in without_terminal(messages_of(emissions))] == kinds
+        pieces = mine.chunk(chat({"tool_calls": [call]})) + mine.record("message", receipt(status)) + mine.end()
+        assert [message["message_type"] for message in without_terminal(messages_of(pieces))] == kinds
 
 
 def test_every_message_is_one_of_the_models() -> None:
@@ -301,11 +301,11 @@ def test_every_message_is_one_of_the_models() -> None:
 
 def test_otids_are_told_apart_beyond_127_messages() -> None:
     mine = translator()
-    emissions: list[Emission] = []
+    pieces: list[MessagePiece] = []
     for place in range(400):
         kind = "content" if place % 2 else "reasoning_content"
-        emissions += mine.chunk(chat({kind: "x"}))
-    assert len({piece.head.fields["otid"] for piece in emissions}) == 400
+        pieces += mine.chunk(chat({kind: "x"}))
+    assert len({piece.head.fields["otid"] for piece in pieces}) == 400
 
 
 # --- records --------------------------------------------------------------------------------------
@@ -405,17 +405,17 @@ flags = st.fixed_dictionaries(
 def check(given: dict[str, Any], payloads: list[bytes]) -> None:
     """Translate anything, and hold it to what always holds."""
     mine = Translator(StreamSettings.load(given), run_id="fuzz")
-    emissions: list[Emission] = []
+    pieces: list[MessagePiece] = []
     for item in payloads:
-        emissions += mine.chunk(item)
-    emissions += mine.end()
-    kinds = [piece.head.kind for piece in emissions]
+        pieces += mine.chunk(item)
+    pieces += mine.end()
+    kinds = [piece.head.kind for piece in pieces]
     assert kinds[-2:] == ["stop_reason", "usage_statistics"]
     assert kinds.count("stop_reason") == kinds.count("usage_statistics") == 1
-    assert emissions[-2].head.fields["stop_reason"] in set(StopReason)
-    for head, text, extra in emissions:
+    assert pieces[-2].head.fields["stop_reason"] in set(StopReason)
+    for head, text, extra in pieces:
         msgpack.packb((head.fields, text, extra))
-    for message in messages_of(emissions):
+    for message in messages_of(pieces):
         MESSAGE_ADAPTER.validate_python(message)
     told = mine.describe()
     assert len(told["unknown"]) <= 65

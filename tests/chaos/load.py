@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import StreamRouterError
-from actors.messages import Emission, as_dict
+from actors.messages import MessagePiece, as_dict
 from actors.recording_format import read_recording
 from actors.settings import StreamSettings
 from actors.translator import Translator
@@ -45,13 +45,13 @@ def recordings(count: int, *, chunks_min: int = 20, chunks_max: int = 200) -> li
 def right_messages(request_id: str, chunks: list[bytes]) -> tuple[list[dict[str, Any]], list[int]]:
     """Return the right messages of a request, and how many there are after each chunk."""
     translator = Translator(SETTINGS, run_id=request_id, message_date=DATE)
-    emissions: list[Emission] = []
+    pieces: list[MessagePiece] = []
     after = []
     for chunk in chunks:
-        emissions += translator.chunk(chunk)
-        after.append(len(emissions))
-    emissions += translator.end(None)
-    return [as_dict(head.fields, text, extra, i) for i, (head, text, extra) in enumerate(emissions, 1)], after
+        pieces += translator.chunk(chunk)
+        after.append(len(pieces))
+    pieces += translator.end(None)
+    return [as_dict(head.fields, text, extra, i) for i, (head, text, extra) in enumerate(pieces, 1)], after
 
 
 @dataclass

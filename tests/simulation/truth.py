@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.messages import Emission, as_dict
+from actors.messages import MessagePiece, as_dict
 from actors.records import check_record
 from actors.settings import StreamSettings
 from actors.translator import Translator
@@ -14,8 +14,8 @@ DATE = "2026-01-02T03:04:05+00:00"
 Message = dict[str, Any]
 
 
-def _dicts(emissions: list[Emission], first: int) -> list[Message]:
-    return [as_dict(head.fields, text, extra, first + i) for i, (head, text, extra) in enumerate(emissions)]
+def _dicts(pieces: list[MessagePiece], first: int) -> list[Message]:
+    return [as_dict(head.fields, text, extra, first + i) for i, (head, text, extra) in enumerate(pieces)]
 
 
 class Truth:
@@ -36,7 +36,7 @@ class Truth:
         return Translator(self._settings, run_id=self._request_id, message_date=DATE)
 
     @staticmethod
-    def _take(translator: Translator, item: tuple[str, Any]) -> list[Emission]:
+    def _take(translator: Translator, item: tuple[str, Any]) -> list[MessagePiece]:
         kind, body = item
         return translator.chunk(body) if kind == "chunk" else translator.record(kind, check_record(kind, body or {}))
 
@@ -51,8 +51,8 @@ class Truth:
     def whole(self, count: int, stop_reason: str | None, error: tuple[str, str] | None = None) -> list[Message]:
         """Return all messages of the request, ended after `count` items."""
         translator = self._translator()
-        emissions: list[Emission] = []
+        pieces: list[MessagePiece] = []
         for item in self.items[:count]:
-            emissions += self._take(translator, item)
-        emissions += translator.end(stop_reason, error=error)
-        return _dicts(emissions, 1)
+            pieces += self._take(translator, item)
+        pieces += translator.end(stop_reason, error=error)
+        return _dicts(pieces, 1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from actors.messages import Emission
+    from actors.messages import MessagePiece
     from actors.settings import StreamSettings
     from actors.translator import Translator
 
@@ -85,7 +85,7 @@ def command(
         _describe(translator, len(chunks), odd)
 
 
-Numbered = Iterator[tuple[int, "Emission"]]
+Numbered = Iterator[tuple[int, "MessagePiece"]]
 
 
 def _read(file: str) -> list[bytes]:
@@ -135,7 +135,7 @@ def _settings(file: Path | None, pairs: list[str], provider: str | None) -> Stre
     return StreamSettings.load(values)
 
 
-def _translate(translator: Translator, chunks: Iterable[bytes], odd: list[str]) -> Iterator[Emission]:
+def _translate(translator: Translator, chunks: Iterable[bytes], odd: list[str]) -> Iterator[MessagePiece]:
     """Yield all pieces; put a line into `odd` for each event in which something was not understood."""
     known: dict[str, int] = {}
     for number, chunk in enumerate(chunks, 1):
@@ -159,9 +159,9 @@ def _note_odd(
     return counts
 
 
-def _number(emissions: Iterator[Emission]) -> Numbered:
+def _number(pieces: Iterator[MessagePiece]) -> Numbered:
     """Give each piece its `seq_id`."""
-    return enumerate(emissions, 1)
+    return enumerate(pieces, 1)
 
 
 def _join(numbered: Numbered) -> Numbered:
@@ -172,7 +172,7 @@ def _join(numbered: Numbered) -> Numbered:
 
     for _, pieces in groupby(numbered, key=lambda item: id(item[1].head)):
         row = list(pieces)
-        for joined in coalesce(emission for _, emission in row):
+        for joined in coalesce(piece for _, piece in row):
             yield row[-1][0], joined
 
 

@@ -41,7 +41,7 @@ class Merged(NamedTuple):
     message: Message
 
 
-# As for emissions: this is made for every message.
+# As for pieces: this is made for every message.
 _new_merged: Callable[[tuple[str, Message]], Merged] = partial(tuple.__new__, Merged)
 
 OnChange = Callable[[], None]

@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.deltas import Delta, ToolCallPiece
 from actors.interface import Interface
-from actors.messages import Emission
+from actors.messages import MessagePiece
 from actors.settings import StreamSettings
 from tests.assemble import assembled, messages_of
 
@@ -30,11 +30,11 @@ def started(**settings: Any) -> Interface:
 def run(deltas: Iterable[Delta], **settings: Any) -> tuple[list[dict[str, Any]], Interface]:
     """Return the messages of one response, and its interface."""
     interface = started(**settings)
-    emissions: list[Emission] = []
+    pieces: list[MessagePiece] = []
     for delta in deltas:
-        emissions += interface.feed([delta])
-    emissions += interface.end_step()
-    return messages_of(emissions), interface
+        pieces += interface.feed([delta])
+    pieces += interface.end_step()
+    return messages_of(pieces), interface
 
 
 def calls(deltas: Iterable[Delta], **settings: Any) -> list[tuple[str | None, str | None, str]]:

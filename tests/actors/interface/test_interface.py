@@ -50,7 +50,7 @@ def test_each_response_has_its_own_finish_and_refusal() -> None:
 def test_done_lets_out_what_is_held() -> None:
     interface = started()
     assert interface.feed([Piece(0, None, "f", "{}")]) == []
-    assert [emission.head.kind for emission in interface.feed([Done()])] == ["tool_call_message"] * 2
+    assert [piece.head.kind for piece in interface.feed([Done()])] == ["tool_call_message"] * 2
 
 
 def test_an_error_in_the_stream_is_a_message_and_the_rest_goes_on() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.messages import Emission
+from actors.messages import MessagePiece
 from actors.providers.sse import SseDecoder
 from actors.settings import StreamSettings
 from actors.stop_reasons import StopReason
@@ -50,11 +50,11 @@ def payloads(name: str) -> list[bytes]:
 
 def translated(name: str, **settings: Any) -> tuple[list[dict[str, Any]], Translator]:
     translator = Translator(StreamSettings.load({"dialect": "chat", **settings}), run_id=name)
-    emissions: list[Emission] = []
+    pieces: list[MessagePiece] = []
     for payload in payloads(name):
-        emissions += translator.chunk(payload)
-    emissions += translator.end()
-    return messages_of(emissions), translator
+        pieces += translator.chunk(payload)
+    pieces += translator.end()
+    return messages_of(pieces), translator
 
 
 def in_the_end(messages: list[dict[str, Any]]) -> dict[str, Any]:

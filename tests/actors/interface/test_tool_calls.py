@@ -63,8 +63,8 @@ def test_name_and_id_wait_for_the_inner_thoughts() -> None:
     interface.start_step(MESSAGE_ID, DATE, None)
     kinds = []
     for fragment in ("", '{"a": 1, "inner_', 'thoughts": "Th', "ink", '."', ', "b": 2}'):
-        emissions = interface.feed([Piece(0, "c1", "f", fragment)])
-        kinds.append([(piece.head.kind, piece.text, piece.extra) for piece in emissions])
+        pieces = interface.feed([Piece(0, "c1", "f", fragment)])
+        kinds.append([(piece.head.kind, piece.text, piece.extra) for piece in pieces])
     assert kinds == [
         [],
         [],
@@ -155,7 +155,7 @@ def test_what_is_held_back_is_bounded() -> None:
 def test_a_call_that_waits_for_its_id_begins_when_another_message_does() -> None:
     interface = started()
     assert interface.feed([Piece(0, None, "f", "{}")]) == []
-    kinds = [emission.head.kind for emission in interface.feed([Text("later")])]
+    kinds = [piece.head.kind for piece in interface.feed([Text("later")])]
     assert kinds == ["tool_call_message", "tool_call_message", "assistant_message"]
 
 

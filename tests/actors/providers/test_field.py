@@ -31,9 +31,9 @@ def payloads_of(body: bytes, cuts: tuple[int, ...] = ()) -> list[bytes]:
 
 def messages_of(payloads: list[bytes], settings: dict[str, Any]) -> list[dict[str, Any]]:
     translator = Translator(StreamSettings.load(settings), run_id="field")
-    emissions = [piece for payload in payloads for piece in translator.chunk(payload)]
-    emissions += translator.end()
-    return [as_dict(head.fields, text, extra, None) for head, text, extra in coalesce(emissions)]
+    pieces = [piece for payload in payloads for piece in translator.chunk(payload)]
+    pieces += translator.end()
+    return [as_dict(head.fields, text, extra, None) for head, text, extra in coalesce(pieces)]
 
 
 def read(body: bytes, settings: dict[str, Any], cuts: tuple[int, ...] = ()) -> dict[str, Any]:

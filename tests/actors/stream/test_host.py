@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from host_driver import Driver, record, text
 
-from actors.messages import Emission, Head
+from actors.messages import Head, MessagePiece
 from actors.protocol.envelopes import Order
 from actors.protocol.frames import pack
 from actors.protocol.reads import PartState
@@ -76,21 +76,21 @@ def test_an_error_that_quotes_what_no_message_can_hold_still_ends_its_request_by
 
 
 UNPACKABLE = [
-    Emission(Head("assistant_message", {}), "half a pair: \ud83d"),
-    Emission(Head("ping", {}), None, {"n": 1 << 70}),
+    MessagePiece(Head("assistant_message", {}), "half a pair: \ud83d"),
+    MessagePiece(Head("ping", {}), None, {"n": 1 << 70}),
 ]
 
 
-@pytest.mark.parametrize("emission", UNPACKABLE)
+@pytest.mark.parametrize("piece", UNPACKABLE)
 @pytest.mark.parametrize("is_reported_by", ["feed", "tick", "inventory"])
-def test_a_log_that_cannot_be_packed_ends_its_request_as_error_and_the_others_report(driver, emission, is_reported_by):
+def test_a_log_that_cannot_be_packed_ends_its_request_as_error_and_the_others_report(driver, piece, is_reported_by):
     """What its readers have had stays numbered as it was: they get a gap for the rest, and the end."""
     for request_id in ("bad", "good"):
         driver.open(request_id, request_timeout_s=5)
         driver.say(request_id, text("a"))
     driver.subscribe("quick", 1, "bad", after=2)
     driver.subscribe("late", 1, "bad")
-    driver.host.sessions["bad"].log.append([emission])
+    driver.host.sessions["bad"].log.append([piece])
     if is_reported_by == "feed":
         ends = [(Order.END, request_id, 1, "cancelled", None, 0) for request_id in ("bad", "good")]
         reports = driver.send(*ends)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import ProtocolViolation
-from actors.messages import Emission, Head
+from actors.messages import Head, MessagePiece
 from actors.protocol.segments import read_segment
 from actors.stream.log import Log
 
@@ -44,7 +44,7 @@ def filled(pieces: list) -> tuple[Log, list[tuple[int, str, object]]]:
     made = heads(4)
     expected = []
     for seq, (head, text, extra) in enumerate(pieces, 1):
-        log.append([Emission(made[head], text, extra)])
+        log.append([MessagePiece(made[head], text, extra)])
         expected.append((seq, str(head), text if extra is None else (text, extra)))
     return log, expected
 
@@ -113,7 +113,7 @@ def test_one_long_message_can_be_dropped_in_part():
     log = Log()
     (head,) = heads(1)
     for _ in range(1000):
-        log.append([Emission(head, "x" * 100)])
+        log.append([MessagePiece(head, "x" * 100)])
     held = log.bytes_held
     log.drop(held // 2, through=log.last_seq)
     assert held // 4 < log.bytes_held <= held // 2
@@ -123,8 +123,8 @@ def test_one_long_message_can_be_dropped_in_part():
 def long_message(pieces: int) -> Log:
     log = Log()
     (head,) = heads(1)
-    log.append([Emission(head, "word ") for _ in range(pieces)])
-    log.append([Emission(Head("assistant_message", {"id": "next"}), "x")])
+    log.append([MessagePiece(head, "word ") for _ in range(pieces)])
+    log.append([MessagePiece(Head("assistant_message", {"id": "next"}), "x")])
     return log
 
 
@@ -153,8 +153,8 @@ def test_compacting_frees_most_of_what_small_pieces_cost():
     log = Log()
     first, second = heads(2)
     for _ in range(2000):
-        log.append([Emission(first, "word ")])
-    log.append([Emission(second, "next")])
+        log.append([MessagePiece(first, "word ")])
+    log.append([MessagePiece(second, "next")])
     before = log.bytes_held
     log.release(log.last_seq)
     assert log.bytes_held < before / 4

@@ -56,7 +56,7 @@ class Recorder:
 
     def __init__(self, **settings: Any) -> None:
         self.translator = Translator(StreamSettings.load({"dialect": "chat", **settings}), run_id="run")
-        self.emissions: list[Any] = []
+        self.pieces: list[Any] = []
         self.tools: list[bool] = []
         self.stop_reason: str | None = None
 
@@ -64,11 +64,11 @@ class Recorder:
         self.stop_reason = None
         match instruction:
             case SendChunk(chunk):
-                self.emissions += self.translator.chunk(to_bytes(chunk))
+                self.pieces += self.translator.chunk(to_bytes(chunk))
             case SendMessage(body):
-                self.emissions += self.translator.record("message", check_record("message", to_mapping(body, "")))
+                self.pieces += self.translator.record("message", check_record("message", to_mapping(body, "")))
             case BeginStep(name):
-                self.emissions += self.translator.record("step_start", check_record("step_start", {"name": name}))
+                self.pieces += self.translator.record("step_start", check_record("step_start", {"name": name}))
             case Ended(stop_reason):
                 self.stop_reason = stop_reason
             case _:
@@ -76,8 +76,8 @@ class Recorder:
 
     def end(self, result: Any = None) -> Pumped:
         described = self.translator.describe()
-        self.emissions += self.translator.end(self.stop_reason)
-        return Pumped(messages_of(self.emissions), described, result)
+        self.pieces += self.translator.end(self.stop_reason)
+        return Pumped(messages_of(self.pieces), described, result)
 
 
 async def pumped(source: Any, **settings: Any) -> Pumped:

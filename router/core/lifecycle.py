@@ -73,6 +73,7 @@ class Lifecycle:
         self.counts: dict[str, int] = dict.fromkeys(counted, 0)
         self.ended_by: dict[str, int] = {}
         self.is_recovering = False
+        self.has_restarted: bool = False
         self.waiting: deque[str] = deque()
         """Requests for which the pool has no place, in their order."""
         self._set_timer = set_timer

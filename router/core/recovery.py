@@ -139,6 +139,7 @@ class Recovery:
     def wait_for_publishers(self, now: float) -> None:
         """After a restart: do not say of a request that it is unknown while its publisher may yet register it again."""
         self._lifecycle.is_recovering = self._waits_for_publishers = True
+        self._lifecycle.has_restarted = True
         self._set_timer(now + CLIENT_TIMEOUT_S, Timer.RECOVERED, "")
 
     def recovered(self) -> None:

@@ -186,8 +186,10 @@ class Registry:
             phase = RequestPhase.RECOVERING if self.lifecycle.is_recovering else RequestPhase.UNKNOWN
             return ReaderState(Role.READER, request_id, phase, None, 0)
         if request.phase == RequestPhase.WAITING and request.epoch == 0:
-            # Its open may still fail, and be tried again: for a reader it is not there yet.
-            return ReaderState(Role.READER, request_id, RequestPhase.UNKNOWN, None, 0)
+            # While its first open may still fail, and be tried again, it is not there yet for a reader; but before a
+            # restart it may have been, and the reader have read of it.
+            phase = RequestPhase.RECOVERING if self.lifecycle.has_restarted else RequestPhase.UNKNOWN
+            return ReaderState(Role.READER, request_id, phase, None, 0)
         return ReaderState(Role.READER, request_id, request.phase, request.actor_id, request.epoch)
 
     def _publisher_state(self, client_id: str, request_id: str) -> PublisherState:

@@ -176,3 +176,12 @@ def test_who_was_put_off_because_an_actor_was_asked_has_time_to_come_again():
     assert router.opens("req", 101.0, epoch=1) is None
     router.passes(100.0 + CLIENT_TIMEOUT_S + 1.0)
     assert not router.registry.lifecycle.is_recovering
+
+
+@pytest.mark.parametrize(("router", "phase"), [(Router(), "unknown"), (restarted(), "recovering")])
+def test_a_reader_is_not_told_that_a_request_is_gone_that_waits_for_a_place_after_a_restart(router, phase):
+    assert router.opens("req") is None
+    assert router.request("req").phase == RequestPhase.WAITING
+    router.passes(20.0)
+    (state,) = router.registry.locate("reader", 1, ["req"], [], 20.0).states
+    assert state[:3] == (Role.READER, "req", phase)

@@ -135,6 +135,18 @@ def test_the_last_actor_on_another_node_is_not_stopped_as_idle_while_logs_need_i
     assert len([slot for slot in router.registry.pool.slots.values() if slot.node_id == THERE]) == 1
 
 
+def test_a_log_that_is_moved_beside_the_router_is_copied_under_its_epoch_as_soon_as_another_node_comes():
+    router = Router(THERE, HERE)
+    assert router.open("req") == "s1"
+    router.seals("req")
+    router.dies("s1")
+    assert router.sent(Order.RESTORE) == [("s2", "req")]  # which never answers
+    other = router.add_actor(THERE, 1.0)
+    router.passes(1.0)
+    (copy,) = router.sent_to(other)
+    assert (copy[0], copy.epoch) == (Order.COPY, router.request("req").epoch)
+
+
 # --- after a restart --------------------------------------------------------------------------
 
 

@@ -38,3 +38,11 @@ async def test_nothing_stays_of_a_wait_that_ran_out_or_was_given_up_or_expected_
     given_up.cancel()
     await asyncio.gather(given_up, return_exceptions=True)
     assert len(ends) == 0
+
+
+async def test_a_wait_says_what_has_not_ended():
+    ends = Ends()
+    expected = ends.expect(["ended", "under way"])
+    ends.tell([Note(ENDED, "ended", 1, "end_turn")])
+    assert await ends.wait(expected, 0.01) == ["under way"]
+    assert await ends.wait(ends.expect([]), 0.01) == []

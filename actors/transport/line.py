@@ -133,8 +133,11 @@ class Line:
                 return
             address = Address(*told)
             means = address.means
-            self.connection = await Connection.to(address, self._lost, _as_lost, _as_raised)
-            self.why = ""
+            connection = await Connection.to(address, self._lost, _as_lost, _as_raised)
+            if self._reach is None:  # it was closed as they met
+                connection.close()
+                return
+            self.connection, self.why = connection, ""
         except (RayError, OSError, TimeoutError, StreamRouterError) as error:
             self.why = f"they could not meet: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
             if means == LOCAL and isinstance(error, OSError) and reach.ports is not None:

@@ -76,8 +76,7 @@ class NetworkConfig(_Section):
     def _ports_in_order(self) -> Self:
         if self.port_max < self.port_min or (self.port_min == 0) != (self.port_max == 0):
             raise ValueError(
-                f"port_min is {self.port_min} and port_max {self.port_max}: give the first and the last port of a "
-                "range, or 0 for both"
+                f"port_min is {self.port_min}, port_max {self.port_max}: give a range's ends, or 0 for both"
             )
         return self
 
@@ -262,13 +261,9 @@ class RouterConfig(_Section):
     )
 
     @model_validator(mode="after")
-    def _local_needs_sockets(self) -> Self:
+    def _transport_is_possible(self) -> Self:
         if self.transport == "local" and not local.is_possible():
             raise ValueError(f"transport local needs Linux, and this is {sys.platform}; set it to auto or ray")
-        return self
-
-    @model_validator(mode="after")
-    def _network_beside_sockets(self) -> Self:
         if self.network.enabled and self.transport == "ray":
             raise ValueError("network.enabled needs sockets, and transport is ray; set transport to auto or local")
         return self

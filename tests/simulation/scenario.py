@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -75,7 +76,7 @@ class RequestPlan:
         """Return a chunk of plain text."""
         return _chunk(text)
 
-    @property
+    @cached_property
     def item_bytes_max(self) -> int:
         """How large its largest item is, about."""
         sizes = [

@@ -53,6 +53,8 @@ class OpenCall(NamedTuple):
     """Open requests, or take them up again."""
 
     client_id: str
+    call_no: int
+    """Calls of a client that open are numbered: one that comes again, or late, begins nothing anew."""
     seen: list[Any]
     """`Seen`."""
     registrations: list[Any]

@@ -16,6 +16,7 @@ from actors.protocol.calls import (
     ClaimCall,
     FenceCall,
     LocateCall,
+    OpenCall,
     Registration,
     ReleaseCall,
 )
@@ -72,12 +73,20 @@ class Doors:
 
     # --- publishers -------------------------------------------------------------------------
 
-    def open(self, client_id: str, registrations: Sequence[Any], now: float) -> list[Told | None]:
-        """Open requests, given as the parts of `Registration`s; return the error of each. Raises NotPermitted."""
-        names = self.names(client_id, Scope.PUBLISH)
-        return [_told(names, self._open(names, client_id, parts, now)) for parts in registrations]
+    def open(self, call: OpenCall, now: float) -> list[Told | None]:
+        """Open requests; return the error of each. Raises NotPermitted."""
+        names = self.names(call.client_id, Scope.PUBLISH)
+        is_new = self._registry.is_new_open(call, now)
+        return [_told(names, self._open(names, call.client_id, parts, now, is_new)) for parts in call.registrations]
 
-    def _open(self, names: Names, client_id: str, parts: Any, now: float) -> StreamRouterError | None:
+    def _open(
+        self,
+        names: Names,
+        client_id: str,
+        parts: Any,
+        now: float,
+        is_new: bool,  # noqa: FBT001  # one of many
+    ) -> StreamRouterError | None:
         try:
             wanted = checked(Registration, parts)
             agent_id = wanted.agent_id
@@ -87,14 +96,14 @@ class Doors:
         except ProtocolViolation as violation:
             self._registry.refuse(violation)
             return violation
-        return self._registry.open(client_id, now=now, **wanted._asdict())
+        return self._registry.open(client_id, now=now, is_new=is_new, **wanted._asdict())
 
-    def numbers(self, client_id: str, registrations: Sequence[Any], errors: Sequence[Told | None]) -> list[int]:
+    def numbers(self, call: OpenCall, errors: Sequence[Told | None]) -> list[int]:
         """Return the number of each request that was just opened; 0 where it was refused."""
-        names, requests = self.names(client_id), self._registry.requests
+        names, requests = self.names(call.client_id), self._registry.requests
         return [
             requests[names.full(parts[0])].created if error is None else 0
-            for parts, error in zip(registrations, errors, strict=True)
+            for parts, error in zip(call.registrations, errors, strict=True)
         ]
 
     def forward(self, client_id: str, envelopes: list[Any], now: float) -> None:

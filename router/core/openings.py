@@ -10,15 +10,19 @@ request's own, or not:
     ended                         refused: an ID is used once
 
 Whoever is fenced out of its agent opens nothing.
+
+A call may come twice, or long after it was given up, when what it opened has ended and is forgotten. So calls are
+numbered (`is_new`), and one that may have been here before begins nothing: whoever still waits for it asks again.
 """
 
 from __future__ import annotations
 
 import hmac
 
-from actors.errors import DuplicateRequest, RequestEnded, UnknownRequest
-from actors.protocol.calls import Registration
+from actors.errors import DuplicateRequest, Recovering, RequestEnded, UnknownRequest
+from actors.protocol.calls import OpenCall, Registration
 from actors.protocol.labels import check_labels
+from actors.protocol.states import router_of
 from actors.settings import unpacked
 from router.core.admission import Admission
 from router.core.claims import Claims
@@ -49,8 +53,25 @@ class Openings:
         self._lifecycle = lifecycle
         self._recovery = recovery
 
-    def open(self, client_id: str, wanted: Registration, now: float) -> None:
+    def is_new(self, call: OpenCall, now: float) -> bool:
+        """Whether a call is here for the first time: it follows all others of its client, to this very router.
+
+        A router that has restarted does not know which calls the one before it had; it takes for new what was said by
+        a client that has heard of it.
+        """
+        client = self._clients.heard(call.client_id, now)
+        known, _ = call.seen
+        knows_this_router = (
+            not self._lifecycle.has_restarted if known is None else router_of(known) == self._clients.incarnation
+        )
+        follows = call.call_no > client.opens_no
+        client.opens_no = max(client.opens_no, call.call_no)
+        return knows_this_router and follows
+
+    def open(self, client_id: str, wanted: Registration, now: float, *, is_new: bool) -> None:
         """Open a request, take it over, or take it up again, whichever the registration means.
+
+        `is_new`: it did not come with a call that may have been here before.
 
         Raises InvalidRequestId, Draining, LimitExceeded, PoolFull, UnknownRequest, Recovering, RequestEnded,
         DuplicateRequest, AgentFenced, ProtocolViolation.
@@ -59,7 +80,7 @@ class Openings:
         registers_again = wanted.epoch > 0
         self._claims.refuse_if_fenced_out(client_id, wanted, now)
         if known is None:
-            request = self._open_unknown(client_id, wanted, now)
+            request = self._open_unknown(client_id, wanted, now, is_new=is_new)
             self._claims.learn(request, now, is_news=registers_again)
             return
         if not known.is_live and (wanted.take_over or registers_again) and known.client_id == client_id:
@@ -72,12 +93,14 @@ class Openings:
             self._recovery.learn(known, wanted.epoch, wanted.sent_seq, wanted.start_seq, now)
         self._claims.learn(known, now, is_news=registers_again)
 
-    def _open_unknown(self, client_id: str, wanted: Registration, now: float) -> Request:
+    def _open_unknown(self, client_id: str, wanted: Registration, now: float, *, is_new: bool) -> Request:
         """Take in a request that is not known here."""
         request_id, registers_again = wanted.request_id, wanted.epoch > 0
         if wanted.take_over and not registers_again:
             self._recovery.refuse_while_recovering(f"request {request_id!r} is open")
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
+        if not is_new:
+            raise Recovering(f"request {request_id!r} is not open, and this call may have opened it before; ask again")
         self._recovery.refuse_while_actors_are_asked(request_id)
         if not registers_again:
             self._admission.admit(request_id, self._requests.live_count, now)

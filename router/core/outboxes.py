@@ -11,6 +11,7 @@ Pure: what the states are the caller says, and the time is an argument.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -23,6 +24,8 @@ from actors.protocol.states import Key, Role, memory_id
 CLIENT_TIMEOUT_S = WATCH_WAIT_S_MAX + 8.0
 # Clients that only ever said one thing are forgotten after so long.
 CLIENT_FORGET_S = 600.0
+# Of so many that were forgotten, those forgotten last, it is known which of their calls were heard.
+FORGOTTEN_MAX = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +38,8 @@ class Client:
     version: int = 0
     outbox: dict[Key, int] = field(default_factory=dict)
     publishes: set[str] = field(default_factory=set)
+    opens_no: int = 0
+    """The highest number of its calls to open that were heard."""
     watching: int = 0
     # It was silent for so long that what it publishes counts as left alone, until its next word.
     was_gone: bool = False
@@ -44,10 +49,13 @@ class Clients:
     """All clients of one router actor, by ID. `on_new(client_id, now)` is called for each that is new."""
 
     def __init__(self, incarnation: str, on_new: Callable[[str, float], None]) -> None:
-        self._incarnation = incarnation
+        self.incarnation: str = incarnation
+        """The router's own."""
         self._on_new = on_new
         self._clients: dict[str, Client] = {}
         self._generations = 0
+        # How many calls to open were heard of those that were forgotten: one of them may yet come again.
+        self._opens_nos: OrderedDict[str, int] = OrderedDict()
         # Who reads a request, wants to, or has asked where it is, and the number of the client's call that said so.
         self._interests: dict[str, dict[str, int]] = {}
         self._wakes: dict[str, bool] = {}
@@ -68,7 +76,8 @@ class Clients:
         if found is None:
             # A client that was forgotten must notice it as it would notice a new router.
             self._generations += 1
-            found = self._clients[client_id] = Client(client_id, now, memory_id(self._incarnation, self._generations))
+            found = self._clients[client_id] = Client(client_id, now, memory_id(self.incarnation, self._generations))
+            found.opens_no = self._opens_nos.pop(client_id, 0)
             self._on_new(client_id, now)
         return found
 
@@ -87,7 +96,11 @@ class Clients:
         """Forget a client and what it was interested in."""
         for request_id in [request_id for request_id, clients in self._interests.items() if client_id in clients]:
             self.lose_interest(client_id, [request_id], self._interests[request_id][client_id])
-        del self._clients[client_id]
+        opens_no = self._clients.pop(client_id).opens_no
+        if opens_no:
+            self._opens_nos[client_id] = opens_no
+            if len(self._opens_nos) > FORGOTTEN_MAX:
+                self._opens_nos.popitem(last=False)
 
     # --- what they are told -----------------------------------------------------------------
 

@@ -36,6 +36,7 @@ class Recovery:
         self._expected: set[str] = set()
         self._put_off = False
         self._waits_for_publishers = False
+        self._missed_s = 0.0
         self._copies: list[tuple[str, Report, SessionRecord]] = []
 
     # --- from stream actors -----------------------------------------------------------------
@@ -142,10 +143,20 @@ class Recovery:
         self._lifecycle.has_restarted = True
         self._set_timer(now + CLIENT_TIMEOUT_S, Timer.RECOVERED, "")
 
-    def recovered(self) -> None:
-        """Publishers have had their time."""
+    def paused(self, gap_s: float) -> None:
+        """This router was stopped for so long: publishers are given that time."""
+        if self._waits_for_publishers:
+            self._missed_s += gap_s
+
+    def recovered(self, now: float) -> bool:
+        """Return whether publishers have had their time."""
+        missed_s, self._missed_s = self._missed_s, 0.0
+        if missed_s:
+            self._set_timer(now + missed_s, Timer.RECOVERED, "")
+            return False
         self._waits_for_publishers = False
         self._end_if_all_were_heard()
+        return True
 
     def _end_if_all_were_heard(self) -> None:
         """What is unknown now is unknown, if nobody is waited for any more."""

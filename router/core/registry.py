@@ -31,7 +31,7 @@ from actors.errors import (
     StreamRouterError,
     UnknownRequest,
 )
-from actors.protocol.calls import ClaimCall, FenceCall, Registration, ReleaseCall
+from actors.protocol.calls import ClaimCall, FenceCall, OpenCall, Registration, ReleaseCall
 from actors.protocol.deadlines import Deadlines
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import checked
@@ -116,6 +116,7 @@ class Registry:
         self.timeouts: Timeouts = Timeouts(
             self._deadlines, self.requests, self.clients, self.claims, self.lifecycle, self.recovery, self.refusals
         )
+        self.is_new_open: Callable[[OpenCall, float], bool] = self._openings.is_new
         self.tick: Callable[[float], None] = self.timeouts.tick
         self.expect: Callable[[Iterable[str]], None] = self.recovery.expect
         self.adopt: Callable[[str, Sequence[Sequence[Any]], float], None] = self.recovery.adopt
@@ -238,19 +239,22 @@ class Registry:
         agent_number: int = 0,
         labels: bytes = NO_LABELS,
         created: int = 0,
+        is_new: bool = True,
     ) -> StreamRouterError | None:
         """Open a request, or take it up again; the outcome stands in the client's news.
 
         `epoch`, `sent_seq`, `start_seq`, `cancel` and `created` are a publisher's own knowledge when it registers again
-        with a router that has lost its memory. Returns the error where the open is refused.
+        with a router that has lost its memory. `is_new`: see `Openings.is_new`. Returns the error where the open is
+        refused.
         """
         self.clients.heard(client_id, now)
-        self.refusals.forget(client_id, request_id)
+        if is_new:
+            self.refusals.forget(client_id, request_id)
         wanted = Registration(
             request_id, settings_packed, date, agent_id, take_over, epoch, sent_seq, start_seq, cancel, agent_number
         )._replace(labels=labels, created=created)
         try:
-            self._openings.open(client_id, wanted, now)
+            self._openings.open(client_id, wanted, now, is_new=is_new)
             if epoch and cancel is not None:
                 self.cancel(request_id, now, after_step=cancel == "after_step")
         except Recovering as error:
@@ -398,3 +402,4 @@ class Registry:
     def paused(self, gap_s: float) -> None:
         """This process was stopped for so long: that was no silence of the clients."""
         self.clients.paused(gap_s)
+        self.recovery.paused(gap_s)

@@ -137,12 +137,12 @@ class RouterActor(LookingCalls):
     async def open(self, frame: bytes) -> bytes:
         """Open requests: an `OpenCall` to an `OpenAnswer`."""
         await self._ready()
-        client_id, seen, registrations = self._read(OpenCall, frame)
+        call = self._read(OpenCall, frame)
         now = time.monotonic()
-        errors = self._doors.open(client_id, registrations, now)
+        errors = self._doors.open(call, now)
         self._after_event()
-        numbers = self._doors.numbers(client_id, registrations, errors)
-        return pack(OpenAnswer(errors, numbers, list(self._doors.news(client_id, seen, now))))
+        numbers = self._doors.numbers(call, errors)
+        return pack(OpenAnswer(errors, numbers, list(self._doors.news(call.client_id, call.seen, now))))
 
     async def feed(self, client_id: str, seen: list[Any], *frames: bytes) -> bytes:
         """Take frames of a publisher's `ItemsEnvelope`s; return its `News`."""
@@ -162,10 +162,13 @@ class RouterActor(LookingCalls):
     def _read(self, shape: type[_Call], frame: bytes) -> _Call:
         """Read a caller's frame, and count it where that cannot be done. Raises ProtocolViolation."""
         try:
-            return read(shape, frame)
+            call = read(shape, frame)
+            if isinstance(call, (OpenCall, WatchCall)):
+                check_caller(call.client_id, call.seen)
         except ProtocolViolation as error:
             self._registry.refuse(error)
             raise
+        return call
 
     def _read_list(self, frame: bytes) -> list[Any]:
         try:
@@ -342,8 +345,8 @@ class RouterActor(LookingCalls):
             await asyncio.shield(self._begun)
 
     async def _begin(self) -> None:
+        watch_clock(PAUSE_S, self._paused, lambda: self._stopping)
         if ray.get_runtime_context().was_current_actor_reconstructed:
-            self._registry.wait_for_publishers(time.monotonic())
             await self._recover()
         else:
             await beginning.clear_away(self._config, self._shard)
@@ -351,7 +354,6 @@ class RouterActor(LookingCalls):
         self._registry.keep_house(time.monotonic())
         self._after_event()
         self._fleet.spawn(self._keep_house())
-        watch_clock(PAUSE_S, self._paused, lambda: self._stopping)
         self._fleet.spawn(self._archiving.keep_writing())
         if self._exports_metrics:
             self._fleet.spawn(self._export_metrics())
@@ -361,6 +363,8 @@ class RouterActor(LookingCalls):
         self._observer.router_restarted()
         found = await asyncio.to_thread(ray_actors.find_stream_actors, self._config, self._shard)
         log.warning("router %s/%d has restarted; %d stream actors to adopt", self._config.name, self._shard, len(found))
+        # Only from now on: while Ray's control store could not say who there is, no publisher was heard.
+        self._registry.wait_for_publishers(time.monotonic())
         await beginning.take_over(found, self._registry, self._fleet, self._after_event)
 
     # --- effects of the registry ------------------------------------------------------------

@@ -155,7 +155,7 @@ async def _flood(router_actor: Any, settings: bytes, opens_per_s: float, seconds
             for _ in range(FRAME_OPENS)
         ]
         sent += FRAME_OPENS
-        task = asyncio.create_task(call(wire.pack(OpenCall(client_id, [None, 0], requests))))
+        task = asyncio.create_task(call(wire.pack(OpenCall(client_id, sent, [None, 0], requests))))
         calls.add(task)
         task.add_done_callback(calls.discard)
         await asyncio.sleep(0)

@@ -25,6 +25,7 @@ from router.client.publishing.outgoing import PublishedStream
 from router.client.reading.inbox import Cursor
 from router.core.intake import Intake
 from router.core.lifecycle import Lifecycle
+from router.core.openings import Openings
 from router.core.registry import Registry
 from router.core.request import Request
 from router.core.timeouts import Timeouts
@@ -156,6 +157,11 @@ def _late_operation_done() -> list[Patch]:
     return [mock.patch.object(Reader, "begin", lambda _self, _operation_no, _number: True)]
 
 
+def _late_open_begins() -> list[Patch]:
+    """A call to open that comes late is taken for a new one."""
+    return [mock.patch.object(Openings, "is_new", lambda _self, _call, _now: True)]
+
+
 def _no_replay() -> list[Patch]:
     """A publisher goes on where it was, whatever the router wants next."""
 
@@ -231,6 +237,7 @@ class Plant:
 
 ROUGH = Harder(roughness=0.15, features=NONE)
 ROUGH_BACKLOG = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.BACKLOG}))
+ROUGH_HOSTILE = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.HOSTILE}))
 ROUGH_REOPENS = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.REOPENS}))
 MUCH_REPLAYED = Harder(incident="kill_actor", features=NONE, surely=frozenset({Feature.QUEUES}))
 CUT_OFF = Harder(incident="cut_actor", lingers=True, features=NONE)
@@ -246,6 +253,7 @@ PLANTS = {
     "no-credit-limit": Plant(_no_credit_limit, range(100)),
     "answer-lost-is-lost": Plant(_answer_lost_is_lost, range(50)),
     "late-operation-done": Plant(_late_operation_done, range(20, 80), ROUGH_REOPENS),
+    "late-open-begins": Plant(_late_open_begins, range(40), ROUGH_HOSTILE),
     "no-replay": Plant(_no_replay, range(50)),
     "replay-dropped-early": Plant(_replay_dropped_early, range(50)),
     "ends-while-replaying": Plant(_ends_while_replaying, range(20, 70), MUCH_REPLAYED),

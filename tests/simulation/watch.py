@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ray.exceptions import RayError
 
+from actors.protocol.calls import Registration
 from actors.protocol.envelopes import Order
 from actors.protocol.lane import QUANTUM_BYTES
 from actors.protocol.states import Role
 from actors.stream.session import Session
+from router.client.publishing.outgoing import OPENING
 from router.core.catalogue import Wanted
+from router.core.openings import Openings
 
 from .features import Feature
 from .network import Exited
@@ -240,6 +243,30 @@ class Watch:
             if number <= self._former.get(request_id, number - 1):
                 self._world.fail(f"agent {agent_id}: an item of {request_id} was taken while {holder} is under way")
         self._holder[agent_id] = request_id, number
+
+    # --- opens ------------------------------------------------------------------------------------
+
+    def opening(self) -> list[tuple[Any, str, Any]]:
+        """Return what stands in for the way in of a request that a router does not know: nobody's must not begin anew."""
+        open_unknown = Openings._open_unknown
+
+        def noting(openings: Openings, client_id: str, wanted: Registration, now: float, **more: Any) -> Any:
+            request = open_unknown(openings, client_id, wanted, now, **more)
+            name = self._names.own(wanted.request_id)
+            if wanted.epoch == 0 and name in self.sealed_seen_at and not self._is_being_opened(name):
+                self._world.fail(f"{name}: it has ended and was forgotten, and begins anew though nobody opens it")
+            return request
+
+        return [(Openings, "_open_unknown", noting)]
+
+    def _is_being_opened(self, name: str) -> bool:
+        world = self._world
+        return any(
+            listener._stream.phase == OPENING
+            for number, client in world.clients.items()
+            if world.processes[number].alive
+            for listener in client._links[0]._listeners.get((Role.PUBLISHER, name), ())
+        )
 
     # --- closed doors -----------------------------------------------------------------------------
 

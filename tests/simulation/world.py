@@ -339,6 +339,7 @@ class World:
             *self.faults.disk(),
             *self.sockets.in_place(),
             *self.watch.feeding(),
+            *self.watch.opening(),
             *self._small_window(),
             *self._validating(),
         ]

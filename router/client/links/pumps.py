@@ -61,6 +61,7 @@ class Opens:
     def __init__(self, link: Connection) -> None:
         self._link = link
         self._waiting: list[Opening] = []
+        self._calls_made = 0
         self._busy = False
 
     def put(self, registration: Registration) -> asyncio.Future[int]:
@@ -82,8 +83,10 @@ class Opens:
 
     async def _open(self, batch: list[Opening]) -> None:
         link = self._link
+        self._calls_made += 1
+        registrations = [registration for registration, _ in batch]
         try:
-            frame = pack(OpenCall(link.client_id, link.answers.seen, [registration for registration, _ in batch]))
+            frame = pack(OpenCall(link.client_id, self._calls_made, link.answers.seen, registrations))
             made, answer = await link.caller.call("open", frame)
             errors, numbers, news = _read_open_answer(answer, len(batch))
         except Exception as error:  # noqa: BLE001  # one registration must not leave the others without an answer

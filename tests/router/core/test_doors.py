@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors.errors import NotPermitted, UnknownRequest
-from actors.protocol.calls import ClaimCall, FenceCall, LocateCall, Registration, ReleaseCall
+from actors.protocol.calls import ClaimCall, FenceCall, LocateCall, OpenCall, Registration, ReleaseCall
 from actors.protocol.finding import ListCall
 from actors.protocol.frames import pack
 from actors.protocol.states import Report, RequestPhase, Role, SessionPhase
@@ -27,7 +27,7 @@ ITEMS = pack([b"{}"])
 KEY = Key(b"a secret of this test")
 PASSES = Passes(KEY.pass_key)
 EVERY_SCOPE = ("read", "publish", "cancel")
-SEEN = ["", 0]
+SEEN = [None, 0]
 
 
 class Service:
@@ -35,6 +35,7 @@ class Service:
 
     def __init__(self, *, has_tenants: bool = True) -> None:
         self.has_tenants = has_tenants
+        self._calls = itertools.count(1)
         config = RouterConfig.model_validate({"tenants": {"enabled": has_tenants}})
         self.registry = Registry(config, "incarnation", 0.0)
         self.doors = Doors(self.registry, KEY if has_tenants else None)
@@ -50,7 +51,7 @@ class Service:
 
     def open(self, caller: str, request_id: str, *, now: float = 1.0, **parts: Any) -> tuple[str, str] | None:
         wanted = Registration(request_id, SETTINGS, DATE, None, False, 0, 0, 1, None, 0)._replace(**parts)
-        (error,) = self.doors.open(caller, [list(wanted)], now)
+        (error,) = self.doors.open(OpenCall(caller, next(self._calls), SEEN, [list(wanted)]), now)
         return error
 
     def states(self, caller: str) -> dict[tuple[str, str], Any]:
@@ -388,7 +389,7 @@ def test_who_opens_hears_the_numbers_of_what_was_opened():
     service = Service()
     team_a = service.caller("team-a")
     wanted = [list(Registration(name, SETTINGS, DATE, None, False, 0, 0, 1, None, 0)) for name in ("req", "no\nline")]
-    errors = service.doors.open(team_a, wanted, 1.0)
-    number, nothing = service.doors.numbers(team_a, wanted, errors)
+    call = OpenCall(team_a, 1, SEEN, wanted)
+    number, nothing = service.doors.numbers(call, service.doors.open(call, 1.0))
     assert (number, nothing) == (service.registry.requests[f"team-a{SEPARATOR}req"].created, 0)
     assert number > 0

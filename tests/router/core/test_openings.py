@@ -20,8 +20,9 @@ from actors.errors import (
     StreamRouterError,
     UnknownRequest,
 )
-from actors.protocol.calls import FenceCall
+from actors.protocol.calls import FenceCall, OpenCall
 from actors.protocol.states import RequestPhase, SessionPhase
+from router.core import outboxes
 from router.core.outboxes import CLIENT_TIMEOUT_S
 
 GONE_AT = CLIENT_TIMEOUT_S + 1.0
@@ -244,3 +245,68 @@ def test_no_end_comes_before_what_readers_may_have_seen_of_a_session_that_died_w
     router.passes(GONE_AT)
     assert isinstance(router.opens("req", GONE_AT, client="another", take_over=True), RequestEnded)
     assert router.request("req").stop_reason == "lost"
+
+
+# --- calls that come twice, or late -----------------------------------------------------------
+
+
+def ended_and_forgotten(router: Router) -> None:
+    router.seals("req")
+    router.passes(router.request("req").forget_at + 1.0)
+    assert "req" not in router.registry.requests
+
+
+def calls(router: Router, number: int, request_id: str = "req", known: str | None = None) -> StreamRouterError | None:
+    """Let a client's call to open with this number come; `known`: the memory of the router that it knows."""
+    is_new = router.registry.is_new_open(OpenCall("publisher", number, [known, 0], []), 0.0)
+    return router.opens(request_id, is_new=is_new)
+
+
+@pytest.mark.parametrize("late", [1, 2])
+def test_a_call_that_comes_late_does_not_begin_anew_what_has_ended_and_is_forgotten(late):
+    router = Router(HERE, max_actors=1)
+    assert calls(router, 1, "another") is None
+    assert calls(router, 2) is None
+    assert calls(router, 2) is None, "its answer was lost"
+    ended_and_forgotten(router)
+    assert isinstance(calls(router, late), Recovering), "whoever still waits asks again"
+    assert "req" not in router.registry.requests
+    assert calls(router, 3) is None, "an ID that is forgotten can be used again"
+    assert router.registry.refused_by == {}
+
+
+def test_a_call_that_comes_late_does_not_begin_what_was_refused_and_its_publisher_hears_of_the_refusal():
+    router = Router(max_actors=1, open_timeout_s=4.0)
+    assert calls(router, 1) is None
+    router.passes(5.0)
+    assert router.publisher_state("req", now=5.0).phase == RequestPhase.REFUSED
+    assert isinstance(calls(router, 1), Recovering)
+    assert router.publisher_state("req", now=5.0).phase == RequestPhase.REFUSED
+    assert calls(router, 2) is None
+    assert router.publisher_state("req", now=5.0).phase == RequestPhase.WAITING
+
+
+@pytest.mark.parametrize("known", [None, "the router before/1"])
+def test_a_restarted_router_begins_nothing_for_a_call_that_may_have_been_at_the_one_before(known):
+    router = restarted()
+    assert isinstance(calls(router, 7, known=known), Recovering)
+    assert calls(router, 8, known=router.registry.clients.known("publisher", 0.0).incarnation) is None
+
+
+def test_a_router_that_has_forgotten_a_client_knows_which_of_its_calls_it_has_had():
+    router = Router(HERE)
+    assert calls(router, 1) is None
+    known = router.registry.clients.known("publisher", 0.0).incarnation
+    ended_and_forgotten(router)
+    assert "publisher" not in router.registry.clients
+    assert isinstance(calls(router, 1), Recovering)
+    assert calls(router, 2, known=known) is None, "it has forgotten the client, and is the router that the client knows"
+
+
+def test_of_clients_that_were_forgotten_so_many_are_remembered(monkeypatch):
+    monkeypatch.setattr(outboxes, "FORGOTTEN_MAX", 2)
+    clients = Router(HERE).registry.clients
+    for number, client_id in enumerate("abc", 1):
+        clients.heard(client_id, 0.0).opens_no = number
+        clients.forget(client_id)
+    assert [clients.known(client_id, 1.0).opens_no for client_id in "abc"] == [0, 2, 3]

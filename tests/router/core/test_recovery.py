@@ -178,6 +178,21 @@ def test_who_was_put_off_because_an_actor_was_asked_has_time_to_come_again():
     assert not router.registry.lifecycle.is_recovering
 
 
+def test_a_router_that_is_stopped_while_it_waits_for_publishers_gives_them_that_time_and_to_holders_of_agents_too():
+    router = restarted()
+    router.registry.paused(30.0)
+    router.passes(CLIENT_TIMEOUT_S + 20.0)
+    assert router.registry.lifecycle.is_recovering
+    assert router.registry.agents.is_recovering
+    router.passes(CLIENT_TIMEOUT_S + 31.0)
+    assert not router.registry.lifecycle.is_recovering
+    assert not router.registry.agents.is_recovering
+    router.registry.paused(30.0)
+    router.registry.wait_for_publishers(100.0)
+    router.passes(100.0 + CLIENT_TIMEOUT_S)
+    assert not router.registry.lifecycle.is_recovering, "a pause that was over before costs nothing"
+
+
 @pytest.mark.parametrize(("router", "phase"), [(Router(), "unknown"), (restarted(), "recovering")])
 def test_a_reader_is_not_told_that_a_request_is_gone_that_waits_for_a_place_after_a_restart(router, phase):
     assert router.opens("req") is None

@@ -31,18 +31,28 @@ class Lost(ConnectionError):
 
 
 class End(asyncio.Protocol, ABC):
-    """One end of a connection."""
+    """One end of a connection. It goes with the event loop that it is in."""
 
     def __init__(self) -> None:
         self._decoder = StreamDecoder()
         self._transport: asyncio.Transport | None = None
+        self._standing: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         self._transport = transport  # type: ignore[assignment]  # a stream's transport is one that writes
+        # A loop that ends tells its tasks, and no transport: one that nobody closes stays open until it is collected.
+        self._standing = asyncio.get_running_loop().create_task(_stand_still())
+        self._standing.add_done_callback(lambda _: self.close())
         connected = transport.get_extra_info("socket")
         if connected is not None and connected.family != socket.AF_UNIX:
             network.notice_silence(connected)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """See asyncio."""
+        self._transport = None
+        if self._standing is not None:
+            self._standing.cancel()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
@@ -66,6 +76,10 @@ class End(asyncio.Protocol, ABC):
         """End the connection."""
         if self._transport is not None:
             self._transport.abort()
+
+
+async def _stand_still() -> None:
+    await asyncio.get_running_loop().create_future()
 
 
 class Connection(End):
@@ -154,7 +168,7 @@ class Connection(End):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
-        self._transport = None
+        super().connection_lost(exc)
         why = f"the connection broke: {exc or 'the other end is gone'}"
         if not self.is_met.done():
             self.is_met.set_exception(Lost(why))

@@ -27,7 +27,10 @@ SHOWN_CHARS_MAX = 300
 
 
 class _Served(End):
-    """The actor's end of one connection."""
+    """The actor's end of one connection.
+
+    Where that breaks, calls under way go on: each may be made twice, and nobody knows what became of them.
+    """
 
     def __init__(self, actor: Any, methods: Collection[str], address: Address, on_met: Callable[[], None]) -> None:
         super().__init__()
@@ -77,11 +80,6 @@ class _Served(End):
             shown = f"{method}: {type(error).__name__}: {str(error)[:SHOWN_CHARS_MAX]}"
             answer = _encode_error(number, InternalError(shown))
         self.write(answer)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
-        """See asyncio. Calls under way go on: each may be made twice, and nobody knows what became of them."""
-        self._transport = None
-
 
 def _encode_error(number: int, error: StreamRouterError) -> bytes:
     """Return an error as an answer, also where its text quotes what cannot be packed: its caller must not wait."""

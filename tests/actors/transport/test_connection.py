@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import socket
@@ -314,6 +315,22 @@ async def test_one_that_is_closed_while_it_meets_leaves_no_connection(monkeypatc
     line.close()
     await until(lambda: made[0]._transport is None or made[0]._transport.is_closing())
     assert line.connection is None
+
+
+def test_a_loop_that_ends_closes_the_connections_in_it_at_both_ends():
+    waiting: list[asyncio.Future[bytes]] = []
+
+    async def leave_open() -> tuple[Actor, Line]:
+        actor = Actor()
+        line = await met(actor)
+        waiting.append(asyncio.ensure_future(line.poll.remote(b"never answered")))
+        return actor, line
+
+    actor, line = asyncio.run(leave_open())
+    assert line.connection is None
+    assert isinstance(waiting[0].exception(), ActorUnavailableError), "what became of the call is unknown"
+    del actor, line
+    gc.collect()  # a socket that is open still would be a ResourceWarning, which fails a test
 
 
 def test_what_is_carried_are_methods_of_the_actors():

@@ -81,6 +81,7 @@ class _Served(End):
             answer = _encode_error(number, InternalError(shown))
         self.write(answer)
 
+
 def _encode_error(number: int, error: StreamRouterError) -> bytes:
     """Return an error as an answer, also where its text quotes what cannot be packed: its caller must not wait."""
     code, text = error.to_wire()

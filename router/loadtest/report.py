@@ -124,6 +124,7 @@ def _tiles(found: Results) -> str:
         (f"{found['streams']:,}", f"streams, {found['streams_open_max']:,} at once"),
         (f"{found['messages_per_s']:,.0f}/s", f"messages out, {found['messages']:,} in all"),
         (f"{found['chunks_per_s']:,.0f}/s", f"chunks in, {found['chunks']:,} in all"),
+        (cores_busy(found), f"cores busy on average, of {found['environment']['cpus']}"),
         (pair("added_latency_ms"), "added latency, p50 / p99"),
         (pair("time_to_first_message_ms"), "first message, p50 / p99"),
         (f"{found['credit_waits']:,}", "waits for credit"),
@@ -134,6 +135,11 @@ def _tiles(found: Results) -> str:
         f'<div class="tile"><b>{escape(value)}</b><span>{escape(label)}</span></div>' for value, label in tiles
     )
     return f'<div class="tiles">{inner}</div>'
+
+
+def cores_busy(found: Results) -> str:
+    """Return what throughput was paid with: cores busy on average, of all processes on the driver's machine."""
+    return "-" if found["cpu_cores"] is None else f"{found['cpu_cores']:.2f}"
 
 
 def _section(title: str, text: str, inner: str) -> str:

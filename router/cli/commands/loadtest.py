@@ -122,6 +122,7 @@ def _summarise(console: Console, found: dict[str, Any]) -> None:
     from rich.markup import escape
 
     from router.cli.terminal import some
+    from router.loadtest.report import cores_busy
     from router.loadtest.view import wrong
 
     console.print(_times(found))
@@ -129,7 +130,8 @@ def _summarise(console: Console, found: dict[str, Any]) -> None:
         f"{some(found['streams'], 'stream')}, at most {found['streams_open_max']:,} at once, through "
         f"{some(found['actors'], 'stream actor')} in {found['wall_s']:.0f} s\n"
         f"{found['chunks']:,} chunks in ({found['chunks_per_s']:,.0f}/s), {found['messages']:,} messages out "
-        f"({found['messages_per_s']:,.0f}/s), {found['credit_waits']:,} waits for credit",
+        f"({found['messages_per_s']:,.0f}/s), {cores_busy(found)} cores busy, "
+        f"{found['credit_waits']:,} waits for credit",
         highlight=False,
     )
     for fault in found["faults"]:

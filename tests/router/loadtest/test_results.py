@@ -91,6 +91,14 @@ def test_the_csv_has_a_row_a_second(make_results):
     assert float(rows[3]["added_latency_ms_p50"]) > 0
 
 
+@pytest.mark.parametrize(("cores", "shown"), [(1.4, "1.40"), (None, "-")])
+def test_the_cores_that_were_busy_stand_beside_the_throughput(make_results, cores: float | None, shown: str):
+    found = {**make_results(), "cpu_cores": cores}
+    page = report.to_html(found)
+    tile = f"<b>{shown}</b><span>cores busy on average, of {found['environment']['cpus']}</span>"
+    assert page.index("chunks in, ") < page.index(tile) < page.index("added latency, p50 / p99")
+
+
 def test_a_run_too_short_for_cpu_figures_still_has_its_csv(make_results):
     found = make_results()
     found["series"]["processes"] = {"at_s": [1.0], "cpu_cores": {}, "memory_mb": {"router": [90.0]}}

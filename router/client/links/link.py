@@ -141,21 +141,27 @@ class Link:
         Raises what the router answers, RouterUnavailable, RouterClosed.
         """
         self.enter(registration.request_id, listener)
+        return await until_recovered(lambda: self._open_once(registration))
 
-        async def once() -> int:
-            opened = self._opens.put(registration)
-            self._watch()
-            return await opened
-
-        return await until_recovered(once)
+    async def _open_once(self, registration: Registration) -> int:
+        opened = self._opens.put(registration)
+        self._watch()
+        return await opened
 
     def open_again(self, listener: StateListener, registration: Registration) -> None:
         """Open a request again that the router has forgotten; a refusal comes as a state."""
         self.spawn(self._open_again(listener, registration))
 
     async def _open_again(self, listener: StateListener, registration: Registration) -> None:
+        key = (Role.PUBLISHER, registration.request_id)
+
+        async def once() -> None:
+            # It may have heard of its end meanwhile, and a request that nobody publishes must not begin anew.
+            if listener in self._listeners.get(key, ()):
+                await self._open_once(registration)
+
         try:
-            await self.open(listener, registration)
+            await until_recovered(once)
         except (RouterUnavailable, RouterClosed):
             return  # told already
         except StreamRouterError as error:

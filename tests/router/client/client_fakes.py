@@ -106,6 +106,11 @@ class FakeRouter:
         numbers = [0 if refusal else FIRST_NUMBER + at for at, refusal in enumerate(errors)]
         return pack(OpenAnswer(errors, numbers, list(self._news(call.seen))))
 
+    def asked_to_open(self, request_id: str) -> int:
+        """How often this request was to be opened."""
+        frames = [arguments[0] for name, arguments in self.handle.calls if name == "open"]
+        return sum(parts[0] == request_id for frame in frames for parts in read(OpenCall, frame).registrations)
+
     async def feed(self, _client_id: str, seen: Any, *frames: bytes) -> bytes:
         for frame in frames:
             for request_id, _epoch, _first, _count, packed_items in unpack_list(frame):

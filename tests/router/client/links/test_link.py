@@ -12,11 +12,13 @@ from actors.errors import (
     InternalError,
     LimitExceeded,
     ProtocolViolation,
+    Recovering,
     RouterClosed,
     StreamRouterError,
     UnknownRequest,
 )
 from actors.settings import StreamSettings
+from router.client.links import caller
 from router.client.publishing.spill_file import SpillFile
 
 CHUNK = b'{"choices": [{"index": 0, "delta": {"content": "%s"}}]}' % (b"x" * 300)
@@ -187,6 +189,24 @@ async def test_a_restarted_router_is_told_again_what_it_should_know(router):
     await until(lambda: router.handle.count("open") >= 2)
     await stream.chunk(b"{}")
     await until(lambda: router.items.get("req"))
+    await client.close()
+
+
+async def test_a_request_that_ended_while_its_router_said_not_yet_is_not_opened_again(router, monkeypatch):
+    monkeypatch.setattr(caller, "BACKOFF_S", 0.3)
+    client = door(router)
+    ended, other = await opened(client, "ended", "other")
+    router.refusals["ended"] = Recovering("it has restarted").to_wire()
+    router.restart()
+    await until(lambda: router.asked_to_open("ended") == 2)
+    end(ended, router)
+    await until(lambda: ended.stop_reason == "end_turn")
+    del router.refusals["ended"]
+    tasks = client._links[0]._tasks
+    await until(lambda: not any("open_again" in task.get_coro().__qualname__ for task in tasks))
+    assert router.asked_to_open("ended") == 2
+    assert not client._links[0].hears(("p", "ended"))
+    await other.chunk(b"{}")
     await client.close()
 
 

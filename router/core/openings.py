@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hmac
 
-from actors.errors import DuplicateRequest, Recovering, RequestEnded, UnknownRequest
+from actors.errors import DuplicateRequest, RequestEnded, UnknownRequest
 from actors.protocol.calls import OpenCall, Registration
 from actors.protocol.labels import check_labels
 from actors.protocol.states import router_of
@@ -99,9 +99,11 @@ class Openings:
         if wanted.take_over and not registers_again:
             self._recovery.refuse_while_recovering(f"request {request_id!r} is open")
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
-        if not is_new:
-            raise Recovering(f"request {request_id!r} is not open, and this call may have opened it before; ask again")
         self._recovery.refuse_while_actors_are_asked(request_id)
+        if not is_new:
+            self._recovery.put_off(
+                f"request {request_id!r} is not open, and this call may have opened it before; ask again"
+            )
         if not registers_again:
             self._admission.admit(request_id, self._requests.live_count, now)
         settings, settings_packed = unpacked(wanted.settings_packed)

@@ -12,7 +12,7 @@ says of a request or an agent that it does not know "recovering", not "unknown".
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from actors.errors import Recovering
 from actors.protocol.envelopes import AdoptEnvelope, Order, Owner
@@ -36,7 +36,7 @@ class Recovery:
         self._expected: set[str] = set()
         self._put_off = False
         self._waits_for_publishers = False
-        self._missed_s = 0.0
+        self._publishers_until = 0.0
         self._copies: list[tuple[str, Report, SessionRecord]] = []
 
     # --- from stream actors -----------------------------------------------------------------
@@ -77,11 +77,15 @@ class Recovery:
     def refuse_while_actors_are_asked(self, request_id: str) -> None:
         """Raise Recovering where an actor that is still being asked may hold a request that is to be opened."""
         if self._expected:
-            self._put_off = True
-            raise Recovering(
+            self.put_off(
                 f"the router has restarted, and request {request_id!r} may be on a stream actor that has not answered "
                 f"yet ({', '.join(sorted(self._expected))}); ask again in a moment"
             )
+
+    def put_off(self, why: str) -> NoReturn:
+        """Raise Recovering to a publisher that registers; what nobody knows yet is given time until it comes again."""
+        self._put_off = self._lifecycle.is_recovering
+        raise Recovering(why)
 
     def _adopt_session(self, actor_id: str, report: Report, record: SessionRecord, now: float) -> None:
         lifecycle = self._lifecycle
@@ -141,18 +145,22 @@ class Recovery:
         """After a restart: do not say of a request that it is unknown while its publisher may yet register it again."""
         self._lifecycle.is_recovering = self._waits_for_publishers = True
         self._lifecycle.has_restarted = True
-        self._set_timer(now + CLIENT_TIMEOUT_S, Timer.RECOVERED, "")
+        self._publishers_until = now + CLIENT_TIMEOUT_S
+        self._set_timer(self._publishers_until, Timer.RECOVERED, "")
 
     def paused(self, gap_s: float) -> None:
         """This router was stopped for so long: publishers are given that time."""
         if self._waits_for_publishers:
-            self._missed_s += gap_s
+            self._publishers_until += gap_s
+            self._set_timer(self._publishers_until, Timer.RECOVERED, "")
 
     def recovered(self, now: float) -> bool:
         """Return whether publishers have had their time."""
-        missed_s, self._missed_s = self._missed_s, 0.0
-        if missed_s:
-            self._set_timer(now + missed_s, Timer.RECOVERED, "")
+        if now < self._publishers_until:
+            return False  # the timer of an earlier wait
+        if self._put_off and not self._expected:
+            self._put_off = False
+            self.wait_for_publishers(now)
             return False
         self._waits_for_publishers = False
         self._end_if_all_were_heard()

@@ -260,13 +260,10 @@ class Watch:
         return [(Openings, "_open_unknown", noting)]
 
     def _is_being_opened(self, name: str) -> bool:
+        """Whether a publisher opens a request, or its call is under way, though it may have heard of its end since."""
         world = self._world
-        return any(
-            listener._stream.phase == OPENING
-            for number, client in world.clients.items()
-            if world.processes[number].alive
-            for listener in client._links[0]._listeners.get((Role.PUBLISHER, name), ())
-        )
+        links = [client._links[0] for number, client in world.clients.items() if world.processes[number].alive]
+        return any(name in _under_way(link) or _is_opening(link, name) for link in links)
 
     # --- closed doors -----------------------------------------------------------------------------
 
@@ -370,6 +367,18 @@ class Watch:
                     continue  # one of a `gather` that waits for the others yet
                 if error is not None and not isinstance(error, Exited):
                     self._world.fail(f"{what} ended with {type(error).__name__}: {error}")
+
+
+def _is_opening(link: Any, name: str) -> bool:
+    listeners = link._listeners.get((Role.PUBLISHER, name), ())
+    return any(listener._stream.phase == OPENING for listener in listeners)
+
+
+def _under_way(link: Any) -> set[str]:
+    """Return the requests that a link's call is to open just now: they stand in the frame of the coroutine that calls."""
+    pumps = [task.get_coro() for task in link._tasks if task.get_coro().__qualname__ == "Opens._pump"]
+    calls = [call.cr_frame.f_locals for pump in pumps if (call := pump.cr_await) and call.__qualname__ == "Opens._open"]
+    return {registration.request_id for call in calls for registration, _ in call["batch"]}
 
 
 def queued_bytes(router_actor: Any) -> dict[str, int]:

@@ -178,6 +178,28 @@ def test_who_was_put_off_because_an_actor_was_asked_has_time_to_come_again():
     assert not router.registry.lifecycle.is_recovering
 
 
+def test_who_was_put_off_shortly_before_publishers_had_had_their_time_has_time_to_come_again():
+    router = restarted()
+    router.registry.expect(["s9"])
+    assert isinstance(router.opens("req", epoch=1), Recovering)
+    router.registry.settle(["s9"], CLIENT_TIMEOUT_S - 0.1)
+    router.passes(CLIENT_TIMEOUT_S)
+    assert router.registry.lifecycle.is_recovering, "the timer of the earlier wait ends nothing"
+    router.passes(2 * CLIENT_TIMEOUT_S)
+    assert not router.registry.lifecycle.is_recovering
+
+
+def test_whose_call_may_have_come_before_the_restart_has_time_to_come_again():
+    router = restarted()
+    router.passes(CLIENT_TIMEOUT_S - 0.1)
+    assert isinstance(router.opens("req", CLIENT_TIMEOUT_S - 0.1, epoch=1, is_new=False), Recovering)
+    router.passes(CLIENT_TIMEOUT_S)
+    assert router.registry.lifecycle.is_recovering
+    assert router.opens("req", CLIENT_TIMEOUT_S + 1.0, epoch=1) is None
+    router.passes(2 * CLIENT_TIMEOUT_S)
+    assert not router.registry.lifecycle.is_recovering
+
+
 def test_a_router_that_is_stopped_while_it_waits_for_publishers_gives_them_that_time_and_to_holders_of_agents_too():
     router = restarted()
     router.registry.paused(30.0)

@@ -135,8 +135,10 @@ class Request:
             or (reason == "cancelled" and self.may_be_gone())
             or (reason == "error" and self.may_be_unreadable)
         ):
-            # Ended where its survivors believed that it stood; what was read is right all the same.
-            self._check_equal(reading, messages[:-2], truth.messages)
+            # Ended where its survivors believed that it stood; what was read is right all the same, and so is what
+            # had been held back until then.
+            if not self._is_among(messages, self._cut_off(reason, messages[-1]["seq_id"], truth)):
+                self._check_equal(reading, messages[:-2], truth.messages)
             return
         if (reason in ("cancelled", "publisher_lost") or str(reason).startswith("timeout")) and messages[0][
             "id"
@@ -145,15 +147,20 @@ class Request:
                 self._fail(reading, f"ended without a session, but with messages: {messages}")
             return
         candidates = self._candidates(reason, messages[-1]["seq_id"], truth)
+        if not self._is_among(messages, candidates):
+            wanted = [_without_words(m) for m in messages]
+            best = [_without_words(m) for m in candidates[0]] if candidates else None
+            self._fail(reading, f"wrong messages for {reason}: {_difference(wanted, best)}")
+
+    @staticmethod
+    def _is_among(messages: list[Message], candidates: list[list[Message]]) -> bool:
+        """Whether messages are those of a candidate, or its last ones."""
         wanted = [_without_words(m) for m in messages]
-        best = None
         for candidate in candidates:
-            found = [_without_words(m) for m in candidate]
-            by_seq = {m["seq_id"]: m for m in found}
+            by_seq = {m["seq_id"]: _without_words(m) for m in candidate}
             if all(by_seq.get(m["seq_id"]) == m for m in wanted) and len(candidate) == messages[-1]["seq_id"]:
-                return
-            best = best or found
-        self._fail(reading, f"wrong messages for {reason}: {_difference(wanted, best)}")
+                return True
+        return False
 
     def _candidates(self, reason: str | None, last_seq: int, truth: Truth) -> list[list[Message]]:
         outside = reason == "cancelled" or reason == "publisher_lost" or str(reason).startswith("timeout")
@@ -162,6 +169,10 @@ class Request:
             if reason == "error" and self.plan.settings.when_full == "fail":
                 found += [truth.whole(count, "error", ("buffer_full", "")) for count in range(len(truth.items) + 1)]
             return found
+        return self._cut_off(reason, last_seq, truth)
+
+    @staticmethod
+    def _cut_off(reason: str | None, last_seq: int, truth: Truth) -> list[list[Message]]:
         # Between the last visible item and the terminal's two there may be what was held back.
         counts = [n for n, length in enumerate(truth.after_item) if length + 2 <= last_seq <= length + 12]
         return [truth.whole(count, reason) for count in counts]

@@ -149,7 +149,10 @@ class Faults:
 
     def _note_cut(self, name: str, seconds: float) -> None:
         self._note_death(name)
-        self.silent_s[name] = self._world.loop.now + seconds + HANGS_S
+        self._may_be_silent(name, seconds + HANGS_S)
+
+    def _may_be_silent(self, name: str, seconds: float) -> None:
+        self.silent_s[name] = max(self.silent_s.get(name, 0.0), self._world.loop.now + seconds)
 
     # --- deaths -----------------------------------------------------------------------------------
 
@@ -228,7 +231,7 @@ class Faults:
     def _go_on(self, process: Process) -> None:
         since = self.stopped_since.pop(process.name, None)
         if since is not None and self._world.loop.now - since > HANGS_S:
-            self.silent_s[process.name] = self._world.loop.now + HANGS_S  # a question asked before may yet run out
+            self._may_be_silent(process.name, HANGS_S)  # a question asked before may yet run out
         if process.alive:
             self._world.tell(f"{process.name} goes on")
             self._world.loop.go_on(process)

@@ -6,7 +6,7 @@ Field names and types are those of Letta's API (`letta/schemas/letta_message.py`
 
 Theory. A streamed message is many pieces that share id, date, name, otid and so on, and one growing text.
 Inside, and on the wire, it is one `Head` (the shared fields) and a row of pieces (text, and sometimes an
-`extra` field such as the tool's name or the reasoning's signature). A head is packed once; a piece costs
+`extra` field such as the tool's name or the reasoning's signature). A piece costs
 little more than its text. `MessagePiece` is one piece with its head. Pydantic is used only where messages are
 handed to a user: `MessageFactory` makes models, `as_dict` makes plain dicts.
 """
@@ -265,12 +265,13 @@ class Head:
     and the extra field `tool_name` of the first piece is its name.
     """
 
-    __slots__ = ("fields", "kind", "packed")
+    __slots__ = ("fields", "kind", "packed_bytes")
 
     def __init__(self, kind: str, fields: Fields) -> None:
         self.kind: str = kind
         self.fields: Fields = fields if "message_type" in fields else {"message_type": kind, **fields}
-        self.packed: bytes = msgspec.msgpack.encode(self.fields)
+        # How many bytes the fields are where they cross; that they can be packed is found out here.
+        self.packed_bytes: int = len(msgspec.msgpack.encode(self.fields))
 
     def __repr__(self) -> str:
         return f"Head({self.kind}, otid={self.fields.get('otid')})"

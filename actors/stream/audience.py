@@ -23,6 +23,7 @@ from actors.stream.log import Reading
 from actors.stream.readers import Reader, Subscription
 from actors.stream.refusals import Refusals
 from actors.stream.session import Session
+from actors.stream.subscribed import Subscribed
 from actors.tenants import PLAIN, Names, Passes, Scope
 
 # A reading process that has not polled for so long is gone; its cursors no longer hold anything back.
@@ -64,7 +65,7 @@ class Audience:
         self._on_consumed = on_consumed
         # Bare pulls by request: when each was last heard.
         self._pullers: dict[str, dict[Puller, float]] = {}
-        self._subscriptions: dict[str, dict[Subscription, None]] = {}
+        self._subscriptions = Subscribed()
         # Subscriptions to sessions that the router has promised but whose OPEN is still on its way.
         self._parked: dict[str, dict[tuple[str, int], _Place]] = {}
         self._wakes: dict[str, None] = {}
@@ -163,7 +164,7 @@ class Audience:
         subscription = Subscription(reader, number, session, max(sent, 0), is_moving=is_moving, is_observer=is_observer)
         subscription.cursor = after
         reader.subscriptions[number] = subscription
-        self._subscriptions.setdefault(session.request_id, {})[subscription] = None
+        self._subscriptions.add(subscription)
         if not is_observer:
             self._note_consumed(session, subscription, after, now)
         self._mark_ready(subscription)
@@ -193,11 +194,7 @@ class Audience:
             return
         reader.forget(subscription)
         session = subscription.session
-        of_request = self._subscriptions.get(session.request_id)
-        if of_request is not None:
-            of_request.pop(subscription, None)
-            if not of_request:
-                del self._subscriptions[session.request_id]
+        self._subscriptions.remove(subscription)
         session.detach(subscription)
         self._on_consumed(session)
 
@@ -233,7 +230,7 @@ class Audience:
         request_id = session.request_id
         waiting = self._parked.pop(request_id, {})
         if old is not None:
-            for subscription in self._subscriptions.pop(request_id, ()):
+            for subscription in self._subscriptions.take(request_id):
                 subscription.reader.forget(subscription)
                 key = (subscription.reader.reader_id, subscription.number)
                 waiting[key] = _Place(subscription.cursor, is_moving=True, is_observer=subscription.is_observer)
@@ -245,7 +242,7 @@ class Audience:
 
     def news(self, session: Session) -> None:
         """A session has something new to show."""
-        for subscription in self._subscriptions.get(session.request_id, ()):
+        for subscription in self._subscriptions.of(session.request_id):
             self._mark_ready(subscription)
         if session.request_id in self._awaited:
             self._wakes[session.request_id] = None
@@ -261,7 +258,7 @@ class Audience:
             self._timeouts.cancel(puller)
         if request_id in self._awaited:
             self._wakes[request_id] = None
-        for subscription in self._subscriptions.pop(request_id, ()):
+        for subscription in self._subscriptions.take(request_id):
             reader = subscription.reader
             reader.forget(subscription)
             if not subscription.ended:

@@ -1,9 +1,10 @@
 """How far each reader of a request has come, and how far all of them have.
 
-Theory. Every acknowledgement asks for the least of all cursors. With few readers that is looked up.
-With many, the readers are counted by where they stand, and the places where somebody stands are kept
-in a heap; a place that everybody has left goes when it comes up. So an acknowledgement costs the
-logarithm of the number of readers, and what is kept stays in proportion to them.
+Theory. Every acknowledgement asks for the least of all cursors. Most requests have one reader, which is kept
+without a table. With few readers the least is looked up. With many, the readers are counted by where they
+stand, and the places where somebody stands are kept in a heap; a place that everybody has left goes when it
+comes up. So an acknowledgement costs the logarithm of the number of readers, and what is kept stays in
+proportion to them.
 
 Pure: no Ray, no clock.
 """
@@ -20,70 +21,95 @@ LEFT_PLACES_MAX = 64
 
 
 class Cursors:
-    """The cursors of a request's readers; a reader is any object. Each cursor only rises."""
+    """The cursors of a request's readers; a reader is any object but None. Each cursor only rises."""
 
-    __slots__ = ("_at", "_counts", "_places")
+    __slots__ = ("_at", "_counts", "_only", "_only_at", "_places")
 
     def __init__(self) -> None:
-        self._at: dict[object, int] = {}
+        # Where the only reader stands, as long as there was never another one.
+        self._only: object = None
+        self._only_at = 0
+        # Where each stands, since there was another one.
+        self._at: dict[object, int] | None = None
         # How many stand at each place, and a heap of these places; None while there are few readers.
         self._counts: dict[int, int] | None = None
-        self._places: list[int] = []
+        self._places: list[int] | None = None
 
     def __len__(self) -> int:
-        return len(self._at)
+        if self._at is not None:
+            return len(self._at)
+        return 0 if self._only is None else 1
 
     def get(self, reader: object) -> int:
         """Return where a reader stands; 0 for one that is not known."""
-        return self._at.get(reader, 0)
+        if self._at is not None:
+            return self._at.get(reader, 0)
+        return self._only_at if self._only == reader else 0
 
     def move(self, reader: object, cursor: int) -> None:
         """Note that a reader has come to `cursor`; what is behind where it stands already changes nothing."""
-        before = self._at.get(reader)
+        at = self._at
+        if at is not None:
+            self._move(at, reader, cursor)
+        elif self._only == reader:
+            self._only_at = max(self._only_at, cursor)
+        elif self._only is None:
+            self._only, self._only_at = reader, cursor
+        else:
+            at = self._at = {self._only: self._only_at}
+            self._only = None
+            self._move(at, reader, cursor)
+
+    def _move(self, at: dict[object, int], reader: object, cursor: int) -> None:
+        before = at.get(reader)
         if before is not None and cursor <= before:
             return
-        self._at[reader] = cursor
+        at[reader] = cursor
         if self._counts is not None:
-            self._arrive(self._counts, cursor)
+            self._arrive(self._counts, len(at), cursor)
             if before is not None:
                 self._counts[before] -= 1
-        elif len(self._at) > FEW:
+        elif len(at) > FEW:
             self._counts = {}
             self._places = []
-            for place in self._at.values():
-                self._arrive(self._counts, place)
+            for place in at.values():
+                self._arrive(self._counts, len(at), place)
 
     def remove(self, reader: object) -> None:
         """Forget a reader."""
-        before = self._at.pop(reader, None)
+        at = self._at
+        if at is None:
+            self._only = None if self._only == reader else self._only
+            return
+        before = at.pop(reader, None)
         if before is None or self._counts is None:
             return
-        if len(self._at) <= FEW // 2:
-            self._counts = None
-            self._places = []
+        if len(at) <= FEW // 2:
+            self._counts = self._places = None
         else:
             self._counts[before] -= 1
 
     def least(self) -> int:
         """Return how far every reader has come; 0 where there is none."""
-        counts = self._counts
-        if counts is None:
+        counts, places = self._counts, self._places
+        if self._at is None:
+            return 0 if self._only is None else self._only_at
+        if counts is None or places is None:
             return min(self._at.values(), default=0)
-        places = self._places
         while not counts[places[0]]:
             del counts[heapq.heappop(places)]
         return places[0]
 
-    def _arrive(self, counts: dict[int, int], place: int) -> None:
+    def _arrive(self, counts: dict[int, int], readers: int, place: int) -> None:
         count = counts.get(place)
         if count is not None:
             counts[place] = count + 1
             return
-        if len(counts) > 2 * len(self._at) + LEFT_PLACES_MAX:
+        if self._places is None or len(counts) > 2 * readers + LEFT_PLACES_MAX:
             # One that stands still holds the places in the heap that the others have left since.
             for left in [left for left, standing in counts.items() if not standing]:
                 del counts[left]
-            self._places[:] = counts
+            self._places = [*counts]
             heapq.heapify(self._places)
         counts[place] = 1
         heapq.heappush(self._places, place)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from sys import intern
 from typing import Any, ClassVar, Protocol
 
 from actors.errors import ProtocolViolation
@@ -166,9 +167,10 @@ class StreamHost:
             settings,
             now,
             settings_packed=packed,
-            publisher_id=envelope.publisher_id,
+            # One text for all requests of a process, and for all of a second.
+            publisher_id=intern(envelope.publisher_id),
             owner=envelope.owner,
-            date=envelope.date,
+            date=intern(envelope.date),
             age_s=envelope.age_s,
             released=envelope.released,
             start_seq=envelope.start_seq,

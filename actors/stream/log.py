@@ -44,6 +44,10 @@ READ_BYTES_MAX = 64 * 1024
 # A message that costs more goes on in a further segment.
 SEGMENT_COST_BYTES_MAX = 64 * 1024
 Extra = dict[int, Fields]
+# What a loose segment has in the place of what it gets when it is compacted; shared, and never written to.
+_NO_LENGTHS: array[int] = array("I")
+_NO_EXTRAS: Extra = {}
+_first_of = operator.attrgetter("first")
 
 
 def _cost(text: str | None) -> int:
@@ -67,8 +71,8 @@ class Segment:
         self.pieces: list[Piece] | None = []
         self.costs_bytes: int = 0
         self.text: str = ""
-        self.lengths: array[int] = array("I")
-        self.extras: Extra = {}
+        self.lengths: array[int] = _NO_LENGTHS
+        self.extras: Extra = _NO_EXTRAS
 
     def __len__(self) -> int:
         return len(self.lengths) if self.pieces is None else len(self.pieces)
@@ -94,6 +98,7 @@ class Segment:
 
     def _compact_one_by_one(self, pieces: list[Piece]) -> None:
         texts: list[str] = []
+        self.lengths, self.extras = array("I"), {}
         for index, piece in enumerate(pieces):
             text = piece
             if isinstance(piece, tuple):
@@ -169,7 +174,6 @@ class Log:
 
     __slots__ = (
         "_compacted_through",
-        "_firsts",
         "_segments",
         "bytes_held",
         "dropped_through",
@@ -180,7 +184,6 @@ class Log:
 
     def __init__(self) -> None:
         self._segments: list[Segment] = []
-        self._firsts: list[int] = []
         self.last_seq: int = 0
         self.released: int = 0
         self.dropped_through: int = 0
@@ -202,9 +205,8 @@ class Log:
             ):
                 segment = Segment(head, self.last_seq + 1)
                 segments.append(segment)
-                self._firsts.append(segment.first)
-                added += len(head.packed)
-                segment.costs_bytes = len(head.packed)
+                added += head.packed_bytes
+                segment.costs_bytes = head.packed_bytes
             row: list[Piece] = segment.pieces  # type: ignore[assignment]  # loose: checked above
             row.append(text if extra is None else (text, extra))
             cost = (
@@ -218,6 +220,10 @@ class Log:
         self.bytes_held += added
         self.unread_bytes += added
         return self.last_seq
+
+    def _at(self, seq_id: int) -> int:
+        """Return the index of the segment that a message stands in, or would."""
+        return max(bisect_right(self._segments, seq_id, key=_first_of) - 1, 0)
 
     def newest(self, kind: str, segments_max: int) -> Fields | None:
         """Return the fields of the newest message of a kind, if it is in one of the last segments."""
@@ -238,7 +244,7 @@ class Log:
         last = after
         room = bytes_max
         left = pieces_max
-        at = max(bisect_right(self._firsts, after + 1) - 1, 0)
+        at = self._at(after + 1)
         segments = self._segments
         while at < len(segments) and last < through and room > 0 and left > 0:
             segment = segments[at]
@@ -255,7 +261,7 @@ class Log:
 
     def since(self, after: int) -> Iterator[Segment]:
         """Yield the segments that reach beyond a position."""
-        at = max(bisect_right(self._firsts, after + 1) - 1, 0)
+        at = self._at(after + 1)
         return (segment for segment in self._segments[at:] if segment.last > after)
 
     @staticmethod
@@ -265,7 +271,7 @@ class Log:
             return stop, segment.costs_bytes
         # No piece costs less than this: what cannot fit is not looked at.
         stop = min(stop, start + room // PIECE_OVERHEAD_BYTES + 1)
-        used = len(segment.head.packed)
+        used = segment.head.packed_bytes
         if segment.pieces is not None:
             try:
                 text = "".join(segment.pieces[start:stop])  # type: ignore[arg-type]  # where not, the error says so
@@ -295,7 +301,7 @@ class Log:
 
     def _bytes_between(self, after: int, through: int) -> int:
         total = 0
-        at = max(bisect_right(self._firsts, after + 1) - 1, 0)
+        at = self._at(after + 1)
         segments = self._segments
         while at < len(segments) and segments[at].first <= through:
             segment = segments[at]
@@ -310,7 +316,7 @@ class Log:
 
     def _compact(self, through: int) -> None:
         # The last segment may still grow, so it stays loose until something follows it.
-        at = max(bisect_right(self._firsts, self._compacted_through + 1) - 1, 0)
+        at = self._at(self._compacted_through + 1)
         segments = self._segments
         while at < len(segments) - 1 and segments[at].last <= through:
             self.bytes_held -= segments[at].compact()
@@ -351,8 +357,6 @@ class Log:
         if dropped:
             self.bytes_held -= dropped
             del self._segments[:gone]
-            del self._firsts[:gone]
-            self._firsts[0] = self._segments[0].first
             self.dropped_through = last
             self._compacted_through = max(self._compacted_through, last)
             if last > self.released:
@@ -384,9 +388,8 @@ class Log:
                 segment.text = text
                 segment.lengths = array("I", lengths)
                 segment.extras = extras
-                segment.costs_bytes = _cost(text) + 4 * len(lengths) + len(head.packed)
+                segment.costs_bytes = _cost(text) + 4 * len(lengths) + head.packed_bytes
                 log._segments.append(segment)
-                log._firsts.append(first)
                 log.bytes_held += segment.costs_bytes
             log.last_seq = last_seq
             log._compacted_through = last_seq

@@ -43,4 +43,4 @@ def test_nothing_stays_of_readers_that_have_gone():
         cursors.move(reader, reader)
     for reader in range(1000):
         cursors.remove(reader)
-    assert (len(cursors), cursors.least(), cursors._counts, cursors._places) == (0, 0, None, [])
+    assert (len(cursors), cursors.least(), cursors._counts, cursors._places) == (0, 0, None, None)

@@ -158,7 +158,7 @@ def _rival_let_in() -> list[Patch]:
 
     def broken(self: Link, request_id: str, listener: Any) -> None:
         self.check_usable()
-        self._listeners.setdefault(("p", request_id), {})[listener] = None
+        self._listeners.add(("p", request_id), listener)
 
     return [mock.patch.object(Link, "enter", broken)]
 

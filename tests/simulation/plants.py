@@ -19,8 +19,8 @@ from actors.stream.host import StreamHost
 from actors.stream.readers import Reader
 from actors.stream.session import Session
 from actors.terminal import bare_terminal
-from router.client.links.answers import Answers
 from router.client.links.link import Link
+from router.client.links.listeners import Heard
 from router.client.publishing.outgoing import PublishedStream
 from router.client.reading.inbox import Cursor
 from router.core.intake import Intake
@@ -210,7 +210,7 @@ def _router_restart_unnoticed() -> list[Patch]:
 
 def _overtaken_state_believed() -> list[Patch]:
     """An old answer that comes late is taken for the newest."""
-    return [mock.patch.object(Answers, "is_newest", lambda _self, _key, _version: True)]
+    return [mock.patch.object(Heard, "is_newest", lambda _self, _incarnation, _version: True)]
 
 
 def _actor_forgets_reports() -> list[Patch]:

@@ -139,11 +139,11 @@ class Watch:
         now, before = world.loop.now, self._stands_since
         self._stands_since = {}
         for client in world.clients.values():
-            for (role, name), listeners in client._links[0]._listeners.items():
+            for (role, name), listener in client._links[0]._listeners.all():
                 session = sessions.get(self._names.full(name)) if role == Role.PUBLISHER else None
                 if session is None or session.sealed:
                     continue
-                stream = next(iter(listeners))._stream
+                stream = listener._stream
                 if stream.next_seq > session.next_seq and not stream.is_held:
                     key = name, session.next_seq
                     self._stands_since[key] = before.get(key, now)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Any
 
-from actors.protocol.states import Key, router_of
+from actors.protocol.states import router_of
 
 
 class Standing(Enum):
@@ -30,13 +30,12 @@ class Standing(Enum):
 class Answers:
     """What one client has heard from one router."""
 
-    __slots__ = ("_as_of", "_confirmed_by", "incarnation", "version")
+    __slots__ = ("_confirmed_by", "incarnation", "version")
 
     def __init__(self) -> None:
         self.incarnation: str | None = None
         self.version: int = 0
         self._confirmed_by = 0
-        self._as_of: dict[Key, int] = {}
 
     @property
     def seen(self) -> list[Any]:
@@ -53,7 +52,6 @@ class Answers:
         known, self.incarnation = self.incarnation, incarnation
         self._confirmed_by = made
         self.version = 0
-        self._as_of.clear()
         if known is None:
             return Standing.CURRENT
         return Standing.FORGOTTEN if router_of(known) == router_of(incarnation) else Standing.RESTARTED
@@ -61,14 +59,3 @@ class Answers:
     def advance(self, version: int) -> None:
         """All up to this version has come. It does not go back when answers overtake each other."""
         self.version = max(self.version, version)
-
-    def is_newest(self, key: Key, version: int) -> bool:
-        """Whether a state of this version is not older than what was heard of the key, and remember it."""
-        if self._as_of.get(key, 0) > version:
-            return False
-        self._as_of[key] = version
-        return True
-
-    def forget(self, key: Key) -> None:
-        """Nobody here is interested in this key any more."""
-        self._as_of.pop(key, None)

@@ -19,7 +19,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from actors.errors import (
     DuplicateRequest,
@@ -40,6 +40,7 @@ from actors.transport.line import Line
 from actors.transport.meeting import Reach
 from router.client.links.answers import Answers, Standing
 from router.client.links.caller import BACKOFF_S, BACKOFF_S_MAX, RouterCaller, as_named, fresh, until_recovered
+from router.client.links.listeners import Listeners, StateListener
 from router.client.links.pumps import Feed, Handles, Locates, Opens
 
 log: logging.Logger = logging.getLogger("router.link")
@@ -51,26 +52,6 @@ WATCH_SLACK_S = 1.5
 CLOSED = "this StreamRouter was closed; open another one with StreamRouter.connect or StreamRouter.start"
 
 _OPEN_PHASES = frozenset({RequestPhase.OPEN, RequestPhase.GAP, RequestPhase.WAITING})
-
-
-class StateListener(Protocol):
-    """Who wants to hear the states of one request."""
-
-    def on_state(self, state: Any) -> None:
-        """Take what the router says: a state of the listener's own role."""
-        ...
-
-    def on_unreachable(self, error: StreamRouterError) -> None:
-        """Nothing more will come: the router is gone for good (RouterUnavailable), or this end is (RouterClosed)."""
-        ...
-
-    def on_fault(self, error: StreamRouterError) -> None:
-        """What this listener's request needs cannot be done: it alone has to end, with this error."""
-        ...
-
-    def on_router_restart(self) -> None:
-        """The router has forgotten everything: say again what it should know."""
-        ...
 
 
 class Link:
@@ -88,7 +69,7 @@ class Link:
         self._locates = Locates(self)
         self.handles: Handles = Handles(self)
         self.has_items: Callable[[str, Source[ItemsEnvelope]], None] = self._feed.has_items
-        self._listeners: dict[Key, dict[StateListener, None]] = {}
+        self._listeners = Listeners()
         self._watching: asyncio.Task[None] | None = None
         # In the order in which they came, so that those who wait hear of an end in that order.
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -128,12 +109,13 @@ class Link:
     def enter(self, request_id: str, listener: StateListener) -> None:
         """Publish a request from here. Raises DuplicateRequest where another publisher of this process does."""
         self.check_usable()
-        others = self._listeners.setdefault((Role.PUBLISHER, request_id), {})
+        key = (Role.PUBLISHER, request_id)
+        others = self._listeners.of(key)
         if others and listener not in others:
             raise DuplicateRequest(
                 f"request {request_id!r} is open with another publisher of this StreamRouter; publish under a new ID"
             )
-        others[listener] = None
+        self._listeners.add(key, listener)
 
     async def open(self, listener: StateListener, registration: Registration) -> int:
         """Open a request at the router; return the number with which it was created.
@@ -192,33 +174,23 @@ class Link:
     def listen(self, key: Key, listener: StateListener) -> None:
         """Hear of the states of a key from now on. Raises RouterClosed, RouterUnavailable."""
         self.check_usable()
-        self._listeners.setdefault(key, {})[listener] = None
+        self._listeners.add(key, listener)
         self._watch()
 
     def lose_interest(self, key: Key, listener: StateListener) -> None:
         """Tell this listener nothing more."""
-        listeners = self._listeners.get(key)
-        if listeners is None:
-            return
-        listeners.pop(listener, None)
-        if not listeners:
-            del self._listeners[key]
-            self.answers.forget(key)
-            if key[0] == Role.READER:
-                self._locates.lose(key[1], self._loop)
+        if self._listeners.remove(key, listener) and key[0] == Role.READER:
+            self._locates.lose(key[1], self._loop)
 
     def hears(self, key: Key) -> bool:
         """Whether anybody here listens to a key."""
         return key in self._listeners
 
-    def _all_listeners(self) -> list[tuple[Key, StateListener]]:
-        return [(key, listener) for key, listeners in self._listeners.items() for listener in listeners]
-
     def fault(self, key: Key, error: Exception, what: str, listeners: Iterable[StateListener] | None = None) -> None:
         """End what one request is here, by name."""
         log.warning("request %r: %s: %s: %s", key[1], what, type(error).__name__, str(error)[:300], exc_info=error)
         named = as_named(error, f"request {key[1]!r}: {what}")
-        for listener in list(self._listeners.get(key, ()) if listeners is None else listeners):
+        for listener in self._listeners.of(key) if listeners is None else listeners:
             try:
                 listener.on_fault(named)
             except Exception:
@@ -274,15 +246,15 @@ class Link:
                 log.warning("router %s said what cannot be read: %s", self.caller.name, error)
                 continue
             key = (state.role, state.request_id)
-            listeners = self._listeners.get(key)
-            if listeners is None:
+            heard = self._listeners.get(key)
+            if heard is None:
                 if state.role == Role.PUBLISHER and state.phase in _OPEN_PHASES:
                     # Opened by a call that was given up and came late: nobody will ever publish to it.
                     self.say("disown", self.client_id, state.request_id)
                 continue
-            if not self.answers.is_newest(key, version):
+            if not heard.is_newest(self.answers.incarnation, version):
                 continue  # overtaken by a newer one
-            for listener in list(listeners):
+            for listener in heard:
                 try:
                     listener.on_state(state)
                 except Exception as error:  # noqa: BLE001  # the listeners after it must hear theirs
@@ -290,7 +262,7 @@ class Link:
 
     def _register_again(self) -> None:
         self.handles.clear()
-        for key, listener in self._all_listeners():
+        for key, listener in self._listeners.all():
             try:
                 listener.on_router_restart()
             except Exception as error:  # noqa: BLE001  # the listeners after it must hear theirs
@@ -344,7 +316,7 @@ class Link:
             if not future.done():
                 future.set_exception(fresh(error))
                 future.exception()  # whoever waits is told; nobody need wait
-        for key, listener in self._all_listeners():
+        for key, listener in self._listeners.all():
             try:
                 listener.on_unreachable(error)
             except Exception:

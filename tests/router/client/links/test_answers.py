@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from router.client.links.answers import Answers, Standing
+from router.client.links.listeners import Listeners
 from router.core.outboxes import Clients
 
 KEY = ("p", "req")
@@ -35,12 +38,28 @@ def test_versions_do_not_go_back_within_an_incarnation_and_begin_anew_with_the_n
 
 
 def test_an_older_state_of_a_key_is_not_the_newest_unless_nobody_listened_meanwhile():
-    answers = Answers()
-    assert answers.is_newest(KEY, 5)
-    assert answers.is_newest(KEY, 5)
-    assert not answers.is_newest(KEY, 4)
-    answers.forget(KEY)
-    assert answers.is_newest(KEY, 4)
+    listeners, listener = Listeners(), SimpleNamespace()
+    listeners.add(KEY, listener)
+    assert listeners.get(KEY).is_newest("a", 5)
+    assert listeners.get(KEY).is_newest("a", 5)
+    assert not listeners.get(KEY).is_newest("a", 4)
+    assert listeners.get(KEY).is_newest("b", 1), "another incarnation counts anew"
+    assert listeners.remove(KEY, listener)
+    listeners.add(KEY, listener)
+    assert listeners.get(KEY).is_newest("b", 0)
+
+
+def test_listeners_of_a_key_are_those_that_came_in_their_order_each_once():
+    listeners, first, second = Listeners(), SimpleNamespace(), SimpleNamespace(name="another")
+    for listener in (first, second, first):
+        listeners.add(KEY, listener)
+    assert listeners.of(KEY) == (first, second)
+    assert listeners.all() == [(KEY, first), (KEY, second)]
+    assert not listeners.remove(KEY, first), "somebody still listens"
+    assert listeners.remove(KEY, second)
+    assert not listeners.remove(KEY, second), "nobody did"
+    assert KEY not in listeners
+    assert listeners.of(KEY) == ()
 
 
 def test_a_router_that_has_only_forgotten_this_client_has_not_restarted():

@@ -364,7 +364,7 @@ async def test_an_agent_is_let_go_as_ended_only_when_the_router_has_said_that_it
     seal(router, "ended")
     await until(lambda: "ended" in released)
     (link,) = client._links
-    (cut_off,) = link._listeners["p", "cut off"]
+    (cut_off,) = link._listeners.of(("p", "cut off"))
     cut_off.on_unreachable(RouterUnavailable("no answer for 60 s"))
     await until(lambda: len(released) == 3)
     assert released == {"refused": False, "ended": True, "cut off": False}
@@ -381,7 +381,7 @@ async def test_who_waits_for_its_agent_hears_that_its_request_cannot_be_opened_a
     opening = asyncio.ensure_future(client.publish("req", agent_id="a").open())
     await until(lambda: router.handle.count("claim"))
     (link,) = client._links
-    (publisher,) = link._listeners["p", "req"]
+    (publisher,) = link._listeners.of(("p", "req"))
     publisher.on_unreachable(RouterUnavailable("no answer for 60 s"))
     with pytest.raises(RouterUnavailable):
         await asyncio.wait_for(opening, 5)

@@ -1,0 +1,112 @@
+"""Who wants to hear what of one router, and how new what they have heard is.
+
+A process with ten thousand open streams has an entry for each, so an entry is small: most have one listener.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from actors.errors import StreamRouterError
+from actors.protocol.states import Key
+
+
+class StateListener(Protocol):
+    """Who wants to hear the states of one request."""
+
+    def on_state(self, state: Any) -> None:
+        """Take what the router says: a state of the listener's own role."""
+        ...
+
+    def on_unreachable(self, error: StreamRouterError) -> None:
+        """Nothing more will come: the router is gone for good (RouterUnavailable), or this end is (RouterClosed)."""
+        ...
+
+    def on_fault(self, error: StreamRouterError) -> None:
+        """What this listener's request needs cannot be done: it alone has to end, with this error."""
+        ...
+
+    def on_router_restart(self) -> None:
+        """The router has forgotten everything: say again what it should know."""
+        ...
+
+
+class Heard:
+    """Those who listen to one key, in the order in which they came, and the version of what they heard last."""
+
+    __slots__ = ("_as_of", "_incarnation", "listeners")
+
+    def __init__(self, listener: StateListener) -> None:
+        self.listeners: tuple[StateListener, ...] = (listener,)
+        self._incarnation: str | None = None
+        self._as_of = 0
+
+    def __iter__(self) -> Iterator[StateListener]:
+        return iter(self.listeners)
+
+    def is_newest(self, incarnation: str | None, version: int) -> bool:
+        """Whether a state of this version is not older than what was heard, and remember it.
+
+        Versions count within an incarnation of the router; `Answers` says which answers are of the present one.
+        """
+        if incarnation != self._incarnation:
+            self._incarnation = incarnation
+        elif version < self._as_of:
+            return False
+        self._as_of = version
+        return True
+
+
+class Listeners:
+    """The listeners of one link, by what they listen to."""
+
+    __slots__ = ("_heard",)
+
+    def __init__(self) -> None:
+        self._heard: dict[Key, Heard] = {}
+
+    def __len__(self) -> int:
+        return len(self._heard)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._heard)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._heard
+
+    def get(self, key: Key) -> Heard | None:
+        """Return who listens to a key; None: nobody."""
+        return self._heard.get(key)
+
+    def of(self, key: Key) -> tuple[StateListener, ...]:
+        """Return the listeners of a key."""
+        heard = self._heard.get(key)
+        return () if heard is None else heard.listeners
+
+    def all(self) -> list[tuple[Key, StateListener]]:
+        """Return all listeners, each with its key."""
+        return [(key, listener) for key, heard in self._heard.items() for listener in heard.listeners]
+
+    def add(self, key: Key, listener: StateListener) -> None:
+        """Let somebody listen to a key (saying it twice does no harm)."""
+        heard = self._heard.get(key)
+        if heard is None:
+            self._heard[key] = Heard(listener)
+        elif listener not in heard.listeners:
+            heard.listeners = (*heard.listeners, listener)
+
+    def remove(self, key: Key, listener: StateListener) -> bool:
+        """Tell this listener nothing more; whether nobody listens to the key any more, where somebody did."""
+        heard = self._heard.get(key)
+        if heard is None:
+            return False
+        heard.listeners = tuple(one for one in heard.listeners if one is not listener)
+        if heard.listeners:
+            return False
+        del self._heard[key]
+        return True
+
+    def clear(self) -> None:
+        """Nobody listens any more."""
+        self._heard.clear()

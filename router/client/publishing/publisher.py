@@ -86,7 +86,7 @@ class Publisher(Pumping):
         self._stream = PublishedStream(wanted.request_id, budget)
         self._changed = Change()
         self._body = Body()
-        self._pumps: set[Body] = set()
+        self._pumps: tuple[Body, ...] = ()
         self._pumped_end: tuple[int, str] | None = None
         self._has_begun = False
         self._is_registered = False

@@ -55,7 +55,7 @@ class Pumping:
         _fault: StreamRouterError | None
         _finished: bool
         _pumped_end: tuple[int, str] | None
-        _pumps: set[Body]
+        _pumps: tuple[Body, ...]
         _stream: PublishedStream
         _takes_items: bool
 
@@ -87,7 +87,7 @@ class Pumping:
         own = None if self._body.is_entered_here else Body()
         if own is not None:
             own.enter()
-            self._pumps.add(own)
+            self._pumps = (*self._pumps, own)
         try:
             self._interrupt_if_over()
             result = await self._pump(source)
@@ -102,7 +102,7 @@ class Pumping:
             raise left_by from left_by.__cause__
         finally:
             if own is not None:
-                self._pumps.discard(own)
+                self._pumps = tuple(pump for pump in self._pumps if pump is not own)
         return result
 
     async def _pump(self, source: Any) -> Any:

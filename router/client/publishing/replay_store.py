@@ -101,7 +101,7 @@ class ReplayStore:
         # How many items, counted from `first_seq`, are on disk.
         self.in_memory_from: int = 0
         self._items: list[Item] = []
-        self._spilled: list[_Spilled] = []
+        self._spilled: tuple[_Spilled, ...] = ()
         self.bytes_held: int = 0
 
     @property
@@ -134,10 +134,11 @@ class ReplayStore:
         index = seq - self.first_seq
         kept = self._items[: index - self.in_memory_from] if index > self.in_memory_from else []
         while self._spilled and self._spilled[-1].end > index:
-            last = self._spilled.pop()
+            *before, last = self._spilled
+            self._spilled = tuple(before)
             begin = self._spilled[-1].end if self._spilled else 0
             if begin < index:
-                self._spilled.append(_Spilled(index, last.block, last.size))
+                self._spilled = (*before, _Spilled(index, last.block, last.size))
             else:
                 self._budget.give_back(last.block)
         self.in_memory_from = min(self.in_memory_from, index)
@@ -151,7 +152,7 @@ class ReplayStore:
         block = self._budget.file.write(msgpack.packb(self._items))
         size = self.bytes_held - ITEM_OVERHEAD_BYTES * len(self._items)
         self.in_memory_from += len(self._items)
-        self._spilled.append(_Spilled(self.in_memory_from, block, size))
+        self._spilled = (*self._spilled, _Spilled(self.in_memory_from, block, size))
         self._let_go()
 
     def _let_go(self) -> None:
@@ -194,5 +195,5 @@ class ReplayStore:
         self._let_go()
         for _, block, _ in self._spilled:
             self._budget.give_back(block)
-        self._spilled = []
+        self._spilled = ()
         self.in_memory_from = 0

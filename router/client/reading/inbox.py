@@ -8,6 +8,7 @@ pieces beyond the next one would be a hole, and a hole that the log does not exp
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from sys import intern
 from typing import Any
 
 from actors.errors import ProtocolViolation
@@ -22,9 +23,11 @@ Segment = tuple[int, Fields, list[Piece]]
 class Cursor:
     """Where one reader of one request stands: `last_seq_id` is the last message it was given."""
 
-    __slots__ = ("_fields", "ended", "last_seq_id", "stop_reason")
+    __slots__ = ("_fields", "_run_id", "ended", "last_seq_id", "stop_reason")
 
-    def __init__(self, after: int) -> None:
+    def __init__(self, after: int, run_id: str = "") -> None:
+        """`run_id`: what its messages bear, if that is known."""
+        self._run_id = run_id
         self.last_seq_id: int = after
         self.ended: bool = False
         self.stop_reason: str | None = None
@@ -39,8 +42,7 @@ class Cursor:
         shift = 0
         for segment in segments:
             first, fields, pieces = read_segment(segment)
-            if fields is None:
-                fields = self._known_fields(first)
+            fields = self._known_fields(first) if fields is None else self._shared(fields)
             is_terminal = fields.get("message_type") == TERMINAL_KIND
             if is_terminal and first <= self.last_seq_id and self.stop_reason is None:
                 # After several deaths at once a request may end where its survivors believed it stood, before
@@ -60,6 +62,15 @@ class Cursor:
             if is_terminal:
                 self.stop_reason = fields.get("stop_reason")
         return found
+
+    def _shared(self, fields: Fields) -> Fields:
+        """Let the fields of a message share the texts that others have, too: a reader keeps them until the next."""
+        for name in ("message_type", "date"):
+            if fields.get(name).__class__ is str:
+                fields[name] = intern(fields[name])
+        if fields.get("run_id") == self._run_id:
+            fields["run_id"] = self._run_id
+        return fields
 
     def _known_fields(self, first: int) -> Fields:
         if self._fields is None:

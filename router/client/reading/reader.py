@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 ASK_AGAIN_S = 0.02
 
+Arrived = tuple[int, "list[int] | None", list[Any]]
+"""What a poll brought: state, gap, segments."""
+
 
 class Reader:
     """Where one subscription stands, from its first question until it has left. Use within one event loop."""
@@ -83,11 +86,10 @@ class Reader:
         self._link = link
         self._pollers = pollers
         self._shaper = shaper
-        self._cursor = Cursor(after)
+        self._cursor = Cursor(after, request_id)
         self._wait_s = wait_s
         self._ping_s = ping_s
-        # A list, since it is mostly empty: an empty deque has room for 64 and takes it.
-        self._arrived: list[tuple[int, list[int] | None, list[Any]]] = []
+        self._arrived: list[Arrived] | None = None
         self._changed: asyncio.Future[None] | None = None
         self._on_change = on_change
         self._patience: asyncio.TimerHandle | None = None
@@ -138,8 +140,11 @@ class Reader:
 
     # --- for the subscription ---------------------------------------------------------------
 
-    async def next(self) -> Batch[Any]:
-        """Return the next batch. Raises as `Subscription.__anext__` does."""
+    async def next(self, _holder: object) -> Batch[Any]:
+        """Return the next batch. Raises as `Subscription.__anext__` does.
+
+        `_holder` is held meanwhile: whoever collects it has stopped reading.
+        """
         if self.is_asked:
             raise AlreadyReading(
                 f"request {self.request_id!r}: another task waits for the next batch of this subscription; "
@@ -155,7 +160,10 @@ class Reader:
                 # Coming for more means that what was handed out has been consumed.
                 self.acknowledge()
             while (batch := self._next_batch()) is None:
-                if not await self._wait():
+                changed, wait_s = self._begin_to_wait()
+                if wait_s is None:
+                    await changed
+                elif not await self._waited(changed, wait_s):
                     return self._shaper.ping(self.request_id, self.resumes_after)
         except BaseException:
             self.leave()
@@ -249,12 +257,13 @@ class Reader:
             state, gap, crossed = self._arrived[0]
             if gap is not None and gap[1] > self._cursor.last_seq_id:
                 if segments or missing:
-                    break  # a batch's gap lies before it
+                    return segments, missing, has_arrived  # a batch's gap lies before it
                 missing = (max(gap[0], self._cursor.last_seq_id + 1), gap[1])
             self._arrived.pop(0)
             segments.extend(self._cursor.take(crossed, gap))
             if state == PartState.ENDED:
                 self._cursor.ended = True
+        self._arrived = None
         return segments, missing, has_arrived
 
     def _raise_end(self) -> None:
@@ -265,24 +274,25 @@ class Reader:
             )
         raise StopAsyncIteration
 
-    async def _wait(self) -> bool:
-        """Wait for something to happen; False when it is time for a ping instead."""
+    def _begin_to_wait(self) -> tuple[asyncio.Future[None], float | None]:
+        """Return what is done when something has happened, and how long that may take; None: however long."""
         loop = self._loop
         if self._error is not None:
             raise fresh(self._error)
         if loop is None:
             raise RouterClosed(f"request {self.request_id!r} is not being read")
         # (To ask for the running loop is a system call in Python 3.11, and this is paid for every batch.)
-        self._changed = loop.create_future()
+        changed = self._changed = loop.create_future()
         # Until the router has said whether there is such a request, its call's own deadline ends the wait.
-        wait_s = self._ping_s if self._known else self._wait_s if self._is_unknown else None
-        if wait_s is None:
-            await self._changed
-            return True
+        return changed, self._ping_s if self._known else self._wait_s if self._is_unknown else None
+
+    async def _waited(self, changed: asyncio.Future[None], wait_s: float) -> bool:
+        """Wait for something to happen; False when it is time for a ping instead."""
+        loop = changed.get_loop()
         began = loop.time()
         try:
             async with asyncio.timeout(wait_s):
-                await self._changed
+                await changed
         except TimeoutError:
             if self._known:
                 return False
@@ -312,6 +322,8 @@ class Reader:
 
     def arrive(self, state: int, gap: list[int] | None, segments: list[Any]) -> None:
         """Take what a poll brought."""
+        if self._arrived is None:
+            self._arrived = []
         self._arrived.append((state, gap, segments))
         self._wake()
 

@@ -11,7 +11,7 @@ the producer wait for ever. The same subscription can be iterated over again and
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Any, Self
@@ -48,19 +48,25 @@ class Subscription(AsyncIterator["Batch[Any]"]):
     def __aiter__(self) -> AsyncIterator[Batch[Any]]:  # noqa: PYI034  # what it returns is to end with the loop
         return _Batches(self)
 
-    async def __anext__(self) -> Batch[Any]:
+    def __anext__(self) -> Coroutine[Any, Any, Batch[Any]]:
         """Return the next batch.
 
         Raises UnknownRequest, RequestLost, RouterUnavailable, RouterClosed, AlreadyReading (two tasks at
         once); StopAsyncIteration after the end.
         """
-        return await self.current_reader().next()
+        return self.next_for(self)
 
-    def current_reader(self) -> Reader:
-        """Return who reads on; another one where the last one has given its cursor up. Raises StopAsyncIteration."""
+    def next_for(self, holder: object) -> Coroutine[Any, Any, Batch[Any]]:
+        """Return what gives the next batch, and keeps its holder (this, or an iterator over it) until it has."""
+        # The reader's own coroutine: one that awaits it would take as much memory again while it waits.
+        reader = self._current_reader()
+        return _end() if reader is None else reader.next(holder)
+
+    def _current_reader(self) -> Reader | None:
+        """Return who reads on; another one where the last one has given its cursor up. None: it was closed."""
         reader = self._reader
         if self._is_closed:
-            raise StopAsyncIteration
+            return None
         if reader.has_left and not reader.has_ended:
             reader = self._reader = reader.again()
         if self._context is None:
@@ -107,11 +113,15 @@ class _Batches(AsyncIterator["Batch[Any]"]):
         self._subscription = subscription
         subscription.iterator_begins()
 
-    async def __anext__(self) -> Batch[Any]:
-        return await self._subscription.current_reader().next()
+    def __anext__(self) -> Coroutine[Any, Any, Batch[Any]]:
+        return self._subscription.next_for(self)
 
     def __del__(self) -> None:
         self._subscription.iterator_ends()
+
+
+async def _end() -> Batch[Any]:
+    raise StopAsyncIteration
 
 
 def in_loop(loop: AbstractEventLoop | None, call: Callable[[], None], context: Context | None) -> bool:

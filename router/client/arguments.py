@@ -58,7 +58,7 @@ def _text(least: int, most: int, *, is_printable: bool = False) -> Callable[[Any
     def convert(value: Any) -> str:
         _refuse_unless(isinstance(value, str))
         text = str.__str__(value)
-        size = len(text.encode())  # half of a surrogate pair raises
+        size = len(text) if text.isascii() else len(text.encode())  # half of a surrogate pair raises
         _refuse_unless(least <= size <= most and (text.isprintable() or not is_printable))
         return text
 
@@ -337,14 +337,15 @@ def check(call: str, **given: Any) -> list[Any]:
     Raises InvalidArgument, which names the call, the parameter, what came and what is allowed.
     """
     parameters = CALLS[call]
-    return [_checked(call, name, parameters[name], value) for name, value in given.items()]
-
-
-def _checked(call: str, name: str, parameter: Parameter, value: Any) -> Any:
+    plain: list[Any] = []
+    name, value = "", None
     try:
-        return parameter.convert(value)
+        for name, value in given.items():  # what it stopped at is told below
+            plain.append(parameters[name].convert(value))
     except Exception:  # noqa: BLE001  # whatever a hostile value does when it is looked at
+        parameter = parameters[name]
         raise parameter.error(f"{call}: {name} is {parameter.allowed}; this is {_shown(value)}") from None
+    return plain
 
 
 def _shown(value: Any) -> str:

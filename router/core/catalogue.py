@@ -58,10 +58,9 @@ class _Index:
     that ends one. So a number that goes is only noted, until half of the row has gone or somebody looks at it.
     """
 
-    __slots__ = ("_gone", "_row", "key")
+    __slots__ = ("_gone", "_row")
 
-    def __init__(self, key: Hashable) -> None:
-        self.key = key
+    def __init__(self) -> None:
         self._row: list[int] = []
         self._gone: set[int] = set()
 
@@ -109,7 +108,6 @@ class Catalogue:
     def __init__(self) -> None:
         self._requests: dict[int, Request] = {}
         self._indexes: dict[Hashable, _Index] = {}
-        self._indexed_by: dict[int, list[_Index]] = {}
         self._newest = 0
         self._clock_offset_s = 0.0
 
@@ -131,38 +129,39 @@ class Catalogue:
         request.take_number(number)
         self._newest = max(self._newest, number)
         self._requests[number] = request
-        self._indexed_by[number] = [self._put(key, number) for key in _keys(request)]
+        for key in _keys(request):
+            self._put(key, number)
         self.put_phase(request)
 
     def remove(self, request: Request) -> None:
         """Forget a request."""
         number = request.created
         self.take_phase(request)
-        for index in self._indexed_by.pop(number):
-            self._take(index, number)
+        for key in _keys(request):
+            self._take(key, number)
         del self._requests[number]
 
     def take_phase(self, request: Request) -> None:
         """Its phase is about to change; `put_phase` follows."""
         for key in _phase_keys(request):
-            self._take(self._indexes[key], request.created)
+            self._take(key, request.created)
 
     def put_phase(self, request: Request) -> None:
         """Its phase has changed."""
         for key in _phase_keys(request):
             self._put(key, request.created)
 
-    def _put(self, key: Hashable, number: int) -> _Index:
+    def _put(self, key: Hashable, number: int) -> None:
         index = self._indexes.get(key)
         if index is None:
-            index = self._indexes[key] = _Index(key)
+            index = self._indexes[key] = _Index()
         index.add(number)
-        return index
 
-    def _take(self, index: _Index, number: int) -> None:
+    def _take(self, key: Hashable, number: int) -> None:
+        index = self._indexes[key]
         index.remove(number)
         if not len(index):
-            del self._indexes[index.key]
+            del self._indexes[key]
 
     # --- questions --------------------------------------------------------------------------
 
@@ -217,7 +216,7 @@ def _keys(request: Request) -> Iterator[Hashable]:
     """Return what a request is found by, but for its phase."""
     if request.agent_id is not None:
         yield "agent", request.agent_id
-    tags = tags_of(request.labels)
+    tags = tags_of(request.labels) if request.labels else {}
     for subject in _subjects(request):
         yield "all", subject
         for name, value in tags.items():

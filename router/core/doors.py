@@ -89,14 +89,13 @@ class Doors:
     ) -> StreamRouterError | None:
         try:
             wanted = checked(Registration, parts)
-            agent_id = wanted.agent_id
-            wanted = wanted._replace(
-                request_id=names.full(wanted.request_id), agent_id=None if agent_id is None else names.full(agent_id)
-            )
+            if names is not PLAIN:
+                agent_id = None if wanted.agent_id is None else names.full(wanted.agent_id)
+                wanted = wanted._replace(request_id=names.full(wanted.request_id), agent_id=agent_id)
         except ProtocolViolation as violation:
             self._registry.refuse(violation)
             return violation
-        return self._registry.open(client_id, now=now, is_new=is_new, **wanted._asdict())
+        return self._registry.register(client_id, wanted, now, is_new=is_new)
 
     def numbers(self, call: OpenCall, errors: Sequence[Told | None]) -> list[int]:
         """Return the number of each request that was just opened; 0 where it was refused."""

@@ -18,6 +18,7 @@ numbered (`is_new`), and one that may have been here before begins nothing: whoe
 from __future__ import annotations
 
 import hmac
+from sys import intern
 
 from actors.errors import DuplicateRequest, RequestEnded, UnknownRequest
 from actors.protocol.calls import OpenCall, Registration
@@ -107,15 +108,17 @@ class Openings:
         if not registers_again:
             self._admission.admit(request_id, self._requests.live_count, now)
         settings, settings_packed = unpacked(wanted.settings_packed)
-        check_labels(wanted.labels)
+        if wanted.labels:
+            check_labels(wanted.labels)
         if not registers_again:
             self._lifecycle.refuse_if_full()
+        client = self._clients.heard(client_id, now)
         request = Request(
             request_id,
             settings_packed,
             settings,
-            client_id,
-            wanted.date,
+            client.client_id,
+            intern(wanted.date),  # one text for all requests of a second
             now,
             wanted.agent_id,
             wanted.agent_number,
@@ -128,7 +131,7 @@ class Openings:
             waits_since=now,
         )
         self._requests.add(request)
-        self._clients.heard(client_id, now).publishes.add(request_id)
+        client.publishes.add(request_id)
         self._lifecycle.counts["opened"] += 1
         self._lifecycle.dispatch.note(OPENED, request, now)
         if wanted.start_seq > 1:

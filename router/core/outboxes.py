@@ -27,6 +27,9 @@ CLIENT_FORGET_S = 600.0
 # Of so many that were forgotten, those forgotten last, it is known which of their calls were heard.
 FORGOTTEN_MAX = 10_000
 
+Interest = tuple[str, int]
+"""A client, and the number of its call that said so."""
+
 
 @dataclass(slots=True, eq=False)
 class Client:
@@ -57,7 +60,8 @@ class Clients:
         # How many calls to open were heard of those that were forgotten: one of them may yet come again.
         self._opens_nos: OrderedDict[str, int] = OrderedDict()
         # Who reads a request, wants to, or has asked where it is, and the number of the client's call that said so.
-        self._interests: dict[str, dict[str, int]] = {}
+        # Mostly it is one, and the same pair stands for all requests of its call.
+        self._interests: dict[str, tuple[Interest, ...]] = {}
         self._wakes: dict[str, bool] = {}
 
     def __len__(self) -> int:
@@ -94,8 +98,10 @@ class Clients:
 
     def forget(self, client_id: str) -> None:
         """Forget a client and what it was interested in."""
-        for request_id in [request_id for request_id, clients in self._interests.items() if client_id in clients]:
-            self.lose_interest(client_id, [request_id], self._interests[request_id][client_id])
+        interests = [(request_id, _call_no(found, client_id)) for request_id, found in self._interests.items()]
+        for request_id, call_no in interests:
+            if call_no is not None:
+                self.lose_interest(client_id, [request_id], call_no)
         opens_no = self._clients.pop(client_id).opens_no
         if opens_no:
             self._opens_nos[client_id] = opens_no
@@ -146,14 +152,15 @@ class Clients:
 
     def tell_readers(self, request_id: str) -> None:
         """Note that all who are interested in a request must hear of it."""
-        for client_id in self._interests.get(request_id, ()):
+        for client_id, _ in self._interests.get(request_id, ()):
             self.tell(client_id, (Role.READER, request_id))
 
     def take_interest(self, client_id: str, request_ids: Iterable[str], call_no: int) -> None:
         """Tell the client of these requests from now on. The client's calls about its interests are numbered."""
+        alone = ((client_id, call_no),)
         for request_id in request_ids:
-            interested = self._interests.setdefault(request_id, {})
-            interested[client_id] = max(call_no, interested.get(client_id, 0))
+            found = self._interests.get(request_id)
+            self._interests[request_id] = alone if found is None else _with(found, client_id, call_no)
 
     def lose_interest(self, client_id: str, request_ids: Iterable[str], call_no: int) -> None:
         """Tell the client no more about these requests, but for those that a later call of its was interested in.
@@ -162,12 +169,14 @@ class Clients:
         """
         client = self._clients.get(client_id)
         for request_id in request_ids:
-            interested = self._interests.get(request_id)
-            if interested is not None:
-                if interested.get(client_id, 0) > call_no:
+            found = self._interests.get(request_id)
+            if found is not None:
+                if (_call_no(found, client_id) or 0) > call_no:
                     continue
-                interested.pop(client_id, None)
-                if not interested:
+                rest = tuple(interest for interest in found if interest[0] != client_id)
+                if rest:
+                    self._interests[request_id] = rest
+                else:
                     del self._interests[request_id]
             if client is not None:
                 client.outbox.pop((Role.READER, request_id), None)
@@ -180,3 +189,16 @@ class Clients:
     def interesting(self) -> list[str]:
         """The requests that somebody is interested in, whether they exist or not."""
         return [*self._interests]
+
+
+def _call_no(interests: Iterable[Interest], client_id: str) -> int | None:
+    return next((call_no for interested, call_no in interests if interested == client_id), None)
+
+
+def _with(interests: tuple[Interest, ...], client_id: str, call_no: int) -> tuple[Interest, ...]:
+    """Return interests with that of a client in its place, or behind the others."""
+    known = _call_no(interests, client_id)
+    if known is None:
+        return (*interests, (client_id, call_no))
+    newest = (client_id, max(call_no, known))
+    return tuple(newest if interest[0] == client_id else interest for interest in interests)

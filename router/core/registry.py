@@ -241,21 +241,23 @@ class Registry:
         created: int = 0,
         is_new: bool = True,
     ) -> StreamRouterError | None:
+        """Open a request with what a publisher says of it, by name; see `register`."""
+        said = (date, agent_id, take_over, epoch, sent_seq, start_seq, cancel, agent_number, labels, created)
+        return self.register(client_id, Registration(request_id, settings_packed, *said), now, is_new=is_new)
+
+    def register(self, client_id: str, wanted: Registration, now: float, *, is_new: bool) -> StreamRouterError | None:
         """Open a request, or take it up again; the outcome stands in the client's news.
 
-        `epoch`, `sent_seq`, `start_seq`, `cancel` and `created` are a publisher's own knowledge when it registers again
-        with a router that has lost its memory. `is_new`: see `Openings.is_new`. Returns the error where the open is
-        refused.
+        What has to do with an epoch is a publisher's own knowledge when it registers again with a router that has lost
+        its memory. `is_new`: see `Openings.is_new`. Returns the error where the open is refused.
         """
         self.clients.heard(client_id, now)
+        request_id, cancel = wanted.request_id, wanted.cancel
         if is_new:
             self.refusals.forget(client_id, request_id)
-        wanted = Registration(
-            request_id, settings_packed, date, agent_id, take_over, epoch, sent_seq, start_seq, cancel, agent_number
-        )._replace(labels=labels, created=created)
         try:
             self._openings.open(client_id, wanted, now, is_new=is_new)
-            if epoch and cancel is not None:
+            if wanted.epoch and cancel is not None:
                 self.cancel(request_id, now, after_step=cancel == "after_step")
         except Recovering as error:
             return error  # no refusal: it is asked again

@@ -309,7 +309,7 @@ class Watch:
         # A process that died while it published is remembered for a while.
         living = {client.client_id for number, client in world.clients.items() if world.processes[number].alive}
         for request_id, interested in registry.clients._interests.items():
-            if living & set(interested):
+            if living & {client_id for client_id, _ in interested}:
                 found.append(f"interest in {request_id}")
         for router in world.routers:
             claims = router.instance._registry.agents._claims if router.instance is not None else ()

@@ -325,7 +325,7 @@ class Translator:
             "steps": interface.step_count,
             "provider_reason": interface.provider_reason,
             "error": interface.error,
-            "unknown": dict(interface.unknown),
+            "unknown": dict(interface.made("unknown") or {}),
             "warnings": dict(interface.warnings),
         }
 

@@ -42,6 +42,7 @@ from actors.interface.counters import count
 from actors.interface.heads import NumberedHeads, derived_call_id
 from actors.interface.json_content import Decided, JsonContent
 from actors.interface.tool_calls import ToolCall
+from actors.lazy_parts import LazyParts, new_list
 from actors.messages import Fields, Head, MessagePiece, Out, new_piece
 from actors.settings import StreamSettings
 
@@ -50,7 +51,7 @@ MONOLOGUE = {"source": "non_reasoner_model"}
 _SHOWN_CHARS_MAX = 200
 
 
-class Choice:
+class Choice(LazyParts):
     """The open messages of one choice. All methods append to a list of pieces."""
 
     __slots__ = (
@@ -63,23 +64,24 @@ class Choice:
         "_native_signed",
         "_register",
         "_text",
-        "_warnings",
         "has_called_tools",
         "settings",
     )
 
-    def __init__(self, settings: StreamSettings, heads: NumberedHeads, warnings: dict[str, int]) -> None:
+    _register: CallRegister
+    _assistant_calls: list[ToolCall]
+
+    _MAKES: ClassVar = {"_register": CallRegister, "_assistant_calls": new_list}
+
+    def __init__(self, settings: StreamSettings, heads: NumberedHeads) -> None:
         self.settings: StreamSettings = settings
         self._heads = heads
-        self._warnings = warnings
         self._content_kind = "reasoning_message" if settings.content_is_reasoning else "assistant_message"
         self._content = JsonContent(settings.buffer_bytes_max) if settings.expect_reasoning_content else None
         self._text: Head | None = None  # the open message of plain content
         self._native: Head | None = None  # the open message of native reasoning
         self._native_signed: Head | None = None  # the last one, which a signature may still reach
         self._native_signature: str | None = None  # the signature that it bears
-        self._register = CallRegister(self)
-        self._assistant_calls: list[ToolCall] = []
         self.has_called_tools: bool = False
 
     # --- deltas -----------------------------------------------------------------------------------
@@ -97,13 +99,15 @@ class Choice:
     def end(self, out: Out) -> None:
         """Let out all that is held: the response is over."""
         self._end_content(out)
-        for call in self._register.calls:
-            call.end(out)
+        register: CallRegister | None = self.made("_register")
+        if register is not None:
+            for call in register.calls:
+                call.end(out)
         self._close_text()
 
     def take_assistant_call_ids(self) -> list[str]:
         """Return (once) the ids of the calls shown as assistant messages. Ids may come late: ask at the end."""
-        calls = self._assistant_calls
+        calls: list[ToolCall] | None = self.made("_assistant_calls")
         if not calls:
             return []
         self._assistant_calls = []
@@ -227,11 +231,12 @@ class Choice:
 
     def warn(self, name: str) -> None:
         """Count a named warning."""
-        count(self._warnings, name)
+        count(self._heads.request.warnings, name)
 
     def settle(self, before: ToolCall | None, out: Out) -> None:
         """Begin the messages of calls that only wait for more of their name or id, ahead of another message."""
-        for call in tuple(self._register.unopened):
+        register: CallRegister | None = self.made("_register")
+        for call in () if register is None else tuple(register.unopened):
             if call is before:
                 break
             if call.is_waiting:

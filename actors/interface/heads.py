@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import uuid
 from hashlib import blake2b, sha1
+from typing import ClassVar
 
+from actors.lazy_parts import LazyParts, new_dict
 from actors.messages import Fields, Head, MessagePiece, otid_of
 
 EPOCH_DATE = "1970-01-01T00:00:00+00:00"
@@ -33,10 +35,15 @@ def derived_call_id(message_id: str, number: int) -> str:
     return f"call_{blake2b(f'{message_id}/{number}'.encode(), digest_size=12).hexdigest()}"
 
 
-class Heads:
-    """Makes the heads of one request's messages. `run_id` None: messages bear none."""
+class Heads(LazyParts):
+    """Makes the heads of one request's messages, and counts its warnings. `run_id` None: messages bear none."""
 
-    __slots__ = ("date", "error_count", "message_count", "message_id", "name", "run_id")
+    __slots__ = ("date", "error_count", "message_count", "message_id", "name", "run_id", "warnings")
+
+    # By name.
+    warnings: dict[str, int]
+
+    _MAKES: ClassVar = {"warnings": new_dict}
 
     def __init__(self, run_id: str | None, message_id: str | None = None) -> None:
         self.run_id: str | None = run_id

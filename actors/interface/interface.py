@@ -20,6 +20,7 @@ from actors.deltas import Delta, Done, Finish, Model, Refusal, StreamError, Text
 from actors.interface.choice import Choice
 from actors.interface.counters import count
 from actors.interface.heads import Heads, NumberedHeads, derived_message_id
+from actors.lazy_parts import LazyParts, new_dict
 from actors.messages import TEXT_FIELDS, TOOL_CALL, Fields, Head, MessagePiece, Out
 from actors.settings import StreamSettings
 from actors.stop_reasons import meaning_of
@@ -37,19 +38,35 @@ def is_token_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOKENS_MAX
 
 
-class Interface:
+class Interface(LazyParts):
     """Turns the deltas of a request into messages. `run_id` None: messages bear none."""
 
+    __slots__ = (
+        "_first", "_first_heads", "_heads", "_others", "_receipts", "_step_usage", "_usage", "_whole",
+        "had_content", "has_refused", "has_streamed", "model", "provider_detail", "provider_meaning",
+        "provider_reason", "response_is_over", "settings", "step_count", "step_was_counted", "unknown",
+        "usage_was_reported",
+    )  # fmt: skip
+
+    # What no adapter knew, by name.
+    unknown: dict[str, int]
+    _others: dict[int, Choice]
+    # Tokens of the step, and of the steps before it.
+    _step_usage: dict[str, int]
+    _usage: dict[str, int]
+    # Ids of calls that were shown as assistant messages, and whose receipts have not come yet.
+    _receipts: dict[str, None]
+
+    _MAKES: ClassVar = dict.fromkeys(("unknown", "_others", "_step_usage", "_usage", "_receipts"), new_dict)
+
     def __init__(self, settings: StreamSettings, *, run_id: str | None, message_id: str | None = None) -> None:
-        self.settings = settings  # of the steps that begin from now on
+        self.settings: StreamSettings = settings  # of the steps that begin from now on
         self.provider_reason: str | None = None
         self.provider_meaning: str | None = None
         self.provider_detail: str | None = None
         self.model: str | None = None
         self.has_refused: bool = False
         self.step_count: int = 0
-        self.unknown: dict[str, int] = {}
-        self.warnings: dict[str, int] = {}
         # True: the provider said that the response is over; what comes next is another step.
         self.response_is_over: bool = False
         self.usage_was_reported: bool = False
@@ -61,10 +78,6 @@ class Interface:
         self.had_content: bool = False
         self._heads = Heads(run_id, message_id)
         self._start_choices(self._heads.message_id)
-        self._step_usage: dict[str, int] = {}
-        self._usage: dict[str, int] = {}
-        # Ids of calls that were shown as assistant messages, and whose receipts have not come yet.
-        self._receipts: dict[str, None] = {}
         # Whole messages with an id of their own; one id at a time.
         self._whole: NumberedHeads | None = None
 
@@ -87,22 +100,30 @@ class Interface:
 
     def _start_choices(self, message_id: str) -> None:
         self._first_heads = NumberedHeads(self._heads, message_id)
-        self._first = Choice(self.settings, self._first_heads, self.warnings)
-        self._others: dict[int, Choice] = {}
+        self._first = Choice(self.settings, self._first_heads)
+        if self._has_others:
+            self._others.clear()
 
     def end_step(self) -> list[MessagePiece]:
         """Let out what is held back, and add up the step's usage. The next step begins with `start_step`."""
         out: Out = []
         self._end_response(out)
-        for field, tokens in self._step_usage.items():
-            self._usage[field] = self._usage.get(field, 0) + tokens
-        self._step_usage = {}
+        step_usage = self.made("_step_usage")
+        if step_usage:
+            for field, tokens in step_usage.items():
+                self._usage[field] = self._usage.get(field, 0) + tokens
+            step_usage.clear()
         return out
 
     def _end_response(self, out: Out) -> None:
         self._end_choice(self._first, out)
-        for choice in self._others.values():
-            self._end_choice(choice, out)
+        if self._has_others:
+            for choice in self._others.values():
+                self._end_choice(choice, out)
+
+    @property
+    def _has_others(self) -> bool:
+        return bool(self.made("_others"))
 
     def _end_choice(self, choice: Choice, out: Out) -> None:
         choice.end(out)
@@ -141,7 +162,7 @@ class Interface:
                 self.warn("too_many_choices")
                 return
             heads = NumberedHeads(self._heads, derived_message_id(self._heads.message_id, index), index)
-            choice = self._others[index] = Choice(self.settings, heads, self.warnings)
+            choice = self._others[index] = Choice(self.settings, heads)
         choice.feed(delta, out)
 
     def _take_refusal(self, delta: Refusal, out: Out) -> None:
@@ -269,7 +290,12 @@ class Interface:
 
     def warn(self, name: str) -> None:
         """Count a named warning."""
-        count(self.warnings, name)
+        count(self._heads.warnings, name)
+
+    @property
+    def warnings(self) -> dict[str, int]:
+        """What was out of the ordinary, by name."""
+        return self._heads.made("warnings") or {}
 
     # --- what is known at the end -----------------------------------------------------------------------
 
@@ -291,14 +317,16 @@ class Interface:
     @property
     def has_called_tools(self) -> bool:
         """True: the last response called tools that the provider does not run itself."""
-        return self._first.has_called_tools or any(choice.has_called_tools for choice in self._others.values())
+        others = self._others.values() if self._has_others else ()
+        return self._first.has_called_tools or any(choice.has_called_tools for choice in others)
 
     @property
     def usage(self) -> dict[str, int | None]:
         """Tokens of all steps together, the current one included; None: no provider said."""
         total: dict[str, int | None] = {}
+        steps = [counts for name in ("_usage", "_step_usage") if (counts := self.made(name))]
         for field in _USAGE_FIELDS:
-            known = [counts[field] for counts in (self._usage, self._step_usage) if field in counts]
+            known = [counts[field] for counts in steps if field in counts]
             total[field] = sum(known) if known else None
         return total
 

@@ -38,7 +38,8 @@ name in pieces comes in pieces: which is which only the owner of the call's stat
 
 from __future__ import annotations
 
-from typing import Any
+from sys import intern
+from typing import Any, ClassVar
 
 from msgspec import UNSET
 
@@ -56,6 +57,7 @@ from actors.deltas import (
     Unknown,
     Usage,
 )
+from actors.lazy_parts import LazyParts, new_dict
 from actors.providers.adapter import (
     Event,
     as_count,
@@ -100,32 +102,27 @@ _PASSED_OVER = frozenset(
 _KNOWN_WITHOUT_CHOICES = frozenset({"error", "usage", "x_groq", "prompt_filter_results"})
 
 
-class OpenAIChatAdapter:
+class OpenAIChatAdapter(LazyParts):
     """Reads chat-completion chunks. Keeps what each choice has said, and the server-run tools that are under way."""
 
     __slots__ = (
-        "_ended",
-        "_ended_id",
-        "_error",
-        "_executed",
-        "_executed_count",
-        "_model",
-        "_said",
-        "_said_first",
-        "_unsigned",
-    )
+        "_ended", "_ended_id", "_error", "_executed", "_executed_count", "_model", "_said", "_said_first", "_unsigned",
+    )  # fmt: skip
+
+    _ended: dict[int, Said]  # what each choice had said when it ended
+    _said: dict[int, Said]
+    # (choice, index) of a server-run tool to its id, its arguments, and whether it has returned.
+    _executed: dict[tuple[int, int], tuple[str, str, bool]]
+
+    _MAKES: ClassVar = dict.fromkeys(("_ended", "_said", "_executed"), new_dict)
 
     def __init__(self) -> None:
         self._model: str | None = None
         self._error: str | None = None
-        self._ended: dict[int, Said] = {}  # what each choice had said when it ended
         self._ended_id: object = None  # of the event that ended the response
         self._said_first = Said()
-        self._said: dict[int, Said] = {}
-        # Signatures of calls that have not come yet: the call's id to (signature, choice).
-        self._unsigned: dict[str, tuple[str, int]] = {}
-        # (choice, index) of a server-run tool to its id, its arguments, and whether it has returned.
-        self._executed: dict[tuple[int, int], tuple[str, str, bool]] = {}
+        # Signatures of calls that have not come yet: the call's id to (signature, choice). None: there was none.
+        self._unsigned: dict[str, tuple[str, int]] | None = None
         self._executed_count = 0
 
     def common(self, payload: bytes) -> list[Delta] | None:
@@ -140,7 +137,7 @@ class OpenAIChatAdapter:
         out: list[Delta] = []
         model = event.model
         if model != self._model and model:
-            self._model = model
+            self._model = model = intern(model)  # one text for all streams of a model
             out.append(Model(model))
         self._delta(delta, choice.index or 0, out)
         if event.usage:
@@ -176,7 +173,7 @@ class OpenAIChatAdapter:
 
     def close(self) -> list[Delta]:
         """Return the signatures whose calls never came."""
-        waiting, self._unsigned = self._unsigned, {}
+        waiting, self._unsigned = self._unsigned or {}, None
         return [ReasoningSignature(signature, choice) for signature, choice in waiting.values()]
 
     def _choice(self, choice: dict[str, Any], event: Event, out: list[Delta]) -> None:
@@ -234,7 +231,7 @@ class OpenAIChatAdapter:
         if calls:
             read_tool_calls(calls, index, said, out)
         if self._unsigned:
-            self._sign(said, out)
+            self._sign(self._unsigned, said, out)
 
     def _odd_delta(
         self,
@@ -256,7 +253,7 @@ class OpenAIChatAdapter:
         if calls:
             read_tool_calls(calls, index, said, out)
         if self._unsigned:
-            self._sign(said, out)
+            self._sign(self._unsigned, said, out)
         for key in more:
             if key not in HANDLED:
                 self._other(key, delta, index, said, out)
@@ -272,6 +269,8 @@ class OpenAIChatAdapter:
                 out.append(piece)
             elif isinstance(piece, ToolCallPiece):
                 # The signature of a call, which may not have come yet.
+                if self._unsigned is None:
+                    self._unsigned = {}
                 remember(self._unsigned, piece.id or "", (piece.signature or "", index))
             else:
                 out.append(piece)
@@ -290,10 +289,11 @@ class OpenAIChatAdapter:
         said.take(found)
         out += found
 
-    def _sign(self, said: Said, out: list[Delta]) -> None:
+    @staticmethod
+    def _sign(unsigned: dict[str, tuple[str, int]], said: Said, out: list[Delta]) -> None:
         """Give the calls that have come the signatures that came ahead of them."""
-        for call_id in [call_id for call_id in self._unsigned if said.knows(call_id)]:
-            signature, choice = self._unsigned.pop(call_id)
+        for call_id in [call_id for call_id in unsigned if said.knows(call_id)]:
+            signature, choice = unsigned.pop(call_id)
             out.append(ToolCallPiece(None, call_id, None, None, choice, signature=signature))
 
     def _said_of(self, index: int) -> Said:

@@ -11,7 +11,8 @@ What is kept is bounded (`CHARS_MAX` a text). Of a text beyond it, a repetition 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from msgspec.structs import replace
 
@@ -27,6 +28,7 @@ from actors.deltas import (
     ToolReturn,
     Unknown,
 )
+from actors.lazy_parts import LazyParts, new_dict, new_list, new_set
 
 CHARS_MAX = 1024 * 1024
 PIECES_MAX = 512
@@ -43,6 +45,11 @@ class Told:
     def __init__(self) -> None:
         self.pieces: list[str] = []
         self.is_cut: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """True: nothing was told."""
+        return not self.pieces and not self.is_cut
 
     def add(self, text: str) -> None:
         """Take note of one more piece."""
@@ -98,33 +105,35 @@ class ToldCall(Told):
         return "" if rest is None and same_json(self.text, whole) else rest
 
 
-class Said:
+class Said(LazyParts):
     """What one choice of a response has said."""
 
     __slots__ = ("_by_id", "_last", "by_index", "calls", "reasoning", "refusal", "signatures", "text")
 
+    text: Told
+    reasoning: Told
+    refusal: Told
+    signatures: set[str | None]
+    calls: list[ToldCall]
+    _by_id: dict[str, ToldCall]
+    by_index: dict[int, ToldCall]
+
+    _MAKES: ClassVar = {
+        **dict.fromkeys(("text", "reasoning", "refusal"), lambda _said: Told()),
+        **dict.fromkeys(("_by_id", "by_index"), new_dict),
+        "signatures": new_set,
+        "calls": new_list,
+    }
+
     def __init__(self) -> None:
-        self.text: Told = Told()
-        self.reasoning: Told = Told()
-        self.refusal: Told = Told()
-        self.signatures: set[str | None] = set()
-        self.calls: list[ToldCall] = []
-        self._by_id: dict[str, ToldCall] = {}
-        self.by_index: dict[int, ToldCall] = {}
         self._last: ToldCall | None = None
 
     @property
     def is_empty(self) -> bool:
         """True: nothing has been said."""
-        return not (
-            self.text.pieces
-            or self.reasoning.pieces
-            or self.refusal.pieces
-            or self.calls
-            or self.signatures
-            or self.text.is_cut
-            or self.reasoning.is_cut
-        )
+        texts: Iterator[Told | None] = map(self.made, ("text", "reasoning", "refusal"))
+        has_text = any(told is not None and not told.is_empty for told in texts)
+        return not (has_text or self.made("calls") or self.made("signatures"))
 
     def call(self, piece: ToolCallPiece) -> ToldCall | None:
         """Take note of a piece of a call, and return the call; None where there are too many."""

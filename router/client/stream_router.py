@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from sys import intern
 from typing import Any, Self
 
 import ray
@@ -296,7 +297,7 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
                 self._shard(agent_id), self._links, request_id, agent_id, when_busy, give_up, self._caller
             )
         chosen = self.config.streams if settings is None else load_settings(settings)
-        dated = dated or iso_seconds(datetime.now(UTC))
+        dated = intern(dated or iso_seconds(datetime.now(UTC)))  # one text for all requests of a second
         labels = pack_labels(tags or {}, metadata or {})
         within = within_span(chosen)
         registration = Registration(

@@ -206,10 +206,13 @@ class Catalogue:
             yield "an index of the catalogue names others than those that belong there"
 
 
+_EVERYBODYS: tuple[str | None, ...] = (None,)
+
+
 def _subjects(request: Request) -> tuple[str | None, ...]:
     """Return in whose lists a request is: everybody's, and its tenant's."""
     subject, separator, _ = request.request_id.partition(SEPARATOR)
-    return (None, subject) if separator else (None,)
+    return (None, subject) if separator else _EVERYBODYS
 
 
 def _keys(request: Request) -> Iterator[Hashable]:
@@ -224,9 +227,8 @@ def _keys(request: Request) -> Iterator[Hashable]:
             yield "tag", subject, name, value
 
 
-def _phase_keys(request: Request) -> Iterator[Hashable]:
-    for subject in _subjects(request):
-        yield "phase", subject, request.phase.value
+def _phase_keys(request: Request) -> list[Hashable]:
+    return [("phase", subject, request.phase) for subject in _subjects(request)]
 
 
 def _wanted_keys(wanted: Wanted) -> Iterator[Hashable]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, ValuesView
-from contextlib import contextmanager
+from typing import ParamSpec
 
 from actors.protocol.states import RequestPhase
 from router.core.catalogue import Catalogue
 from router.core.request import Request
+
+_P = ParamSpec("_P")
 
 
 class Requests:
@@ -108,22 +110,19 @@ class Requests:
     def place(self, request: Request, actor_id: str) -> None:
         """See `Request.place`."""
         self._unindex(request)
-        with self._changing(request):
-            request.place(actor_id)
+        self._change(request, request.place, actor_id)
         self._index(request, actor_id)
 
     def unplace(self, request: Request, now: float) -> None:
         """See `Request.unplace`."""
         self._unindex(request)
-        with self._changing(request):
-            request.unplace(now)
+        self._change(request, request.unplace, now)
 
     def seal(self, request: Request, stop_reason: str, forget_at: float) -> None:
         """See `Request.seal`."""
         if request.actor_id is None:
             self._unindex(request)
-        with self._changing(request):
-            request.seal(stop_reason, forget_at)
+        self._change(request, request.seal, stop_reason, forget_at)
         self._unindex_agent(request)
 
     def describe_again(self, request: Request, date: str, agent_id: str | None, agent_number: int) -> None:
@@ -170,13 +169,12 @@ class Requests:
             first = next(iter(self._kept.values()))
         return None if first is but else first
 
-    @contextmanager
-    def _changing(self, request: Request) -> Iterator[None]:
-        """Count its phase anew after a change."""
+    def _change(self, request: Request, change: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Let it change, and count its phase anew."""
         phase = request.phase
         self.catalogue.take_phase(request)
         try:
-            yield
+            change(*args, **kwargs)
         finally:  # a change that is not allowed has changed nothing
             self._counts[phase] -= 1
             self._counts[request.phase] += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from actors.errors import (
@@ -384,7 +385,7 @@ class Reader:
             self._wake()
         if actor_id is None or self._place == (actor_id, epoch):
             return
-        self._place = (actor_id, epoch)
+        self._place = (intern(actor_id), epoch)
         if self._moving is not None:
             self._moving.cancel()
             self._moving = None

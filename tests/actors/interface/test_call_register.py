@@ -75,7 +75,7 @@ def test_a_flood_of_calls_is_bounded() -> None:
 
 def register() -> CallRegister:
     heads = NumberedHeads(Heads(None), MESSAGE_ID)
-    return CallRegister(Choice(StreamSettings.load({"dialect": "chat"}), heads, {}))
+    return CallRegister(Choice(StreamSettings.load({"dialect": "chat"}), heads))
 
 
 def test_a_piece_without_id_index_and_name_belongs_to_the_last_call_or_to_none() -> None:
@@ -102,12 +102,11 @@ def test_a_call_written_as_content_is_found_by_no_later_piece() -> None:
 
 
 def test_old_calls_are_closed_when_there_are_too_many() -> None:
-    warnings: dict[str, int] = {}
     heads = NumberedHeads(Heads(None), MESSAGE_ID)
-    known = CallRegister(Choice(StreamSettings.load({"dialect": "chat"}), heads, warnings))
+    known = CallRegister(Choice(StreamSettings.load({"dialect": "chat"}), heads))
     made = [known.add_whole() for _ in range(1025)]
     known.make_room([])
-    assert warnings["too_many_tool_calls"] == 1
+    assert heads.request.warnings["too_many_tool_calls"] == 1
     assert known.calls == made[512:]
     assert all(call.is_closed for call in made[:512])
     assert not any(call.is_closed for call in known.calls)

@@ -15,6 +15,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Coroutine
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ray.exceptions import ActorDiedError, RayError
@@ -73,6 +74,8 @@ class Pollers:
     """The pollers of one `StreamRouter`, one per stream actor that it reads from."""
 
     def __init__(self, client_id: str) -> None:
+        # That of whoever opened this end: one of its own would make each subscription larger.
+        self.context: Context = copy_context()
         self._client_id = client_id
         self._pollers: dict[str, Poller] = {}
         self._numbers = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,11 @@ class Reader:
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop in which it reads; None before it has begun and after it has left."""
         return None if self.has_left else self._loop
+
+    @property
+    def context(self) -> Context:
+        """What it leaves in where nobody calls: another thread may collect whoever held it."""
+        return self._pollers.context
 
     # --- for the subscription ---------------------------------------------------------------
 

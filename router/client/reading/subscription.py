@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextvars import Context, copy_context
+from contextvars import Context
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,13 +27,12 @@ class Subscription(AsyncIterator["Batch[Any]"]):
     from the first batch asked for until its end, until `aclose`, or until nobody holds it any more.
     """
 
-    __slots__ = ("_context", "_is_closed", "_iterators", "_reader")
+    __slots__ = ("_is_closed", "_iterators", "_reader")
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._iterators = 0
         self._is_closed = False
-        self._context: Context | None = None
 
     @property
     def request_id(self) -> str:
@@ -69,8 +68,6 @@ class Subscription(AsyncIterator["Batch[Any]"]):
             return None
         if reader.has_left and not reader.has_ended:
             reader = self._reader = reader.again()
-        if self._context is None:
-            self._context = copy_context()
         return reader
 
     async def __aenter__(self) -> Self:
@@ -87,7 +84,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
         self._reader.leave()
 
     def __del__(self) -> None:
-        in_loop(self._reader.loop, self._reader.leave, self._context)
+        in_loop(self._reader.loop, self._reader.leave, self._reader.context)
 
     def iterator_begins(self) -> None:
         """A loop over this subscription begins."""
@@ -95,7 +92,7 @@ class Subscription(AsyncIterator["Batch[Any]"]):
 
     def iterator_ends(self) -> None:
         """A loop has let go of its iterator, in whatever thread; the last one gives the cursor up."""
-        if not in_loop(self._reader.loop, self._iterator_has_ended, self._context):
+        if not in_loop(self._reader.loop, self._iterator_has_ended, self._reader.context):
             self._iterators -= 1
 
     def _iterator_has_ended(self) -> None:

@@ -128,6 +128,8 @@ class Clients:
             # Keys stand in the order of their versions: what was seen stands in front.
             for key in [*takewhile(lambda key: outbox[key] <= version, outbox)]:
                 del outbox[key]
+            if not outbox:
+                client.outbox = {}  # a dict keeps the room that ten thousand opens at once have needed
         return [*outbox]
 
     def has_unseen(self, client_id: str, seen: Sequence[Any]) -> bool:

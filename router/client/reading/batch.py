@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import msgpack
 
 from actors.errors import ProtocolViolation
-from actors.messages import TEXT_FIELDS, Fields, LettaMessage, MessageFactory, PingMessage, as_dict
+from actors.messages import TEXT_FIELDS, Fields, LettaMessage, MessageFactory, PingMessage, as_dict, iso_seconds
 from actors.openai_format import OpenAIFormat
 from router.client.reading.inbox import Segment, joined, split
 
@@ -130,10 +130,13 @@ class Shaper:
 
     def ping(self, run_id: str, last_seq_id: int) -> Batch[Any]:
         """Return a batch of one keepalive; empty in the formats that have no such message."""
-        ping = PingMessage(id="ping", date=datetime.now(UTC), run_id=run_id)
+        now = datetime.now(UTC)
         if self._format == "model":
-            return Batch([ping], last_seq_id)
-        return Batch([ping.model_dump(mode="json")] if self._format == "dict" else [], last_seq_id)
+            return Batch([PingMessage(id="ping", date=now, run_id=run_id)], last_seq_id)
+        if self._format != "dict":
+            return Batch([], last_seq_id)
+        fields = {"id": "ping", "date": iso_seconds(now), "name": None, "message_type": "ping", "otid": None}
+        return Batch([{**fields, "sender_id": None, "run_id": run_id}], last_seq_id)
 
     def _models(self, segments: Sequence[Segment]) -> list[LettaMessage]:
         # What most readers do with every message: no call and no tuple more than it takes.
@@ -150,6 +153,10 @@ class Shaper:
 
     def _model(self, seq_id: int, fields: Fields, text: str | None, extra: Fields | None) -> LettaMessage:
         return self._factory_of(fields).make(text, extra, seq_id)
+
+    def rest(self) -> None:
+        """Keep no more than it takes to go on: what makes models of a message is made again in 3 µs."""
+        self._factory = None
 
     def _factory_of(self, fields: Fields) -> MessageFactory:
         # Neighbouring pieces, also over batches, mostly belong to one message.

@@ -39,6 +39,7 @@ BACKOFF_S = 0.04
 BACKOFF_S_MAX = 0.5
 IDLE_S = 15.0
 PART_FIELDS = 5
+CROWD = 1000
 
 
 class Polled(Protocol):
@@ -153,6 +154,11 @@ class Poller:
         self._failures = 0
         self._backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
         self.idle_since: float | None = None
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many read here that memory counts more than a few microseconds a batch."""
+        return len(self._subscriptions) > CROWD
 
     @property
     def name(self) -> str:

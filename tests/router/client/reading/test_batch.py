@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.messages import MESSAGE_ADAPTER, MessageFactory
+from actors.messages import MESSAGE_ADAPTER, MessageFactory, PingMessage
 from actors.protocol.frames import pack, unpack
 from actors.providers.sse import SseDecoder
 from actors.settings import StreamSettings
@@ -48,8 +48,15 @@ def test_only_models_are_built_as_models(monkeypatch: pytest.MonkeyPatch) -> Non
         raise AssertionError
 
     monkeypatch.setattr(MessageFactory, "__init__", refuse)
+    monkeypatch.setattr(PingMessage, "__init__", refuse)
     name = RECORDED[0].name
     assert list(shaped(name, "dict"))
+    assert list(Shaper("dict", coalesce=True).shape(*read(name)))
     assert shaped(name, "packed").packed
+    (ping,) = Shaper("dict", coalesce=False).ping("run", 3)
+    assert not Shaper("packed", coalesce=False).ping("run", 3)
+    monkeypatch.undo()
+    assert MESSAGE_ADAPTER.validate_python(ping).model_dump(mode="json") == ping
+    monkeypatch.setattr(MessageFactory, "__init__", refuse)
     with pytest.raises(AssertionError):
         shaped(name, "model")

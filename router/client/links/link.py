@@ -139,7 +139,7 @@ class Link:
 
         async def once() -> None:
             # It may have heard of its end meanwhile, and a request that nobody publishes must not begin anew.
-            if listener in self._listeners.get(key, ()):
+            if listener in self._listeners.of(key):
                 await self._open_once(registration)
 
         try:

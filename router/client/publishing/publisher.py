@@ -121,7 +121,9 @@ class Publisher(Pumping):
 
     async def _open(self) -> None:
         self._is_registered = True
-        opening = asyncio.ensure_future(self._link.open(self, self._registration()))
+        # Without a claim, and so without its number, it is what it was wanted with.
+        wanted = self._registered if self._claim is None else self._registration()
+        opening = asyncio.ensure_future(self._link.open(self, wanted))
         try:
             self._registered = self._registered._replace(created=await asyncio.shield(opening))
             self._stream.is_accepted = True

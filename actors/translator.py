@@ -325,7 +325,7 @@ class Translator:
             "steps": interface.step_count,
             "provider_reason": interface.provider_reason,
             "error": interface.error,
-            "unknown": dict(interface.made("unknown") or {}),
+            "unknown": dict(interface.unknown),
             "warnings": dict(interface.warnings),
         }
 

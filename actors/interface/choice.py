@@ -37,12 +37,11 @@ from actors.deltas import (
     ToolCallPiece,
     ToolReturn,
 )
+from actors.empty import EMPTY_LIST, own_list
 from actors.interface.call_register import CALLS_MAX, CallRegister
-from actors.interface.counters import count
 from actors.interface.heads import NumberedHeads, derived_call_id
 from actors.interface.json_content import Decided, JsonContent
 from actors.interface.tool_calls import ToolCall
-from actors.lazy_parts import LazyParts, new_list
 from actors.messages import Fields, Head, MessagePiece, Out, new_piece
 from actors.settings import StreamSettings
 
@@ -51,7 +50,7 @@ MONOLOGUE = {"source": "non_reasoner_model"}
 _SHOWN_CHARS_MAX = 200
 
 
-class Choice(LazyParts):
+class Choice:
     """The open messages of one choice. All methods append to a list of pieces."""
 
     __slots__ = (
@@ -68,11 +67,6 @@ class Choice(LazyParts):
         "settings",
     )
 
-    _register: CallRegister
-    _assistant_calls: list[ToolCall]
-
-    _MAKES: ClassVar = {"_register": CallRegister, "_assistant_calls": new_list}
-
     def __init__(self, settings: StreamSettings, heads: NumberedHeads) -> None:
         self.settings: StreamSettings = settings
         self._heads = heads
@@ -82,6 +76,8 @@ class Choice(LazyParts):
         self._native: Head | None = None  # the open message of native reasoning
         self._native_signed: Head | None = None  # the last one, which a signature may still reach
         self._native_signature: str | None = None  # the signature that it bears
+        self._register: CallRegister | None = None
+        self._assistant_calls: list[ToolCall] = EMPTY_LIST
         self.has_called_tools: bool = False
 
     # --- deltas -----------------------------------------------------------------------------------
@@ -99,18 +95,17 @@ class Choice(LazyParts):
     def end(self, out: Out) -> None:
         """Let out all that is held: the response is over."""
         self._end_content(out)
-        register: CallRegister | None = self.made("_register")
-        if register is not None:
-            for call in register.calls:
+        if self._register is not None:
+            for call in self._register.calls:
                 call.end(out)
         self._close_text()
 
     def take_assistant_call_ids(self) -> list[str]:
         """Return (once) the ids of the calls shown as assistant messages. Ids may come late: ask at the end."""
-        calls: list[ToolCall] | None = self.made("_assistant_calls")
+        calls = self._assistant_calls
         if not calls:
             return []
-        self._assistant_calls = []
+        self._assistant_calls = EMPTY_LIST
         return [call.id for call in calls if call.id is not None]
 
     # --- text -------------------------------------------------------------------------------------
@@ -129,7 +124,7 @@ class Choice(LazyParts):
             if isinstance(item, str):
                 self._show_text(item, out)
             else:
-                call = self._register.add_whole()
+                call = self._calls().add_whole()
                 call.add(ToolCallPiece(name=item.name, arguments=item.arguments), out)
                 call.end(out)
 
@@ -183,8 +178,14 @@ class Choice(LazyParts):
 
     # --- tools ------------------------------------------------------------------------------------
 
+    def _calls(self) -> CallRegister:
+        """Return the calls so far; most responses never have one."""
+        if self._register is None:
+            self._register = CallRegister(self)
+        return self._register
+
     def _tool_call_piece(self, piece: ToolCallPiece, out: Out) -> None:
-        register = self._register
+        register = self._register or self._calls()
         call = register.find(piece)
         if call is None:
             text = (
@@ -200,12 +201,12 @@ class Choice(LazyParts):
             register.make_room(out)
 
     def _tool_call_end(self, delta: ToolCallEnd, out: Out) -> None:
-        call = self._register.find_known(delta.id, delta.index)
+        call = self._calls().find_known(delta.id, delta.index)
         if call is not None:
             call.end(out)
 
     def _tool_return(self, delta: ToolReturn, out: Out) -> None:
-        call = self._register.find_known(delta.id, None)
+        call = self._calls().find_known(delta.id, None)
         if call is not None:
             call.end(out)
         self.settle(None, out)
@@ -231,11 +232,11 @@ class Choice(LazyParts):
 
     def warn(self, name: str) -> None:
         """Count a named warning."""
-        count(self._heads.request.warnings, name)
+        self._heads.request.warn(name)
 
     def settle(self, before: ToolCall | None, out: Out) -> None:
         """Begin the messages of calls that only wait for more of their name or id, ahead of another message."""
-        register: CallRegister | None = self.made("_register")
+        register = self._register
         for call in () if register is None else tuple(register.unopened):
             if call is before:
                 break
@@ -255,8 +256,9 @@ class Choice(LazyParts):
     def open_call_message(self, kind: str, fields: Fields, call: ToolCall) -> Head:
         """Return the head for a call's own message."""
         self._close_text()
-        self._register.opened(call)
+        self._calls().opened(call)
         if kind == "assistant_message":
+            self._assistant_calls = own_list(self._assistant_calls)
             self._assistant_calls.append(call)
         elif not call.is_provider_executed:
             self.has_called_tools = True

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import uuid
 from hashlib import blake2b, sha1
-from typing import ClassVar
 
-from actors.lazy_parts import LazyParts, new_dict
+from actors.empty import EMPTY_DICT, own_dict
+from actors.interface.counters import count
 from actors.messages import Fields, Head, MessagePiece, otid_of
 
 EPOCH_DATE = "1970-01-01T00:00:00+00:00"
@@ -35,15 +35,10 @@ def derived_call_id(message_id: str, number: int) -> str:
     return f"call_{blake2b(f'{message_id}/{number}'.encode(), digest_size=12).hexdigest()}"
 
 
-class Heads(LazyParts):
+class Heads:
     """Makes the heads of one request's messages, and counts its warnings. `run_id` None: messages bear none."""
 
     __slots__ = ("date", "error_count", "message_count", "message_id", "name", "run_id", "warnings")
-
-    # By name.
-    warnings: dict[str, int]
-
-    _MAKES: ClassVar = {"warnings": new_dict}
 
     def __init__(self, run_id: str | None, message_id: str | None = None) -> None:
         self.run_id: str | None = run_id
@@ -52,6 +47,13 @@ class Heads(LazyParts):
         self.name: str | None = None
         self.message_count: int = 0
         self.error_count: int = 0
+        # What was out of the ordinary, by name.
+        self.warnings: dict[str, int] = EMPTY_DICT
+
+    def warn(self, name: str) -> None:
+        """Count a named warning."""
+        self.warnings = own_dict(self.warnings)
+        count(self.warnings, name)
 
     def start_step(self, message_id: str, date: str, name: str | None) -> None:
         """Take the id, date (ISO text) and agent name of the messages that follow."""

@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from actors.deltas import Delta, Done, Finish, Model, Refusal, StreamError, Text, ToolCallPiece, Unknown, Usage
+from actors.empty import EMPTY_DICT, own_dict
 from actors.interface.choice import Choice
 from actors.interface.counters import count
 from actors.interface.heads import Heads, NumberedHeads, derived_message_id
-from actors.lazy_parts import LazyParts, new_dict
 from actors.messages import TEXT_FIELDS, TOOL_CALL, Fields, Head, MessagePiece, Out
 from actors.settings import StreamSettings
 from actors.stop_reasons import meaning_of
@@ -38,7 +38,7 @@ def is_token_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOKENS_MAX
 
 
-class Interface(LazyParts):
+class Interface:
     """Turns the deltas of a request into messages. `run_id` None: messages bear none."""
 
     __slots__ = (
@@ -48,17 +48,6 @@ class Interface(LazyParts):
         "usage_was_reported",
     )  # fmt: skip
 
-    # What no adapter knew, by name.
-    unknown: dict[str, int]
-    _others: dict[int, Choice]
-    # Tokens of the step, and of the steps before it.
-    _step_usage: dict[str, int]
-    _usage: dict[str, int]
-    # Ids of calls that were shown as assistant messages, and whose receipts have not come yet.
-    _receipts: dict[str, None]
-
-    _MAKES: ClassVar = dict.fromkeys(("unknown", "_others", "_step_usage", "_usage", "_receipts"), new_dict)
-
     def __init__(self, settings: StreamSettings, *, run_id: str | None, message_id: str | None = None) -> None:
         self.settings: StreamSettings = settings  # of the steps that begin from now on
         self.provider_reason: str | None = None
@@ -67,6 +56,8 @@ class Interface(LazyParts):
         self.model: str | None = None
         self.has_refused: bool = False
         self.step_count: int = 0
+        # What no adapter knew, by name.
+        self.unknown: dict[str, int] = EMPTY_DICT
         # True: the provider said that the response is over; what comes next is another step.
         self.response_is_over: bool = False
         self.usage_was_reported: bool = False
@@ -78,6 +69,10 @@ class Interface(LazyParts):
         self.had_content: bool = False
         self._heads = Heads(run_id, message_id)
         self._start_choices(self._heads.message_id)
+        self._step_usage: dict[str, int] = EMPTY_DICT
+        self._usage: dict[str, int] = EMPTY_DICT
+        # Ids of calls that were shown as assistant messages, and whose receipts have not come yet.
+        self._receipts: dict[str, None] = EMPTY_DICT
         # Whole messages with an id of their own; one id at a time.
         self._whole: NumberedHeads | None = None
 
@@ -101,29 +96,23 @@ class Interface(LazyParts):
     def _start_choices(self, message_id: str) -> None:
         self._first_heads = NumberedHeads(self._heads, message_id)
         self._first = Choice(self.settings, self._first_heads)
-        if self._has_others:
-            self._others.clear()
+        self._others: dict[int, Choice] = EMPTY_DICT
 
     def end_step(self) -> list[MessagePiece]:
         """Let out what is held back, and add up the step's usage. The next step begins with `start_step`."""
         out: Out = []
         self._end_response(out)
-        step_usage = self.made("_step_usage")
-        if step_usage:
-            for field, tokens in step_usage.items():
+        if self._step_usage:
+            self._usage = own_dict(self._usage)
+            for field, tokens in self._step_usage.items():
                 self._usage[field] = self._usage.get(field, 0) + tokens
-            step_usage.clear()
+            self._step_usage = EMPTY_DICT
         return out
 
     def _end_response(self, out: Out) -> None:
         self._end_choice(self._first, out)
-        if self._has_others:
-            for choice in self._others.values():
-                self._end_choice(choice, out)
-
-    @property
-    def _has_others(self) -> bool:
-        return bool(self.made("_others"))
+        for choice in self._others.values():
+            self._end_choice(choice, out)
 
     def _end_choice(self, choice: Choice, out: Out) -> None:
         choice.end(out)
@@ -162,6 +151,7 @@ class Interface(LazyParts):
                 self.warn("too_many_choices")
                 return
             heads = NumberedHeads(self._heads, derived_message_id(self._heads.message_id, index), index)
+            self._others = own_dict(self._others)
             choice = self._others[index] = Choice(self.settings, heads)
         choice.feed(delta, out)
 
@@ -179,13 +169,17 @@ class Interface(LazyParts):
         self.provider_detail = finish.detail or self.provider_detail
         if finish.meaning is None and meaning_of(finish.reason) is None:
             self.warn("unknown_finish_reason")
-            count(self.unknown, f"finish reason {finish.reason[:_WORD_CHARS_MAX]}")
+            self._count_unknown(f"finish reason {finish.reason[:_WORD_CHARS_MAX]}")
 
     def _take_model(self, model: Model, _out: Out) -> None:
         self.model = model.name
 
     def _take_unknown(self, unknown: Unknown, _out: Out) -> None:
-        count(self.unknown, unknown.what)
+        self._count_unknown(unknown.what)
+
+    def _count_unknown(self, what: str) -> None:
+        self.unknown = own_dict(self.unknown)
+        count(self.unknown, what)
 
     def _take_error(self, error: StreamError, out: Out) -> None:
         self.error_message(error.kind, error.text, out)
@@ -196,7 +190,7 @@ class Interface(LazyParts):
 
     def _take_usage(self, usage: Usage, _out: Out) -> None:
         self.usage_was_reported = self.step_was_counted = True
-        known = self._step_usage
+        known = self._step_usage = own_dict(self._step_usage)
         counts = (
             usage.prompt_tokens,
             usage.completion_tokens,
@@ -267,6 +261,7 @@ class Interface(LazyParts):
         return Head(kind, {**head.fields, **own}) if own else head
 
     def _expect_receipt(self, call_id: str) -> None:
+        self._receipts = own_dict(self._receipts)
         self._receipts[call_id] = None
         if len(self._receipts) > _RECEIPTS_MAX:
             self._receipts.pop(next(iter(self._receipts)))
@@ -290,12 +285,12 @@ class Interface(LazyParts):
 
     def warn(self, name: str) -> None:
         """Count a named warning."""
-        count(self._heads.warnings, name)
+        self._heads.warn(name)
 
     @property
     def warnings(self) -> dict[str, int]:
         """What was out of the ordinary, by name."""
-        return self._heads.made("warnings") or {}
+        return self._heads.warnings
 
     # --- what is known at the end -----------------------------------------------------------------------
 
@@ -317,16 +312,14 @@ class Interface(LazyParts):
     @property
     def has_called_tools(self) -> bool:
         """True: the last response called tools that the provider does not run itself."""
-        others = self._others.values() if self._has_others else ()
-        return self._first.has_called_tools or any(choice.has_called_tools for choice in others)
+        return self._first.has_called_tools or any(choice.has_called_tools for choice in self._others.values())
 
     @property
     def usage(self) -> dict[str, int | None]:
         """Tokens of all steps together, the current one included; None: no provider said."""
         total: dict[str, int | None] = {}
-        steps = [counts for name in ("_usage", "_step_usage") if (counts := self.made(name))]
         for field in _USAGE_FIELDS:
-            known = [counts[field] for counts in steps if field in counts]
+            known = [counts[field] for counts in (self._usage, self._step_usage) if field in counts]
             total[field] = sum(known) if known else None
         return total
 

@@ -69,7 +69,7 @@ from actors.providers.adapter import (
 )
 from actors.providers.decode import read_anthropic
 from actors.providers.error_shapes import error_delta, find_error
-from actors.providers.told import PIECES_MAX, Said, Told
+from actors.providers.told import Said, Told
 from actors.stop_reasons import says_nothing
 
 _USAGE_FIELDS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
@@ -130,10 +130,7 @@ class AnthropicAdapter:
         text = delta.text if is_text else delta.thinking
         if not text:
             return None if delta.text else []
-        told = self._said.text if is_text else self._said.reasoning
-        told.pieces.append(text)
-        if len(told.pieces) > PIECES_MAX:
-            told.compact()
+        (self._said.text if is_text else self._said.reasoning).add(text)
         return [Text(text) if is_text else Reasoning(text)]
 
     def feed(self, event: Event) -> list[Delta]:
@@ -253,7 +250,7 @@ class AnthropicAdapter:
     def _signature(self, signature: object, out: list[Delta]) -> None:
         text = as_text(signature)
         if text is not None:
-            self._said.signatures.add(text)
+            self._said.sign(text)
             out.append(ReasoningSignature(text))
 
     def _arguments(self, index: object, piece: object) -> list[Delta]:
@@ -271,10 +268,7 @@ class AnthropicAdapter:
     def _give(self, call: _Call, text: str) -> ToolCallPiece:
         """Take note of a piece of a call's arguments, and return it."""
         call.has_arguments = True
-        pieces = call.told.pieces
-        pieces.append(text)
-        if len(pieces) > PIECES_MAX:
-            call.told.compact()
+        call.told.add(text)
         return ToolCallPiece(call.index, call.id, None, text, 0, call.is_providers)
 
     def _take_given(self, call: _Call, out: list[Delta]) -> None:
@@ -310,7 +304,7 @@ class AnthropicAdapter:
         elif kind == "redacted_thinking":
             out.append(BlockBoundary())
             out.append(RedactedReasoning(as_text(block.get("data"))))
-            self._said.signatures.add(as_text(block.get("data")))
+            self._said.sign(as_text(block.get("data")))
         elif kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
             self._call_start(index, block, out, is_providers=kind != "tool_use")
         elif isinstance(kind, str) and kind.endswith("_tool_result"):

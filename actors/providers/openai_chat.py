@@ -39,7 +39,7 @@ name in pieces comes in pieces: which is which only the owner of the call's stat
 from __future__ import annotations
 
 from sys import intern
-from typing import Any, ClassVar
+from typing import Any
 
 from msgspec import UNSET
 
@@ -57,7 +57,7 @@ from actors.deltas import (
     Unknown,
     Usage,
 )
-from actors.lazy_parts import LazyParts, new_dict
+from actors.empty import EMPTY_DICT, own_dict
 from actors.providers.adapter import (
     Event,
     as_count,
@@ -102,27 +102,24 @@ _PASSED_OVER = frozenset(
 _KNOWN_WITHOUT_CHOICES = frozenset({"error", "usage", "x_groq", "prompt_filter_results"})
 
 
-class OpenAIChatAdapter(LazyParts):
+class OpenAIChatAdapter:
     """Reads chat-completion chunks. Keeps what each choice has said, and the server-run tools that are under way."""
 
     __slots__ = (
         "_ended", "_ended_id", "_error", "_executed", "_executed_count", "_model", "_said", "_said_first", "_unsigned",
     )  # fmt: skip
 
-    _ended: dict[int, Said]  # what each choice had said when it ended
-    _said: dict[int, Said]
-    # (choice, index) of a server-run tool to its id, its arguments, and whether it has returned.
-    _executed: dict[tuple[int, int], tuple[str, str, bool]]
-
-    _MAKES: ClassVar = dict.fromkeys(("_ended", "_said", "_executed"), new_dict)
-
     def __init__(self) -> None:
         self._model: str | None = None
         self._error: str | None = None
+        self._ended: dict[int, Said] = EMPTY_DICT  # what each choice had said when it ended
         self._ended_id: object = None  # of the event that ended the response
         self._said_first = Said()
-        # Signatures of calls that have not come yet: the call's id to (signature, choice). None: there was none.
-        self._unsigned: dict[str, tuple[str, int]] | None = None
+        self._said: dict[int, Said] = EMPTY_DICT
+        # Signatures of calls that have not come yet: the call's id to (signature, choice).
+        self._unsigned: dict[str, tuple[str, int]] = EMPTY_DICT
+        # (choice, index) of a server-run tool to its id, its arguments, and whether it has returned.
+        self._executed: dict[tuple[int, int], tuple[str, str, bool]] = EMPTY_DICT
         self._executed_count = 0
 
     def common(self, payload: bytes) -> list[Delta] | None:
@@ -173,7 +170,7 @@ class OpenAIChatAdapter(LazyParts):
 
     def close(self) -> list[Delta]:
         """Return the signatures whose calls never came."""
-        waiting, self._unsigned = self._unsigned or {}, None
+        waiting, self._unsigned = self._unsigned, EMPTY_DICT
         return [ReasoningSignature(signature, choice) for signature, choice in waiting.values()]
 
     def _choice(self, choice: dict[str, Any], event: Event, out: list[Delta]) -> None:
@@ -231,7 +228,7 @@ class OpenAIChatAdapter(LazyParts):
         if calls:
             read_tool_calls(calls, index, said, out)
         if self._unsigned:
-            self._sign(self._unsigned, said, out)
+            self._sign(said, out)
 
     def _odd_delta(
         self,
@@ -253,7 +250,7 @@ class OpenAIChatAdapter(LazyParts):
         if calls:
             read_tool_calls(calls, index, said, out)
         if self._unsigned:
-            self._sign(self._unsigned, said, out)
+            self._sign(said, out)
         for key in more:
             if key not in HANDLED:
                 self._other(key, delta, index, said, out)
@@ -269,8 +266,7 @@ class OpenAIChatAdapter(LazyParts):
                 out.append(piece)
             elif isinstance(piece, ToolCallPiece):
                 # The signature of a call, which may not have come yet.
-                if self._unsigned is None:
-                    self._unsigned = {}
+                self._unsigned = own_dict(self._unsigned)
                 remember(self._unsigned, piece.id or "", (piece.signature or "", index))
             else:
                 out.append(piece)
@@ -289,11 +285,10 @@ class OpenAIChatAdapter(LazyParts):
         said.take(found)
         out += found
 
-    @staticmethod
-    def _sign(unsigned: dict[str, tuple[str, int]], said: Said, out: list[Delta]) -> None:
+    def _sign(self, said: Said, out: list[Delta]) -> None:
         """Give the calls that have come the signatures that came ahead of them."""
-        for call_id in [call_id for call_id in unsigned if said.knows(call_id)]:
-            signature, choice = unsigned.pop(call_id)
+        for call_id in [call_id for call_id in self._unsigned if said.knows(call_id)]:
+            signature, choice = self._unsigned.pop(call_id)
             out.append(ToolCallPiece(None, call_id, None, None, choice, signature=signature))
 
     def _said_of(self, index: int) -> Said:
@@ -302,6 +297,7 @@ class OpenAIChatAdapter(LazyParts):
         said = self._said.get(index)
         if said is None:
             said = Said()
+            self._said = own_dict(self._said)
             remember(self._said, index, said)
         return said
 
@@ -309,6 +305,7 @@ class OpenAIChatAdapter(LazyParts):
         """Put by what a choice has said: what comes after its end is the next response, or the whole of this one."""
         said = self._said_of(index)
         if not said.is_empty:
+            self._ended = own_dict(self._ended)
             remember(self._ended, index, said)
             self._begin_anew(index)
         self._ended_id = event.get("id")
@@ -317,6 +314,7 @@ class OpenAIChatAdapter(LazyParts):
         if index == 0:
             self._said_first = Said()
         else:
+            self._said = own_dict(self._said)
             remember(self._said, index, Said())
 
     def _other(self, key: str, delta: dict[str, Any], index: int, said: Said, out: list[Delta]) -> None:
@@ -369,7 +367,8 @@ class OpenAIChatAdapter(LazyParts):
         self._delta(message, index, out)
         if is_whole:
             self._begin_anew(index)
-            self._ended.pop(index, None)
+            if index in self._ended:
+                del self._ended[index]
 
     def _without_choices(self, event: Event, choices: object, out: list[Delta]) -> None:
         if choices:
@@ -439,6 +438,7 @@ class OpenAIChatAdapter(LazyParts):
         if output is not None:
             returned = True
             out.append(ToolReturn(call_id, as_json_text(output), name, choice=choice))
+        self._executed = own_dict(self._executed)
         remember(self._executed, key, (call_id, arguments, returned))
 
 

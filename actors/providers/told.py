@@ -11,8 +11,7 @@ What is kept is bounded (`CHARS_MAX` a text). Of a text beyond it, a repetition 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -28,7 +27,7 @@ from actors.deltas import (
     ToolReturn,
     Unknown,
 )
-from actors.lazy_parts import LazyParts, new_dict, new_list, new_set
+from actors.empty import EMPTY_DICT, EMPTY_LIST, EMPTY_SET, own_dict, own_list, own_set
 
 CHARS_MAX = 1024 * 1024
 PIECES_MAX = 512
@@ -43,7 +42,7 @@ class Told:
     __slots__ = ("is_cut", "pieces")
 
     def __init__(self) -> None:
-        self.pieces: list[str] = []
+        self.pieces: list[str] = EMPTY_LIST
         self.is_cut: bool = False
 
     @property
@@ -53,6 +52,8 @@ class Told:
 
     def add(self, text: str) -> None:
         """Take note of one more piece."""
+        if self.pieces is EMPTY_LIST:
+            self.pieces = []
         self.pieces.append(text)
         if len(self.pieces) > PIECES_MAX:
             self.compact()
@@ -62,6 +63,7 @@ class Told:
         text = "".join(self.pieces)
         self.is_cut = self.is_cut or len(text) > CHARS_MAX
         # In place: who appends holds the list.
+        self.pieces = own_list(self.pieces)
         self.pieces[:] = [] if self.is_cut else [text]
 
     @property
@@ -105,35 +107,31 @@ class ToldCall(Told):
         return "" if rest is None and same_json(self.text, whole) else rest
 
 
-class Said(LazyParts):
+class Said:
     """What one choice of a response has said."""
 
     __slots__ = ("_by_id", "_last", "by_index", "calls", "reasoning", "refusal", "signatures", "text")
 
-    text: Told
-    reasoning: Told
-    refusal: Told
-    signatures: set[str | None]
-    calls: list[ToldCall]
-    _by_id: dict[str, ToldCall]
-    by_index: dict[int, ToldCall]
-
-    _MAKES: ClassVar = {
-        **dict.fromkeys(("text", "reasoning", "refusal"), lambda _said: Told()),
-        **dict.fromkeys(("_by_id", "by_index"), new_dict),
-        "signatures": new_set,
-        "calls": new_list,
-    }
-
     def __init__(self) -> None:
+        self.text: Told = Told()
+        self.reasoning: Told = Told()
+        self.refusal: Told = Told()
+        self.signatures: set[str | None] = EMPTY_SET
+        self.calls: list[ToldCall] = EMPTY_LIST
+        self._by_id: dict[str, ToldCall] = EMPTY_DICT
+        self.by_index: dict[int, ToldCall] = EMPTY_DICT
         self._last: ToldCall | None = None
 
     @property
     def is_empty(self) -> bool:
         """True: nothing has been said."""
-        texts: Iterator[Told | None] = map(self.made, ("text", "reasoning", "refusal"))
-        has_text = any(told is not None and not told.is_empty for told in texts)
-        return not (has_text or self.made("calls") or self.made("signatures"))
+        has_text = not (self.text.is_empty and self.reasoning.is_empty and self.refusal.is_empty)
+        return not (has_text or self.calls or self.signatures)
+
+    def sign(self, signature: str | None) -> None:
+        """Take note of a signature, or of redacted reasoning."""
+        self.signatures = own_set(self.signatures)
+        self.signatures.add(signature)
 
     def call(self, piece: ToolCallPiece) -> ToldCall | None:
         """Take note of a piece of a call, and return the call; None where there are too many."""
@@ -158,10 +156,13 @@ class Said(LazyParts):
         if len(self.calls) == CALLS_MAX:
             return None
         call = ToldCall(index, call_id, name)
+        self.calls = own_list(self.calls)
         self.calls.append(call)
         if call_id is not None:
+            self._by_id = own_dict(self._by_id)
             self._by_id[call_id] = call
         if index is not None:
+            self.by_index = own_dict(self.by_index)
             self.by_index[index] = call
         return call
 
@@ -179,9 +180,9 @@ class Said(LazyParts):
             elif isinstance(delta, Refusal):
                 self.refusal.add(delta.text)
             elif isinstance(delta, ReasoningSignature):
-                self.signatures.add(delta.signature)
+                self.sign(delta.signature)
             elif isinstance(delta, RedactedReasoning):
-                self.signatures.add(delta.data)
+                self.sign(delta.data)
             elif isinstance(delta, ToolCallPiece):
                 self.call(delta)
 

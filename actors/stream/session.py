@@ -280,7 +280,7 @@ class Session:
         # What was held to be put together, and the parser's buffers, are of no more use.
         self._parts = None
         if self.translator is not None:
-            self._unknown_events = self.unknown_events
+            self._unknown_events = self.translator.interface.unknown
             usage = pieces[-1].head.fields
             if usage["reported"]:
                 self.used = used_by(self.translator.interface.model, self.owner[0] if self.owner else None, usage)
@@ -396,7 +396,7 @@ class Session:
     @property
     def unknown_events(self) -> dict[str, int]:
         """What the provider sent that no adapter knows, by name, counted."""
-        return self._unknown_events if self.translator is None else self.translator.interface.made("unknown") or _NONE
+        return self._unknown_events if self.translator is None else self.translator.interface.unknown
 
     def age_s(self, now: float) -> float:
         """Return the seconds since the request was opened, in whatever epoch."""

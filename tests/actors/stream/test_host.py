@@ -41,7 +41,7 @@ class BrokenTranslator:
     """Raises at whatever it is asked."""
 
     provider = "auto"
-    interface = SimpleNamespace(made=lambda _name: None)
+    interface = SimpleNamespace(unknown={})
 
     def __init__(self, why: str = "it is broken") -> None:
         self.why = why

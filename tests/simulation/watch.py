@@ -370,7 +370,7 @@ class Watch:
 
 
 def _is_opening(link: Any, name: str) -> bool:
-    listeners = link._listeners.get((Role.PUBLISHER, name), ())
+    listeners = link._listeners.of((Role.PUBLISHER, name))
     return any(listener._stream.phase == OPENING for listener in listeners)
 
 

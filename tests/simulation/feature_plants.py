@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -133,7 +134,8 @@ def _full_for_ever() -> list[Patch]:
 
 def _anything_goes() -> list[Patch]:
     """Arguments are taken as they come."""
-    return [mock.patch.object(arguments, "_checked", lambda _call, _name, _parameter, value: value)]
+    anything = arguments.Parameter("anything", lambda value: value)
+    return [mock.patch.object(arguments, "CALLS", defaultdict(lambda: defaultdict(lambda: anything)))]
 
 
 def _cursor_kept() -> list[Patch]:

@@ -41,13 +41,9 @@ from actors.stream.log import Log
 from actors.stream.measures import Measures
 from actors.stream.refusals import Refusals
 from actors.stream.session import Session
+from actors.stream.windows import Windows
 
 logger: logging.Logger = logging.getLogger("actors.stream_host")
-
-# What may be on the way to this actor, all its streams together, and the share of one stream.
-IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024
-WINDOW_BYTES_MIN = 4 * 1024
-WINDOW_BYTES_MAX = 256 * 1024
 
 # How many incarnations of the router are remembered as former ones.
 FORMER_ROUTERS_MAX = 64
@@ -97,7 +93,7 @@ class StreamHost:
         self._reports: dict[str, Report | None] = {}
         self.copies: Copies = Copies()
         self._timeouts: Schedule[str] = Schedule()
-        self._window_bytes = WINDOW_BYTES_MAX
+        self._windows = Windows()
 
     # --- from the router --------------------------------------------------------------------
 
@@ -178,7 +174,7 @@ class StreamHost:
         )
         self._adopt(session, now)
         self.requests_served += 1
-        session.grant(self._window_bytes)
+        session.grant(self._windows.bytes)
         self._report(session)
         self._observe(session, now)
 
@@ -186,6 +182,8 @@ class StreamHost:
         if session.used is not None:
             self.measures.count_usage(session.used)
             session.used = None
+        if session.sealed:
+            self._windows.note(session.request_id, is_open=False)
         if self.spans is not None:
             self.spans.follow(session, now)
 
@@ -195,7 +193,7 @@ class StreamHost:
         self._timeouts.cancel(session.request_id)
         self.sessions[session.request_id] = session
         self.audience.adopt(session, old, now)
-        self._window_bytes = max(WINDOW_BYTES_MIN, min(WINDOW_BYTES_MAX, IN_FLIGHT_BYTES_MAX // len(self.sessions)))
+        self._windows.note(session.request_id, is_open=not session.sealed)
         self._schedule(session, now)
 
     def _data(self, envelope: DataEnvelope, now: float) -> None:
@@ -227,7 +225,7 @@ class StreamHost:
             self._report(session)
             if not was_sealed:
                 self._schedule(session, now)
-        elif session.grant(self._window_bytes) or session.gap or had_before:
+        elif session.grant(self._windows.bytes) or session.gap or had_before:
             # Had before: the answer to the first time was lost, and with it perhaps a report.
             self._report(session)
         if gained:
@@ -342,6 +340,7 @@ class StreamHost:
         self._count_unknown(session, self._unknown_of_gone)
         self.sessions.pop(session.request_id, None)
         self._timeouts.cancel(session.request_id)
+        self._windows.note(session.request_id, is_open=False)
         self.audience.forget(session)
         if self.spans is not None:
             self.spans.forget(session.request_id)
@@ -363,7 +362,7 @@ class StreamHost:
 
     def _grant(self, session: Session) -> None:
         """Report a session whose readers have come so far that its publisher may send more."""
-        if not session.sealed and session.grant(self._window_bytes):
+        if not session.sealed and session.grant(self._windows.bytes):
             self._report(session)
 
     def _report(self, session: Session) -> None:

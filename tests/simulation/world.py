@@ -15,8 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import actors.stream.host
 import actors.stream.stream_actor
+import actors.stream.windows
 import actors.transport.line
 import router.client.links.caller
 import router.client.links.link
@@ -291,7 +291,7 @@ class World:
 
     def _small_window(self) -> list[tuple[Any, str, Any]]:
         window = self.scenario.window_bytes_max
-        return [] if window is None else [(actors.stream.host, "WINDOW_BYTES_MAX", window)]
+        return [] if window is None else [(actors.stream.windows, "WINDOW_BYTES_MAX", window)]
 
     def _validating(self) -> list[tuple[Any, str, Any]]:
         """After every event of a router its registry must be consistent with itself, and its queues within bounds."""

@@ -12,6 +12,7 @@ from actors.protocol.envelopes import Order
 from actors.protocol.frames import pack
 from actors.protocol.reads import PartState
 from actors.protocol.states import SessionPhase as Phase
+from actors.stream import windows
 from actors.stream.host import UNSTORED_TTL_S, StreamHost
 from actors.stream.log import Log
 
@@ -282,6 +283,22 @@ def test_beyond_what_was_had_a_session_grants_by_its_buffer_again(driver):
         driver.say("req", text("word " * 4), epoch=2)
     assert session.credit_bytes <= session.received_bytes
     assert session.log.unread_bytes < 2_000 + 2 * 4096
+
+
+def test_what_may_be_on_the_way_is_shared_out_among_open_requests_only(driver, monkeypatch):
+    monkeypatch.setattr(windows, "IN_FLIGHT_BYTES_MAX", 4 * 64 * 1024)
+    names = ["finished", "cancelled", "stalled", "forgotten"]
+    for name in names:
+        driver.open(name, **({"first_message_timeout_s": 5.0} if name == "stalled" else {}))
+    assert driver.open("fifth")["fifth"].credit_bytes == 4 * 64 * 1024 // 5
+    driver.end("finished")
+    driver.send((Order.END, "cancelled", 1, "cancelled", None, 0))
+    driver.send((Order.FORGET, "forgotten", 1))
+    driver.passes(6.0)
+    assert driver.host.sessions["stalled"].sealed
+    assert driver.open("sixth")["sixth"].credit_bytes == 4 * 64 * 1024 // 2
+    driver.send((Order.RESTORE, "ended", 1, "end_turn", driver.end("fifth"), 60.0, "client", []))
+    assert driver.open("seventh")["seventh"].credit_bytes == 4 * 64 * 1024 // 2
 
 
 def test_a_forgotten_request_is_told_to_its_readers(driver):

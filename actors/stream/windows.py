@@ -1,7 +1,7 @@
 """What may be on the way to a stream actor, shared out among its open sessions. Pure.
 
-An ended request stays readable for a while, and is sent nothing more: it has no share. Otherwise an actor whose requests
-are short would have thousands of ended ones, and its few open ones hardly a chunk on the way each.
+An ended request stays readable for a while, and is sent nothing more: it has no share. Otherwise an actor whose
+requests are short would have thousands of ended ones, and its few open ones hardly a chunk on the way each.
 """
 
 from __future__ import annotations

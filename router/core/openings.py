@@ -20,7 +20,7 @@ from __future__ import annotations
 import hmac
 from sys import intern
 
-from actors.errors import DuplicateRequest, RequestEnded, UnknownRequest
+from actors.errors import DuplicateRequest, Recovering, RequestEnded, UnknownRequest
 from actors.protocol.calls import OpenCall, Registration
 from actors.protocol.labels import check_labels
 from actors.protocol.states import router_of
@@ -62,9 +62,12 @@ class Openings:
         """
         client = self._clients.heard(call.client_id, now)
         known, _ = call.seen
-        knows_this_router = (
-            not self._lifecycle.has_restarted if known is None else router_of(known) == self._clients.incarnation
-        )
+        if known is None:
+            knows_this_router = not self._lifecycle.has_restarted
+        else:
+            knows_this_router = router_of(known) == self._clients.incarnation
+            if not knows_this_router:
+                self._recovery.expect_again(now)
         follows = call.call_no > client.opens_no
         client.opens_no = max(client.opens_no, call.call_no)
         return knows_this_router and follows
@@ -102,9 +105,7 @@ class Openings:
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
         self._recovery.refuse_while_actors_are_asked(request_id)
         if not is_new:
-            self._recovery.put_off(
-                f"request {request_id!r} is not open, and this call may have opened it before; ask again"
-            )
+            raise Recovering(f"request {request_id!r} is not open, and this call may have opened it before; ask again")
         if not registers_again:
             self._admission.admit(request_id, self._requests.live_count, now)
         settings, settings_packed = unpacked(wanted.settings_packed)

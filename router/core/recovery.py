@@ -12,7 +12,7 @@ says of a request or an agent that it does not know "recovering", not "unknown".
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from actors.errors import Recovering
 from actors.protocol.envelopes import AdoptEnvelope, Order, Owner
@@ -25,6 +25,11 @@ from router.core.outboxes import CLIENT_TIMEOUT_S
 from router.core.request import Request
 from router.core.timers import SetTimer, Timer
 
+PUBLISHERS, HOLDERS = "publishers", "holders"
+
+AGAIN_S = 3.0
+"""A publisher that is told "not yet" has come again within this."""
+
 
 class Recovery:
     """Takes in what actors and publishers know."""
@@ -35,8 +40,7 @@ class Recovery:
         self._set_timer = set_timer
         self._expected: set[str] = set()
         self._put_off = False
-        self._waits_for_publishers = False
-        self._publishers_until = 0.0
+        self._until: dict[str, float] = {}
         self._copies: list[tuple[str, Report, SessionRecord]] = []
 
     # --- from stream actors -----------------------------------------------------------------
@@ -77,15 +81,11 @@ class Recovery:
     def refuse_while_actors_are_asked(self, request_id: str) -> None:
         """Raise Recovering where an actor that is still being asked may hold a request that is to be opened."""
         if self._expected:
-            self.put_off(
+            self._put_off = True
+            raise Recovering(
                 f"the router has restarted, and request {request_id!r} may be on a stream actor that has not answered "
                 f"yet ({', '.join(sorted(self._expected))}); ask again in a moment"
             )
-
-    def put_off(self, why: str) -> NoReturn:
-        """Raise Recovering to a publisher that registers; what nobody knows yet is given time until it comes again."""
-        self._put_off = self._lifecycle.is_recovering
-        raise Recovering(why)
 
     def _adopt_session(self, actor_id: str, report: Report, record: SessionRecord, now: float) -> None:
         lifecycle = self._lifecycle
@@ -143,33 +143,45 @@ class Recovery:
 
     def wait_for_publishers(self, now: float) -> None:
         """After a restart: do not say of a request that it is unknown while its publisher may yet register it again."""
-        self._lifecycle.is_recovering = self._waits_for_publishers = True
-        self._lifecycle.has_restarted = True
-        self._publishers_until = now + CLIENT_TIMEOUT_S
-        self._set_timer(self._publishers_until, Timer.RECOVERED, "")
+        self._lifecycle.is_recovering = self._lifecycle.has_restarted = True
+        self._wait_for(PUBLISHERS, now)
+
+    def wait_for_holders(self, now: float) -> None:
+        """After a restart: do not grant an agent while its holder may yet say that it holds it."""
+        self._claims.recover()
+        self._wait_for(HOLDERS, now)
+
+    def expect_again(self, now: float) -> None:
+        """A publisher is put off that has not heard of the restart: give it time to come again, as it does at once."""
+        if self._lifecycle.is_recovering and now + AGAIN_S > self._until.get(PUBLISHERS, 0.0):
+            self._wait_for(PUBLISHERS, now, AGAIN_S)
+
+    def _wait_for(self, whom: str, now: float, wait_s: float = CLIENT_TIMEOUT_S) -> None:
+        self._until[whom] = now + wait_s
+        self._set_timer(self._until[whom], Timer.RECOVERED, whom)
 
     def paused(self, gap_s: float) -> None:
-        """This router was stopped for so long: publishers are given that time."""
-        if self._waits_for_publishers:
-            self._publishers_until += gap_s
-            self._set_timer(self._publishers_until, Timer.RECOVERED, "")
+        """This router was stopped for so long: those it waits for are given that time."""
+        self._until = {whom: until + gap_s for whom, until in self._until.items()}
 
-    def recovered(self, now: float) -> bool:
-        """Return whether publishers have had their time."""
-        if now < self._publishers_until:
-            return False  # the timer of an earlier wait
-        if self._put_off and not self._expected:
-            self._put_off = False
-            self.wait_for_publishers(now)
-            return False
-        self._waits_for_publishers = False
-        self._end_if_all_were_heard()
-        return True
+    def time_is_over(self, whom: str, now: float) -> None:
+        """Publishers, or holders of agents, may have had their time."""
+        until = self._until.get(whom)
+        if until is None:
+            return
+        if until > now:
+            self._set_timer(until, Timer.RECOVERED, whom)
+            return
+        del self._until[whom]
+        if whom == HOLDERS:
+            self._claims.tell(self._claims.agents.recovered())
+        else:
+            self._end_if_all_were_heard()
 
     def _end_if_all_were_heard(self) -> None:
         """What is unknown now is unknown, if nobody is waited for any more."""
         lifecycle = self._lifecycle
-        if self._waits_for_publishers or self._expected or not lifecycle.is_recovering:
+        if PUBLISHERS in self._until or self._expected or not lifecycle.is_recovering:
             return
         lifecycle.is_recovering = False
         for request_id in lifecycle.clients.interesting:

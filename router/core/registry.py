@@ -340,8 +340,8 @@ class Registry:
             self.lifecycle.dispatch.tell_publisher(request, urgent=is_urgent)
 
     def wait_for_publishers(self, now: float) -> None:
-        """See `Recovery.wait_for_publishers`."""
-        self.claims.recover()
+        """See `Recovery.wait_for_publishers` and `Recovery.wait_for_holders`."""
+        self.recovery.wait_for_holders(now)
         self.recovery.wait_for_publishers(now)
 
     def keep_house(self, now: float) -> None:

@@ -44,9 +44,8 @@ class Timeouts:
         for _, (kind, what) in self._deadlines.take_due(now):
             getattr(self, self._WHEN_DUE[kind])(what, now)
 
-    def _tick_recovered(self, _what: str, now: float) -> None:
-        if self._recovery.recovered(now):
-            self._claims.tell(self._claims.agents.recovered())
+    def _tick_recovered(self, whom: str, now: float) -> None:
+        self._recovery.time_is_over(whom, now)
 
     def _tick_client(self, client_id: str, now: float) -> None:
         client = self._clients.get(client_id)

@@ -12,7 +12,7 @@ class Timer(StrEnum):
     CLIENT = "client"
     """A client may have been silent for too long."""
     RECOVERED = "recovered"
-    """Publishers have had time to register again after a restart."""
+    """Publishers, or holders of agents, may have had time to register again after a restart."""
     OPEN = "open"
     """A request may have waited for a stream actor for too long."""
     LIMIT = "limit"

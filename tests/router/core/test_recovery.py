@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from registry_driver import HERE, SETTINGS, Router, adopt, held, restarted
 
 from actors.errors import Recovering, UnknownRequest
+from actors.protocol.calls import OpenCall
 from actors.protocol.envelopes import Order
 from actors.protocol.states import Inventory, Report, RequestPhase, Role, SessionPhase, SessionRecord
 from router.core.outboxes import CLIENT_TIMEOUT_S
+from router.core.recovery import AGAIN_S
 
 OPEN, SEALED, COPY = SessionPhase.OPEN, SessionPhase.SEALED, SessionPhase.COPY
 
@@ -189,14 +191,24 @@ def test_who_was_put_off_shortly_before_publishers_had_had_their_time_has_time_t
     assert not router.registry.lifecycle.is_recovering
 
 
-def test_whose_call_may_have_come_before_the_restart_has_time_to_come_again():
+def test_who_has_not_heard_of_the_restart_has_time_to_come_again_and_holders_of_agents_are_not_waited_for_so_long():
     router = restarted()
-    router.passes(CLIENT_TIMEOUT_S - 0.1)
-    assert isinstance(router.opens("req", CLIENT_TIMEOUT_S - 0.1, epoch=1, is_new=False), Recovering)
-    router.passes(CLIENT_TIMEOUT_S)
+    late = CLIENT_TIMEOUT_S - 0.1
+    router.passes(late)
+    assert not router.registry.is_new_open(OpenCall("publisher", 1, ["the router before/1", 7], []), late)
+    assert isinstance(router.opens("req", late, epoch=1, is_new=False), Recovering)
+    router.passes(late + AGAIN_S - 0.1)
     assert router.registry.lifecycle.is_recovering
-    assert router.opens("req", CLIENT_TIMEOUT_S + 1.0, epoch=1) is None
-    router.passes(2 * CLIENT_TIMEOUT_S)
+    assert not router.registry.agents.is_recovering
+    router.passes(late + AGAIN_S)
+    assert not router.registry.lifecycle.is_recovering
+
+
+def test_processes_that_come_for_the_first_time_do_not_keep_a_router_from_knowing_all():
+    router = restarted()
+    for moment in range(int(CLIENT_TIMEOUT_S) + 1):
+        assert not router.registry.is_new_open(OpenCall(f"new-{moment}", 1, [None, 0], []), float(moment))
+        router.passes(float(moment))
     assert not router.registry.lifecycle.is_recovering
 
 

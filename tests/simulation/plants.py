@@ -162,6 +162,11 @@ def _late_open_begins() -> list[Patch]:
     return [mock.patch.object(Openings, "is_new", lambda _self, _call, _now: True)]
 
 
+def _late_claim_kept() -> list[Patch]:
+    """A claim that comes after its release holds the agent for nobody."""
+    return [mock.patch.object(Link, "_give_back", lambda _self, _state: None)]
+
+
 def _no_replay() -> list[Patch]:
     """A publisher goes on where it was, whatever the router wants next."""
 
@@ -237,6 +242,7 @@ class Plant:
 
 ROUGH = Harder(roughness=0.15, features=NONE)
 ROUGH_BACKLOG = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.BACKLOG}))
+ROUGH_AGENTS = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.AGENTS}))
 ROUGH_HOSTILE = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.HOSTILE}))
 ROUGH_REOPENS = Harder(roughness=0.15, features=NONE, surely=frozenset({Feature.REOPENS}))
 MUCH_REPLAYED = Harder(incident="kill_actor", features=NONE, surely=frozenset({Feature.QUEUES}))
@@ -254,6 +260,7 @@ PLANTS = {
     "answer-lost-is-lost": Plant(_answer_lost_is_lost, range(50)),
     "late-operation-done": Plant(_late_operation_done, range(20, 80), ROUGH_REOPENS),
     "late-open-begins": Plant(_late_open_begins, range(40), ROUGH_HOSTILE),
+    "late-claim-kept": Plant(_late_claim_kept, range(10, 60), ROUGH_AGENTS),
     "no-replay": Plant(_no_replay, range(50)),
     "replay-dropped-early": Plant(_replay_dropped_early, range(50)),
     "ends-while-replaying": Plant(_ends_while_replaying, range(20, 70), MUCH_REPLAYED),

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
@@ -35,7 +36,7 @@ from actors.protocol.calls import WATCH_WAIT_S_MAX, Registration, WatchCall
 from actors.protocol.envelopes import ItemsEnvelope
 from actors.protocol.frames import pack, read
 from actors.protocol.lane import Source
-from actors.protocol.states import Key, News, PublisherState, RequestPhase, Role, state_of
+from actors.protocol.states import ClaimPhase, Key, News, PublisherState, RequestPhase, Role, State, state_of
 from actors.transport.line import Line
 from actors.transport.meeting import Reach
 from router.client.links.answers import Answers, Standing
@@ -48,6 +49,8 @@ log: logging.Logger = logging.getLogger("router.link")
 # A watch whose answer does not come so long after it should have is lost; the router must hear of us before
 # it takes us for gone.
 WATCH_SLACK_S = 1.5
+# Of so many claims that were let go of, the last ones, it is known how that was said.
+LET_GO_MAX = 1_000
 
 CLOSED = "this StreamRouter was closed; open another one with StreamRouter.connect or StreamRouter.start"
 
@@ -70,6 +73,8 @@ class Link:
         self.handles: Handles = Handles(self)
         self.has_items: Callable[[str, Source[ItemsEnvelope]], None] = self._feed.has_items
         self._listeners = Listeners()
+        # What was said to let go of the agent of a request: a claim that comes after it must hear it once more.
+        self._let_go: OrderedDict[str, bytes] = OrderedDict()
         self._watching: asyncio.Task[None] | None = None
         # In the order in which they came, so that those who wait hear of an end in that order.
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -150,6 +155,14 @@ class Link:
             request_id = registration.request_id
             refused = (Role.PUBLISHER, request_id, 0, RequestPhase.REFUSED, 1, 0, None, None, error.to_wire())
             listener.on_state(PublisherState(*refused))
+
+    def let_go(self, request_id: str, frame: bytes) -> None:
+        """Let go of the agent of a request, for good: `frame` is a `ReleaseCall`."""
+        self._let_go.pop(request_id, None)
+        self._let_go[request_id] = frame
+        if len(self._let_go) > LET_GO_MAX:
+            self._let_go.popitem(last=False)
+        self.say("release", frame)
 
     # --- readers ----------------------------------------------------------------------------
 
@@ -248,9 +261,7 @@ class Link:
             key = (state.role, state.request_id)
             heard = self._listeners.get(key)
             if heard is None:
-                if state.role == Role.PUBLISHER and state.phase in _OPEN_PHASES:
-                    # Opened by a call that was given up and came late: nobody will ever publish to it.
-                    self.say("disown", self.client_id, state.request_id)
+                self._give_back(state)
                 continue
             if not heard.is_newest(self.answers.incarnation, version):
                 continue  # overtaken by a newer one
@@ -259,6 +270,13 @@ class Link:
                     listener.on_state(state)
                 except Exception as error:  # noqa: BLE001  # the listeners after it must hear theirs
                     self.fault(key, error, "what the router says of it could not be taken", [listener])
+
+    def _give_back(self, state: State) -> None:
+        """Nobody here has what the router says: a call came late that was given up, or undone before it came."""
+        if state.role == Role.PUBLISHER and state.phase in _OPEN_PHASES:
+            self.say("disown", self.client_id, state.request_id)
+        elif state.role == Role.AGENT and state.phase != ClaimPhase.UNKNOWN and state.request_id in self._let_go:
+            self.say("release", self._let_go[state.request_id])
 
     def _register_again(self) -> None:
         self.handles.clear()

@@ -120,7 +120,7 @@ class AgentClaim:
         self._changed.set()
         self._link.lose_interest((Role.AGENT, self._request_id), self)
         release = ReleaseCall(self._link.client_id, self._request_id, self._token, has_ended)
-        self._link.say("release", pack(release))
+        self._link.let_go(self._request_id, pack(release))
 
     # --- as the link's listener -------------------------------------------------------------
 

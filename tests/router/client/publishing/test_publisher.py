@@ -10,6 +10,7 @@ from client_fakes import FakeRouter, door, until
 from pydantic import BaseModel
 
 from actors.errors import (
+    AgentBusy,
     DuplicateRequest,
     InvalidArgument,
     InvalidRecord,
@@ -23,6 +24,7 @@ from actors.errors import (
 from actors.protocol.calls import ClaimAnswer, ClaimCall, ReleaseCall
 from actors.protocol.frames import pack, read, unpack
 from actors.protocol.states import ClaimPhase, ClaimState
+from router.client.links import link as links
 from router.client.publishing.interruption import Body
 
 
@@ -385,3 +387,31 @@ async def test_who_waits_for_its_agent_hears_that_its_request_cannot_be_opened_a
     publisher.on_unreachable(RouterUnavailable("no answer for 60 s"))
     with pytest.raises(RouterUnavailable):
         await asyncio.wait_for(opening, 5)
+
+
+async def test_a_claim_that_comes_after_its_release_is_released_once_more_and_no_other(client, router, monkeypatch):
+    released = []
+
+    async def claim(frame):
+        call = read(ClaimCall, frame)
+        phase = ClaimPhase.BUSY if call.request_id in ("late", "long ago") else ClaimPhase.HELD
+        return pack(ClaimAnswer(None, list(ClaimState("a", call.request_id, phase, 0))))
+
+    async def release(frame):
+        released.append(read(ReleaseCall, frame))
+
+    router.claim, router.release = claim, release
+    monkeypatch.setattr(links, "LET_GO_MAX", 1)
+    await client.publish("holds", agent_id="b").open()
+    for request_id in ("long ago", "late"):
+        with pytest.raises(AgentBusy):
+            await client.publish(request_id, agent_id="a").open()
+    await until(lambda: len(released) == 2)
+    said = [ClaimState("a", request_id, ClaimPhase.HELD, 9) for request_id in ("long ago", "holds", "late")]
+    router.say(*said, ClaimState("a", "never claimed", ClaimPhase.HELD, 9))
+    await until(lambda: len(released) == 3)
+    router.say(ClaimState("a", "late", ClaimPhase.UNKNOWN, 0))
+    (link,) = client._links
+    await until(lambda: link.answers.version == router.version)
+    assert released[2] == released[1], "with the token of the one that let go"
+    assert len(released) == 3

@@ -301,6 +301,8 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "name": _or_none(REQUEST_ID),
         "progress": Parameter("True, False or something to call with two numbers", _flag_or_callable),
     },
+    "AgentRun.messages": {"wait_s": WAIT_S},
+    "AgentRun.cancel": {"detail": _or_none(TEXT)},
     "StreamRouter.list": {
         "agent": _or_none(NAME),
         "tag": _or_none(WANTED_TAG),

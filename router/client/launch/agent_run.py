@@ -13,6 +13,7 @@ from ray.exceptions import RayError
 
 from actors.errors import AgentNotStarted, StreamRouterError, UnknownRequest, from_wire
 from actors.result import Result
+from router.client.arguments import check
 from router.client.launch.performing import Order
 from router.client.launch.policies import RetryPolicy, name_of_attempt
 from router.client.publishing.encoding import clean, safe_text
@@ -193,12 +194,17 @@ class AgentRun:
     def messages(self, *, wait_s: float = BEGIN_WAIT_S) -> Messages:
         """Return an asynchronous iterator over the messages of the latest try, one at a time.
 
-        `wait_s`: how long it is waited for the agent to begin.
+        `wait_s`: how long it is waited for the agent to begin. Raises InvalidArgument, RouterClosed.
         """
+        (wait_s,) = check("AgentRun.messages", wait_s=wait_s)
         return self._router.messages(self.request_id, wait_s=wait_s)
 
     async def cancel(self, detail: str | None = None) -> bool:
-        """Cancel it, and run it no more; False where it had ended. The agent is stopped where it waits."""
+        """Cancel it, and run it no more; False where it had ended. The agent is stopped where it waits.
+
+        Raises InvalidArgument (it runs on), RouterUnavailable, RouterClosed.
+        """
+        (detail,) = check("AgentRun.cancel", detail=detail)
         return await self._attempts.cancel(detail)
 
 

@@ -14,6 +14,7 @@ from client_fakes import FakeRouter, door
 from actors.errors import InvalidArgument, InvalidRequestId, StreamRouterError
 from actors.settings import StreamSettings
 from router.client.arguments import CALLS, check
+from router.client.launch.agent_run import AgentRun
 from router.client.publishing.publisher import Publisher
 from router.client.stream_router import StreamRouter
 from router.config import RouterConfig
@@ -105,7 +106,7 @@ def is_allowed(call: str, name: str, value: Any) -> bool:
 @pytest.mark.parametrize(("call", "name"), PARAMETERS)
 def test_odd_values_are_refused_by_the_names_of_call_and_parameter(call, name):
     for value in HOSTILE:
-        if name == "detail" and call == "StreamRouter.cancel" and value in ("\ud800", "x" * 100_000):
+        if name == "detail" and call.endswith(".cancel") and value in ("\ud800", "x" * 100_000):
             continue
         if is_allowed(call, name, value):
             check(call, **{name: value})
@@ -121,7 +122,8 @@ def test_every_parameter_of_the_table_is_one_of_the_method(call, name):
     owner, method = call.split(".")
     if owner == "router":  # of an open one
         owner, method = "StreamRouter", "_start_agent"
-    found = inspect.signature(getattr({"StreamRouter": StreamRouter, "Publisher": Publisher}[owner], method))
+    owners = {"StreamRouter": StreamRouter, "Publisher": Publisher, "AgentRun": AgentRun}
+    found = inspect.signature(getattr(owners[owner], method))
     assert name in found.parameters
 
 

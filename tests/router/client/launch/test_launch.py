@@ -392,6 +392,19 @@ async def test_a_cancel_is_the_last_word(view, submitted):
     assert (await run).request_id == "req"
 
 
+async def test_a_cancel_that_is_refused_changes_nothing(view, submitted):
+    run = AgentRun(attempts_of(view, submitted, "failed"), view, raise_failed=False)
+    await until(lambda: "req" in submitted.references)
+    with pytest.raises(InvalidArgument, match=r"AgentRun.cancel: detail is text"):
+        await run.cancel(object())  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match=r"AgentRun.messages: wait_s is a number of seconds"):
+        run.messages(wait_s="soon")  # type: ignore[arg-type]
+    view.end("req", "error")
+    await until(lambda: "req.2" in submitted.references)
+    view.end("req.2")
+    assert (await run).request_id == "req.2"
+
+
 async def test_a_cancel_of_what_has_not_begun_keeps_it_from_beginning(view, submitted):
     run = AgentRun(attempts_of(view, submitted, "failed"), view, raise_failed=False)
     await until(lambda: "req" in submitted.references)

@@ -260,6 +260,10 @@ class Faults:
             for died, _, blow in self.deaths
         )
 
+    def was_router_down(self, since_s: float) -> bool:
+        """Whether the router has died or was stopped since then, or so shortly before that it was still recovering."""
+        return any(down > since_s - TOGETHER_S for down, _ in self.router_downs)
+
     # --- the disk ---------------------------------------------------------------------------------
 
     def disk(self) -> list[tuple[Any, str, Callable[..., Any]]]:

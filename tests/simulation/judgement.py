@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.errors import LimitExceeded, PoolFull, RouterClosed
+from actors.errors import RouterClosed
 
 from .features import Feature
 from .others import CancelProgram
@@ -21,6 +21,8 @@ SHORT_TIMER_S = 10.0
 NATURAL_ENDS = ("end_turn", "tool_call", "incomplete")
 # A router, or a process that is stopped or cut off for so long, may be given up by the others.
 GIVEN_UP_S = 3.0
+# A publisher that is well hears within so long that its request has ended.
+HEARS_S = 5.0
 
 
 class Request:
@@ -77,12 +79,17 @@ class Request:
                 continue  # it ended before what others had seen of a session that died, for nobody could send it again
             for message in reading.messages:
                 seq_id = message["seq_id"]
-                if known.setdefault(seq_id, message) != message and not self.may_be_gone():
+                if known.setdefault(seq_id, message) != message and not self.may_end_twice():
                     self._fail(reading, f"message {seq_id} is {message}, another reader has {known[seq_id]}")
-        if len(ends) > 1 and not self.may_be_gone():
+        if len(ends) > 1 and not self.may_end_twice():
             self.world.fail(f"{self.plan.request_id} ended in different ways: {ends}")
         for program in self.publishers:
-            if program.stop_reason is not None and ends and program.stop_reason not in ends and not self.may_be_gone():
+            if (
+                program.stop_reason is not None
+                and ends
+                and program.stop_reason not in ends
+                and not self.may_end_twice()
+            ):
                 self.world.fail(f"{program.name} saw the end {program.stop_reason}, readers {ends}")
             if program.stop_reason is not None and program.error is None and program.finished:
                 for reading in self.readings:
@@ -102,23 +109,28 @@ class Request:
         self.world.fail(f"{reading.name}: {text}")
 
     def _came_back_to_nothing(self) -> bool:
-        """Whether its publisher was stopped for so long that its request had ended and was forgotten meanwhile.
+        """Whether its request has ended and was forgotten while its publisher could not hear of it.
 
         It then opens the request anew, and a reader that is still there reads two.
         """
-        troubles = self.world.faults.process_troubles.get(self.plan.process, ())
+        sealed_at = self.world.watch.sealed_seen_at.get(self.plan.request_id)
+        if sealed_at is None:
+            return False
+        forgotten_at = sealed_at + self.plan.settings.sealed_ttl_s
         return any(
-            seconds >= self.plan.settings.sealed_ttl_s - 1.0
-            for _, kind, seconds in troubles
+            began_at <= sealed_at + HEARS_S and forgotten_at - HEARS_S <= began_at + seconds
+            for number in {program.number for program in self.publishers}
+            for began_at, kind, seconds in self.world.faults.process_troubles.get(number, ())
             if kind in ("stop_process", "cut")
         )
 
     def _check_whole(self, reading: Reading, truth: Truth) -> None:
-        if self._came_back_to_nothing():
-            return
         messages = reading.messages
+        if self._came_back_to_nothing():
+            self._check_equal(reading, messages, truth.messages)
+            return
         terminals = [m for m in messages if m["message_type"] == "stop_reason"]
-        if not terminals and reading.reopened and self.may_be_gone():
+        if not terminals and reading.reopened and self.may_end_twice():
             return  # resumed at the very place where, after several deaths at once, the request has ended anew
         if len(terminals) != 1:
             self._fail(reading, f"{len(terminals)} terminals")
@@ -132,7 +144,7 @@ class Request:
         reason = reading.stop_reason
         if (
             reason == "lost"
-            or (reason == "cancelled" and self.may_be_gone())
+            or (reason == "cancelled" and self.may_end_twice())
             or (reason == "error" and self.may_be_unreadable)
         ):
             # Ended where its survivors believed that it stood; what was read is right all the same, and so is what
@@ -203,7 +215,8 @@ class Request:
     def _why_not(self, reason: str) -> str | None:
         """Return what is wrong with this end; None where the scenario explains it."""
         plan, world = self.plan, self.world
-        if self.must_be_cancelled and not world.scenario.is_harsh and reason in NATURAL_ENDS and not self.may_be_gone():
+        may_be_unheard = self.may_end_twice() or world.scenario.is_harsh
+        if self.must_be_cancelled and reason in NATURAL_ENDS and not may_be_unheard:
             return "it was cancelled before its publisher had finished"
         if reason == "cancelled":
             if not self.cancel_is_asked and plan.agent_id is None:
@@ -218,30 +231,33 @@ class Request:
             if timer is None or timer > SHORT_TIMER_S:
                 return "that timer was long: somebody was stuck"
         elif reason == "publisher_lost":
-            if not self._publisher_trouble() and not self._may_open_late() and not self.may_be_gone():
+            if not self._publisher_trouble() and not self.may_end_twice():
                 return "its publisher was well"
         elif reason == "lost":
             if self.may_be_unreadable:
                 return None
-            if not (self._publisher_trouble() or self.was_taken_over or self._may_open_late()):
+            if not (self._publisher_trouble() or self.was_taken_over):
                 return "its publisher could have replayed"
             # What only a router had, on its way to an actor, may be lost with it and the publisher.
             if not world.faults.deaths and not world.faults.router_downs:
                 return "no stream actor and no router died"
         return None
 
-    def _may_open_late(self) -> bool:
-        """Whether an open that was late may come to nobody: after a refusal, or when all is over and forgotten."""
-        return isinstance(self.publishers[0].error, (PoolFull, LimitExceeded)) or (
-            self.may_be_gone() and any(program.is_done for program in self.publishers)
-        )
-
     def may_be_gone(self) -> bool:
         """Whether nobody need know the request any more: time-to-live, or router and actor dead at once."""
         world = self.world
         sealed_at = world.watch.sealed_seen_at.get(self.plan.request_id)
-        if sealed_at is not None and world.loop.now >= sealed_at + self.plan.settings.sealed_ttl_s - 1.0:
-            return True
+        is_over = sealed_at is not None and world.loop.now >= sealed_at + self.plan.settings.sealed_ttl_s - 1.0
+        return is_over or self._may_be_forgotten()
+
+    def may_end_twice(self) -> bool:
+        """Whether it may begin and end anew: what only both knew is lost, or it was forgotten behind its publisher."""
+        return self._may_be_forgotten() or self._came_back_to_nothing()
+
+    def _may_be_forgotten(self) -> bool:
+        """Whether router and actor were dead at once, and nobody else may know of the request."""
+        world = self.world
+        sealed_at = world.watch.sealed_seen_at.get(self.plan.request_id)
         if Feature.DOUBLE_DEATHS not in world.scenario.features:
             return world.faults.have_died_together()
         # One node is one death, and what its publisher still has no number of deaths takes.

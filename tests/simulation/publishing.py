@@ -164,26 +164,19 @@ class PublishProgram(Program):
         waits = 2 if self.request.plan.agent_id is not None else 1  # for its agent, then for its place
         allowed_s = waits * world.scenario.config.stream_actors.open_timeout_s + ANSWER_SLACK_S
         took_s = world.loop.now - began_s
-        is_hindered = world.faults.router_downs or world.faults.hit_agents_router
+        is_hindered = world.faults.was_router_down(began_s) or world.faults.hit_agents_router
         if took_s > allowed_s and not is_hindered and self.number not in world.faults.process_troubles:
             world.fail(f"{self.name}: its open was answered after {took_s:.1f} s, allowed are {allowed_s:g} s")
 
     def _judge(self, error: StreamRouterError) -> None:
         """Say whether this error may come to a publisher."""
         request, world = self.request, self.request.world
-        plan, stream_actors = request.plan, world.scenario.config.stream_actors
+        plan = request.plan
         allowed = {
             RequestCancelled: plan.cancel_s is not None or plan.agent_id is not None,
             RequestEnded: True,  # by its timers, by its first step's end, or lost: the readers' end is judged
             AgentBusy: plan.agent_id is not None,
-            PoolFull: stream_actors.when_pool_full == "refuse"
-            or stream_actors.max_actors * stream_actors.max_streams_per_actor
-            < len(world.requests) + len(world.scenario.hostile)
-            or stream_actors.open_timeout_s < SHORT_TIMER_S
-            or stream_actors.recycle_after_requests < 10  # a retiring actor takes nothing, and keeps its place
-            or Feature.UNPLACED in world.scenario.features
-            or world.faults.process_troubles  # who has died or hangs may hold the last place for as long as he is waited for
-            or world.scenario.is_harsh,
+            PoolFull: self._may_find_no_place(),
             LimitExceeded: world.scenario.config.limits.open_requests_max
             < len(world.requests) + len(world.scenario.hostile)
             or request.may_be_unreadable,
@@ -196,6 +189,17 @@ class PublishProgram(Program):
         }
         if not allowed.get(type(error), False):
             world.fail(f"{self.name} got {type(error).__name__}: {error}")
+
+    def _may_find_no_place(self) -> bool:
+        """Whether there may be more requests than places, or no stream actor that answers for as long as opens wait."""
+        world = self.request.world
+        pool = world.scenario.config.stream_actors
+        has_few = pool.max_actors * pool.max_streams_per_actor < len(world.requests) + len(world.scenario.hostile)
+        retires = pool.recycle_after_requests < 10  # it takes nothing any more, and keeps its place
+        is_hindered = not world.scenario.is_calm and pool.open_timeout_s < SHORT_TIMER_S
+        return (
+            has_few or retires or is_hindered or Feature.UNPLACED in world.scenario.features or world.scenario.is_harsh
+        )
 
 
 class RivalProgram(PublishProgram):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from actors.errors import RequestLost, RouterClosed, StreamRouterError, UnknownRequest
 from router.client.stream_router import StreamRouter
 
-from .features import Feature
 from .loop import Process
 from .program import Program
 from .scenario import ReaderPlan
@@ -99,10 +98,9 @@ class ReadProgram(Program):
     def _is_allowed(self, error: StreamRouterError) -> bool:
         request, world = self.request, self.request.world
         if isinstance(error, UnknownRequest):
-            is_watched = world.scenario.features & {Feature.TAKE_OVERS, Feature.DOUBLE_DEATHS}
-            return not (is_watched and any(p.is_well for p in request.publishers))
+            return not any(publisher.is_well for publisher in request.publishers)
         if isinstance(error, RequestLost):
-            return request.may_be_gone()
+            return request.may_end_twice()
         return isinstance(error, RouterClosed) and self.number in world.faults.closed_at
 
     async def _read(self, client: StreamRouter) -> None:

@@ -79,10 +79,18 @@ class RequestPlan:
     @cached_property
     def item_bytes_max(self) -> int:
         """How large its largest item is, about."""
-        sizes = [
+        return max(self._item_sizes, default=0)
+
+    @cached_property
+    def items_bytes(self) -> int:
+        """How large its items are in all, about."""
+        return sum(self._item_sizes)
+
+    @property
+    def _item_sizes(self) -> list[int]:
+        return [
             len(body) if kind == "chunk" else len(json.dumps(body or {})) for kind, body in self.ops if kind != "sleep"
         ]
-        return max(sizes, default=0)
 
     @property
     def sleeps_s(self) -> float:

@@ -28,6 +28,8 @@ LOOK_S = 0.2
 ON_ONE_NODE_S = 3.0
 # What is sent while nothing but the control store stands still arrives within this.
 FLOW_S = 3.0
+# Whoever lets go of an agent has said so within this, also where calls fail.
+NOBODYS_S = 20.0
 # What a window bounds is beside it: what a publisher may send on first credit, and records, which need none.
 BESIDE_WINDOW_BYTES = 4096 + 1024
 # What an item adds to the list that it is packed in.
@@ -47,6 +49,8 @@ class Watch:
         self._accepted: dict[str, int] = {}
         self._names = names_in(world.scenario)
         self._on_one_node_since: dict[str, float] = {}
+        self._nobodys_since: dict[tuple[str, str], float] = {}
+        self._told_of: set[tuple[str, str]] = set()
         self._stands_since: dict[tuple[str, int], float] = {}
 
     def look(self) -> None:
@@ -59,6 +63,7 @@ class Watch:
                     self.sealed_seen_at.setdefault(self._names.own(request.request_id), world.loop.now)
             self._check_catalogue(registry)
         self._check_memory()
+        self._check_claims()
         if Feature.DOUBLE_DEATHS in world.scenario.features and not world.is_rough:
             self._check_nodes()
         if world.scenario.window_bytes_max is not None:
@@ -172,7 +177,7 @@ class Watch:
                     allowed += 2 * plan.item_bytes_max
                 if session.epoch > 1 and world.faults.have_died_together():
                     # Its publisher sends again what it had credit for in all, and what of that was read nobody knows.
-                    allowed = 1 << 30
+                    allowed += 2 * plan.items_bytes
                 if session.log.unread_bytes > allowed and session.settings.when_full != "drop_oldest":
                     world.fail(
                         f"{request_id}: {session.log.unread_bytes} bytes unread, buffer_bytes_max is "
@@ -243,6 +248,40 @@ class Watch:
             if number <= self._former.get(request_id, number - 1):
                 self._world.fail(f"agent {agent_id}: an item of {request_id} was taken while {holder} is under way")
         self._holder[agent_id] = request_id, number
+
+    def _check_claims(self) -> None:
+        """An agent must not be held for a publisher that has let go of it, however late its calls come."""
+        world = self._world
+        held = {
+            claimant
+            for router in world.routers
+            if router.instance is not None and router.process.alive and not router.process.stopped
+            for claim in router.instance._registry.agents._claims.values()
+            for claimant in claim.claimants
+        }
+        nobodys = held - {
+            (client.client_id, listener._token)
+            for number, client in world.clients.items()
+            for link in client._links
+            for (role, _), listeners in link._listeners.items()
+            if role == Role.AGENT
+            for listener in listeners
+        }
+        # One that is dead, closed or cut off counts as gone in its own time.
+        hears = {
+            client.client_id
+            for number, client in world.clients.items()
+            if world.processes[number].alive
+            and not world.processes[number].stopped
+            and number not in world.faults.closed_at
+            and not world.network.cuts
+        }
+        before = self._nobodys_since
+        self._nobodys_since = {who: before.get(who, world.loop.now) for who in nobodys if who[0] in hears}
+        for who, since in self._nobodys_since.items():
+            if world.loop.now - since > NOBODYS_S and who not in self._told_of:
+                self._told_of.add(who)
+                world.fail(f"for {NOBODYS_S:g} s an agent has been held for a publisher of {who[0]} that let it go")
 
     # --- opens ------------------------------------------------------------------------------------
 

@@ -261,11 +261,10 @@ class Watch:
         }
         nobodys = held - {
             (client.client_id, listener._token)
-            for number, client in world.clients.items()
+            for client in world.clients.values()
             for link in client._links
-            for (role, _), listeners in link._listeners.items()
+            for (role, _), listener in link._listeners.all()
             if role == Role.AGENT
-            for listener in listeners
         }
         # One that is dead, closed or cut off counts as gone in its own time.
         hears = {

@@ -16,7 +16,7 @@ PYTHONS ?= $(PYTHON)
 # The versions that are installed: those that were tested. Where one of them is not to be had for this Python, the newest.
 # CONSTRAINTS=FILE insists on that file's versions, CONSTRAINTS= takes the newest.
 CONSTRAINTS ?= constraints.txt
-EXTRAS := test,dev,metrics,archive
+EXTRAS := test,dev,metrics,archive,gateway-test
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CONSTRAINED := $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 OR_NEWEST := $(if $(filter file,$(origin CONSTRAINTS)),yes)
@@ -50,7 +50,7 @@ lint: $(STAMP)      ## ruff, mypy, and that every public name has a type that an
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@mkdir -p out
-	@for package in router actors; do \
+	@for package in router actors gateway; do \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --verifytypes $$package --ignoreexternal > out/types-$$package.txt || \
 	    { grep -A 2 'error:' out/types-$$package.txt; tail -n 3 out/types-$$package.txt; exit 1; }; done
 

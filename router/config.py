@@ -1,7 +1,7 @@
 """A router's configuration: YAML in, one frozen pydantic model out.
 
-Every key has a default, so an empty file is a valid configuration; unknown keys are refused with
-their path and the nearest right one. The files in `configs/` show every key with its meaning.
+Every key has a default, so an empty file is a valid configuration; unknown keys are refused with their path and the
+nearest right one. The files in `configs/` show every key with its meaning. A section `gateway` is left to the gateway.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from actors.transport import local
 from actors.transport.meeting import Reach
 
 DEFAULT_CONFIG = "local"
+GATEWAY = "gateway"
 WARM_ACTORS = 4
 QUEUED_BYTES_PER_ACTOR_MIN = 4 * 1024
 """As much as a publisher may send before it has heard of its credit."""
@@ -317,9 +318,8 @@ def router_name(name: str, shard: int) -> str:
 def load_config(path: str | Path) -> RouterConfig:
     """Read and validate a configuration file.
 
-    A path that does not exist, but whose last part names a packaged configuration (`local`,
-    `local.yaml`, `configs/local.yaml`), means the packaged one, so that the same call works in a
-    checkout and where the package is installed.
+    A path that does not exist, but whose last part names a packaged configuration (`local`, `local.yaml`,
+    `configs/local.yaml`), means the packaged one, so that the same call works in a checkout and when installed.
 
     Raises ConfigError: no such file (naming those that are there), not YAML (with line and column),
     an unknown key (with its path and the nearest right one), a wrong value.
@@ -335,7 +335,7 @@ def load_config(path: str | Path) -> RouterConfig:
 def parse_config(text: str, source: str = "configuration") -> RouterConfig:
     """Validate YAML text; `source` is what errors call it. Raises ConfigError."""
     try:
-        return RouterConfig.model_validate(parse_yaml(text, source))
+        return RouterConfig.model_validate({k: v for k, v in parse_yaml(text, source).items() if k != GATEWAY})
     except ValidationError as error:
         raise ConfigError(f"{source}: {explain(error, RouterConfig)}") from None
 

@@ -74,7 +74,11 @@ def blocks(language: str) -> list[str]:
 
 
 def installed(bare: Bare) -> None:
-    where = bare.run("python", "-c", "import router, actors; print(router.__file__); print(actors.__file__)")
+    where = bare.run(
+        "python",
+        "-c",
+        "import router, actors, gateway; print(router.__file__, actors.__file__, gateway.__file__, sep='\\n')",
+    )
     for line in where.split():
         assert line.startswith(str(bare.venv)), f"{line} is not what was installed"
         assert (Path(line).parent / "py.typed").is_file(), f"{line}: no py.typed beside it"

@@ -25,11 +25,14 @@ LAYERS = (
     ("router",),
     ("gateway",),
 )
-PURE = ("actors.protocol", "actors.interface", "actors.providers", "router.core", "router.sources.frameworks")
+PURE = (
+    "actors.protocol", "actors.interface", "actors.providers", "router.core", "router.sources.frameworks",
+    "gateway.formats",
+)  # fmt: skip
 IMPURE = {"ray", "asyncio", "time", "os"}
 KNOW_RAY = {"actors/stream/stream_actor.py", "actors/transport/line.py"}
-# The packages' own doors name their rooms' contents, loaded when they are first used.
-DOORS = {"router/__init__.py"}
+# The packages' own doors name their rooms' contents, loaded when they are first used; so does the gateway's command.
+DOORS = {"router/__init__.py", "router/cli/commands/gateway.py"}
 # What users bring along: known by its shape, never imported.
 FRAMEWORKS = {
     "agents", "anthropic", "google", "langchain", "langchain_core", "langgraph", "litellm", "ollama", "openai",
@@ -131,6 +134,16 @@ def test_clients_know_the_protocol_and_not_the_servers_insides(inside: str):
 def test_a_routers_core_does_not_know_a_stream_actors_insides():
     broken = [found for found in imports() if found[0].startswith("router/core/") and _is_in(found[2], "actors.stream")]
     assert not broken, _say(broken, "router.core does not import actors.stream")
+
+
+def test_a_gateway_knows_what_is_public_and_nothing_of_what_stands_behind_it():
+    inside = ("router.client", "router.core", "router.on_ray", "router.status", "actors.stream", "actors.transport")
+    broken = [
+        found
+        for found in imports()
+        if found[0].startswith("gateway/") and any(_is_in(found[2], room) for room in inside)
+    ]
+    assert not broken, _say(broken, "gateway imports router's public names only")
 
 
 def test_no_framework_is_imported():

@@ -39,7 +39,7 @@ def number(version: str) -> list[int]:
 
 def test_the_lowest_versions_are_those_of_the_project():
     lowest = constraints("constraints-lowest.txt")
-    wanted = requirements("test", "metrics", "archive")
+    wanted = requirements("test", "metrics", "archive", "gateway-test")
     assert lowest.keys() == wanted.keys()
     for name, version in wanted.items():
         assert number(lowest[name]) == number(version), name

@@ -221,4 +221,4 @@ async def _stop_router(handle: Any) -> int | None:
 def ship_code() -> dict[str, Any]:
     """Return a runtime_env that brings this package's code, though not what it needs, to nodes that lack it."""
     root = Path(__file__).resolve().parents[2]
-    return {"py_modules": [str(root / "router"), str(root / "actors")]}
+    return {"py_modules": [str(root / package) for package in ("router", "actors", "gateway")]}

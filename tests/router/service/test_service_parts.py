@@ -71,9 +71,9 @@ def test_any_key_can_be_changed_and_a_wrong_one_is_named():
             service.as_service(load_config("cluster"), {key: 2})
 
 
-def test_the_code_that_is_shipped_to_nodes_is_both_packages_whole():
+def test_the_code_that_is_shipped_to_nodes_is_all_packages_whole():
     shipped = [Path(folder) for folder in service.ship_code()["py_modules"]]
-    assert [folder.name for folder in shipped] == ["router", "actors"]
+    assert [folder.name for folder in shipped] == ["router", "actors", "gateway"]
     assert all((folder / "__init__.py").is_file() for folder in shipped)
 
 

@@ -1,0 +1,142 @@
+"""The section `gateway` of a configuration: YAML in, one frozen pydantic model out.
+
+A router's configuration may have it, and the routers themselves leave it alone: it can change while they run.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from actors.errors import ConfigError, SettingsError
+from actors.settings import StreamSettings, explain
+from router.config import GATEWAY, RouterConfig, find_config, parse_config, parse_yaml, with_changes
+from router.runs.endpoint import Endpoint
+
+Format = Literal["native", "letta", "chat"]
+FORMATS: tuple[Format, ...] = ("native", "letta", "chat")
+WRITE_BYTES_MAX = 64 * 1024
+
+
+class _Section(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+
+class AgentConfig(_Section):
+    """What a client may have run: a function of ours, or a provider behind an address."""
+
+    run: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="module:function, called with the client's input, a dict; what `StreamRouter.start` takes.",
+    )
+    endpoint: Endpoint | None = Field(None, description="A provider that is asked instead; as of `stream-router run`.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="StreamSettings of its requests; of an endpoint, the dialect is chat."
+    )
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.run is None) == (self.endpoint is None):
+            raise ValueError("expected run (module:function) or endpoint (a provider), and not both")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_are_stream_settings(self) -> Self:
+        try:
+            StreamSettings.load(self.settings)
+        except SettingsError as error:
+            raise ValueError(f"settings: {error}") from None
+        return self
+
+    @property
+    def stream_settings(self) -> dict[str, Any] | None:
+        """The settings of its requests; None: the router's own."""
+        if self.endpoint is not None:
+            return {"dialect": "chat", "provider": self.endpoint.api, **self.settings}
+        return dict(self.settings) or None
+
+
+class GatewayConfig(_Section):
+    """What `stream-router gateway` serves, where, and to whom."""
+
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="Where it listens. Beyond this machine it wants a tokens_file."
+    )
+    port: int = Field(8283, ge=0, le=65_535, description="0: any that is free.")
+    formats: tuple[Format, ...] = Field(FORMATS, description="Whose routes there are.")
+    agents: dict[str, AgentConfig] = Field(default_factory=dict, description="What clients may have run, by name.")
+    runner_actors: int = Field(2, ge=0, le=256, description="Actors that agents share; 0: a Ray task for each run.")
+    runs_max: int = Field(1000, ge=1, description="Runs under way at a time; more are refused (429).")
+    tokens_file: str | None = Field(
+        None,
+        min_length=1,
+        description="Who may come: a line each, NAME TOKEN SCOPES, of the scopes read, run and cancel.",
+    )
+    ticket_s: float = Field(60.0, gt=0, le=3600, description="How long a ticket for one stream opens it (?token=).")
+    cors_origins: tuple[str, ...] = Field((), description="Whose pages may read answers; *: everybody's.")
+    body_bytes_max: int = Field(1024 * 1024, ge=1024, description="Of one request; more is refused (413).")
+    head_bytes_max: int = Field(8 * 1024, ge=1024, description="Of one header, and of the address.")
+    readers_max: int = Field(10_000, ge=1, description="Streams read at a time; more are refused (503).")
+    heartbeat_s: float = Field(15.0, ge=0.05, le=300, description="Something is sent at least so often.")
+    window_bytes_max: int = Field(
+        1024 * 1024,
+        ge=WRITE_BYTES_MAX,
+        description="Of a stream's bytes, kept for all its readers in one format; who falls out of it is closed.",
+    )
+    write_timeout_s: float = Field(30.0, gt=0, description="A reader that takes nothing for so long is closed.")
+    drain_s: float = Field(10.0, ge=0, description="How long answers under way may take when it is told to end.")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and (not origin.startswith(("http://", "https://")) or origin.count("/") != 2):  # noqa: PLR2004
+                raise ValueError(f"expected an origin such as https://app.example.com, or *, got {origin!r}")
+        return origins
+
+    @model_validator(mode="after")
+    def _strangers_show_a_token(self) -> Self:
+        if self.tokens_file is None and not is_loopback(self.host):
+            raise ValueError(
+                f"host is {self.host}, which others can reach, and no tokens_file says who may come: set tokens_file "
+                "(a line each: NAME TOKEN read,run,cancel), or leave host at 127.0.0.1"
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load_config(path: str | Path) -> tuple[GatewayConfig, RouterConfig]:
+    """Return the section `gateway` of a configuration file, and the rest. Raises ConfigError."""
+    file = find_config(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}") from None
+    return gateway_section(parse_yaml(text, str(file)).get(GATEWAY), str(file)), parse_config(text, str(file))
+
+
+def gateway_section(section: Any, source: str = "configuration") -> GatewayConfig:
+    """Validate the section `gateway`; None: all defaults. Raises ConfigError."""
+    try:
+        return GatewayConfig.model_validate({} if section is None else section)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {GATEWAY}: {explain(error, GatewayConfig)}") from None
+
+
+def with_options(section: GatewayConfig, changes: Mapping[str, Any]) -> GatewayConfig:
+    """Return a section with changes by dotted key. Raises ConfigError."""
+    return gateway_section(with_changes(section.model_dump(mode="json"), changes, "--set"), "options")

@@ -1,0 +1,162 @@
+"""The actor that runs agents for all gateways of a service, and how a gateway reaches it.
+
+It is found by name and made by whichever gateway needs it first; on a cluster it is detached, so that no run ends with
+a gateway. It goes by itself when it has been idle for long. What it runs, runs in actors of its own, or in Ray tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from actors.errors import LimitExceeded, RouterUnavailable, StreamRouterError, from_wire
+from gateway.runs.order import Order, function_of, request_of
+from gateway.runs.provider import ask_provider
+from router import StreamRouter
+
+if TYPE_CHECKING:
+    from router import AgentRun
+
+log: logging.Logger = logging.getLogger("gateway.runs")
+
+IDLE_TTL_S = 600.0
+OPEN_WAIT_S = 60.0
+CONCURRENCY_MAX = 100_000
+PLACE = "gateway-runs"
+
+
+class RunnerActor:
+    """Runs agents. The class is plain; `Runners` makes an actor of it."""
+
+    def __init__(self, router: StreamRouter, actors: int, runs_max: int) -> None:
+        self._router = router
+        self._actors = actors
+        self._runs_max = runs_max
+        self._runs: dict[str, AgentRun] = {}
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def run(self, order: Order) -> tuple[str, str] | None:
+        """Start a run, and return when its request is open; else why it is not, as (code, text)."""
+        self._stay()
+        try:
+            await self._run(order)
+        except StreamRouterError as error:
+            return error.to_wire()
+        return None
+
+    async def check(self, path: str) -> tuple[str, str] | None:
+        """Return why a function cannot be imported here, as (code, text); None where it can."""
+        self._stay()
+        try:
+            function_of(path)
+        except StreamRouterError as error:
+            return error.to_wire()
+        return None
+
+    async def _run(self, order: Order) -> None:
+        if len(self._runs) >= self._runs_max:
+            raise LimitExceeded(f"{len(self._runs)} runs are under way, and runs_max is {self._runs_max}; try again")
+        endpoint = order.agent.endpoint
+        if endpoint is not None:
+            agent: Any = ask_provider
+            given: tuple[Any, ...] = (endpoint, order.key, request_of(order.input, endpoint))
+        else:
+            agent, given = function_of(order.agent.run or ""), (order.input,)
+        run = self._router.start(
+            agent,
+            *given,
+            request_id=order.request_id,
+            settings=order.agent.stream_settings,
+            agent_id=order.agent_id,
+            actors=self._actors,
+            raise_failed=False,
+            tags=order.all_tags,
+            metadata=order.metadata,
+        )
+        self._runs[order.request_id] = run
+        ending = asyncio.ensure_future(run.result())
+        ending.add_done_callback(lambda _: self._has_ended(order.request_id))
+        opening = asyncio.ensure_future(self._router.locate(order.request_id, wait_s=OPEN_WAIT_S))
+        try:
+            await asyncio.wait([ending, opening], return_when=asyncio.FIRST_COMPLETED)
+            if ending.done():
+                ending.result()  # raises why its request was not opened
+            else:
+                opening.result()
+        finally:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+
+    def _has_ended(self, request_id: str) -> None:
+        self._runs.pop(request_id, None)
+        self._stay()
+
+    def _stay(self) -> None:
+        """Begin to be idle anew."""
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(IDLE_TTL_S, self._leave_if_idle)
+
+    def _leave_if_idle(self) -> None:
+        """End this actor's process, and with it the actors that it has started, unless agents run in them."""
+        if not self._runs:
+            ray.kill(ray.get_runtime_context().current_actor)
+
+
+class Runners:
+    """A gateway's way to the actor that runs agents."""
+
+    def __init__(self, router: StreamRouter, *, actors: int, runs_max: int) -> None:
+        self._router = router
+        self._actors = actors
+        self._runs_max = runs_max
+        self._handle: Any = None
+
+    async def run(self, order: Order) -> None:
+        """Start a run; return when its request is open. Raises what opening it does, RouterUnavailable."""
+        await self._ask("run", order)
+
+    async def check(self, path: str) -> None:
+        """Raise ConfigError where a function cannot be imported where agents run."""
+        await self._ask("check", path)
+
+    async def _ask(self, method: str, argument: Any) -> None:
+        for is_last in (False, True):
+            if self._handle is None:
+                self._handle = await asyncio.to_thread(self._find_or_make)
+            try:
+                refusal = await getattr(self._handle, method).remote(argument)
+            except RayActorError as error:
+                self._handle = None  # it went, idle or killed, since it was found
+                if is_last:
+                    raise RouterUnavailable(f"the actor that runs agents died: {_first_line(error)}") from None
+            except RayError as error:
+                raise RouterUnavailable(f"the actor that runs agents failed: {_first_line(error)}") from None
+            else:
+                if refusal is not None:
+                    raise from_wire(*refusal)
+                return
+
+    def _find_or_make(self) -> Any:
+        config = self._router.config
+        make: Any = ray.remote(RunnerActor)
+        options: dict[str, Any] = {
+            "name": f"{config.name}/{PLACE}",
+            "namespace": config.namespace,
+            "get_if_exists": True,
+            "num_cpus": 0,
+            "max_concurrency": CONCURRENCY_MAX,
+        }
+        if config.detached:
+            options["lifetime"] = "detached"
+        if config.ray.runtime_env:
+            options["runtime_env"] = config.ray.runtime_env
+        return make.options(**options).remote(self._router, self._actors, self._runs_max)
+
+
+def _first_line(error: RayError) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,1 @@
+"""The HTTP server: aiohttp around what the other rooms decide."""

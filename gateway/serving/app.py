@@ -1,0 +1,168 @@
+"""The server's application: its routes, and what stands in front of all of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from actors.errors import Draining, NotPermitted, StreamRouterError
+from gateway.config import is_loopback
+from gateway.serving.answers import answer, refusal, refusal_of
+from gateway.serving.asking import Gateway, caller_of, permit
+from gateway.serving.native_routes import NativeRoutes
+
+log: logging.Logger = logging.getLogger("gateway")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+OPEN_TO_ALL = frozenset({"/healthz", "/readyz"})
+
+
+def make_app(gateway: Gateway) -> web.Application:
+    """Return the application of a gateway."""
+    middlewares: list[Middleware] = [_cors(gateway), _errors(gateway), _entry(gateway)]
+    app = web.Application(client_max_size=gateway.config.body_bytes_max, middlewares=middlewares)
+    app.on_response_prepare.append(_reading(gateway))
+    app.router.add_get("/healthz", _healthz, allow_head=True)
+    app.router.add_get("/readyz", _readyz(gateway), allow_head=True)
+    app.router.add_get("/metrics", _metrics(gateway), allow_head=False)
+    if "native" in gateway.config.formats:
+        NativeRoutes(gateway).add_to(app)
+    return app
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    return answer({"status": "ok"})
+
+
+def _readyz(gateway: Gateway) -> Handler:
+    async def readyz(_: web.Request) -> web.StreamResponse:
+        if gateway.streams.is_draining:
+            return refusal(503, "draining", "this gateway is being stopped")
+        await gateway.router.list(limit=1)  # raises where the routers cannot be reached
+        return answer({"status": "ready", "readers": gateway.figures.of("readers")})
+
+    return readyz
+
+
+def _metrics(gateway: Gateway) -> Handler:
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        permit(gateway, request, "read")
+        return web.Response(
+            text=gateway.figures.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+
+    return metrics
+
+
+# --- in front of all routes -------------------------------------------------------------------
+
+
+def _errors(gateway: Gateway) -> Middleware:
+    """Answer every error as JSON with a letter in it."""
+
+    @web.middleware
+    async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except StreamRouterError as error:
+            answered = refusal_of(error)
+        except web.HTTPException as error:
+            answered = _http_refusal(request, error, gateway.config.body_bytes_max)
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            answered = refusal(500, "internal_error", "the gateway failed on this request; its log says more")
+        gateway.figures.add("refused", str(answered.status))
+        return answered
+
+    return errors
+
+
+def _http_refusal(request: web.Request, error: web.HTTPException, body_bytes_max: int) -> web.Response:
+    """Return aiohttp's own refusals in our words."""
+    texts = {
+        404: ("unknown_route", f"there is nothing at {request.path[:200]}; docs/gateway.md names what there is"),
+        405: ("wrong_method", f"{request.method} is not for {request.path[:200]}"),
+        413: ("body_too_large", f"the body has more than {body_bytes_max} bytes (gateway.body_bytes_max)"),
+    }
+    code, text = texts.get(error.status, ("http_error", error.reason))
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+    return refusal(error.status, code, text, headers)
+
+
+def _entry(gateway: Gateway) -> Middleware:
+    """Let in who may come."""
+
+    @web.middleware
+    async def entry(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in OPEN_TO_ALL:
+            return await handler(request)
+        if gateway.tokens is None and not _is_for_this_machine(request):
+            return refusal(
+                403,
+                "foreign_host",
+                f"without tokens this gateway answers to this machine's names, not {request.host!r}",
+            )
+        try:
+            caller_of(gateway, request)
+        except NotPermitted as error:
+            return refusal(401, error.code, str(error), {"WWW-Authenticate": "Bearer"})
+        if gateway.streams.is_draining:
+            raise Draining("this gateway is being stopped; connect again to be served by another")
+        return await handler(request)
+
+    return entry
+
+
+def _is_for_this_machine(request: web.Request) -> bool:
+    """Whether a request names this machine, and no page of another origin sends it.
+
+    A page elsewhere could have its name point here (DNS rebinding), or post what needs no leave.
+    """
+    try:
+        host = urlsplit(f"//{request.host}").hostname
+    except ValueError:
+        return False
+    return host is not None and is_loopback(host)
+
+
+def _cors(gateway: Gateway) -> Middleware:
+    """Answer what a browser asks before it lets a page of one of the named origins ask."""
+
+    @web.middleware
+    async def cors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            if _is_named(gateway, request.headers.get("Origin")):
+                return web.Response(status=204, headers=_PREFLIGHT)
+            return refusal(403, "foreign_origin", "gateway.cors_origins does not name this origin")
+        return await handler(request)
+
+    return cors
+
+
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID, Idempotency-Key, x-api-key",
+    "Access-Control-Max-Age": "600",
+}
+
+
+def _is_named(gateway: Gateway, origin: str | None) -> bool:
+    return origin is not None and (origin in gateway.config.cors_origins or "*" in gateway.config.cors_origins)
+
+
+def _reading(gateway: Gateway) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Say, before the head of any answer is sent, that a page of one of the named origins may read it."""
+
+    async def reading(request: web.Request, response: web.StreamResponse) -> None:
+        origin = request.headers.get("Origin")
+        if origin is not None and _is_named(gateway, origin):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = "Location, X-Stream-Id, x-request-id, Retry-After"
+            response.headers["Vary"] = "Origin"
+
+    return reading

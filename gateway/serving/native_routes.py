@@ -1,0 +1,179 @@
+"""The routes of our own format. docs/gateway.md shows them.
+
+POST   /v1/streams              start a run
+GET    /v1/streams              what there is
+GET    /v1/streams/ID           how it stands
+GET    /v1/streams/ID/events    what it says: server-sent events
+POST   /v1/streams/ID/ticket    an address for a browser
+DELETE /v1/streams/ID           cancel
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from actors.errors import (
+    DuplicateRequest,
+    InvalidArgument,
+    LimitExceeded,
+    Recovering,
+    RouterUnavailable,
+    StreamRouterError,
+    UnknownRequest,
+)
+from gateway.formats.native import MESSAGE_TYPES, NativeForm
+from gateway.serving.answers import answer
+from gateway.serving.asking import Gateway, body_of, flag, permit, turns_of, whole_number
+from gateway.serving.streams import HEADERS
+from router import RequestInfo
+
+LIMIT_MAX = 1000
+_STREAM = "/v1/streams/{id}"
+_STARTS_WITH = frozenset({"agent", "input", "id", "tags", "metadata", "agent_id"})
+_FILTERS = ("agent", "tag", "state", "since", "after")
+# On a reconnect, any answer but 200 or 204 makes an EventSource give up for good.
+_PASSES = (RouterUnavailable, Recovering, LimitExceeded)
+_COME_AGAIN = b"retry: 2000\n\n"
+
+
+class NativeRoutes:
+    """Answers in our own format."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_post("/v1/streams", self._start)
+        app.router.add_get("/v1/streams", self._list)
+        app.router.add_get(_STREAM, self._show, allow_head=False)
+        app.router.add_delete(_STREAM, self._cancel)
+        app.router.add_get(_STREAM + "/events", self._events, allow_head=False)
+        app.router.add_post(_STREAM + "/ticket", self._ticket)
+
+    async def _start(self, request: web.Request) -> web.StreamResponse:
+        permit(self._gateway, request, "run")
+        body = await body_of(request)
+        unknown = body.keys() - _STARTS_WITH
+        if unknown:
+            raise InvalidArgument(
+                f"unknown keys {', '.join(sorted(unknown))}; there are {', '.join(sorted(_STARTS_WITH))}"
+            )
+        request_id = body.get("id")
+        if request_id is not None and await self._is_known(request_id):
+            raise DuplicateRequest(f"there is a stream {request_id!r} already; read it, or choose another id")
+        request_id = await self._gateway.run(
+            body.get("agent"),
+            turns_of(body.get("input")),
+            request_id=request_id,
+            tags=body.get("tags"),
+            metadata=body.get("metadata"),
+            agent_id=body.get("agent_id"),
+        )
+        place = f"/v1/streams/{quote(request_id, safe='')}"
+        headers = {"Location": place, "X-Stream-Id": quote(request_id, safe="")}
+        if "text/event-stream" in request.headers.get("Accept", ""):
+            permit(self._gateway, request, "read", request_id)
+            return await self._respond(request, request_id, 0, headers)
+        return answer({"id": request_id, "events": f"{place}/events"}, 201, headers)
+
+    async def _is_known(self, request_id: Any) -> bool:
+        try:
+            await self._gateway.router.request(request_id)
+        except UnknownRequest:
+            return False
+        return True
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        permit(self._gateway, request, "read")
+        query: dict[str, Any] = {key: request.query[key] for key in _FILTERS if key in request.query}
+        limit = whole_number(request.query.get("limit"), "limit") or 100
+        if limit > LIMIT_MAX:
+            raise InvalidArgument(f"limit: at most {LIMIT_MAX}")
+        newest_first = flag(request.query.get("newest_first"), "newest_first")
+        found = await self._gateway.router.list(**query, limit=limit, newest_first=newest_first)
+        return answer({"streams": [_shown(one) for one in found], "cursor": found.cursor, "has_more": found.has_more})
+
+    async def _show(self, request: web.Request) -> web.StreamResponse:
+        request_id = request.match_info["id"]
+        permit(self._gateway, request, "read", request_id)
+        return answer(_shown(await self._gateway.router.request(request_id)))
+
+    async def _cancel(self, request: web.Request) -> web.StreamResponse:
+        request_id = request.match_info["id"]
+        permit(self._gateway, request, "cancel", request_id)
+        after_step = flag(request.query.get("after_step"), "after_step")
+        was_open = await self._gateway.router.cancel(request_id, after_step=after_step)
+        return answer({"id": request_id, "cancelled": was_open})
+
+    async def _ticket(self, request: web.Request) -> web.StreamResponse:
+        request_id = request.match_info["id"]
+        permit(self._gateway, request, "read", request_id)
+        gateway = self._gateway
+        await gateway.router.request(request_id)
+        place = f"/v1/streams/{quote(request_id, safe='')}/events"
+        if gateway.tokens is None:
+            return answer({"events": place, "token": None, "expires_in_s": None})
+        ticket = gateway.tokens.ticket(request_id, time.time() + gateway.config.ticket_s)
+        return answer(
+            {"events": f"{place}?token={ticket}", "token": ticket, "expires_in_s": int(gateway.config.ticket_s)}
+        )
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        request_id = request.match_info["id"]
+        permit(self._gateway, request, "read", request_id)
+        last_id = request.headers.get("Last-Event-ID")
+        after = whole_number(request.query.get("after") if last_id is None else last_id, "after")
+        try:
+            return await self._resume(request, request_id, after)
+        except StreamRouterError as error:
+            if last_id is None or not isinstance(error, _PASSES):
+                raise
+            response = web.StreamResponse(headers={**HEADERS, "Content-Type": NativeForm.content_type})
+            await response.prepare(request)
+            await response.write(_COME_AGAIN)
+            await response.write_eof()
+            return response
+
+    async def _resume(self, request: web.Request, request_id: str, after: int) -> web.StreamResponse:
+        self._gateway.streams.check_room()
+        info = await self._known(request_id, whole_number(request.query.get("wait_s"), "wait_s"))
+        if after and info.state == "sealed" and after >= info.last_seq_id:
+            return web.Response(status=204, headers=HEADERS)  # an EventSource comes no more
+        return await self._respond(request, request_id, after)
+
+    async def _known(self, request_id: str, wait_s: int) -> RequestInfo:
+        """Return how a request stands, which may be opened only later. Raises UnknownRequest."""
+        router = self._gateway.router
+        if wait_s:
+            await router.locate(request_id, wait_s=min(wait_s, 60))
+        return await router.request(request_id)
+
+    async def _respond(
+        self, request: web.Request, request_id: str, after: int, headers: dict[str, str] | None = None
+    ) -> web.StreamResponse:
+        types = _types(request.query.get("types"))
+        key = ("native", *sorted(types or ()))
+        make_form = partial(NativeForm, request_id, types)
+        return await self._gateway.streams.respond(request, request_id, key, make_form, after=after, headers=headers)
+
+
+def _types(text: str | None) -> frozenset[str] | None:
+    if not text:
+        return None
+    types = frozenset(text.split(","))
+    unknown = types - MESSAGE_TYPES
+    if unknown:
+        raise InvalidArgument(f"types: {', '.join(sorted(unknown))[:80]}; known are {', '.join(sorted(MESSAGE_TYPES))}")
+    return types
+
+
+def _shown(info: RequestInfo) -> dict[str, Any]:
+    """Return a request as it is shown; `owner` is the service's own."""
+    shown = info.model_dump(mode="json", exclude={"owner", "request_id"})
+    return {"id": info.request_id, **shown}

@@ -1,0 +1,88 @@
+"""Listen on a port, and end in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from actors.errors import ConfigError
+from gateway.access import Tokens
+from gateway.config import GatewayConfig
+from gateway.runs.runner import Runners
+from gateway.serving.app import make_app
+from gateway.serving.asking import Gateway, RunsAgents
+from router import StreamRouter
+
+BACKLOG = 4096
+
+
+def read_tokens(config: GatewayConfig) -> Tokens | None:
+    """Return who may come; None: whoever can reach it. Raises ConfigError."""
+    if config.tokens_file is None:
+        return None
+    file = Path(config.tokens_file).expanduser()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"gateway.tokens_file {file} cannot be read: {error}") from None
+    return Tokens.parse(text, str(file))
+
+
+@asynccontextmanager
+async def serve(router: StreamRouter, config: GatewayConfig, runners: RunsAgents | None = None) -> AsyncIterator[str]:
+    """Serve until the block ends; gives the base URL. `runners`: what starts agents; None: the service's own actor.
+
+    Raises ConfigError: the port is taken, no tokens, an agent that cannot be imported.
+    """
+    if runners is None:
+        runners = Runners(router, actors=config.runner_actors, runs_max=config.runs_max)
+    gateway = Gateway(router, config, read_tokens(config), runners)
+    for agent in config.agents.values():
+        if agent.endpoint is not None:
+            agent.endpoint.key()  # raises where its variable is not set
+        if agent.run is not None:
+            await gateway.runners.check(agent.run)
+    runner = web.AppRunner(
+        make_app(gateway),
+        access_log=None,
+        handler_cancellation=True,  # a reader that leaves is let go of at once
+        auto_decompress=False,  # a small body could become a large one
+        max_line_size=config.head_bytes_max,
+        max_field_size=config.head_bytes_max,
+        shutdown_timeout=1.0,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {config.host}:{config.port}: {error.strerror}; choose another gateway.port, or 0"
+            ) from None
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        yield f"http://{host}:{runner.addresses[0][1]}"
+        await gateway.streams.drain()
+    finally:
+        await runner.cleanup()
+
+
+async def serve_until_told(router: StreamRouter, config: GatewayConfig, say: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM, then end in order; `say` is told the base URL. Raises as `serve`."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    signs = (signal.SIGINT, signal.SIGTERM)
+    async with serve(router, config) as url:
+        for sign in signs:
+            loop.add_signal_handler(sign, told.set)
+        try:
+            say(url)
+            await told.wait()
+        finally:
+            for sign in signs:
+                loop.remove_signal_handler(sign)

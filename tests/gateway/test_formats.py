@@ -1,0 +1,169 @@
+"""Formats: the same bytes on every read, from every cursor, and none that a client trips over."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.messages import MESSAGE_ADAPTER
+from actors.stop_reasons import StopReason
+from gateway.formats.chat import ChatForm
+from gateway.formats.letta import STOP_REASONS, LettaForm, letta_stop_reason
+from gateway.formats.native import MESSAGE_TYPES, NativeForm
+from gateway.serving.tap import Block
+from tests.gateway.golden import DIGESTS, FOLDER, SHOWN, bytes_of, digests
+from tests.gateway.said import FORMS, RECORDED, RUN, chat_chunk, frames_of_all, messages_of, translated
+
+ids = pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.stem)
+forms = pytest.mark.parametrize("name", FORMS)
+
+
+def events_of(data: bytes) -> list[dict[str, str]]:
+    """Read server-sent events as the standard says."""
+    events = []
+    for block in data.decode().split("\n\n"):
+        fields: dict[str, str] = {}
+        for line in block.split("\n"):
+            field, colon, value = line.partition(":")
+            if field and colon:
+                fields[field] = fields.get(field, "") + value.removeprefix(" ")
+        events.append(fields)
+    return [event for event in events if event]
+
+
+def test_every_recording_has_the_bytes_that_it_had():
+    # A change here is a change of what clients get; `python -m tests.gateway.golden` writes the digests anew.
+    assert digests() == json.loads(DIGESTS.read_text(encoding="utf-8"))
+
+
+@forms
+@pytest.mark.parametrize("shown", SHOWN)
+def test_what_lies_there_to_be_looked_at_is_what_is_sent(shown: str, name: str):
+    file = next(file for file in RECORDED if file.stem == shown)
+    assert (FOLDER / f"{shown}.{name}.txt").read_bytes() == bytes_of(file, name)
+
+
+@forms
+@ids
+def test_from_every_cursor_the_rest_is_the_rest_of_the_whole(file: Path, name: str):
+    frames = frames_of_all(FORMS[name](), messages_of(file))
+    numbers = [frame.number for frame in frames]
+    assert numbers == sorted(numbers)
+    whole = Block.of(frames)
+    had = 0
+    for before, frame in zip([0, *numbers], frames, strict=False):
+        assert whole.after(before) == whole.data[had:]
+        had += len(frame.data)
+    assert whole.after(numbers[-1]) == b""
+
+
+@forms
+@ids
+def test_every_byte_is_utf_8_with_plain_line_ends_and_no_empty_event(file: Path, name: str):
+    data = bytes_of(file, name)
+    assert b"\r" not in data
+    assert not data.startswith(b"\xef\xbb\xbf")
+    assert data.endswith(b"\n\n")
+    assert b"\n\n\n" not in data
+    data.decode()
+    assert not re.search(rb"^data: ?$", data, re.MULTILINE)
+
+
+@ids
+def test_native_events_are_the_messages_and_an_end(file: Path):
+    messages = messages_of(file)
+    _retry, *events, end = events_of(bytes_of(file, "native"))
+    assert [json.loads(event["data"]) for event in events] == messages
+    assert [int(event["id"]) for event in events] == [message["seq_id"] for message in messages]
+    assert not any("event" in event for event in events)
+    for event in events:
+        MESSAGE_ADAPTER.validate_json(event["data"])
+    assert end["event"] == "end"
+    assert end["id"] == events[-1]["id"]
+    assert json.loads(end["data"]) == {
+        "stop_reason": messages[-2]["stop_reason"], "last_seq_id": messages[-1]["seq_id"]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["letta", "chat"])
+@ids
+def test_no_event_of_letta_and_chat_has_more_than_data(file: Path, name: str):
+    # `id:` before a comment and `retry:` by itself make their clients parse an empty text, `event:` drops everything.
+    for line in bytes_of(file, name).decode().splitlines():
+        assert line == "" or line.startswith((": ", "data: ")), line
+
+
+def test_types_leave_out_messages_and_no_number():
+    messages = messages_of(RECORDED[0])
+    frames = frames_of_all(NativeForm(RUN, frozenset({"stop_reason"})), messages)
+    assert [frame.number for frame in frames[:-1]] == [message["seq_id"] for message in messages]
+    assert [len(events_of(frame.data)) for frame in frames if frame.data] == [1, 1]
+    assert "ping" not in MESSAGE_TYPES
+    assert {"assistant_message", "gap", "tool_call_message"} <= MESSAGE_TYPES
+
+
+def test_a_gap_is_told_where_a_format_has_a_word_for_it():
+    gap = {name: make().gap(3, 9) for name, make in FORMS.items()}
+    assert all(len(frames) == 1 and frames[0].number == 9 for frames in gap.values())
+    assert json.loads(events_of(gap["native"][0].data)[0]["data"])["first_seq_id"] == 3
+    assert gap["letta"][0].data == gap["chat"][0].data == b""
+
+
+def test_every_stop_reason_is_one_of_lettas_words():
+    words = pytest.importorskip("letta_client.types.stop_reason_type").StopReasonType.__args__
+    assert {letta_stop_reason(reason) for reason in StopReason} <= set(words)
+    assert STOP_REASONS.keys() < set(StopReason)
+
+
+@ids
+def test_lettas_ends_with_stop_reason_usage_and_done(file: Path):
+    *_, stop, usage, done = events_of(bytes_of(file, "letta"))
+    assert json.loads(stop["data"])["message_type"] == "stop_reason"
+    assert json.loads(usage["data"])["run_ids"] == [RUN]
+    assert done["data"] == "[DONE]"
+
+
+def test_a_ping_of_lettas_is_a_message_where_it_was_asked_for_and_bears_the_last_number():
+    form = LettaForm(RUN, with_pings=True)
+    assert form.ping() == LettaForm(RUN).ping() == b": ping\n\n"  # nothing was said yet
+    form.feed(messages_of(RECORDED[0])[0])
+    ping = json.loads(events_of(form.ping())[0]["data"])
+    assert (ping["message_type"], ping["seq_id"], ping["run_id"]) == ("ping", 1, RUN)
+
+
+def test_usage_is_in_chat_where_it_was_asked_for():
+    messages = translated([chat_chunk({"content": "Hi"}), chat_chunk({}, "stop")])
+    asked = b"".join(frame.data for frame in frames_of_all(ChatForm("m", with_usage=True), messages))
+    unasked = b"".join(frame.data for frame in frames_of_all(ChatForm("m"), messages))
+    assert b'"prompt_tokens"' in asked
+    assert b"usage" not in unasked
+    assert asked.endswith(b"data: [DONE]\n\n")
+    assert unasked.endswith(b"data: [DONE]\n\n")
+
+
+def test_a_failure_in_chat_is_an_error_and_nothing_follows_it():
+    messages = translated([chat_chunk({"content": "Hi"}), b'{"error": {"message": "overloaded"}}'])
+    last = events_of(b"".join(frame.data for frame in frames_of_all(ChatForm("m"), messages)))[-1]
+    assert "overloaded" in json.loads(last["data"])["error"]["message"]
+
+
+def test_what_breaks_off_says_so_as_each_format_can():
+    said: dict[str, Any] = {name: make().broken("draining", "bye") for name, make in FORMS.items()}
+    assert said["native"] == b": interrupted, draining: bye\n\n"
+    assert json.loads(events_of(said["letta"])[0]["data"])["message_type"] == "error_message"
+    assert json.loads(events_of(said["chat"])[0]["data"])["error"]["message"] == "bye"
+
+
+@forms
+def test_what_was_fed_before_changes_nothing(name: str):
+    # Two readers of one form's class share nothing.
+    rng = random.Random(1)
+    for file in rng.sample(RECORDED, 5):
+        once = FORMS[name]()
+        frames_of_all(FORMS[name](), messages_of(rng.choice(RECORDED)))
+        assert frames_of_all(once, messages_of(file)) == frames_of_all(FORMS[name](), messages_of(file))

@@ -13,6 +13,8 @@ from actors.errors import Draining, NotPermitted, StreamRouterError
 from gateway.config import is_loopback
 from gateway.serving.answers import answer, refusal, refusal_of
 from gateway.serving.asking import Gateway, caller_of, permit
+from gateway.serving.chat_routes import ChatRoutes
+from gateway.serving.letta_routes import LettaRoutes
 from gateway.serving.native_routes import NativeRoutes
 
 log: logging.Logger = logging.getLogger("gateway")
@@ -32,6 +34,10 @@ def make_app(gateway: Gateway) -> web.Application:
     app.router.add_get("/metrics", _metrics(gateway), allow_head=False)
     if "native" in gateway.config.formats:
         NativeRoutes(gateway).add_to(app)
+    if "chat" in gateway.config.formats:
+        ChatRoutes(gateway).add_to(app)
+    if "letta" in gateway.config.formats:
+        LettaRoutes(gateway).add_to(app)
     return app
 
 

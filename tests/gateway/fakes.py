@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -24,9 +24,10 @@ CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 class Stream:
     """One request, which says what it is told to say."""
 
-    def __init__(self, request_id: str, number: int, tags: dict[str, str]) -> None:
+    def __init__(self, request_id: str, number: int, tags: dict[str, str], metadata: Mapping[str, Any]) -> None:
         self.request_id = request_id
         self.tags = tags
+        self.metadata = dict(metadata)
         self.created_at = CREATED + timedelta(seconds=number)
         self.said: list[Message] = []
         self.has_ended = False
@@ -83,7 +84,7 @@ class Stream:
             owner="tests",
             agent_id=None,
             tags=self.tags,
-            metadata={},
+            metadata=self.metadata,
             last_seq_id=len(self.said),
             stop_reason=self.said[-2]["stop_reason"] if self.has_ended else None,
             usage=None,
@@ -97,10 +98,11 @@ class FakeRouter:
         self.streams: dict[str, Stream] = {}
         self.asked: list[dict[str, Any]] = []
         self.error: StreamRouterError | None = None
+        self.page_max = 1000
 
-    def open(self, request_id: str, **tags: str) -> Stream:
+    def open(self, request_id: str, metadata: Mapping[str, Any] | None = None, **tags: str) -> Stream:
         """Open a request."""
-        stream = self.streams[request_id] = Stream(request_id, len(self.streams), tags)
+        stream = self.streams[request_id] = Stream(request_id, len(self.streams), tags, metadata or {})
         return stream
 
     def _stream(self, request_id: str) -> Stream:
@@ -113,7 +115,7 @@ class FakeRouter:
     def subscribe(self, request_id: str, **options: Any) -> AsyncIterator[Batch[Message]]:
         assert options["observer"] is True
         assert options["format"] == "dict"
-        return self._stream(request_id).batches(options["ping_s"])
+        return self._stream(request_id).batches(options.get("ping_s", DEADLINE_S))
 
     async def request(self, request_id: str) -> RequestInfo:
         return self._stream(request_id).info
@@ -135,7 +137,9 @@ class FakeRouter:
         found = [stream.info for stream in self.streams.values()]
         if query.get("newest_first"):
             found.reverse()
-        return Listing(found[: query["limit"]], ">0", len(found) > query["limit"])
+        first = int(query.get("after") or 0)
+        page = found[first : first + min(query["limit"], self.page_max)]
+        return Listing(page, str(first + len(page)), first + len(page) < len(found))
 
 
 def ended(stream: Stream, stop_reason: str) -> list[Message]:
@@ -159,7 +163,7 @@ class FakeRunners:
         if self.error is not None:
             raise self.error
         self.orders.append(order)
-        stream = self._router.open(order.request_id, **order.all_tags)
+        stream = self._router.open(order.request_id, order.metadata, **order.all_tags)
         if self.says is not None:
             stream.say(self.says, end=True)
 

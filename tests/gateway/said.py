@@ -27,6 +27,7 @@ Message = dict[str, Any]
 FORMS: dict[str, Any] = {
     "native": lambda: NativeForm(RUN),
     "letta": lambda: LettaForm(RUN),
+    "letta-whole": lambda: LettaForm(RUN, whole=True),
     "chat": lambda: ChatForm("agent", with_usage=True),
 }
 

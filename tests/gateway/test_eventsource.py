@@ -33,7 +33,8 @@ async def test_an_eventsource_has_every_message_once_and_one_end():
         stream.say(MESSAGES[5:], end=True)
         out, _ = await asyncio.wait_for(process.communicate(), 30)
     said = [json.loads(line) for line in out.splitlines()]
-    messages = [{**one} for one in said if "message_type" in one]
-    assert [int(message.pop("id_seen", message["seq_id"])) for message in messages] == list(range(1, 14))
+    messages = [one for one in said if "message_type" in one]
+    assert [one.pop("last") for one in messages] == [str(number) for number in range(1, 14)]
+    assert messages == [{**message, "run_id": "req-1"} for message in MESSAGES]
     assert [one["end"] for one in said if "end" in one] == [{"stop_reason": "tool_call", "last_seq_id": 13}]
     assert [one["state"] for one in said if "state" in one] == [0, 0, 2]  # cut, ended, told to stop (204)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from actors.messages import MESSAGE_ADAPTER
+from actors.messages import MESSAGE_ADAPTER, TEXT_FIELDS
 from actors.stop_reasons import StopReason
 from gateway.formats.chat import ChatForm
 from gateway.formats.letta import STOP_REASONS, LettaForm, letta_stop_reason
@@ -90,7 +90,7 @@ def test_native_events_are_the_messages_and_an_end(file: Path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["letta", "chat"])
+@pytest.mark.parametrize("name", ["letta", "letta-whole", "chat"])
 @ids
 def test_no_event_of_letta_and_chat_has_more_than_data(file: Path, name: str):
     # `id:` before a comment and `retry:` by itself make their clients parse an empty text, `event:` drops everything.
@@ -111,7 +111,7 @@ def test_a_gap_is_told_where_a_format_has_a_word_for_it():
     gap = {name: make().gap(3, 9) for name, make in FORMS.items()}
     assert all(len(frames) == 1 and frames[0].number == 9 for frames in gap.values())
     assert json.loads(events_of(gap["native"][0].data)[0]["data"])["first_seq_id"] == 3
-    assert gap["letta"][0].data == gap["chat"][0].data == b""
+    assert all(gap[name][0].data == b"" for name in FORMS.keys() - {"native"})
 
 
 def test_every_stop_reason_is_one_of_lettas_words():
@@ -126,6 +126,22 @@ def test_lettas_ends_with_stop_reason_usage_and_done(file: Path):
     assert json.loads(stop["data"])["message_type"] == "stop_reason"
     assert json.loads(usage["data"])["run_ids"] == [RUN]
     assert done["data"] == "[DONE]"
+
+
+@ids
+def test_lettas_whole_messages_are_the_pieces_joined(file: Path):
+    def texts(name: str) -> dict[tuple[Any, ...], str]:
+        said: dict[tuple[Any, ...], str] = {}
+        for event in events_of(bytes_of(file, name))[:-3]:
+            message = json.loads(event["data"])
+            kind, call = message["message_type"], message.get("tool_call") or {}
+            key = (kind, message["otid"], call.get("tool_call_id"))
+            text = call.get("arguments") if call else message.get(TEXT_FIELDS.get(kind, ""), "")
+            said[key] = said.get(key, "") + (call.get("name") or "") + (text or "")
+        return said
+
+    assert texts("letta-whole") == texts("letta")
+    assert len(events_of(bytes_of(file, "letta-whole"))) <= len(events_of(bytes_of(file, "letta")))
 
 
 def test_a_ping_of_lettas_is_a_message_where_it_was_asked_for_and_bears_the_last_number():

@@ -1,0 +1,45 @@
+"""Agents that the tests have run on a real Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from router import Publisher
+
+WORDS = 40
+LARGE_CHARACTERS = 64 * 1024
+
+
+def chunk(text: str | None, finish: str | None = None) -> dict[str, Any]:
+    """Return a chunk as OpenAI's chat has it."""
+    delta = {} if text is None else {"content": text}
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+async def echo(given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """Say the question again, and count."""
+    yield chunk(given["messages"][-1]["content"])
+    for number in range(WORDS):
+        yield chunk(f" {number}")
+    yield chunk(None, "stop")
+
+
+async def endless(stream: Publisher, _given: dict[str, Any]) -> None:
+    """Say one word and nothing more, for ever."""
+    await stream.chunk(chunk("Wait"))
+    await asyncio.Event().wait()
+
+
+async def large(_given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """Say three megabytes."""
+    for _ in range(48):
+        yield chunk("x" * LARGE_CHARACTERS)
+    yield chunk(None, "stop")
+
+
+async def failing(_given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """Say a word, and fail."""
+    yield chunk("Oh")
+    raise ValueError("no more")

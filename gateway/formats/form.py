@@ -8,7 +8,7 @@ by feeding a new form from the beginning and leaving out what it has. Numbers ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -18,7 +18,7 @@ Fields = Mapping[str, Any]
 DONE = b"data: [DONE]\n\n"
 TERMINAL = frozenset({"stop_reason", "usage_statistics"})
 
-encode = msgspec.json.Encoder().encode
+encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 """Compact JSON in UTF-8, keys in their own order."""
 
 

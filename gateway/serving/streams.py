@@ -108,10 +108,16 @@ class Streams:
         label = str(key[0])
         try:
             async with self._tap((request_id, *key), request_id, make_form) as tap:
-                if after >= tap.window.dropped_through:
+                try:
                     await tap.follow(after, write)
+                except Behind as behind:
+                    if behind.had_all:
+                        raise
+                    after = behind.after
                 else:
-                    await follow_alone(self._batches(request_id), make_form(), after, write)
+                    self._figures.add("ended", label)
+                    return
+            await follow_alone(self._batches(request_id), make_form(), after, write)
         except Behind:
             self._figures.add("slow", label)
             await write(make_form().broken("slow_reader", _SLOW))

@@ -3,8 +3,8 @@
 Theory. A tap reads a request from its first message on, as an observer, so it holds up no producer, and feeds a form.
 What the form gives is kept as blocks of bytes, the newest `window_bytes_max` of them. A reader is a cursor into the
 blocks and nothing else: what it has not taken yet is in the window, which is there once for all of them, and the little
-that its connection holds. Who falls out of the window is too slow (`Behind`); it comes back with its cursor. A reader
-that comes with a cursor before the window reads by itself (`follow_alone`), no faster than it takes what there is.
+that its connection holds. Who was up to date and falls out of the window is too slow (`Behind`); it comes back with its
+cursor. Who has yet to catch up reads by itself (`follow_alone`), no faster than it takes what there is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ Write = Callable[[bytes], Awaitable[None]]
 
 
 class Behind(Exception):  # it never leaves this package
-    """A reader wants bytes that the window does not hold any more."""
+    """A reader wants bytes that the window does not hold any more.
+
+    `after`: its cursor. `had_all`: it had had all that there was, and has fallen back since.
+    """
+
+    def __init__(self, after: int, *, had_all: bool = False) -> None:
+        super().__init__(after)
+        self.after = after
+        self.had_all = had_all
 
 
 class Interrupted(Exception):  # nor does this
@@ -75,8 +83,8 @@ class Window:
         self._lasts: list[int] = []  # the last number of each, to be searched
         self._bytes = 0
         self._bytes_max = bytes_max
-        self.dropped_through = 0
-        self.last_number = 0
+        self.dropped_through: int = 0
+        self.last_number: int = 0
 
     def add(self, block: Block) -> None:
         """Take a block; the oldest ones go where there are too many bytes."""
@@ -95,7 +103,7 @@ class Window:
     def after(self, number: int) -> tuple[bytes, int]:
         """Return bytes after a cursor, some blocks at a time, and the cursor behind them. Raises Behind."""
         if number < self.dropped_through:
-            raise Behind
+            raise Behind(number)
         first = bisect_right(self._lasts, number)
         if first == len(self._blocks):
             return b"", number
@@ -152,9 +160,13 @@ class Tap:
     async def follow(self, after: int, write: Write) -> None:
         """Write what comes after a cursor, to the end. Raises Behind, Interrupted, and what `write` raises."""
         pings = self._pings
+        had_all = False
         while True:
             news = self._news
-            data, after = self.window.after(after)
+            try:
+                data, after = self.window.after(after)
+            except Behind:
+                raise Behind(after, had_all=had_all) from None
             if data:
                 await write(data)
                 pings = self._pings
@@ -168,6 +180,7 @@ class Tap:
                 pings = self._pings
                 await write(self._ping)
             else:
+                had_all = True
                 await news.wait()
 
     async def _read(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from router import Publisher
@@ -43,3 +45,8 @@ async def failing(_given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
     """Say a word, and fail."""
     yield chunk("Oh")
     raise ValueError("no more")
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "gateway.md"
+SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+exec(compile(SNIPPETS[0], str(PAGE), "exec"), globals())  # noqa: S102  # `ada`, the agent that the page shows

@@ -19,11 +19,11 @@ from router import StreamRouter
 from router.demo import RECORDINGS
 from router.scripted_provider import Library, Script
 from router.scripted_provider import serve as serve_provider
-from tests.gateway.agents import LARGE_CHARACTERS, WORDS
+from tests.gateway.agents import LARGE_CHARACTERS, SNIPPETS, WORDS
 
 pytestmark = pytest.mark.ray
 
-AGENTS = {name: {"run": f"tests.gateway.agents:{name}"} for name in ("echo", "endless", "large", "failing")}
+AGENTS = {name: {"run": f"tests.gateway.agents:{name}"} for name in ("ada", "echo", "endless", "large", "failing")}
 DEADLINE_S = 60.0
 
 
@@ -167,3 +167,14 @@ async def test_lettas_client_has_the_whole_answer(router: StreamRouter):
         assert (run.status, run.agent_id) == ("completed", "echo")
         assert run_id in [one.id async for one in await letta.runs.list(limit=2)]
         assert (await letta.runs.messages.list(run_id)).items == answered.messages
+
+
+async def test_what_the_page_shows_runs_as_printed(router: StreamRouter, capsys: pytest.CaptureFixture[str]):
+    # The page is gateway.md.
+    pytest.importorskip("letta_client")
+    async with gateway(router) as http:
+        for snippet in SNIPPETS[1:]:
+            await asyncio.to_thread(exec, snippet.replace("http://127.0.0.1:8283", http.url), {})
+    said = capsys.readouterr().out
+    assert "assistant_message 1\nstop_reason 2\nusage_statistics 3\n" in said
+    assert said.endswith("You asked: Hello")

@@ -129,9 +129,34 @@ async def test_a_reader_that_is_slow_falls_out_and_holds_up_nobody():
     await quickly
     assert quick.data == WHOLE
     may_go_on.set()
-    with pytest.raises(Behind):
+    with pytest.raises(Behind) as caught:
         await slow
+    assert not caught.value.had_all  # it came to a stream that was ahead of it from the first
     assert WHOLE.startswith(b"".join(slow_has))
+    await tap.close()
+
+
+async def test_who_was_up_to_date_and_falls_out_is_told_from_who_has_yet_to_catch_up():
+    source = Source()
+    tap = tap_of(source, window_bytes_max=1)
+    goes_on = asyncio.Event()
+    goes_on.set()
+
+    async def write(_: bytes) -> None:
+        await goes_on.wait()
+
+    reader = asyncio.create_task(tap.follow(0, write))
+    source.put(batch_of(MESSAGES[:1]))
+    await settle()
+    goes_on.clear()
+    for message in MESSAGES[1:5]:
+        source.put(batch_of([message]))
+        await settle()
+    goes_on.set()
+    with pytest.raises(Behind) as caught:
+        await reader
+    assert caught.value.had_all
+    assert caught.value.after == 2
     await tap.close()
 
 

@@ -19,6 +19,7 @@ ELSEWHERE = {
     "reading.md": "test_reading_on_ray.py",
     "running-agents.md": "test_launch_on_ray.py",
     "finding.md": "test_finding_on_ray.py",
+    "gateway.md": "../../gateway/test_gateway_on_ray.py",
 }
 SAID = {
     "how-to.md": [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from gateway.serving.tap import Block
 from tests.gateway.golden import DIGESTS, FOLDER, SHOWN, bytes_of, digests
 from tests.gateway.said import FORMS, RECORDED, RUN, chat_chunk, frames_of_all, messages_of, translated
 
-ids = pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.stem)
 forms = pytest.mark.parametrize("name", FORMS)
 
 
@@ -49,53 +47,53 @@ def test_what_lies_there_to_be_looked_at_is_what_is_sent(shown: str, name: str):
 
 
 @forms
-@ids
-def test_from_every_cursor_the_rest_is_the_rest_of_the_whole(file: Path, name: str):
-    frames = frames_of_all(FORMS[name](), messages_of(file))
-    numbers = [frame.number for frame in frames]
-    assert numbers == sorted(numbers)
-    whole = Block.of(frames)
-    had = 0
-    for before, frame in zip([0, *numbers], frames, strict=False):
-        assert whole.after(before) == whole.data[had:]
-        had += len(frame.data)
-    assert whole.after(numbers[-1]) == b""
+def test_from_every_cursor_the_rest_is_the_rest_of_the_whole(name: str):
+    for file in RECORDED:
+        frames = frames_of_all(FORMS[name](), messages_of(file))
+        numbers = [frame.number for frame in frames]
+        assert numbers == sorted(numbers)
+        whole = Block.of(frames)
+        had = 0
+        for before, frame in zip([0, *numbers], frames, strict=False):
+            assert whole.after(before) == whole.data[had:]
+            had += len(frame.data)
+        assert whole.after(numbers[-1]) == b""
 
 
 @forms
-@ids
-def test_every_byte_is_utf_8_with_plain_line_ends_and_no_empty_event(file: Path, name: str):
-    data = bytes_of(file, name)
-    assert b"\r" not in data
-    assert not data.startswith(b"\xef\xbb\xbf")
-    assert data.endswith(b"\n\n")
-    assert b"\n\n\n" not in data
-    data.decode()
-    assert not re.search(rb"^data: ?$", data, re.MULTILINE)
+def test_every_byte_is_utf_8_with_plain_line_ends_and_no_empty_event(name: str):
+    for file in RECORDED:
+        data = bytes_of(file, name)
+        assert b"\r" not in data
+        assert not data.startswith(b"\xef\xbb\xbf")
+        assert data.endswith(b"\n\n")
+        assert b"\n\n\n" not in data
+        data.decode()
+        assert not re.search(rb"^data: ?$", data, re.MULTILINE)
 
 
-@ids
-def test_native_events_are_the_messages_and_an_end(file: Path):
-    messages = messages_of(file)
-    _retry, *events, end = events_of(bytes_of(file, "native"))
-    assert [json.loads(event["data"]) for event in events] == messages
-    assert [int(event["id"]) for event in events] == [message["seq_id"] for message in messages]
-    assert not any("event" in event for event in events)
-    for event in events:
-        MESSAGE_ADAPTER.validate_json(event["data"])
-    assert end["event"] == "end"
-    assert end["id"] == events[-1]["id"]
-    assert json.loads(end["data"]) == {
-        "stop_reason": messages[-2]["stop_reason"], "last_seq_id": messages[-1]["seq_id"]
-    }  # fmt: skip
+def test_native_events_are_the_messages_and_an_end():
+    for file in RECORDED:
+        messages = messages_of(file)
+        _retry, *events, end = events_of(bytes_of(file, "native"))
+        assert [json.loads(event["data"]) for event in events] == messages
+        assert [int(event["id"]) for event in events] == [message["seq_id"] for message in messages]
+        assert not any("event" in event for event in events)
+        for event in events:
+            MESSAGE_ADAPTER.validate_json(event["data"])
+        assert end["event"] == "end"
+        assert end["id"] == events[-1]["id"]
+        assert json.loads(end["data"]) == {
+            "stop_reason": messages[-2]["stop_reason"], "last_seq_id": messages[-1]["seq_id"]
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["letta", "letta-whole", "chat"])
-@ids
-def test_no_event_of_letta_and_chat_has_more_than_data(file: Path, name: str):
-    # `id:` before a comment and `retry:` by itself make their clients parse an empty text, `event:` drops everything.
-    for line in bytes_of(file, name).decode().splitlines():
-        assert line == "" or line.startswith((": ", "data: ")), line
+def test_no_event_of_letta_and_chat_has_more_than_data(name: str):
+    for file in RECORDED:
+        # `id:` before a comment, and `retry:` alone, make their clients parse an empty text; `event:` drops all.
+        for line in bytes_of(file, name).decode().splitlines():
+            assert line == "" or line.startswith((": ", "data: ")), line
 
 
 def test_types_leave_out_messages_and_no_number():
@@ -120,28 +118,31 @@ def test_every_stop_reason_is_one_of_lettas_words():
     assert STOP_REASONS.keys() < set(StopReason)
 
 
-@ids
-def test_lettas_ends_with_stop_reason_usage_and_done(file: Path):
-    *_, stop, usage, done = events_of(bytes_of(file, "letta"))
-    assert json.loads(stop["data"])["message_type"] == "stop_reason"
-    assert json.loads(usage["data"])["run_ids"] == [RUN]
-    assert done["data"] == "[DONE]"
+def test_lettas_ends_with_stop_reason_usage_and_done():
+    for file in RECORDED:
+        *_, stop, usage, done = events_of(bytes_of(file, "letta"))
+        assert json.loads(stop["data"])["message_type"] == "stop_reason"
+        assert json.loads(usage["data"])["run_ids"] == [RUN]
+        assert done["data"] == "[DONE]"
 
 
-@ids
-def test_lettas_whole_messages_are_the_pieces_joined(file: Path):
-    def texts(name: str) -> dict[tuple[Any, ...], str]:
-        said: dict[tuple[Any, ...], str] = {}
-        for event in events_of(bytes_of(file, name))[:-3]:
-            message = json.loads(event["data"])
-            kind, call = message["message_type"], message.get("tool_call") or {}
-            key = (kind, message["otid"], call.get("tool_call_id"))
-            text = call.get("arguments") if call else message.get(TEXT_FIELDS.get(kind, ""), "")
-            said[key] = said.get(key, "") + (call.get("name") or "") + (text or "")
-        return said
+def texts_of(data: bytes) -> dict[tuple[Any, ...], str]:
+    """Return what each message says in all, of a whole answer of Letta's."""
+    said: dict[tuple[Any, ...], str] = {}
+    for event in events_of(data)[:-3]:
+        message = json.loads(event["data"])
+        kind, call = message["message_type"], message.get("tool_call") or {}
+        key = (kind, message["otid"], call.get("tool_call_id"))
+        text = call.get("arguments") if call else message.get(TEXT_FIELDS.get(kind, ""), "")
+        said[key] = said.get(key, "") + (call.get("name") or "") + (text or "")
+    return said
 
-    assert texts("letta-whole") == texts("letta")
-    assert len(events_of(bytes_of(file, "letta-whole"))) <= len(events_of(bytes_of(file, "letta")))
+
+def test_lettas_whole_messages_are_the_pieces_joined():
+    for file in RECORDED:
+        pieces, whole = bytes_of(file, "letta"), bytes_of(file, "letta-whole")
+        assert texts_of(whole) == texts_of(pieces), file.stem
+        assert len(events_of(whole)) <= len(events_of(pieces))
 
 
 def test_a_ping_of_lettas_is_a_message_where_it_was_asked_for_and_bears_the_last_number():

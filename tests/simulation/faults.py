@@ -19,6 +19,8 @@ NODES = ("node-1", "node-2")
 FOREVER_S = 1e9
 # A stream actor that has been silent for less is only slow; a little under `ACTOR_DEADLINE_S`.
 HANGS_S = 8.5
+# Who stops so soon after it was cut off has not been heard between the two.
+UNHEARD_S = 1.0
 # Two deaths so close together may take what only those two had.
 TOGETHER_S = 25.0
 
@@ -35,6 +37,7 @@ class Faults:
         self.process_troubles: dict[int, list[tuple[float, str, float]]] = {}
         self.stopped_since: dict[str, float] = {}
         self.silent_s: dict[str, float] = {}
+        self._last_cut: dict[str, tuple[float, float]] = {}
         self.closed_at: dict[int, float] = {}
         self.unreadable: dict[str, set[Block]] = {}
         self.write_failures = 0
@@ -148,8 +151,10 @@ class Faults:
         world.network.cut(one, other, incident.seconds)
 
     def _note_cut(self, name: str, seconds: float) -> None:
+        now = self._world.loop.now
         self._note_death(name)
         self._may_be_silent(name, seconds + HANGS_S)
+        self._last_cut[name] = now, now + seconds
 
     def _may_be_silent(self, name: str, seconds: float) -> None:
         self.silent_s[name] = max(self.silent_s.get(name, 0.0), self._world.loop.now + seconds)
@@ -224,7 +229,9 @@ class Faults:
     def _pause(self, process: Process, seconds: float) -> None:
         world = self._world
         world.tell(f"{process.name} stops for {seconds:g} s")
-        self.stopped_since.setdefault(process.name, world.loop.now)
+        cut_from, cut_until = self._last_cut.get(process.name, (world.loop.now, world.loop.now))
+        since = cut_from if world.loop.now - cut_until < UNHEARD_S else world.loop.now
+        self.stopped_since.setdefault(process.name, since)
         world.loop.stop(process)
         world.later(seconds, self._go_on, process)
 

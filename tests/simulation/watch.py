@@ -200,9 +200,12 @@ class Watch:
         if router_actor is None or not world.router.process.alive:
             return
         plans = {request.plan.request_id: request.plan for request in world.requests}
+        # Publishers hear from a router that has restarted where it stands, and again once its actors have said so:
+        # each time they send again from there.
+        sent_bytes_max = (2 if world.faults.router_downs else 1) * window_bytes_max
         for request_id, size in queued_bytes(router_actor).items():
             plan = plans.get(self._names.own(request_id))
-            if plan is not None and size > window_bytes_max + BESIDE_WINDOW_BYTES + 2 * plan.item_bytes_max:
+            if plan is not None and size > sent_bytes_max + BESIDE_WINDOW_BYTES + 2 * plan.item_bytes_max:
                 world.fail(f"{request_id}: {size} bytes wait in the router, its window is {window_bytes_max}")
 
     def check_backlog(self, router_actor: Any) -> None:

@@ -318,6 +318,11 @@ def memory_of_all_but_us() -> dict[str, int]:
     return measure.memory_bytes([process.pid for process in measure.family() if process.pid != os.getpid()])
 
 
+def uss_by_process(stage: Stage) -> dict[str, int]:
+    """Return what each of our processes holds for itself alone."""
+    return {name: measure.memory_bytes([pid])["uss"] for name, pid in stage.pids.items()}
+
+
 async def silence(stage: Stage, streams: int, seconds: float) -> dict[str, dict[str, Any]]:
     """Memory and CPU of streams that are open, have been read, and now say nothing.
 
@@ -329,7 +334,7 @@ async def silence(stage: Stage, streams: int, seconds: float) -> dict[str, dict[
     gc.collect()
     await asyncio.sleep(2.0)
     idle_without = await cpu_percent(stage, seconds)
-    before = memory_of_all_but_us()
+    before, before_by_process = memory_of_all_but_us(), uss_by_process(stage)
     ids = stage.ids(streams)
     await stage.consumer.read.remote(ids)
     start = time.monotonic()
@@ -340,10 +345,7 @@ async def silence(stage: Stage, streams: int, seconds: float) -> dict[str, dict[
     await stage.consumer.wait_for_first.remote(streams)
     took_s = time.monotonic() - start
     await asyncio.sleep(3.0)
-    after = memory_of_all_but_us()
-    per_process = {}
-    for name, pid in stage.pids.items():
-        per_process[name] = measure.memory_bytes([pid])["uss"]
+    after, after_by_process = memory_of_all_but_us(), uss_by_process(stage)
     idle_with = await cpu_percent(stage, seconds)
     await stage.producer.end.remote(ids)
     await stage.consumer.wait.remote()
@@ -352,7 +354,10 @@ async def silence(stage: Stage, streams: int, seconds: float) -> dict[str, dict[
             "streams": streams,
             "bytes_per_open_stream": round((after["pss"] - before["pss"]) / streams),
             "bytes_per_open_stream_uss": round((after["uss"] - before["uss"]) / streams),
-            "uss_by_process": per_process,
+            "bytes_per_open_stream_by_process": {
+                name: round((uss - before_by_process[name]) / streams) for name, uss in after_by_process.items()
+            },
+            "uss_by_process": after_by_process,
         },
         "idle": {
             "streams": streams,

@@ -361,7 +361,9 @@ class Registry:
         """
         client = self.clients.heard(client_id, now)
         self.clients.lose_interest(client_id, losses, call_no)
-        self.clients.take_interest(client_id, request_ids, call_no)
+        # By the text that the request has itself, where there is one.
+        known = [request.request_id if (request := self.requests.get(name)) else name for name in request_ids]
+        self.clients.take_interest(client_id, known, call_no)
         states = [self._state(client_id, (Role.READER, request_id)) for request_id in request_ids]
         return News(client.incarnation, client.version, states)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from actors.errors import StreamRouterError
-from actors.protocol.states import Key
+from actors.protocol.states import Key, Role
 
 
 class StateListener(Protocol):
@@ -64,49 +64,60 @@ class Listeners:
     __slots__ = ("_heard",)
 
     def __init__(self) -> None:
-        self._heard: dict[Key, Heard] = {}
+        # By role, then by request: a key kept for each would take as much as what was heard.
+        self._heard: dict[str, dict[str, Heard]] = {role.value: {} for role in Role}
 
     def __len__(self) -> int:
-        return len(self._heard)
+        return sum(map(len, self._heard.values()))
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._heard)
+        return ((role, request_id) for role, heard in self._heard.items() for request_id in heard)
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._heard
+    def __contains__(self, key: Key) -> bool:
+        role, request_id = key
+        return request_id in self._heard[role]
 
     def get(self, key: Key) -> Heard | None:
         """Return who listens to a key; None: nobody."""
-        return self._heard.get(key)
+        role, request_id = key
+        return self._heard[role].get(request_id)
 
     def of(self, key: Key) -> tuple[StateListener, ...]:
         """Return the listeners of a key."""
-        heard = self._heard.get(key)
+        heard = self.get(key)
         return () if heard is None else heard.listeners
 
     def all(self) -> list[tuple[Key, StateListener]]:
         """Return all listeners, each with its key."""
-        return [(key, listener) for key, heard in self._heard.items() for listener in heard.listeners]
+        return [
+            ((role, request_id), listener)
+            for role, by_request in self._heard.items()
+            for request_id, heard in by_request.items()
+            for listener in heard.listeners
+        ]
 
     def add(self, key: Key, listener: StateListener) -> None:
         """Let somebody listen to a key (saying it twice does no harm)."""
-        heard = self._heard.get(key)
+        role, request_id = key
+        heard = self._heard[role].get(request_id)
         if heard is None:
-            self._heard[key] = Heard(listener)
+            self._heard[role][request_id] = Heard(listener)
         elif listener not in heard.listeners:
             heard.listeners = (*heard.listeners, listener)
 
     def remove(self, key: Key, listener: StateListener) -> bool:
         """Tell this listener nothing more; whether nobody listens to the key any more, where somebody did."""
-        heard = self._heard.get(key)
+        heard = self.get(key)
         if heard is None:
             return False
         heard.listeners = tuple(one for one in heard.listeners if one is not listener)
         if heard.listeners:
             return False
-        del self._heard[key]
+        role, request_id = key
+        del self._heard[role][request_id]
         return True
 
     def clear(self) -> None:
         """Nobody listens any more."""
-        self._heard.clear()
+        for heard in self._heard.values():
+            heard.clear()

@@ -97,7 +97,8 @@ class Reader:
         self._patience: asyncio.TimerHandle | None = None
         self._error: StreamRouterError | None = None
         self._poller: Poller | None = None
-        self._place: tuple[str, int] | None = None
+        # One text for all that read there: "s1 1", stream actor and epoch.
+        self._place: str | None = None
         self._moving: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._known = False
@@ -391,9 +392,9 @@ class Reader:
         if not self._known:
             self._known = True
             self._wake()
-        if actor_id is None or self._place == (actor_id, epoch):
+        if actor_id is None or self._place == (place := f"{actor_id} {epoch}"):
             return
-        self._place = (intern(actor_id), epoch)
+        self._place = intern(place)
         if self._moving is not None:
             self._moving.cancel()
             self._moving = None

@@ -239,6 +239,8 @@ def add(scenario: Scenario, seed: int, features: frozenset[Feature], *, surely: 
     """Add to a seed's scenario what the features draw for it; `surely`: each of them, whatever its chance."""
     for feature, (chance, draw) in _DRAWN.items():
         if feature in features:
+            if scenario.has_agents_router and feature in (Feature.HOSTILE, Feature.TENANTS):
+                continue  # their requests might belong to the second router
             random = Random(f"{feature} {seed}")
             if random.random() < chance or surely:
                 scenario.features |= {feature}

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from actors.errors import ProtocolViolation, StreamRouterError, from_wire
+from actors.errors import ProtocolViolation, Recovering, StreamRouterError, from_wire
 from actors.protocol.calls import LocateCall, OpenAnswer, OpenCall, Registration
 from actors.protocol.envelopes import ItemsEnvelope
 from actors.protocol.frames import checked, cut_into_frames, pack, read
@@ -77,9 +77,17 @@ class Opens:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:OPENS_MAX], self._waiting[OPENS_MAX:]
-                await self._open(batch)
+                if wanted := [opening for opening in batch if self._is_wanted(*opening)]:
+                    await self._open(wanted)
         finally:
             self._busy = False
+
+    def _is_wanted(self, registration: Registration, future: asyncio.Future[int]) -> bool:
+        """Whether somebody publishes it still: one who was refused meanwhile has left, and may come again as new."""
+        is_wanted = self._link.hears((Role.PUBLISHER, registration.request_id))
+        if not is_wanted and not future.done():
+            future.set_result(0)
+        return is_wanted
 
     async def _open(self, batch: list[Opening]) -> None:
         link = self._link
@@ -92,14 +100,24 @@ class Opens:
         except Exception as error:  # noqa: BLE001  # one registration must not leave the others without an answer
             await self._open_failed(batch, error)
             return
-        for (_, future), refusal, number in zip(batch, errors, numbers, strict=True):
-            if future.done():
-                continue
-            if refusal is None:
+        for (registration, future), refusal, number in zip(batch, errors, numbers, strict=True):
+            if refusal is not None:
+                self._refused(registration, future, from_wire(refusal[0], refusal[1]))
+            elif not future.done():
                 future.set_result(number)
-            else:
-                future.set_exception(from_wire(refusal[0], refusal[1]))
         link.take_news(news, made, is_all=True)
+
+    def _refused(self, registration: Registration, future: asyncio.Future[int], error: StreamRouterError) -> None:
+        """Tell a refusal; unless it is to be asked again, it holds for what else waits to be said of that request."""
+        futures = [future]
+        if not isinstance(error, Recovering):
+            same = [opening for opening in self._waiting if opening[0].request_id == registration.request_id]
+            for opening in same:
+                self._waiting.remove(opening)
+                futures.append(opening[1])
+        for told in futures:
+            if not told.done():
+                told.set_exception(error)
 
     async def _open_failed(self, batch: list[Opening], error: Exception) -> None:
         if len(batch) > 1 and self._link.caller.error is None:

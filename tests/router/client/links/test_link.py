@@ -11,6 +11,7 @@ from client_fakes import FakeRouter, door, until
 from actors.errors import (
     InternalError,
     LimitExceeded,
+    PoolFull,
     ProtocolViolation,
     Recovering,
     RouterClosed,
@@ -207,6 +208,35 @@ async def test_a_request_that_ended_while_its_router_said_not_yet_is_not_opened_
     assert router.asked_to_open("ended") == 2
     assert not client._links[0].hears(("p", "ended"))
     await other.chunk(b"{}")
+    await client.close()
+
+
+async def test_a_request_that_was_refused_is_not_opened_by_what_its_publisher_had_said_besides(router, monkeypatch):
+    client = door(router)
+    await opened(client, "first")
+    may_answer = asyncio.Event()
+    answer = router.open
+
+    async def slow(frame):
+        await may_answer.wait()
+        return await answer(frame)
+
+    monkeypatch.setattr(router, "open", slow)
+    router.refusals["req"] = PoolFull("full").to_wire()
+    opening = asyncio.ensure_future(client.publish("req").open())
+    await until(lambda: router.asked_to_open("req") == 1)
+    router.restart()
+    (link,) = client._links
+    # What is said again to the new router waits for the call that is out.
+    await until(lambda: len(link._opens._waiting) == 2)
+    may_answer.set()
+    with pytest.raises(PoolFull):
+        await opening
+    del router.refusals["req"]
+    await until(lambda: not link._opens._busy)
+    assert router.asked_to_open("req") == 1
+    assert router.asked_to_open("first") == 2
+    await client.publish("req").open()
     await client.close()
 
 

@@ -242,6 +242,7 @@ class Merging:
         self._waiting.extend(self.cursor.read)
         if self._list_more is not None:
             self._finding = loop.create_task(self._find(self._list_more))
+            self._finding.add_done_callback(self._finding_ended)
         return loop
 
     @property
@@ -291,6 +292,12 @@ class Merging:
             self._fault = as_named(error, "the requests to merge could not be listed")
         self._finding = None
         self._wake()
+
+    def _finding_ended(self, finding: asyncio.Task[None]) -> None:
+        if finding is self._finding and finding.cancelled():  # by somebody else, as all tasks are when a loop ends
+            self._finding = None
+            self._fault = RouterClosed("the background tasks of this merge were cancelled; its event loop ends")
+            self._wake()
 
     def leave(self) -> None:
         """Stop reading, and give all cursors up; what was not handed out is read again."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from actors.errors import StreamRouterError
+from actors.errors import RouterClosed, StreamRouterError
 from router.client.reading.messages import Messages
 from router.client.showing.transcript import Tail
 from router.client.showing.window import Window
@@ -20,7 +20,7 @@ ReadOne = Callable[[str], Messages]
 
 
 async def show(request_ids: Sequence[str], read: ReadOne) -> None:
-    """Show requests until all have ended. One that cannot be read says so in its place."""
+    """Show requests until all have ended. One that cannot be read says so in its place. Raises RouterClosed."""
     window = Window(request_ids)
     if not _is_notebook() and not sys.stdout.isatty():
         await _as_lines(window, read)
@@ -42,6 +42,8 @@ async def _follow(window: Window, request_id: str, read: ReadOne, tail: Tail | N
             panel.take(message)
             if tail is not None:
                 tail.take(request_id, message)
+    except RouterClosed:
+        raise  # nothing more can be shown of any
     except StreamRouterError as error:
         panel.fail(str(error))
         if tail is not None:

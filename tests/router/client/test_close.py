@@ -68,9 +68,42 @@ async def cancel(client):
     await client.cancel("req")
 
 
+async def wait_for_a_message(client):
+    await anext(client.messages("req"))
+
+
+async def wait_for_a_result(client):
+    await client.result("req")
+
+
+async def wait_for_results(client):
+    await client.result(["req", "not-yet"], wait_s=100)
+
+
+async def merge_what_is_named(client):
+    await anext(client.merge(["req", "not-yet"], wait_s=100))
+
+
+async def merge_what_comes(client):
+    await anext(client.merge(agent="ada"))
+
+
+async def show(client):
+    await client.show(["req", "not-yet"], wait_s=100)
+
+
+async def find(client):
+    await client.list()
+
+
+async def look_up(client):
+    await client.request("req")
+
+
 WAITS = [
     read, wait_for_a_request, write_without_credit, finish, stand_in_a_body, open_slowly, wait_for_an_agent, locate,
-    describe, cancel,
+    describe, cancel, wait_for_a_message, wait_for_a_result, wait_for_results, merge_what_is_named, merge_what_comes,
+    show, find, look_up,
 ]  # fmt: skip
 
 
@@ -87,7 +120,9 @@ def hang(router, *methods):
 @pytest.mark.parametrize("wait", WAITS)
 @pytest.mark.parametrize("by", ["close", "all tasks cancelled"])
 async def test_whoever_waits_hears_so_at_once(wait, by, router):
-    hang(router, "describe", "cancel", "claim")
+    hang(router, "describe", "cancel", "claim", "request")
+    if wait is find:
+        hang(router, "list")
     if wait is open_slowly:
         hang(router, "open")
     client = door(router)
@@ -128,13 +163,18 @@ async def test_every_call_after_close_says_so(router):
     stream = await client.publish("open").open()
     subscription = client.subscribe("req")
     await client.close()
-    for call in (lambda: client.publish("x"), lambda: client.subscribe("x")):
+    for call in (
+        lambda: client.publish("x"), lambda: client.subscribe("x"), lambda: client.messages("x"),
+        lambda: client.merge("x"), lambda: client.result("x"), lambda: client.result(["x"]),
+        lambda: client.start(print), lambda: client.map(print, [1]),
+    ):  # fmt: skip
         with pytest.raises(RouterClosed):
             call()
     for later in (
         client.cancel("x"), client.locate("x"), client.describe(), client.overview(), client.drain(), client.resume(),
-        client.stop(), stream.chunk(b"{}"), stream.message({"message_type": "system_message", "content": "x"}),
-        stream.finish(), stream.fail("a", "b"), stream.step_end(), anext(subscription),
+        client.stop(), client.warm(), client.list(), client.request("x"),
+        stream.chunk(b"{}"), stream.message({"message_type": "system_message", "content": "x"}),
+        stream.finish(), stream.fail("a", "b"), stream.step_end(), anext(subscription), client.show("x"),
     ):  # fmt: skip
         with pytest.raises(RouterClosed):
             await later

@@ -141,7 +141,7 @@ def reading_us(messages: int = 400) -> dict[str, float]:
     for word in _words(messages):
         log.append(translator.chunk(chat_chunk({"content": word})))
     segments = Cursor(0).take(log.read(0, through=log.last_seq, bytes_max=1 << 30).segments, None)
-    formats: tuple[Format, ...] = ("model", "dict", "packed")
+    formats: tuple[Format, ...] = ("model", "struct", "dict", "packed", "openai")
     return {name: _shaping_us(name, segments, log.last_seq) for name in formats}
 
 

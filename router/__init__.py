@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from router.client.reading.merging import Merged
     from router.client.reading.messages import Messages
     from router.client.reading.results import Results
+    from router.client.reading.structs import MessageStruct
     from router.client.reading.subscription import Subscription
     from router.client.reading.whereabouts import Location
     from router.client.stream_router import StreamRouter
@@ -37,6 +38,7 @@ __all__ = [
     "Location",
     "Merge",
     "Merged",
+    "MessageStruct",
     "Messages",
     "Publisher",
     "RequestFailed",
@@ -65,6 +67,7 @@ __getattr__, __dir__ = lazy_names(
         "Location": "router.client.reading.whereabouts",
         "Merge": "router.client.reading.merge",
         "Merged": "router.client.reading.merging",
+        "MessageStruct": "router.client.reading.structs",
         "Messages": "router.client.reading.messages",
         "Publisher": "router.client.publishing.publisher",
         "RequestFailed": "actors.errors",

@@ -269,7 +269,7 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "request_id": REQUEST_ID,
         "after": AFTER,
         "coalesce": FLAG,
-        "format": _named("model", "dict", "packed", "openai"),
+        "format": _named("model", "dict", "struct", "packed", "openai"),
         "wait_s": WAIT_S,
         "ping_s": _or_none(Parameter(f"a number of seconds, {PING_S_MIN} or more", _seconds(PING_S_MIN))),
         "observer": FLAG,

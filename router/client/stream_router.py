@@ -327,7 +327,7 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
         """Return an asynchronous iterator over batches of a request's messages after a cursor.
 
         Any number of readers, anywhere, each with its own cursor. `coalesce` joins neighbouring
-        pieces of a message in a batch. `format`: pydantic models, plain dicts, packed bytes, or
+        pieces of a message in a batch. `format`: pydantic models, plain dicts, structs, packed bytes, or
         OpenAI chat-completion chunks. A request not opened yet is waited for, `wait_s` at most. With
         `ping_s`, a batch of one `ping` comes whenever nothing else has for so long. An `observer` never
         counts: not for the producer's credit, not as somebody who reads; one that lags gets what the log

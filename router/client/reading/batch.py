@@ -13,8 +13,9 @@ from actors.errors import ProtocolViolation
 from actors.messages import TEXT_FIELDS, Fields, LettaMessage, MessageFactory, PingMessage, as_dict, iso_seconds
 from actors.openai_format import OpenAIFormat
 from router.client.reading.inbox import Segment, joined, split
+from router.client.reading.structs import MessageStruct, joined_structs, structs_of
 
-Format = Literal["model", "dict", "packed", "openai"]
+Format = Literal["model", "dict", "struct", "packed", "openai"]
 
 M = TypeVar("M")
 
@@ -23,7 +24,7 @@ M = TypeVar("M")
 class Batch(Sequence[M], Generic[M]):
     """Messages of one request, in `seq_id` order. Iterate over it, index it, take its length.
 
-    `messages`: pydantic models, plain dicts, or OpenAI chunks, as subscribed. `packed`: the same as
+    `messages`: pydantic models, structs, plain dicts, or OpenAI chunks, as subscribed. `packed`: the same as
     bytes for `unpack_batch`, with format="packed" only. `last_seq_id`: the cursor to resume after.
     `gap`: (first, last) seq_ids that retention has dropped before this batch. `end`: nothing
     follows. `stop_reason`: set in the batch that holds the terminal.
@@ -109,10 +110,15 @@ class Shaper:
             segments = self._catch_up(self._openai, segments)
         if self._format == "packed":
             return Batch([], last_seq_id, packed=msgpack.packb(list(segments)))
+        return Batch(self._messages(segments), last_seq_id)
+
+    def _messages(self, segments: Sequence[Segment]) -> list[Any]:
+        if self._format == "struct":
+            return joined_structs(joined(segments)) if self._coalesce else structs_of(segments)
         if self._format == "model" and not self._coalesce:
-            return Batch(self._models(segments), last_seq_id)
+            return self._models(segments)
         if self._format == "dict" and not self._coalesce:
-            return Batch(_dicts(segments), last_seq_id)
+            return _dicts(segments)
         if self._coalesce:
             messages = joined(segments)
         else:
@@ -122,21 +128,22 @@ class Shaper:
                 for seq_id, piece in enumerate(pieces, first)
             )
         if self._format == "model":
-            return Batch([self._model(*message) for message in messages], last_seq_id)
+            return [self._model(*message) for message in messages]
         dicts = [as_dict(fields, text, extra, seq_id) for seq_id, fields, text, extra in messages]
         if self._openai is not None:
-            return Batch([chunk for message in dicts for chunk in self._openai.feed(message)], last_seq_id)
-        return Batch(dicts, last_seq_id)
+            return [chunk for message in dicts for chunk in self._openai.feed(message)]
+        return dicts
 
     def ping(self, run_id: str, last_seq_id: int) -> Batch[Any]:
         """Return a batch of one keepalive; empty in the formats that have no such message."""
         now = datetime.now(UTC)
         if self._format == "model":
             return Batch([PingMessage(id="ping", date=now, run_id=run_id)], last_seq_id)
-        if self._format != "dict":
-            return Batch([], last_seq_id)
-        fields = {"id": "ping", "date": iso_seconds(now), "name": None, "message_type": "ping", "otid": None}
-        return Batch([{**fields, "sender_id": None, "run_id": run_id}], last_seq_id)
+        fields: Fields = {"id": "ping", "date": iso_seconds(now), "name": None, "message_type": "ping", "otid": None}
+        fields |= {"sender_id": None, "run_id": run_id}
+        if self._format == "struct":
+            return Batch([MessageStruct(None, fields)], last_seq_id)
+        return Batch([fields] if self._format == "dict" else [], last_seq_id)
 
     def _models(self, segments: Sequence[Segment]) -> list[LettaMessage]:
         # What most readers do with every message: no call and no tuple more than it takes.

@@ -40,7 +40,19 @@ def test_dicts_and_packed_messages_say_what_the_models_do(name: str) -> None:
     models = [message.model_dump(mode="json") for message in shaped(name, "model")]
     dicts = list(shaped(name, "dict"))
     assert unpack_batch(shaped(name, "packed").packed) == dicts
+    structs = list(shaped(name, "struct"))
+    assert [struct.as_dict() for struct in structs] == dicts
+    assert [struct.model().model_dump(mode="json") for struct in structs] == models
     assert [MESSAGE_ADAPTER.validate_python(message).model_dump(mode="json") for message in dicts] == models
+
+
+def test_a_struct_says_what_it_is_without_a_model() -> None:
+    fields = {"message_type": "tool_call_message", "id": "message-1", "otid": "o", "tool_call_id": "call"}
+    call, *_ = Shaper("struct", coalesce=False).shape([(4, fields, [["{", {"tool_name": "look"}], "}"])], 5)
+    assert (call.seq_id, call.message_type, call.id, call.otid) == (4, "tool_call_message", "message-1", "o")
+    assert (call.text, call.tool_name, call.tool_call_id) == ("{", "look", "call")
+    (whole,) = Shaper("struct", coalesce=True).shape([(4, fields, [["{", {"tool_name": "look"}], "}"])], 5)
+    assert (whole.seq_id, whole.text, whole.tool_name) == (5, "{}", "look")
 
 
 def test_only_models_are_built_as_models(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +67,8 @@ def test_only_models_are_built_as_models(monkeypatch: pytest.MonkeyPatch) -> Non
     assert shaped(name, "packed").packed
     (ping,) = Shaper("dict", coalesce=False).ping("run", 3)
     assert not Shaper("packed", coalesce=False).ping("run", 3)
+    assert [struct.as_dict() for struct in Shaper("struct", coalesce=False).ping("run", 3)] == [ping]
+    assert list(shaped(name, "struct"))
     monkeypatch.undo()
     assert MESSAGE_ADAPTER.validate_python(ping).model_dump(mode="json") == ping
     monkeypatch.setattr(MessageFactory, "__init__", refuse)

@@ -22,6 +22,7 @@ from router.client.publishing.outgoing import PublishedStream
 from router.client.reading import reader, subscription
 from router.core.agent_queue import Agents
 from router.core.backlog import Backlog
+from router.core.claims import Claims
 from router.core.copies import Copies
 from router.core.intake import Intake
 from router.core.lifecycle import Lifecycle
@@ -177,6 +178,11 @@ def _a_break_is_a_death() -> list[Patch]:
     return [mock.patch.object(line, "_as_lost", lambda _why: ActorDiedError())]
 
 
+def _numbers_from_before_are_nothing() -> list[Patch]:
+    """A router that has lost its fences does not set them again by the numbers that it sees."""
+    return [mock.patch.object(Claims, "learn", lambda _self, _request, _now, *, is_news: None)]  # noqa: ARG005
+
+
 def only(feature: Feature) -> Harder:
     """Return what makes every seed show one feature, and no other."""
     return Harder(features=NONE, surely=frozenset({feature}))
@@ -200,5 +206,6 @@ PLANTED = {
     "closes-in-silence": (Feature.CLOSES, _closes_in_silence, range(40)),
     "a-break-is-a-death": (Feature.SOCKETS, _a_break_is_a_death, range(40)),
     "rival-let-in": (Feature.RIVALS, _rival_let_in, range(60)),
+    "numbers-from-before-are-nothing": (Feature.CLOCKS, _numbers_from_before_are_nothing, range(200, 215)),
     "one-space-of-names": (Feature.TENANTS, _one_space_of_names, range(20)),
 }

@@ -47,6 +47,8 @@ class Feature(StrEnum):
     """A request is taken over, or cancelled, while its router begins again."""
     SOCKETS = "sockets"
     """Calls go through sockets, within a node or also between nodes, which break."""
+    CLOCKS = "clocks"
+    """Clocks jump, by up to a day, forth or back, while requests of one agent wait for each other and routers restart."""
     TENANTS = "tenants"
     """All is of one tenant, and another one asks for it all the time: it finds nothing, whatever restarts meanwhile."""
 

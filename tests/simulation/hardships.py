@@ -17,6 +17,7 @@ GIVEN_UP_AFTER_S = 12.0
 ACTORS_MAX = 3
 # A stop so long is noticed, but is not yet a death; see `ACTOR_DEADLINE_S`.
 SLOW_S = 8.8
+DAY_S = 24 * 3600.0
 
 
 def _agents(random: Random, scenario: Scenario) -> None:
@@ -199,6 +200,20 @@ def _sockets(random: Random, scenario: Scenario) -> None:
         scenario.config = scenario.config.model_copy(update={"network": network})
 
 
+def _clocks(random: Random, scenario: Scenario) -> None:
+    _agents(random, scenario)
+    first = min(scenario.requests, key=lambda plan: plan.starts_s)
+    for _ in range(random.randint(1, 3)):
+        at_s = first.starts_s + random.uniform(0.1, 2.0)
+        scenario.clock_jumps.append((at_s, random.choice((-1.0, 1.0)) * random.choice((0.5, 60.0, DAY_S))))
+        if random.random() < 0.5:
+            _incident(random, scenario, "kill_router", at_s=at_s + random.uniform(0.0, 0.5))
+    if random.random() < 0.5:
+        # Who holds the agent is not heard while the router that granted it begins again.
+        first.ops[:0] = [("chunk", first.piece("c")), ("sleep", 0.3)] * 10
+        scenario.incidents.append(Incident(at_s - random.uniform(0.0, 0.3), "stop_process", first.process, 20.0))
+
+
 def _tenants(_random: Random, scenario: Scenario) -> None:
     tenants = scenario.config.tenants.model_copy(update={"enabled": True})
     scenario.config = scenario.config.model_copy(update={"tenants": tenants})
@@ -232,6 +247,7 @@ _DRAWN: dict[Feature, tuple[float, Callable[[Random, Scenario], None]]] = {
     Feature.SOCKETS: (0.30, _sockets),
     Feature.TENANTS: (0.08, _tenants),
     Feature.SHARDS: (0.08, _shards),
+    Feature.CLOCKS: (0.05, _clocks),
 }
 
 

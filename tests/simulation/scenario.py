@@ -126,11 +126,13 @@ class Scenario:
     disk: DiskTrouble | None = None
     hostile: list[tuple[float, int]] = field(default_factory=list)
     closes: list[Close] = field(default_factory=list)
+    clock_jumps: list[tuple[float, float]] = field(default_factory=list)  # when, and by how much
 
     def settle(self) -> None:
         """Work out when the last fault is over; to be called when all is drawn."""
         ends_s = [i.at_s + i.seconds for i in self.incidents if i.kind.startswith(("cut", "stop"))]
         ends_s += [i.at_s for i in self.incidents] + [close.at_s for close in self.closes]
+        ends_s += [at_s for at_s, _ in self.clock_jumps]
         ends_s += [self.disk.until_s] if self.disk is not None else []
         ends_s += [self.actors_from_s] if self.actors_from_s < NEVER_S else []
         self.quiet_at_s = max([self.calm_at_s, *ends_s])

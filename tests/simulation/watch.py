@@ -228,7 +228,7 @@ class Watch:
     def feeding(self) -> list[tuple[Any, str, Any]]:
         """Return what stands in for `Session.feed` where requests share an agent: it notes whose items are taken."""
         agents = {r.plan.request_id: r.plan.agent_id for r in self._world.requests if r.plan.agent_id is not None}
-        if not self._world.scenario.features & {Feature.AGENTS, Feature.SHARDS} or len(agents) < 2:
+        if not self._world.scenario.features & {Feature.AGENTS, Feature.SHARDS, Feature.CLOCKS} or len(agents) < 2:
             return []
         feed = Session.feed
 

@@ -47,6 +47,8 @@ from .watch import Watch
 
 # An actor may be stopped as idle, or retired, within a run whose limits are below this.
 MAY_RETIRE_S = 100
+# The time of day when a world begins; see `Feature.CLOCKS`.
+STARTED_AT = 1.8e9
 
 
 class World:
@@ -304,9 +306,13 @@ class World:
 
         return [(RouterActor, "_after_event", checking)]
 
+    def _time_of_day(self) -> float:
+        now = self.loop.now
+        return STARTED_AT + now + sum(by_s for at_s, by_s in self.scenario.clock_jumps if at_s <= now)
+
     @contextlib.contextmanager
     def _in_place_of_the_real(self) -> Iterator[None]:
-        time = SimpleNamespace(monotonic=self._monotonic, time=lambda: self.loop.now)
+        time = SimpleNamespace(monotonic=self._monotonic, time=self._time_of_day)
         ray = self._ray()
         uuid = SimpleNamespace(uuid4=self._uuid)
         os = SimpleNamespace(getpid=lambda: 1, _exit=self._exit)

@@ -140,25 +140,25 @@ class Crowds:
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._waiting: dict[Hashable, list[asyncio.Future[None]]] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def enter(self, name: str) -> asyncio.Future[None]:
+    def enter(self, name: Hashable) -> asyncio.Future[None]:
         """Return what is done when `name` has news from now on; to be followed by `leave`."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(name, []).append(future)
         return future
 
-    def leave(self, name: str, future: asyncio.Future[None]) -> None:
+    def leave(self, name: Hashable, future: asyncio.Future[None]) -> None:
         """Wait no longer."""
         waiting = self._waiting[name]
         waiting.remove(future)
         if not waiting:
             del self._waiting[name]
 
-    def wake(self, name: str) -> None:
+    def wake(self, name: Hashable) -> None:
         """`name` has news."""
         for future in self._waiting.get(name, ()):
             _end(future)

@@ -2,7 +2,8 @@
 
 2,000 requests of one service, each with the same messages, are read in turn by one merge and by one task a request
 with a subscription of its own, in this process. The promise: the merge costs at most a tenth more CPU time of this
-process. What is read has ended, so every round reads the same and nothing else is waited for.
+process. What is read has ended, so every round reads the same and nothing else is waited for. Beside it stands how soon
+a merge that follows an agent has the first message of a request that appears.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import random
 import statistics
 import sys
 import time
@@ -20,6 +22,8 @@ from router import RouterConfig, StreamRouter
 
 MOST = 1.10
 PUBLISHED_AT_ONCE = 100
+APPEARANCES = 40
+CHUNK = {"choices": [{"index": 0, "delta": {"content": "a few words "}, "finish_reason": None}]}
 Read = Callable[[StreamRouter, list[str]], Awaitable[int]]
 
 
@@ -75,12 +79,11 @@ PAIRS: dict[str, tuple[Read, Read]] = {
 async def publish(router: StreamRouter, names: list[str], pieces: int) -> None:
     """Publish the requests: so many pieces of text each, and the end."""
     room = asyncio.Semaphore(PUBLISHED_AT_ONCE)
-    chunk = {"choices": [{"index": 0, "delta": {"content": "a few words "}, "finish_reason": None}]}
 
     async def one(name: str) -> None:
         async with room, router.publish(name, {"dialect": "chat", "sealed_ttl_s": 3600.0}) as stream:
             for _ in range(pieces):
-                await stream.chunk(chunk)
+                await stream.chunk(CHUNK)
 
     await asyncio.gather(*map(one, names))
 
@@ -96,6 +99,24 @@ async def cpu_and_wall_s(read: Read, router: StreamRouter, names: list[str], exp
     return took
 
 
+async def appearances_ms(router: StreamRouter, count: int) -> list[float]:
+    """Return how long after a request is opened, and has said something, a merge that waits for it hands that out."""
+    took: list[float] = []
+    merge = router.merge(agent="appears", coalesce="tokens")
+    for number in range(count):
+        waiting = asyncio.ensure_future(anext(merge))
+        await asyncio.sleep(random.uniform(0.1, 0.4))  # until it waits, at no particular moment
+        async with router.publish(f"appears-{number}", {"dialect": "chat"}, agent_id="appears") as stream:
+            began = time.perf_counter()
+            await stream.chunk(CHUNK)
+            await waiting
+            took.append(1e3 * (time.perf_counter() - began))
+        for _ in range(2):  # the stop reason and the usage
+            await anext(merge)
+    await merge.aclose()
+    return took
+
+
 async def run(requests: int, pieces: int, rounds: int) -> int:
     """Measure both ways in turn; return the exit status."""
     config = RouterConfig.model_validate(
@@ -108,6 +129,8 @@ async def run(requests: int, pieces: int, rounds: int) -> int:
     names = [f"request-{number}" for number in range(requests)]
     status = 0
     async with StreamRouter.start(config) as router:
+        appeared = figure(await appearances_ms(router, APPEARANCES))
+        sys.stdout.write(f"a request that appears is handed out after {appeared} ms\n")
         await publish(router, names, pieces)
         for what, (hand, merge) in PAIRS.items():
             expected = requests * ((pieces if what == "pieces" else 1) + 2)  # the stop reason and the usage

@@ -19,6 +19,9 @@ NUMBER_MAX = (1 << 63) - 1
 STATES = (RequestPhase.WAITING, RequestPhase.OPEN, RequestPhase.SEALED)
 """The phases that a request may be asked for by."""
 
+LIST_WAIT_S_MAX = 4.0
+"""No list is held back longer until something fits."""
+
 
 class ListCall(NamedTuple):
     """List requests: those that fit all that is said here."""
@@ -35,6 +38,8 @@ class ListCall(NamedTuple):
     """Behind this number, in the order asked for."""
     limit: int
     newest_first: bool
+    wait_s: float = 0.0
+    """Where nothing fits, the answer is held back so long until something does, or until all is known again."""
 
 
 class ListAnswer(NamedTuple):
@@ -46,6 +51,8 @@ class ListAnswer(NamedTuple):
     """All up to this number, in the order asked for, have been looked at: ask on after it."""
     is_all: bool
     """Nothing follows."""
+    is_partial: bool = False
+    """The router has restarted, and publishers may yet tell of requests that no stream actor holds."""
 
 
 class Row(NamedTuple):

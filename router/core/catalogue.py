@@ -10,6 +10,7 @@ looks at `LOOKED_AT_MAX` numbers and no more, and says how far it has come, so t
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Hashable, Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -49,6 +50,8 @@ class Found(NamedTuple):
     """All up to this number, in the order asked for, have been looked at."""
     is_all: bool
     """Nothing follows."""
+    is_partial: bool = False
+    """There may be others, of which this router has not heard again since it restarted."""
 
 
 class _Index:
@@ -110,6 +113,8 @@ class Catalogue:
         self._indexes: dict[Hashable, _Index] = {}
         self._newest = 0
         self._clock_offset_s = 0.0
+        self._watched: Counter[Hashable] = Counter()
+        self._news: dict[Hashable, None] = {}
 
     def set_clock(self, wall_now: float, now: float) -> None:
         """Say what the time is: seconds since 1970, and by the clock that this router lives by."""
@@ -156,6 +161,8 @@ class Catalogue:
         if index is None:
             index = self._indexes[key] = _Index()
         index.add(number)
+        if key in self._watched:
+            self._news[key] = None
 
     def _take(self, key: Hashable, number: int) -> None:
         index = self._indexes[key]
@@ -188,6 +195,34 @@ class Catalogue:
                 found.append(request)
                 size += len(request.labels)
         return Found(found, through, is_all=next(walk, None) is None)
+
+    # --- whoever waits for more -------------------------------------------------------------
+
+    def watch(self, wanted: Wanted) -> Hashable:
+        """Note the index that every request enters which begins to fit; `take_news` names it when one has entered."""
+        *_, key = _wanted_keys(wanted)
+        self._watched[key] += 1
+        return key
+
+    def unwatch(self, key: Hashable) -> None:
+        """Note it no longer. One call for each of `watch`."""
+        self._watched[key] -= 1
+        if not self._watched[key]:
+            del self._watched[key]
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `take_news` would name anything."""
+        return bool(self._news)
+
+    def take_news(self) -> list[Hashable]:
+        """Return the watched indexes that a request has entered since this was asked last."""
+        news, self._news = [*self._news], {}
+        return news
+
+    def look_again(self) -> None:
+        """Let all who wait for more look again."""
+        self._news.update(dict.fromkeys(self._watched))
 
     # --- whether that is right --------------------------------------------------------------
 
@@ -232,12 +267,12 @@ def _phase_keys(request: Request) -> list[Hashable]:
 
 
 def _wanted_keys(wanted: Wanted) -> Iterator[Hashable]:
-    """Return the indexes that a request must be in to fit."""
+    """Return the indexes that a request must be in to fit; the last one is entered by all that begin to."""
     subject = wanted.subject
     yield "all", subject
+    for name, value in wanted.tags:
+        yield ("tag", subject, name) if value is None else ("tag", subject, name, value)
     if wanted.agent_id is not None:
         yield "agent", wanted.agent_id
     if wanted.phase is not None:
         yield "phase", subject, wanted.phase
-    for name, value in wanted.tags:
-        yield ("tag", subject, name) if value is None else ("tag", subject, name, value)

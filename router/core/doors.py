@@ -7,7 +7,7 @@ tenants every caller is the same and names are what they are, so a door is the r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 from actors.errors import NotPermitted, ProtocolViolation, Recovering, StreamRouterError, UnknownRequest
@@ -160,7 +160,17 @@ class Doors:
         """List requests that a caller has names for. Raises NotPermitted, ProtocolViolation, Recovering."""
         names = self.names(call.client_id, Scope.READ, Scope.OPERATE)
         found = self._registry.find(wanted_of(call, names))
-        return ListAnswer([row_of(request, names) for request in found.requests], found.through, found.is_all)
+        rows = [row_of(request, names) for request in found.requests]
+        return ListAnswer(rows, found.through, found.is_all, found.is_partial)
+
+    def watch(self, call: ListCall) -> Hashable:
+        """See `Catalogue.watch`. Raises NotPermitted, ProtocolViolation."""
+        names = self.names(call.client_id, Scope.READ, Scope.OPERATE)
+        return self._registry.requests.catalogue.watch(wanted_of(call, names))
+
+    def unwatch(self, key: Hashable) -> None:
+        """See `Catalogue.unwatch`."""
+        self._registry.requests.catalogue.unwatch(key)
 
     def look_up(self, caller: str, request_id: str) -> Row:
         """Say how a request stands. Raises NotPermitted, UnknownRequest, Recovering."""

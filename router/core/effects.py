@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from actors.protocol.envelopes import Envelope
@@ -30,7 +31,8 @@ class Note:
 class Effects:
     """What is to be done. `send`: (actor_id, request_id, envelope, bytes); `wake`: client IDs, and whether urgently.
 
-    `kept`: requests that have ended and whose log has just come to be kept here.
+    `kept`: requests that have ended and whose log has just come to be kept here. `entered`: indexes of the catalogue
+    that are watched, and that a request has entered.
     """
 
     start: list[str] = field(default_factory=list)
@@ -39,12 +41,14 @@ class Effects:
     wake: dict[str, bool] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    entered: list[Hashable] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.send or self.wake or self.start or self.stop or self.notes or self.kept)
+        return bool(self.send or self.wake or self.start or self.stop or self.notes or self.kept or self.entered)
 
     def take(self) -> Effects:
         """Return what there is, once."""
-        taken = Effects(self.start, self.stop, self.send, self.wake, self.notes, self.kept)
-        self.start, self.stop, self.send, self.wake, self.notes, self.kept = [], [], [], {}, [], []
+        taken = Effects(self.start, self.stop, self.send, self.wake, self.notes, self.kept, self.entered)
+        self.start, self.stop, self.send, self.wake = [], [], [], {}
+        self.notes, self.kept, self.entered = [], [], []
         return taken

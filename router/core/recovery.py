@@ -187,6 +187,15 @@ class Recovery:
         for request_id in lifecycle.clients.interesting:
             if request_id not in lifecycle.requests:
                 lifecycle.clients.tell_readers(request_id)
+        lifecycle.requests.catalogue.look_again()
+
+    def refuse_while_sessions_are_asked_for(self) -> None:
+        """Raise Recovering where an actor has not said yet what it holds: what is known is not worth telling."""
+        if self._expected:
+            raise Recovering(
+                "the router has restarted and cannot say which requests there are until its stream actors have said "
+                f"what they hold ({', '.join(sorted(self._expected))} have not); ask again in a moment"
+            )
 
     def refuse_while_recovering(self, what: str) -> None:
         """Raise Recovering where it cannot be said yet whether something is unknown."""

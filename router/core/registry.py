@@ -128,12 +128,13 @@ class Registry:
         """Return what is to be done, once."""
         taken = self._effects.take()
         taken.wake = self.clients.take_wakes()
+        taken.entered = self.requests.catalogue.take_news()
         return taken
 
     @property
     def has_effects(self) -> bool:
         """Whether there is something to be done."""
-        return bool(self._effects) or self.clients.has_wakes
+        return bool(self._effects) or self.clients.has_wakes or self.requests.catalogue.has_news
 
     # --- for whoever looks on ---------------------------------------------------------------
 
@@ -150,9 +151,9 @@ class Registry:
         return request
 
     def find(self, wanted: Wanted) -> Found:
-        """Return requests that fit, in the order of their creation. Raises Recovering."""
-        self.recovery.refuse_while_recovering("it knows all requests")
-        return self.requests.catalogue.find(wanted)
+        """Return requests that fit, in the order of their creation. Raises Recovering while actors are asked."""
+        self.recovery.refuse_while_sessions_are_asked_for()
+        return self.requests.catalogue.find(wanted)._replace(is_partial=self.lifecycle.is_recovering)
 
     def validate(self) -> None:
         """Raise Inconsistent, naming what is wrong; meant for tests, for it looks at everything."""

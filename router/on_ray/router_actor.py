@@ -33,7 +33,7 @@ from actors.protocol.calls import (
 )
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import pack, read, unpack_list
-from actors.shell import Alarm, Waits, calm_garbage_collection
+from actors.shell import Alarm, Crowds, Waits, calm_garbage_collection
 from actors.transport.door import Door
 from actors.transport.line import CARRIED, stands_here
 from router.config import RouterConfig
@@ -83,6 +83,7 @@ class RouterActor(LookingCalls):
         self._set_clock()
         self._alarm = Alarm(time.monotonic, self._tick)
         self._watchers = Waits()
+        self._lookers = Crowds()
         self._ends = Ends()
         self._door = Door(self, CARRIED, reach)
         self._begun: asyncio.Task[None] | None = None
@@ -396,6 +397,8 @@ class RouterActor(LookingCalls):
         for actor_id in touched:
             self._fleet.pump(actor_id)
         self._wake_watchers(effects.wake)
+        for key in effects.entered:
+            self._lookers.wake(key)
         for actor_id in effects.stop:
             self._fleet.kill(actor_id)
 

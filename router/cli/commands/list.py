@@ -55,9 +55,10 @@ def command(
 
     tags = dict(_pair(text) for text in tag or ()) or None
 
-    async def newest(router: StreamRouter) -> list[RequestInfo]:
+    async def newest(router: StreamRouter) -> tuple[list[RequestInfo], bool]:
         found: list[RequestInfo] = []
         after: str | None = None
+        is_partial = False
         while True:
             left = 1_000 if all_ else min(1_000, limit - len(found))
             listed = router.list(
@@ -72,12 +73,17 @@ def command(
             page = await within(wait_s, listed)
             found += page
             after = page.cursor
+            is_partial = is_partial or page.is_partial
             if not page.has_more or (not all_ and len(found) >= limit):
-                return found[::-1]
+                return found[::-1], is_partial
 
     async def run() -> None:
         async with connected(name, namespace, address, wait_s) as router:
-            found = await newest(router)
+            found, is_partial = await newest(router)
+        if is_partial:
+            sys.stderr.write(
+                "a router has just restarted; requests that only their publishers know of may be missing\n"
+            )
         if json_:
             for request in found:
                 sys.stdout.write(json.dumps(request.model_dump(mode="json")) + "\n")

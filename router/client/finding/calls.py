@@ -8,18 +8,19 @@ from datetime import datetime
 from functools import partial
 from typing import Literal
 
-from actors.errors import InvalidArgument, from_wire
+from actors.errors import InvalidArgument, Recovering, from_wire
 from actors.protocol.finding import ListAnswer, ListCall, Row
 from actors.protocol.frames import pack, read
 from router.client.arguments import check
-from router.client.finding.listing import ListCursor, Listing, RequestInfo, info_of, listing
+from router.client.finding.following import follow_requests
+from router.client.finding.listing import Ask, ListCursor, Listing, RequestInfo, info_of, listing
 from router.client.links.caller import until_recovered
 from router.client.links.link import Link
 from router.client.reading.assembly import Coalesce, shaper_for
 from router.client.reading.batch import Shaper
 from router.client.reading.merge import Merge
 from router.client.reading.merge_cursor import Asked, MergeCursor
-from router.client.reading.merging import Merging, OnChange
+from router.client.reading.merging import Find, Merging, OnChange
 from router.client.reading.reader import Reader
 from router.config import RouterConfig
 
@@ -92,7 +93,8 @@ class FindingCalls(ABC):
         Those that fit all that is given: of an `agent`; with a `tag` ("name", "name=value", or a mapping, of which
         None means any value); in a `state`; created `since` then (UTC where it names no zone). `after`: the
         `cursor` of a listing, to go on behind it, also with requests that did not exist then. A router that has just
-        restarted is waited for until it knows all. With tenants, those of the caller. Raises InvalidArgument,
+        restarted is waited for until its stream actors have said what they hold, and, where that is nothing, until
+        publishers have, too; see `Listing.is_partial`. With tenants, those of the caller. Raises InvalidArgument,
         NotPermitted, RouterUnavailable, RouterClosed.
         """
         agent, tags, state, since_number, cursor, limit, newest_first = check(
@@ -105,32 +107,37 @@ class FindingCalls(ABC):
             limit=limit,
             newest_first=newest_first,
         )
-        return await self._list(agent, tags, state, since_number, cursor, limit=limit, newest_first=newest_first)
-
-    async def _list(
-        self,
-        agent: str | None,
-        tags: Sequence[tuple[str, str | None]] | None,
-        state: str | None,
-        since: int | None,
-        cursor: ListCursor | None,
-        *,
-        limit: int,
-        newest_first: bool = False,
-    ) -> Listing:
-        """List requests; the arguments are checked."""
         self._check_open()
+        cursor = self._place(cursor, "StreamRouter.list", newest_first=newest_first)
+        wanted = ListCall(
+            self.client_id, agent, [*(tags or ())], state, since_number or 0, 0, limit, newest_first=newest_first
+        )
+        asks = self._asks()
+
+        async def once() -> Listing:
+            listed = await listing(asks, wanted, cursor)
+            if listed.is_partial and not listed:
+                raise Recovering(
+                    "a router has restarted, and whether there are requests that fit only their publishers can say, "
+                    "which have not all been heard yet; ask again in a moment"
+                )
+            return listed
+
+        return await until_recovered(once)
+
+    def _asks(self) -> Sequence[Ask]:
+        return [partial(_ask, link) for link in self._links]
+
+    def _place(self, cursor: ListCursor | None, call: str, *, newest_first: bool = False) -> ListCursor:
+        """Return a place in a listing, or the one before all. Raises InvalidArgument for one of another listing."""
         count = len(self._links)
         cursor = cursor or ListCursor.at_the_beginning(count, newest_first=newest_first)
         if cursor.newest_first != newest_first or len(cursor.positions) != count:
             raise InvalidArgument(
-                "StreamRouter.list: after is the cursor of a listing of the same service in the same order; this one "
+                f"{call}: after is the cursor of a listing of the same service in the same order; this one "
                 f"is of {len(cursor.positions)} routers, newest_first={cursor.newest_first}"
             )
-        wanted = ListCall(
-            self.client_id, agent, [*(tags or ())], state, since or 0, 0, limit, newest_first=newest_first
-        )
-        return await listing([partial(_ask, link) for link in self._links], wanted, cursor)
+        return cursor
 
     def merge(
         self,
@@ -156,7 +163,7 @@ class FindingCalls(ABC):
         `wait_s` for those that are named. Raises InvalidArgument, InvalidRequestId, RouterClosed; reading raises what
         `Merge.__anext__` names.
         """
-        ids, agent, tags, is_all, since_number, follow, cursor, coalesce, wait_s, observer = check(
+        ids, agent, tags, is_all, since_number, follows, cursor, coalesce, wait_s, observer = check(
             "StreamRouter.merge",
             request_ids=request_ids,
             agent=agent,
@@ -174,18 +181,22 @@ class FindingCalls(ABC):
         if [ids is not None, is_asked, is_all].count(True) != 1:
             raise InvalidArgument("StreamRouter.merge: either requests are named, or agent and tag, or all=True")
         cursor = cursor or MergeCursor()
-        find = None
+        find: Find | None = None
         if ids is not None:
             cursor.name([ids] if isinstance(ids, str) else ids)
         else:
             cursor.ask(Asked(agent, tuple(tags or ()), since_number or 0))
-            find = partial(self._list, agent, tags, None, since_number, limit=FOUND_AT_ONCE)
+            wanted = ListCall(
+                self.client_id, agent, [*(tags or ())], None, since_number or 0, 0, FOUND_AT_ONCE, newest_first=False
+            )
+            cursor.listed = self._place(cursor.listed, "StreamRouter.merge")
+            find = partial(follow_requests, self._asks(), wanted, follows=follows)
             wait_s = max(wait_s, self.config.stream_actors.open_timeout_s)  # listed, it may still wait for its actor
 
         def make_reader(request_id: str, after: int, on_change: OnChange) -> Reader:
             return self._reader(request_id, shaper_for(coalesce), after, wait_s, observer=observer, on_change=on_change)
 
-        return Merge(Merging(cursor, make_reader, find, follows=follow, coalesce=coalesce))
+        return Merge(Merging(cursor, make_reader, find, coalesce=coalesce))
 
 
 async def _ask(link: Link, wanted: ListCall) -> ListAnswer:

@@ -69,12 +69,15 @@ class RequestInfo(BaseModel):
 class Listing(Sequence[RequestInfo]):
     """Requests, as `StreamRouter.list` returns them. Iterate over it, index it, take its length.
 
-    `cursor`: pass it as `after` for what follows, now or later. `has_more`: something follows already.
+    `cursor`: pass it as `after` for what follows, now or later. `has_more`: something follows already. `is_partial`:
+    a router has just restarted, and requests that only their publishers know of may be missing; some seconds later,
+    the same call lists them.
     """
 
     requests: list[RequestInfo]
     cursor: str
     has_more: bool
+    is_partial: bool = False
 
     def __iter__(self) -> Iterator[RequestInfo]:
         return iter(self.requests)
@@ -117,13 +120,13 @@ class ListCursor(NamedTuple):
 class _Router:
     """One router's requests, a page at a time."""
 
-    __slots__ = ("_ask", "_position", "_through", "is_all", "rows")
+    __slots__ = ("_ask", "_position", "_through", "is_all", "is_partial", "rows")
 
     def __init__(self, ask: Ask, position: int) -> None:
         self._ask = ask
         self._position = self._through = position
         self.rows: deque[Row] = deque()
-        self.is_all = False
+        self.is_all = self.is_partial = False
 
     @property
     def position(self) -> int:
@@ -133,8 +136,9 @@ class _Router:
     async def fill(self, wanted: ListCall) -> None:
         """Ask for the next page. Raises what asking does, ProtocolViolation."""
         answer = await self._ask(wanted._replace(after=self._through))
-        self.rows.extend(checked(Row, parts) for parts in answer.rows)
+        self.rows.extend(rows_of(answer))
         self._through, self.is_all = answer.through, answer.is_all
+        self.is_partial = self.is_partial or answer.is_partial
 
     def take(self) -> Row:
         """Take the first request."""
@@ -160,7 +164,13 @@ async def listing(asks: Sequence[Ask], wanted: ListCall, cursor: ListCursor) -> 
         _, router = first(heads, key=lambda head: head[0].created)
         found.append(info_of(router.take()))
     behind = ListCursor(wanted.newest_first, tuple(map(attrgetter("position"), routers)))
-    return Listing(found, behind.text(), any(router.rows or not router.is_all for router in routers))
+    has_more = any(router.rows or not router.is_all for router in routers)
+    return Listing(found, behind.text(), has_more, any(router.is_partial for router in routers))
+
+
+def rows_of(answer: ListAnswer) -> list[Row]:
+    """Return the requests in an answer. Raises ProtocolViolation."""
+    return [checked(Row, parts) for parts in answer.rows]
 
 
 def info_of(row: Row) -> RequestInfo:

@@ -34,13 +34,16 @@ class MergeCursor:
     """Where a merge stands.
 
     `read`: the requests that are read, with the last message of each that was handed out. `ended`: of named ones, those
-    that are over. `listed`: the cursor of the listing.
+    that are over; of those asked for, the ones that are over while `listed` stands still. `listed`: the place in the
+    listing before which all are known.
     """
 
     asked: Asked | None = None
     read: dict[str, int] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
-    listed: str | None = None
+    listed: ListCursor | None = None
+    stands_still: bool = field(default=True, compare=False)
+    """Whether what is found may be found again."""
 
     def name(self, request_ids: Iterable[str]) -> None:
         """Read these requests, each from where it was read to. Raises InvalidArgument where none were named before."""
@@ -61,8 +64,18 @@ class MergeCursor:
     def end(self, request_id: str) -> None:
         """All of a request was handed out."""
         self.read.pop(request_id, None)
-        if self.asked is None:
+        if self.asked is None or self.stands_still:
             self.ended.add(request_id)
+
+    def find(self, request_ids: Iterable[str], listed: ListCursor, *, is_sure: bool) -> list[str]:
+        """Take in what was found; return what is new. `is_sure`: nothing that was found before is found again."""
+        new = [name for name in request_ids if name not in self.read and name not in self.ended]
+        self.read.update(dict.fromkeys(new, 0))
+        self.listed = listed
+        self.stands_still = not is_sure
+        if is_sure:
+            self.ended.clear()
+        return new
 
     def text(self) -> str:
         """Return the cursor as text."""
@@ -72,7 +85,7 @@ class MergeCursor:
                 "asked": self.asked,
                 "read": self.read,
                 "ended": sorted(self.ended),
-                "listed": self.listed,
+                "listed": None if self.listed is None else self.listed.text(),
             },
             separators=(",", ":"),
         )
@@ -88,9 +101,8 @@ class MergeCursor:
             raise ValueError("the places in a cursor of a merge are numbers of messages")
         if not all(isinstance(name, str) and name for name in (*read, *ended)):
             raise ValueError("what a cursor of a merge names are requests")
-        if listed is not None:
-            ListCursor.of_text(listed)
-        return cls(_asked(parts["asked"]), dict(read), set(ended), listed)
+        place = None if listed is None else ListCursor.of_text(listed)
+        return cls(_asked(parts["asked"]), dict(read), set(ended), place)
 
 
 _OTHER = "StreamRouter.merge: after is the cursor of a merge of the same requests"

@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 from actors.errors import AlreadyReading, RouterClosed, RouterUnavailable, StreamRouterError
 from actors.messages import ErrorMessage, Message
-from router.client.finding.listing import ListCursor, Listing
+from router.client.finding.following import OnFound
+from router.client.finding.listing import ListCursor
 from router.client.links.caller import as_named, fresh
 from router.client.reading.assembly import Assembly, Coalesce
 from router.client.reading.merge_cursor import MergeCursor
@@ -30,8 +31,6 @@ from router.client.reading.reader import Reader
 
 TURN = 64
 AHEAD = 1024
-FOLLOW_S = 0.25
-"""New requests are looked for so often."""
 
 
 class Merged(NamedTuple):
@@ -47,8 +46,8 @@ _new_merged: Callable[[tuple[str, Message]], Merged] = partial(tuple.__new__, Me
 OnChange = Callable[[], None]
 MakeReader = Callable[[str, int, OnChange], Reader]
 """Makes the reader of a request after a cursor."""
-ListMore = Callable[[ListCursor | None], Awaitable[Listing]]
-"""Lists the requests behind a cursor."""
+Find = Callable[[ListCursor, OnFound], Awaitable[None]]
+"""Tells of the requests behind a place in their listing, as they appear."""
 
 
 class _Source:
@@ -108,20 +107,18 @@ class Merging:
         self,
         cursor: MergeCursor,
         make_reader: MakeReader,
-        list_more: ListMore | None,
+        find: Find | None,
         *,
-        follows: bool,
         coalesce: Coalesce,
     ) -> None:
-        """`list_more`: finds the requests; None: they are those in the cursor. `follows`: goes on finding for ever."""
+        """`find`: finds the requests; None: they are those in the cursor."""
         self.pending: Iterator[Merged] = iter(())
         """What may be handed out now, in one turn: whoever takes one says so in `last`."""
         self.last: Merged | None = None
         self.failed: dict[str, StreamRouterError] = {}
         self._cursor = cursor
         self._make_reader = make_reader
-        self._list_more = list_more
-        self._follows = follows
+        self._find = find
         self._coalesce: Coalesce = coalesce
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_asked = False
@@ -240,8 +237,8 @@ class Merging:
         self._reset()
         loop = self._loop = asyncio.get_running_loop()
         self._waiting.extend(self.cursor.read)
-        if self._list_more is not None:
-            self._finding = loop.create_task(self._find(self._list_more))
+        if self._find is not None and self.cursor.listed is not None:
+            self._finding = loop.create_task(self._keep_finding(self._find, self.cursor.listed))
             self._finding.add_done_callback(self._finding_ended)
         return loop
 
@@ -272,22 +269,10 @@ class Merging:
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
 
-    async def _find(self, list_more: ListMore) -> None:
+    async def _keep_finding(self, find: Find, listed: ListCursor) -> None:
         """Find requests, as long as there may be more."""
         try:
-            while True:
-                listed = self.cursor.listed
-                page = await list_more(None if listed is None else ListCursor.of_text(listed))
-                for info in page:
-                    if info.request_id not in self.cursor.read:
-                        self.cursor.read[info.request_id] = 0
-                        self._waiting.append(info.request_id)
-                self.cursor.listed = page.cursor
-                self._wake()
-                if not page.has_more:
-                    if not self._follows:
-                        break
-                    await asyncio.sleep(FOLLOW_S)
+            await find(listed, self._found)
         except Exception as error:  # noqa: BLE001  # whoever reads gets it
             self._fault = as_named(error, "the requests to merge could not be listed")
         self._finding = None
@@ -298,6 +283,10 @@ class Merging:
             self._finding = None
             self._fault = RouterClosed("the background tasks of this merge were cancelled; its event loop ends")
             self._wake()
+
+    def _found(self, request_ids: list[str], listed: ListCursor, is_sure: bool) -> None:  # noqa: FBT001  # a callback
+        self._waiting.extend(self.cursor.find(request_ids, listed, is_sure=is_sure))
+        self._wake()
 
     def leave(self) -> None:
         """Stop reading, and give all cursors up; what was not handed out is read again."""

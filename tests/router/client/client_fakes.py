@@ -64,6 +64,7 @@ class FakeRouter:
         self.actors: dict[str, FakeActor] = {}
         self.changed = asyncio.Event()
         self.listed: list[Row] = []
+        self.has_listed = asyncio.Event()
 
     def say(self, *states: Any) -> None:
         for state in states:
@@ -138,9 +139,14 @@ class FakeRouter:
         """Have a request in the catalogue from now on."""
         number = FIRST_NUMBER + len(self.listed)
         self.listed.append(Row(request_id, number, "open", "host", None, b"", 0, None, None))
+        self.has_listed.set()
 
     async def list(self, frame: bytes) -> bytes:
         call = read(ListCall, frame)
+        if call.wait_s and not any(row.created > call.after for row in self.listed):
+            self.has_listed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.has_listed.wait(), call.wait_s)
         rows = [row for row in self.listed if row.created > call.after][: call.limit]
         through = rows[-1].created if rows else call.after
         return pack(ListAnswer([*map(list, rows)], through, not self.listed or through >= self.listed[-1].created))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from registry_driver import Router, held, restarted
+from registry_driver import Router, adopt, held, restarted
 
 from actors.errors import ProtocolViolation, Recovering
 from actors.protocol.finding import NUMBER_MAX, ListCall
@@ -151,11 +151,67 @@ def test_a_router_without_memory_finds_again_what_its_actors_hold(phase):
     usage = {"total_tokens": 7}
     told = held("req", phase, owner=("ada", 3, 77, labels), usage=usage)
     router = restarted(s1=[told])
-    with pytest.raises(Recovering):
-        router.registry.find(Wanted())
-    router.passes(60.0)
-    (request,) = router.registry.find(Wanted(agent_id="ada", tags=(("kind", "x"),))).requests
+    wanted = Wanted(agent_id="ada", tags=(("kind", "x"),))
+    found = router.registry.find(wanted)
+    (request,) = found.requests
     assert (request.request_id, request.created, request.usage) == ("req", 77, usage)
+    assert found.is_partial, "publishers have not been heard"
+    router.passes(60.0)
+    assert not router.registry.find(wanted).is_partial
+
+
+def test_nothing_is_told_while_an_actor_has_not_said_what_it_holds():
+    router = Router("node-a")
+    router.registry.wait_for_publishers(0.0)
+    router.registry.expect(["s1", "s2"])
+    adopt(router, "s1", [held("req", SessionPhase.OPEN)])
+    router.registry.settle(["s1"], 0.0)
+    with pytest.raises(Recovering, match="s2 have not"):
+        router.registry.find(Wanted())
+    router.registry.settle(["s2"], 0.0)
+    assert router.registry.find(Wanted()).is_partial
+
+
+def test_whoever_waits_for_more_looks_again_when_all_is_known_again():
+    router = restarted(s1=[])
+    key = router.registry.requests.catalogue.watch(Wanted(agent_id="ada"))
+    router.registry.take_effects()
+    router.passes(60.0)
+    assert router.registry.has_effects
+    assert router.registry.take_effects().entered == [key]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(SUBJECTS), st.sampled_from(AGENTS), st.sampled_from(TAGS)), max_size=8),
+    st.lists(st.tuples(st.integers(0, 7), st.sampled_from(MOVES)), max_size=12),
+    st.tuples(st.sampled_from(SUBJECTS), st.sampled_from(AGENTS), st.sampled_from([None, *RequestPhase])),
+    st.sampled_from([(), (("kind", None),), (("kind", "y"), ("hot", None)), (("hot", None), ("kind", "x"))]),
+)
+def test_whoever_waits_for_more_hears_of_whatever_begins_to_fit(made, moves, scope, tags):
+    requests = Requests()
+    subject, agent, phase = scope
+    wanted = Wanted(subject, f"{subject}{SEPARATOR}{agent}" if agent and subject else agent, tags, phase)
+    key = requests.catalogue.watch(wanted)
+    known: set[str] = set()
+
+    def check() -> None:
+        now = {request.request_id for request in requests.values() if fits(request, wanted)}
+        news = requests.catalogue.take_news()
+        assert news in ([], [key])
+        assert news or not now - known
+        known.clear()
+        known.update(now)
+
+    for number, parts in enumerate(made):
+        requests.add(a_request(number, *parts))
+        check()
+    for number, move in moves:
+        for request in [request for request in requests.values() if request.request_id.endswith(f"r{number}")]:
+            step(requests, request, move)
+            check()
+    requests.catalogue.unwatch(key)
+    requests.add(a_request(99, *scope[:2], {"kind": "x", "hot": ""}))
+    assert not requests.catalogue.has_news
 
 
 def test_the_log_of_an_ended_request_takes_its_labels_along():

@@ -16,6 +16,7 @@ EXAMPLES = {
     "wake": {"client": True},
     "notes": [Note(PLACED, "req", 1, "s1")],
     "kept": ["req"],
+    "entered": [("all", None)],
 }
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import InvalidArgument
+from router.client.finding.listing import ListCursor
 from router.client.reading.merge_cursor import Asked, MergeCursor
 
 NAMES = st.text(min_size=1, max_size=8)
@@ -19,7 +20,7 @@ CURSORS = st.builds(
     ASKED,
     st.dictionaries(NAMES, st.integers(0, (1 << 63) - 1), max_size=4),
     st.sets(NAMES, max_size=4),
-    st.one_of(st.none(), st.just(">1,2"), st.just("<7")),
+    st.one_of(st.none(), st.just(ListCursor(False, (1, 2))), st.just(ListCursor(True, (7,)))),
 )
 
 
@@ -28,7 +29,7 @@ def test_a_cursor_is_text_and_back(cursor):
     assert MergeCursor.of_text(cursor.text()) == cursor
 
 
-GOOD = json.loads(MergeCursor(None, {"a": 1}, {"b"}, ">1").text())
+GOOD = json.loads(MergeCursor(None, {"a": 1}, {"b"}, ListCursor(False, (1,))).text())
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_what_was_asked_for_must_be_asked_for_again():
     cursor = MergeCursor()
     asked = Asked("ada", (("team", "blue"), ("hot", None)), 7)
     cursor.ask(asked)
-    cursor.read["a"] = 5
+    cursor.find(["a"], ListCursor(False, (9,)), is_sure=True)
     cursor.end("a")
     assert not cursor.ended, "what has ended lies behind the place in the list"
     again = MergeCursor.of_text(cursor.text())
@@ -80,3 +81,15 @@ def test_what_was_asked_for_must_be_asked_for_again():
     named.name(["a"])
     with pytest.raises(InvalidArgument, match="named its requests"):
         named.ask(asked)
+
+
+def test_what_has_ended_is_known_as_long_as_it_may_be_found_again():
+    cursor = MergeCursor()
+    cursor.ask(Asked("ada", (), 0))
+    place = ListCursor(False, (3,))
+    assert cursor.find(["a", "b"], place, is_sure=False) == ["a", "b"]
+    cursor.end("a")
+    again = MergeCursor.of_text(cursor.text())
+    assert again.find(["a", "b", "c"], place, is_sure=False) == ["c"]
+    assert again.find(["a", "b", "c"], ListCursor(False, (9,)), is_sure=True) == []
+    assert (again.read, again.ended) == ({"b": 0, "c": 0}, set())

@@ -5,7 +5,8 @@ with them). It is stated by a *token*, which whoever runs the service signs with
 shows once, to a router. The router gives it a *pass* for that: an ID of the process with its identity and a
 signature in it, which every router and stream actor, also one that has just restarted and remembers nothing, can
 check by itself. The pass is the client ID, so it rides where a client ID rides anyway, and is checked when it is
-first seen.
+first seen. A process that starts an agent elsewhere hands its pass on: behind it, after a slash, stands the name of
+who shows it now.
 
 Each subject has a space of names of its own. What a caller calls `req-1` is at every door turned into its full
 name, `team-a` + SEPARATOR + `req-1`, and turned back in what the caller is told. Routers and stream actors
@@ -189,7 +190,13 @@ def own_name(full: str) -> str:
 
 def process_of(client_id: str) -> str:
     """Return the name of a process without its identity, of which its client ID may be made."""
-    return client_id.partition("|")[0]
+    shown, _, process = client_id.partition("/")
+    return process or shown.partition("|")[0]
+
+
+def handed_on(client_id: str, process: str) -> str:
+    """Return a client ID for a process to which another one hands its pass on: with its identity, and its own name."""
+    return f"{client_id.partition('/')[0]}/{process}"
 
 
 def shown_name(full: str) -> str:

@@ -2,7 +2,8 @@
 
 It crosses as the configuration that names its routers (name, namespace, how many) and the address of its Ray.
 What arrives is a `StreamRouter` of its own, with a client ID of its own, that looks its routers up by
-name at its first call. So it can be made anywhere, also where the routers cannot be reached yet.
+name at its first call. So it can be made anywhere, also where the routers cannot be reached yet. With tenants the pass
+of who passes it on comes along: what arrives has that subject and those scopes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from actors.errors import InvalidArgument
-from router.client.startup import find, in_thread
+from actors.tenants import handed_on
+from router.client.startup import find, in_thread, process_name
 from router.config import RayConfig, RouterConfig
 from router.on_ray.cluster import ensure_ray
 
@@ -68,31 +69,27 @@ async def actors_of(handles: list[Any]) -> list[Any]:
     return [await handle.found() if isinstance(handle, NamedRouter) else handle for handle in handles]
 
 
-def passed(config: RouterConfig) -> tuple[Any, tuple[str, str | None]]:
-    """Return how to make, elsewhere, a `StreamRouter` for the routers of a configuration. Raises InvalidArgument."""
-    if config.tenants.enabled:
-        raise InvalidArgument(
-            f"service {config.name!r} is shared by tenants, and who a process is says its own token: pass the "
-            "token, and call StreamRouter.connect(..., token=token) there"
-        )
+def passed(config: RouterConfig, client_id: str) -> tuple[Any, tuple[str, str | None, str | None]]:
+    """Return how to make, elsewhere, a `StreamRouter` for the routers of a configuration."""
     address = ray.get_runtime_context().gcs_address if ray.is_initialized() else None
-    return arrived, (config.model_dump_json(), address)
+    return arrived, (config.model_dump_json(), address, client_id if config.tenants.enabled else None)
 
 
-def arrived(config: str, address: str | None) -> StreamRouter:
-    """Return a `StreamRouter` that connects at its first call."""
+def arrived(config: str, address: str | None, shown: str | None) -> StreamRouter:
+    """Return a `StreamRouter` that connects at its first call. `shown`: the pass that was handed on, with tenants."""
     from router.client.stream_router import StreamRouter  # noqa: PLC0415  # it imports this module
 
     loaded = RouterConfig.model_validate_json(config)
     handles = [NamedRouter(loaded, shard, address) for shard in range(loaded.routers)]
-    return StreamRouter(loaded, handles, is_owner=False, stops_ray=False)
+    client_id = None if shown is None else handed_on(shown, process_name())
+    return StreamRouter(loaded, handles, is_owner=False, stops_ray=False, client_id=client_id)
 
 
-def arrived_sync(config: str, address: str | None) -> Any:
+def arrived_sync(config: str, address: str | None, shown: str | None) -> Any:
     """Return the same for code without an event loop."""
     from router.client.sync import SyncStreamRouter  # noqa: PLC0415  # as above
 
     async def make() -> StreamRouter:
-        return arrived(config, address)
+        return arrived(config, address, shown)
 
     return SyncStreamRouter(make)

@@ -77,7 +77,8 @@ DEFAULT_WAIT_S = 30.0
 class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
     """A process's door to the routers of one name. Use within the event loop that opened it.
 
-    Passed to a Ray task or kept in an actor, it arrives as one of its own, which connects at its first call.
+    Passed to a Ray task or kept in an actor, it arrives as one of its own, which connects at its first call, for the
+    same tenant.
 
     Made by `StreamRouter.start(config)` (starts routers, and Ray if need be) or
     `StreamRouter.connect(name=...)` (finds running ones), each in an `async with`.
@@ -239,7 +240,7 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._check_open()
-        return passed(self.config)
+        return passed(self.config, self.client_id)
 
     def _check_open(self) -> None:
         if self._closing is not None:

@@ -238,10 +238,10 @@ class LogActor(FakeActor):
         self.changed.set()
 
 
-def door(router: FakeRouter, **config: Any) -> StreamRouter:
+def door(router: FakeRouter, client_id: str | None = None, **config: Any) -> StreamRouter:
     """Return a StreamRouter whose one router is a fake."""
     settings = RouterConfig.model_validate({"name": f"fake-{next(_numbers)}", **config})
-    return StreamRouter(settings, [router.handle], is_owner=False, stops_ray=False)
+    return StreamRouter(settings, [router.handle], is_owner=False, stops_ray=False, client_id=client_id)
 
 
 def message(seq_id: int, text: str = "x", *, request_id: str = "req") -> list[Any]:

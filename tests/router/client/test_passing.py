@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from client_fakes import FakeActor, FakeRouter, door, message
 
-from actors.errors import InvalidArgument, RouterClosed, RouterNotFound
+from actors.errors import RouterClosed, RouterNotFound
 from actors.protocol.reads import PartState
+from actors.tenants import Key, Passes, identity_of, process_of
 from router.client import passing
 from router.client.stream_router import StreamRouter
 
@@ -90,8 +91,18 @@ async def test_closed_is_not_passed_on():
         pickle.dumps(sent)
 
 
-async def test_with_tenants_it_is_refused_by_name():
-    sent = door(FakeRouter(), tenants={"enabled": True})
-    with pytest.raises(InvalidArgument, match="pass the token"):
-        pickle.dumps(sent)
-    await sent.close()
+async def test_with_tenants_it_is_who_its_sender_is_under_a_name_of_its_own():
+    passes = Passes(Key(b"a secret of this test").pass_key)
+    shown = passes.make("host-1", identity_of("team-a", ["read"]))
+    sent = door(FakeRouter(), tenants={"enabled": True}, client_id=shown)
+    arrived = again(sent)
+    further = again(arrived)
+    assert len({sent.client_id, arrived.client_id, further.client_id}) == 3
+    assert len({process_of(one.client_id) for one in (sent, arrived, further)}) == 3
+    assert process_of(shown) == "host-1"
+    identity = passes.identity(further.client_id)
+    assert identity is not None
+    assert (identity.subject, identity.scopes) == ("team-a", {"read"})
+    assert further.client_id.count("/") == 1, "it grows no longer on the way"
+    for one in (sent, arrived, further):
+        await one.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ KEY = Key(b"a secret of this test")
 TEAMS = ["read", "publish", "cancel"]
 HELLO = {"choices": [{"index": 0, "delta": {"content": "Hello"}}]}
 NAME = "tenants"
+# Workers cannot import a test's module: what they run of it comes along.
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 WAIT_S = 1.0
 
 
@@ -91,6 +94,30 @@ async def test_no_call_tells_a_request_of_another_team_from_none():
         assert {request.request_id for request in (await mine.describe()).requests} == {"req-open", "req-ended"}
         assert [one.request_id for one in (await mine.overview()).streams] == ["req-open"]
     assert stream.stop_reason == "incomplete"
+
+
+async def answers(question: str):
+    yield {"choices": [{"index": 0, "delta": {"content": question}, "finish_reason": "stop"}]}
+
+
+async def asks_another(stream: Publisher, door: StreamRouter, question: str) -> None:
+    await stream.chunk({"choices": [{"index": 0, "delta": {"content": (await door.start(answers, question)).text}}]})
+
+
+async def test_an_agent_is_its_caller_and_so_is_one_that_it_starts():
+    async with team("team-a") as mine, team("team-b") as theirs, team("team-a", ["read"]) as reader:
+        for actors in (0, 1):
+            run = mine.start(asks_another, mine, "why?", request_id=f"started-{actors}", settings=CHAT, actors=actors)
+            assert (await run).text == "why?"
+            assert (await refusal(theirs.request(run.request_id)))[0] is UnknownRequest
+        info = await mine.request("started-0")
+        assert "|" not in info.owner, "no pass is shown"
+        assert info.owner != mine.client_id.partition("|")[0]
+        texts = [result.text async for result in mine.map(answers, ["one", "two"], settings=CHAT)]
+        assert sorted(texts) == ["one", "two"]
+        kind, text = await refusal(reader.start(answers, "may I?").result())
+        assert kind is NotPermitted
+        assert "has the scopes read" in text
 
 
 async def until_cancelled(stream: Publisher) -> None:

@@ -25,7 +25,7 @@ def constraints(file: str) -> dict[str, str]:
 def requirements(*extras: str) -> dict[str, str]:
     """Return the lowest version of each requirement that names one."""
     wanted = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
-    found = [re.fullmatch(r"([\w-]+)(?:\[[\w,]+\])?(?:>=([\d.]+)(?:,<[\d.]+)?)?", line) for line in wanted]
+    found = [re.fullmatch(r"([\w-]+)(?:\[[\w,]+\])?(?:>=([\d.]+)(?:,<[\d.]+)?)?(?:; .+)?", line) for line in wanted]
     assert all(found), wanted
     return {match[1].lower().replace("_", "-"): match[2] or "0" for match in found if match}
 

@@ -32,6 +32,17 @@ from pydantic import (
 # --- what a user sees ---------------------------------------------------------------------------
 
 
+# The reference has none of these keys. Only requests that ask for all choices, or name their steps, have the last two.
+_LEFT_OUT = ("run_id", "seq_id", "choice_index", "step_id")
+
+
+def _leave_out(data: dict[str, Any], keys: Iterable[str]) -> None:
+    """Leave out of a message's JSON those of these keys that are not set."""
+    for key in keys:
+        if data.get(key) is None:
+            data.pop(key, None)
+
+
 class LettaMessage(BaseModel):
     """The fields that all messages share. `seq_id` is the place in the request's log, counted from 1."""
 
@@ -46,6 +57,7 @@ class LettaMessage(BaseModel):
     run_id: str | None = None
     seq_id: int | None = None
     choice_index: int | None = None
+    step_id: str | None = Field(None, description="The step that it belongs to, where its publisher names steps.")
 
     @field_serializer("date")
     def _date_to_iso(self, date: datetime) -> str:
@@ -53,11 +65,8 @@ class LettaMessage(BaseModel):
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # The reference has none of these keys. Only requests that ask for all choices have the last one.
         data: dict[str, Any] = handler(self)
-        for key in ("run_id", "seq_id", "choice_index"):
-            if data.get(key) is None:
-                data.pop(key, None)
+        _leave_out(data, _LEFT_OUT)
         return data
 
 
@@ -129,9 +138,7 @@ class ToolReturnMessage(LettaMessage):
     @model_serializer(mode="wrap")
     def _leave_out_provider_executed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         data: dict[str, Any] = handler(self)
-        for key in ("run_id", "seq_id", "choice_index", "provider_executed"):
-            if data.get(key) is None:
-                data.pop(key, None)
+        _leave_out(data, (*_LEFT_OUT, "provider_executed"))
         return data
 
 
@@ -145,9 +152,7 @@ class AssistantMessage(LettaMessage):
     @model_serializer(mode="wrap")
     def _leave_out_signature(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         data: dict[str, Any] = handler(self)
-        for key in ("run_id", "seq_id", "choice_index", "signature"):
-            if data.get(key) is None:
-                data.pop(key, None)
+        _leave_out(data, (*_LEFT_OUT, "signature"))
         return data
 
 

@@ -3,7 +3,8 @@
 A record is `(kind, body)`; the body is a plain dict, so that it can be packed. `check_record` is run
 once, where a record enters; everything behind it trusts the body.
 
-    step_start    message_id?, date?, name?       the next response begins
+    step_start    message_id?, date?, name?,      the next response begins
+                  step_id?
     message       message_type, ...               a whole message of the agent loop (`WholeMessage`)
     step_end      -                               the response under way is over
 
@@ -46,6 +47,7 @@ class StepStart(_Dated):
     """The next response of the model begins, with its message id (`message-<uuid>`, or any text)."""
 
     message_id: str | None = Field(None, min_length=1, max_length=256)
+    step_id: str | None = Field(None, min_length=1, max_length=256)
 
 
 class StepEnd(_Body):
@@ -61,6 +63,7 @@ class _Whole(_Dated):
     id: str | None = Field(None, min_length=1, max_length=256)
     otid: str | None = None
     sender_id: str | None = None
+    step_id: str | None = Field(None, min_length=1, max_length=256)
 
     @field_validator("otid")
     @classmethod
@@ -160,7 +163,7 @@ _MODELS: dict[str, type[_Body]] = {"step_start": StepStart, "step_end": StepEnd}
 _WHOLE: tuple[type[_Whole], ...] = WholeMessage.__origin__.__args__  # type: ignore[attr-defined]  # the union's members
 _MESSAGE: TypeAdapter[WholeMessage] = TypeAdapter(WholeMessage)
 _CAN_BE_LEFT_OUT = frozenset(
-    {"id", "date", "name", "otid", "sender_id", "tool_call_id", "message_id", "provider_executed"}
+    {"id", "date", "name", "otid", "sender_id", "step_id", "tool_call_id", "message_id", "provider_executed"}
 )
 
 

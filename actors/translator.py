@@ -191,7 +191,8 @@ class Translator:
         if kind == "step_start":
             out = self._finish_adapter()
             self._begin_adapter()
-            return out + self._next_step(body.get("message_id"), body.get("date"), body.get("name"))
+            named = (body.get(key) for key in ("message_id", "date", "name", "step_id"))
+            return out + self._next_step(*named)
         if kind == "step_end":
             return self._end_step()
         if kind == "message":
@@ -213,13 +214,17 @@ class Translator:
         return out
 
     def _next_step(
-        self, message_id: str | None = None, date: str | None = None, name: str | None = None
+        self,
+        message_id: str | None = None,
+        date: str | None = None,
+        name: str | None = None,
+        step_id: str | None = None,
     ) -> list[MessagePiece]:
         self._is_between_steps = self._has_whole_messages = False
         step = self.interface.step_count
         if message_id is None:
             message_id = derived_message_id(self._run_id, step) if step else self._message_id
-        return self.interface.start_step(message_id, date or self._date, self._name if name is None else name)
+        return self.interface.start_step(message_id, date or self._date, self._name if name is None else name, step_id)
 
     def _finish_adapter(self) -> list[MessagePiece]:
         """Let the adapter give out what it held back: it is done."""

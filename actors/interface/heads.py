@@ -38,13 +38,14 @@ def derived_call_id(message_id: str, number: int) -> str:
 class Heads:
     """Makes the heads of one request's messages, and counts its warnings. `run_id` None: messages bear none."""
 
-    __slots__ = ("date", "error_count", "message_count", "message_id", "name", "run_id", "warnings")
+    __slots__ = ("date", "error_count", "message_count", "message_id", "name", "run_id", "step_id", "warnings")
 
     def __init__(self, run_id: str | None, message_id: str | None = None) -> None:
         self.run_id: str | None = run_id
         self.message_id: str = message_id or derived_message_id(run_id or "", 0)
         self.date: str = EPOCH_DATE
         self.name: str | None = None
+        self.step_id: str | None = None
         self.message_count: int = 0
         self.error_count: int = 0
         # What was out of the ordinary, by name.
@@ -55,12 +56,12 @@ class Heads:
         self.warnings = own_dict(self.warnings)
         count(self.warnings, name)
 
-    def start_step(self, message_id: str, date: str, name: str | None) -> None:
-        """Take the id, date (ISO text) and agent name of the messages that follow."""
-        self.message_id, self.date, self.name = message_id, date, name
+    def start_step(self, message_id: str, date: str, name: str | None, step_id: str | None = None) -> None:
+        """Take the id, date (ISO text), agent name and step of the messages that follow."""
+        self.message_id, self.date, self.name, self.step_id = message_id, date, name, step_id
 
     def new_head(self, kind: str, message_id: str, number: int | None, fields: Fields, choice_index: int = 0) -> Head:
-        """Return the head of the `number`-th message under an id (None: it is not numbered).
+        """Return the head of the `number`-th message under an id (None: it is not numbered, and of no step).
 
         Only choices after the first say their index.
         """
@@ -76,6 +77,8 @@ class Heads:
             common["run_id"] = self.run_id
         if choice_index > 0:
             common["choice_index"] = choice_index
+        if self.step_id is not None and number is not None:
+            common["step_id"] = self.step_id
         self.message_count += 1
         common.update(fields)
         return Head(kind, common)

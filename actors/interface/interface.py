@@ -78,13 +78,15 @@ class Interface:
 
     # --- steps ------------------------------------------------------------------------------------
 
-    def start_step(self, message_id: str, date: str, name: str | None = None) -> list[MessagePiece]:
+    def start_step(
+        self, message_id: str, date: str, name: str | None = None, step_id: str | None = None
+    ) -> list[MessagePiece]:
         """Begin the next response: new id, index from 0. Returns what the one before held back."""
         out = self.end_step()
         is_untouched = message_id == self._heads.message_id and not (
             self.step_count or self.has_streamed or self._first_heads.has_messages
         )
-        self._heads.start_step(message_id, date, name)
+        self._heads.start_step(message_id, date, name, step_id)
         if not is_untouched:
             self._start_choices(message_id)
         self.step_count += 1
@@ -257,7 +259,7 @@ class Interface:
                 self._whole = NumberedHeads(self._heads, message_id)
             heads = self._whole
         head = heads.next(kind, fields)
-        own = {key: body[key] for key in ("date", "name", "otid", "sender_id") if key in body}
+        own = {key: body[key] for key in ("date", "name", "otid", "sender_id", "step_id") if key in body}
         return Head(kind, {**head.fields, **own}) if own else head
 
     def _expect_receipt(self, call_id: str) -> None:
@@ -324,4 +326,4 @@ class Interface:
         return total
 
 
-_HEAD_FIELDS = frozenset({"message_type", "id", "date", "name", "otid", "sender_id", "run_id", "seq_id"})
+_HEAD_FIELDS = frozenset({"message_type", "id", "date", "name", "otid", "sender_id", "run_id", "seq_id", "step_id"})

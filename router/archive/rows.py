@@ -104,6 +104,7 @@ def message_row(data: dict[str, Any]) -> dict[str, Any]:
         "id": data.get("id"),
         "date": data.get("date"),
         "name": data.get("name"),
+        "step_id": data.get("step_id"),
         "text": _text_of(data),
         "tool_name": call.get("name"),
         "tool_call_id": call.get("tool_call_id") or data.get("tool_call_id"),

@@ -49,6 +49,7 @@ MESSAGE_FIELDS: dict[str, tuple[str, str]] = {
     "id": ("string", "of the message"),
     "date": ("string", "ISO 8601"),
     "name": ("string", "of the agent"),
+    "step_id": ("string", "of its step, where its publisher names steps"),
     "text": ("string", "content, reasoning, a tool's return or arguments, an error's text, the stop reason"),
     "tool_name": ("string", "of a tool call"),
     "tool_call_id": ("string", "of a tool call and of its return"),

@@ -232,6 +232,23 @@ def test_steps_have_their_own_ids_and_their_usage_adds_up() -> None:
     assert stop_of(messages) == ("end_turn", "stop")
 
 
+def test_a_step_that_is_named_names_its_messages_until_the_next_one_begins() -> None:
+    mine = translator()
+    pieces: list[MessagePiece] = mine.record("step_start", {"step_id": "step-1"})
+    pieces += mine.chunk(chat({"content": "one"}, "tool_calls"))
+    pieces += mine.record("step_end", {})
+    tool_return = {"message_type": "tool_return_message", "tool_return": "", "status": "success", "tool_call_id": "c"}
+    pieces += mine.record("message", check_record("message", tool_return))
+    pieces += mine.record("message", check_record("message", {**tool_return, "step_id": "its own"}))
+    pieces += mine.record("step_start", {})
+    pieces += mine.chunk(chat({"content": "two"}, "stop"))
+    pieces += mine.end()
+    messages = messages_of(pieces)
+    assert [message.get("step_id") for message in messages] == ["step-1", "step-1", "its own", None, None, None]
+    shown = [MESSAGE_ADAPTER.validate_python(message).model_dump() for message in messages]
+    assert ["step_id" in message for message in shown] == [True, True, True, False, False, False]
+
+
 def test_whole_messages_alone_are_a_turn_that_ended() -> None:
     mine = translator()
     for _ in range(3):

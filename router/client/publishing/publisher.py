@@ -215,10 +215,15 @@ class Publisher(Pumping):
             await self.chunk(chunk)
 
     async def step_start(
-        self, *, message_id: str | None = None, date: str | None = None, name: str | None = None
+        self,
+        *,
+        message_id: str | None = None,
+        date: str | None = None,
+        name: str | None = None,
+        step_id: str | None = None,
     ) -> None:
-        """Begin a step: what follows bears this message ID, date (ISO 8601) and agent name. Raises InvalidRecord."""
-        self._record("step_start", {"message_id": message_id, "date": date, "name": name})
+        """Begin a step: what follows bears this message ID, date (ISO 8601), name and step ID. Raises InvalidRecord."""
+        self._record("step_start", {"message_id": message_id, "date": date, "name": name, "step_id": step_id})
 
     async def step_end(self) -> None:
         """End a step; with `multi_step=False` that ends the request."""

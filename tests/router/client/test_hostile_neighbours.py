@@ -266,6 +266,7 @@ ENTRIES: dict[str, dict[str, Call]] = {
         "step_start id": lambda router, value: _say(router, lambda stream: stream.step_start(message_id=value)),
         "step_start date": lambda router, value: _say(router, lambda stream: stream.step_start(date=value)),
         "step_start name": lambda router, value: _say(router, lambda stream: stream.step_start(name=value)),
+        "step_start step": lambda router, value: _say(router, lambda stream: stream.step_start(step_id=value)),
         "finish reason": lambda router, value: _say(router, lambda stream: stream.finish(value)),
         "finish usage": lambda router, value: _say(router, lambda stream: stream.finish(usage=value)),
         "finish nested usage": lambda router, value: _say(

@@ -34,7 +34,7 @@ def content(text: str) -> dict:
 
 async def agent(router: StreamRouter, request_id: str, may_return: asyncio.Event) -> None:
     async with router.publish(request_id, CHAT) as stream:
-        await stream.step_start()
+        await stream.step_start(step_id="step-1")
         for text in ("Let me ", "look."):
             await stream.chunk(content(text))
         await stream.chunk({"choices": [{"index": 0, "delta": {"tool_calls": [CALL]}}]})
@@ -44,7 +44,7 @@ async def agent(router: StreamRouter, request_id: str, may_return: asyncio.Event
         await stream.message(
             {"message_type": "tool_return_message", "tool_return": "15", "status": "success", "tool_call_id": "call-1"}
         )
-        await stream.step_start()
+        await stream.step_start(step_id="step-2")
         for text in ("It is ", "15 degrees."):
             await stream.chunk(content(text))
         await stream.chunk(FINISH)
@@ -66,6 +66,7 @@ async def test_an_agent_s_answer_and_its_messages_as_it_goes_along(router, reque
         "assistant_message", "tool_call_message", "tool_return_message", "assistant_message", "stop_reason",
         "usage_statistics",
     ]  # fmt: skip
+    assert [message.step_id for message in messages] == ["step-1"] * 3 + ["step-2", None, None]
     result = await answer
     assert result.text == "Let me look.It is 15 degrees."
     assert result.answer == "It is 15 degrees."

@@ -95,8 +95,8 @@ def status(overview: Overview) -> RenderableType:
     )
 
 
-def top(overview: Overview, rates: Rates, height: int | None) -> RenderableType:
-    """Return a service with its rates and most lagging streams, cut to `height` lines (None: all)."""
+def top(overview: Overview, rates: Rates, height: int | None, selected: str | None = None) -> RenderableType:
+    """Return a service with its rates and streams, cut to `height` lines (None: all); the selected stream is marked."""
     routers = min(len(overview.routers), _ROUTERS_SHOWN_MAX)
     actors, streams = len(overview.stream_actors), len(overview.streams)
     if height is not None:
@@ -107,7 +107,7 @@ def top(overview: Overview, rates: Rates, height: int | None) -> RenderableType:
     parts: list[RenderableType] = [_title(overview, rates), _routers(overview, rates, routers)]
     parts.append(_actors(overview, rates, actors))
     if streams:
-        parts.append(_streams(overview, rates, streams))
+        parts.append(_streams(overview, rates, streams, selected))
     return Group(*parts)
 
 
@@ -241,8 +241,14 @@ class _Rows:
     `dispensable`: headings in the order in which they are left out.
     """
 
-    def __init__(self, rows: list[list[Column]], left_out: int = 0, dispensable: Sequence[str] = ()) -> None:
-        self._rows, self._left_out, self._dispensable = rows, left_out, dispensable
+    def __init__(
+        self,
+        rows: list[list[Column]],
+        left_out: int = 0,
+        dispensable: Sequence[str] = (),
+        marked: int | None = None,
+    ) -> None:
+        self._rows, self._left_out, self._dispensable, self._marked = rows, left_out, dispensable, marked
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         rows = self._rows
@@ -256,8 +262,8 @@ class _Rows:
             table.add_column(
                 heading.removeprefix(">"), justify="right" if right else "left", no_wrap=True, overflow="ellipsis"
             )
-        for row in rows:
-            table.add_row(*(cell for _, cell in row))
+        for at, row in enumerate(rows):
+            table.add_row(*(cell for _, cell in row), style="reverse" if at == self._marked else None)
         yield table
         if self._left_out:
             yield Text(f" ... and {self._left_out} more", style="dim")
@@ -331,7 +337,11 @@ def _actors(overview: Overview, rates: Rates | None, shown: int) -> _Rows:
     )
 
 
-def _streams(overview: Overview, rates: Rates, shown: int) -> _Rows:
+def _streams(overview: Overview, rates: Rates, shown: int, selected: str | None) -> _Rows:
+    ids = [stream.request_id for stream in overview.streams]
+    at = ids.index(selected) if selected in ids else None
+    # The selected one is in the middle of what is shown, as far as that goes.
+    first = 0 if at is None else max(0, min(at - shown // 2, len(ids) - shown))
     rows: list[list[Column]] = [
         [
             ("request", stream.request_id),
@@ -345,9 +355,10 @@ def _streams(overview: Overview, rates: Rates, shown: int) -> _Rows:
             (">epoch", str(stream.epoch)),
             ("agent", stream.agent_id or ""),
         ]
-        for stream in overview.streams[:shown]
+        for stream in overview.streams[first : first + shown]
     ]
-    return _Rows(_without_empty(rows, "agent"), 0, ("epoch", "unread", "provider", "stream actor", "age", "agent"))
+    dispensable = ("epoch", "unread", "provider", "stream actor", "age", "agent")
+    return _Rows(_without_empty(rows, "agent"), 0, dispensable, None if at is None else at - first)
 
 
 def _without_empty(rows: list[list[Column]], heading: str) -> list[list[Column]]:

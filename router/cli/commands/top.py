@@ -40,14 +40,18 @@ def command(
     sort: Annotated[Sort, typer.Option("--sort", help="What comes first: the most of this.")] = "lag",
     once: Annotated[bool, typer.Option("--once", help="Two looks, one picture; so without a terminal too.")] = False,
 ) -> None:
-    """Watch a service: routers, stream actors, streams, with rates and lags. Ctrl-C ends it.
+    """Watch a service: routers, stream actors, streams, with rates and lags.
 
-    Lag is how many messages a stream's slowest reader has not consumed yet, or all of them where nobody reads.
+    Keys: arrows or j and k select a request, enter follows what it says, c cancels it (after a question), s sorts by
+    something else, / filters, q quits. Lag is how many messages a stream's slowest reader has not consumed yet, or all
+    of them where nobody reads.
     """
     import asyncio
 
     from router.cli import service_view
     from router.cli.terminal import make_console, ray_kept_quiet
+    from router.cli.top.board import Board
+    from router.cli.top.live import show_with_keys, takes_keys
     from router.client.service import connected
 
     shown = StreamsShown(streams, only, sort)
@@ -57,6 +61,8 @@ def command(
         async with connected(name, namespace, address, wait_s) as router:
             if once or not console.is_terminal:
                 await service_view.show_once(console, router, every_s, wait_s, shown)
+            elif takes_keys(console):
+                await show_with_keys(console, router, every_s, wait_s, Board(streams, only, sort))
             else:
                 await service_view.show_live(console, router, every_s, wait_s, shown)
 

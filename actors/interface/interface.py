@@ -45,7 +45,7 @@ class Interface:
         "_first", "_first_heads", "_heads", "_others", "_receipts", "_step_usage", "_usage", "_whole",
         "had_content", "has_refused", "has_streamed", "model", "provider_detail", "provider_meaning",
         "provider_reason", "response_is_over", "settings", "step_count", "step_was_counted", "unknown",
-        "usage_was_reported",
+        "usage_before", "usage_was_reported",
     )  # fmt: skip
 
     def __init__(self, settings: StreamSettings, *, run_id: str | None, message_id: str | None = None) -> None:
@@ -71,6 +71,8 @@ class Interface:
         self._start_choices(self._heads.message_id)
         self._step_usage: dict[str, int] = EMPTY_DICT
         self._usage: dict[str, int] = EMPTY_DICT
+        self.usage_before: dict[str, int] = EMPTY_DICT
+        """Tokens of the steps before the current one, as far as providers said."""
         # Ids of calls that were shown as assistant messages, and whose receipts have not come yet.
         self._receipts: dict[str, None] = EMPTY_DICT
         # Whole messages with an id of their own; one id at a time.
@@ -89,6 +91,7 @@ class Interface:
         self._heads.start_step(message_id, date, name, step_id)
         if not is_untouched:
             self._start_choices(message_id)
+        self.usage_before = {**self._usage} if self._usage else EMPTY_DICT
         self.step_count += 1
         self.response_is_over = self.has_refused = self.has_streamed = self.step_was_counted = False
         # Each response has its own end: the last one's is the request's.

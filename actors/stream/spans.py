@@ -6,8 +6,8 @@
 
 Theory. After each event of a session the messages that it gained are looked at, by their heads alone. A response is a
 row of the model's pieces under one message ID: another ID, or the end, ends its span. What it used is the growth of
-the request's usage meanwhile. Times are those at which this actor was given the pieces, so what came in one envelope
-has one time. An incarnation of a request that another one follows leaves no spans.
+the usage of the request's steps meanwhile. Times are those at which this actor was given the pieces, so what came in
+one envelope has one time. An incarnation of a request that another one follows leaves no spans.
 
 It only observes: a failure here is logged and fails no request. Nothing of this is called where spans are not wanted.
 """
@@ -26,6 +26,7 @@ from actors.stream.log import Segment
 from actors.stream.session import Session
 from actors.tenants import own_name
 from actors.tracing import TRACER, context_of
+from actors.translator import Translator
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -71,7 +72,8 @@ class RequestSpans:
             if run is None or run.epoch != session.epoch:
                 if session.translator is None:
                     return  # it ended elsewhere, or was followed to its end
-                run = self._open[session.request_id] = _Run(self._tracer, session, now, self._now_ns())
+                run = _Run(self._tracer, session, session.translator, now, self._now_ns())
+                self._open[session.request_id] = run
             run.take(session, self._now_ns())
             if session.sealed:
                 del self._open[session.request_id]
@@ -90,8 +92,10 @@ class RequestSpans:
 class _Run:
     """The spans of one request."""
 
-    def __init__(self, tracer: Tracer, session: Session, now: float, now_ns: int) -> None:
+    def __init__(self, tracer: Tracer, session: Session, translator: Translator, now: float, now_ns: int) -> None:
         self.epoch = session.epoch
+        # A session lets go of it at its end, which may come with the first chunk.
+        self._translator = translator
         self._tracer = tracer
         opened_ns = now_ns - int(session.age_s(now) * _NS_PER_S)
         agent_id = session.owner[0] if session.owner else None
@@ -127,30 +131,26 @@ class _Run:
 
     def take(self, session: Session, now_ns: int) -> None:
         """Begin and end spans by the messages that the session has gained."""
-        usage: Usage = {}
-        translator = session.translator
-        if translator is not None:
-            interface = translator.interface
-            self._model, self._provider = interface.model or self._model, translator.provider
-            usage = interface.usage
+        interface = self._translator.interface
+        self._model, self._provider = interface.model, self._translator.provider
         heard = self._chat
         for segment in session.log.since(self._cursor):
-            self._segment(segment, usage, now_ns)
+            self._segment(segment, now_ns)
         self._cursor = session.log.last_seq
-        if translator is not None:
-            self._finish = translator.interface.provider_reason or self._finish
-            if translator.interface.step_count != self._steps:
-                self._steps = translator.interface.step_count
-                if self._chat is heard:
-                    self._asked_ns = now_ns  # a step was begun, and the model has not spoken yet
+        self._finish = interface.provider_reason or self._finish
+        if interface.step_count != self._steps:
+            self._steps = interface.step_count
+            if self._chat is heard:
+                self._asked_ns = now_ns  # a step was begun, and the model has not spoken yet
         if session.stop_reason is not None:
             self._end(session.stop_reason, now_ns)
 
-    def _segment(self, segment: Segment, usage: Usage, now_ns: int) -> None:
+    def _segment(self, segment: Segment, now_ns: int) -> None:
         kind, fields = segment.head.kind, segment.head.fields
         if kind in _FROM_MODEL and not fields.get("choice_index"):
             if self._chat is not None and self._chat_id != fields.get("id"):
-                self._end_chat(usage, self._heard_ns)
+                # What the next one has used may be known already, where both came in one envelope.
+                self._end_chat(self._translator.interface.usage_before, self._heard_ns)
             if self._chat is None:
                 self._begin_chat(fields.get("id"), now_ns)
             self._heard_ns = now_ns

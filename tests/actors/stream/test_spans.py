@@ -117,6 +117,28 @@ def test_a_response_says_model_provider_usage_finish_and_when_its_first_piece_ca
     assert (second.start_time, second.end_time) == (4 * NS, 6 * NS)
 
 
+def test_a_response_is_not_given_what_the_next_one_used_though_that_came_in_one_piece():
+    driver = Traced()
+    driver.open("req-1")
+    driver.say("req-1", *calls_weather())
+    driver.say("req-1", returned(), *answers(), record("finish"))
+    first, second = [span for span in driver.memory.get_finished_spans() if span.name == "chat gpt-9"]
+    used = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
+    assert [first.attributes[name] for name in used] == [10, 4]
+    assert [second.attributes[name] for name in used] == [30, 7]
+
+
+def test_a_response_that_came_in_one_piece_with_the_end_says_the_same():
+    driver = Traced()
+    driver.open("req-1")
+    driver.say("req-1", *answers(), record("finish"))
+    driver.end("req-1")
+    chat = driver.spans()["chat gpt-9"].attributes
+    assert chat["gen_ai.provider.name"] == "openai"
+    assert (chat["gen_ai.usage.input_tokens"], chat["gen_ai.usage.output_tokens"]) == (30, 7)
+    assert chat["gen_ai.response.finish_reasons"] == ("stop",)
+
+
 @pytest.mark.parametrize(("status", "code"), [("success", "UNSET"), ("error", "ERROR")])
 def test_a_tool_runs_from_its_call_to_its_return(status: str, code: str):
     driver = Traced()

@@ -54,14 +54,15 @@ def collector(running_router: str) -> Iterator[Any]:  # noqa: ARG001  # its Ray
 
 async def until(collector: Any, request_id: str) -> dict[str, Any]:
     """Wait for the spans of a request; return them by name."""
-    async with asyncio.timeout(WITHIN_S):
-        while True:
-            spans = await collector.spans.remote()
-            whole = [one for one in spans if one["attributes"].get("request_id") == request_id]
-            found = {one["name"]: one for one in spans}
-            if {"invoke_agent ada", "chat gpt-9", "execute_tool weather"} <= found.keys() and len(whole) > 1:
-                return found
-            await asyncio.sleep(0.05)
+    deadline = asyncio.get_running_loop().time() + WITHIN_S
+    while True:
+        spans = await collector.spans.remote()
+        of_it = [one["name"] for one in spans if one["attributes"].get("request_id") == request_id]
+        found = {one["name"]: one for one in spans}
+        if {"invoke_agent ada", "chat gpt-9", "execute_tool weather"} <= found.keys() and len(of_it) > 1:
+            return found
+        assert asyncio.get_running_loop().time() < deadline, f"there are {sorted(found)}, of it {of_it}"
+        await asyncio.sleep(0.05)
 
 
 async def test_a_request_is_one_trace_with_its_publisher(traced, collector, request_id):
@@ -71,6 +72,7 @@ async def test_a_request_is_one_trace_with_its_publisher(traced, collector, requ
             await stream.chunk(chunk({"tool_calls": [CALL]}))
             await stream.chunk(chunk({}, "tool_calls", (10, 4)))
             await stream.chunk(b"[DONE]")
+            await called(traced, request_id)
             body = {"message_type": "tool_return_message", "tool_return": "25", "status": "success"}
             await stream.message({**body, "tool_call_id": "call-1"})
             await stream.chunk(chunk({"content": "Sunny."}, "stop", (30, 7)))
@@ -89,6 +91,13 @@ async def test_a_request_is_one_trace_with_its_publisher(traced, collector, requ
     assert spans["execute_tool weather"]["attributes"]["gen_ai.tool.call.id"] == "call-1"
     assert await traced.result(request_id)
     assert await logged(request_id) == {trace_id.removeprefix("0x")}
+
+
+async def called(router: StreamRouter, request_id: str) -> None:
+    """Wait for the tool to be called, as who runs it would have to."""
+    async for message in router.messages(request_id):
+        if message.message_type == "tool_call_message":
+            return
 
 
 async def logged(request_id: str) -> set[str]:

@@ -101,7 +101,8 @@ async def answers(question: str):
 
 
 async def asks_another(stream: Publisher, door: StreamRouter, question: str) -> None:
-    await stream.chunk({"choices": [{"index": 0, "delta": {"content": (await door.start(answers, question)).text}}]})
+    answer = (await door.start(answers, question)).text
+    await stream.message({"message_type": "assistant_message", "content": answer})
 
 
 async def test_an_agent_is_its_caller_and_so_is_one_that_it_starts():

@@ -101,8 +101,9 @@ async def answers(question: str):
 
 
 async def asks_another(stream: Publisher, door: StreamRouter, question: str) -> None:
-    answer = (await door.start(answers, question)).text
-    await stream.message({"message_type": "assistant_message", "content": answer})
+    result = await door.start(answers, question, settings=CHAT)
+    await stream.message({"message_type": "assistant_message", "content": result.text})
+    await stream.finish("end_turn")
 
 
 async def test_an_agent_is_its_caller_and_so_is_one_that_it_starts():

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from actors.errors import RouterClosed, StreamRouterError, UnknownRequest
 from router.client.stream_router import StreamRouter
 
-from .features import Feature
 from .program import Program
 from .scenario import _chunk
 
@@ -40,14 +39,9 @@ class CancelProgram(Program):
             try:
                 was_open = await client.cancel(plan.request_id, after_step=plan.cancel_after_step)
             except UnknownRequest as error:
-                is_watched = world.scenario.features & {Feature.TAKE_OVERS, Feature.DOUBLE_DEATHS}
                 # Where calls are lost as well, a publisher may come later than a restarted router waits for it.
-                if (
-                    is_watched
-                    and is_there
-                    and not world.is_rough
-                    and any(publisher.is_well for publisher in self.request.publishers)
-                ):
+                is_well = is_there and any(publisher.is_well for publisher in self.request.publishers)
+                if is_well and not world.is_rough:
                     world.fail(f"{self.name}: its publisher is well, but: {error}")
                 await asyncio.sleep(0.5)
                 continue

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError
 
 from actors.errors import RouterUnavailable
 from actors.protocol.backoff import Backoff
@@ -50,15 +50,22 @@ class Archiving:
             queue_bytes_max=archive.queue_bytes_max,
         )
         self._made: Any = None
+        self._making = asyncio.Lock()
         self._is_full = asyncio.Event()
         self._writing = asyncio.Lock()
         self._told_dropped = 0
 
-    @property
-    def _archivist(self) -> Any:
-        if self._made is None:
-            self._made = ray_actors.make_archivist(Archivist, self._config, self._shard)
-        return self._made
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the archivist. Raises RayError, and what keeps it from being started."""
+        async with self._making:
+            if self._made is None:
+                # In a thread: where Ray's control store stands still, this router must not.
+                self._made = await asyncio.to_thread(ray_actors.make_archivist, Archivist, self._config, self._shard)
+        try:
+            return await getattr(self._made, method).remote(*arguments)
+        except ActorDiedError:
+            self._made = None  # it could not begin, and another one may
+            raise
 
     def take(self, request_ids: Iterable[str]) -> None:
         """Take requests whose log the router has just come to keep."""
@@ -100,10 +107,10 @@ class Archiving:
         return True
 
     async def _write(self, batch: Batch) -> bool:
+        parts = [batch.day, batch.name, [tuple(ended) for ended in batch.requests]]
         try:
-            call = self._archivist.write.remote([batch.day, batch.name, [tuple(ended) for ended in batch.requests]])
-            await asyncio.wait_for(call, WRITE_DEADLINE_S)
-        except (RayError, TimeoutError) as error:
+            await asyncio.wait_for(self._ask("write", parts), WRITE_DEADLINE_S)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again, and told
             log.warning("%s of the archive is not written yet: %s", batch.name, _last_line(error))
             return False
         return True
@@ -113,8 +120,8 @@ class Archiving:
         if not self.is_on:
             return None
         try:
-            log_found: bytes | None = await asyncio.wait_for(self._archivist.find.remote(full_name), FIND_DEADLINE_S)
-        except (RayError, TimeoutError) as error:
+            log_found: bytes | None = await asyncio.wait_for(self._ask("find", full_name), FIND_DEADLINE_S)
+        except Exception as error:  # noqa: BLE001  # as above
             raise RouterUnavailable(f"the archive does not answer: {_last_line(error)}") from None
         return log_found
 

@@ -46,6 +46,11 @@ class MessageStruct(Struct, frozen=True, gc=False):
         return self.fields.get("otid")
 
     @property
+    def step_id(self) -> str | None:
+        """The step that it belongs to, where its publisher names steps."""
+        return self.fields.get("step_id")
+
+    @property
     def tool_call_id(self) -> str | None:
         """The ID of a tool call, or of the call that a tool has returned from."""
         return self.fields.get("tool_call_id")

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Mapping
 from contextvars import Context, copy_context
-from types import MappingProxyType, TracebackType
-from typing import Self
+from types import MappingProxyType
 
 from actors.errors import StreamRouterError
+from router.client.reading.leaving import Leaving
 from router.client.reading.merging import Merged, Merging
-from router.client.reading.subscription import in_loop
 
 
-class Merge(AsyncIterator[Merged]):
+class Merge(Leaving, AsyncIterator[Merged]):
     """The messages of many requests, each with its request. Made by `StreamRouter.merge`.
 
     Use it in `async for`, in `async with ... as merge`, or ask for messages with `anext`. Leaving the loop gives all
     cursors up; iterated over again, it goes on behind the last message handed out.
     """
 
-    __slots__ = ("_context", "_is_closed", "_iterators", "_merging")
+    __slots__ = ("_context", "_merging")
 
     def __init__(self, merging: Merging) -> None:
+        super().__init__()
         self._merging = merging
-        self._iterators = 0
-        self._is_closed = False
         self._context: Context | None = None
 
     @property
@@ -65,35 +64,11 @@ class Merge(AsyncIterator[Merged]):
             self._context = copy_context()
         return await self._merging.next()
 
-    async def __aenter__(self) -> Self:
-        return self
+    def _where(self) -> tuple[AbstractEventLoop | None, Context | None]:
+        return self._merging.loop, self._context
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop reading for good. The requests go on; to end them, use cancel."""
-        self._is_closed = True
+    def _leave(self) -> None:
         self._merging.leave()
-
-    def __del__(self) -> None:
-        in_loop(self._merging.loop, self._merging.leave, self._context)
-
-    def iterator_begins(self) -> None:
-        """A loop over this merge begins."""
-        self._iterators += 1
-
-    def iterator_ends(self) -> None:
-        """A loop has let go of its iterator, in whatever thread; the last one gives the cursors up."""
-        if not in_loop(self._merging.loop, self._iterator_has_ended, self._context):
-            self._iterators -= 1
-
-    def _iterator_has_ended(self) -> None:
-        self._iterators -= 1
-        if not self._iterators:
-            self._merging.leave()
 
 
 class _Held:

@@ -3,36 +3,33 @@
     async for batch in router.subscribe("req-1", after=0):
         for message in batch: ...
 
-Leaving the loop by `break`, an exception or a cancel gives the cursor up at once: the loop alone holds
-the iterator, and the iterator's end is the end of the reading. A cursor that nobody advances would make
-the producer wait for ever. The same subscription can be iterated over again and goes on where it stood.
+The same subscription can be iterated over again and goes on where it stood; `leaving.py` says when it gives it up.
 """
 
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextvars import Context
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from router.client.reading.batch import Batch
+from router.client.reading.leaving import Leaving
 from router.client.reading.reader import Reader
 
 
-class Subscription(AsyncIterator["Batch[Any]"]):
+class Subscription(Leaving, AsyncIterator["Batch[Any]"]):
     """One reader of one request; iterate over it for batches. Made by `StreamRouter.subscribe`.
 
     Use it in `async for`, in `async with ... as subscription`, or ask for batches with `anext`. It reads
     from the first batch asked for until its end, until `aclose`, or until nobody holds it any more.
     """
 
-    __slots__ = ("_is_closed", "_iterators", "_reader")
+    __slots__ = ("_reader",)
 
     def __init__(self, reader: Reader) -> None:
+        super().__init__()
         self._reader = reader
-        self._iterators = 0
-        self._is_closed = False
 
     @property
     def request_id(self) -> str:
@@ -70,35 +67,11 @@ class Subscription(AsyncIterator["Batch[Any]"]):
             reader = self._reader = reader.again()
         return reader
 
-    async def __aenter__(self) -> Self:
-        return self
+    def _where(self) -> tuple[AbstractEventLoop | None, Context | None]:
+        return self._reader.loop, self._reader.context
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop reading for good. The request goes on; to end it, use cancel."""
-        self._is_closed = True
+    def _leave(self) -> None:
         self._reader.leave()
-
-    def __del__(self) -> None:
-        in_loop(self._reader.loop, self._reader.leave, self._reader.context)
-
-    def iterator_begins(self) -> None:
-        """A loop over this subscription begins."""
-        self._iterators += 1
-
-    def iterator_ends(self) -> None:
-        """A loop has let go of its iterator, in whatever thread; the last one gives the cursor up."""
-        if not in_loop(self._reader.loop, self._iterator_has_ended, self._reader.context):
-            self._iterators -= 1
-
-    def _iterator_has_ended(self) -> None:
-        self._iterators -= 1
-        if not self._iterators:
-            self._reader.leave()
 
 
 class _Batches(AsyncIterator["Batch[Any]"]):
@@ -119,14 +92,3 @@ class _Batches(AsyncIterator["Batch[Any]"]):
 
 async def _end() -> Batch[Any]:
     raise StopAsyncIteration
-
-
-def in_loop(loop: AbstractEventLoop | None, call: Callable[[], None], context: Context | None) -> bool:
-    """Call in the event loop of a reading, from whatever thread collects garbage; False where there is none."""
-    if loop is None:
-        return False
-    try:
-        loop.call_soon_threadsafe(call, context=context)
-    except RuntimeError:
-        return False  # the loop is closed, and with it all that it read
-    return True

@@ -47,10 +47,16 @@ def test_dicts_and_packed_messages_say_what_the_models_do(name: str) -> None:
 
 
 def test_a_struct_says_what_it_is_without_a_model() -> None:
-    fields = {"message_type": "tool_call_message", "id": "message-1", "otid": "o", "tool_call_id": "call"}
+    fields = {
+        "message_type": "tool_call_message",
+        "id": "message-1",
+        "otid": "o",
+        "tool_call_id": "call",
+        "step_id": "s",
+    }
     call, *_ = Shaper("struct", coalesce=False).shape([(4, fields, [["{", {"tool_name": "look"}], "}"])], 5)
     assert (call.seq_id, call.message_type, call.id, call.otid) == (4, "tool_call_message", "message-1", "o")
-    assert (call.text, call.tool_name, call.tool_call_id) == ("{", "look", "call")
+    assert (call.text, call.tool_name, call.tool_call_id, call.step_id) == ("{", "look", "call", "s")
     (whole,) = Shaper("struct", coalesce=True).shape([(4, fields, [["{", {"tool_name": "look"}], "}"])], 5)
     assert (whole.seq_id, whole.text, whole.tool_name) == (5, "{}", "look")
 

@@ -110,12 +110,12 @@ class ToldCall(Told):
 class Said:
     """What one choice of a response has said."""
 
-    __slots__ = ("_by_id", "_last", "by_index", "calls", "reasoning", "refusal", "signatures", "text")
+    __slots__ = ("_by_id", "_last", "_reasoning", "_refusal", "by_index", "calls", "signatures", "text")
 
     def __init__(self) -> None:
         self.text: Told = Told()
-        self.reasoning: Told = Told()
-        self.refusal: Told = Told()
+        self._reasoning: Told | None = None
+        self._refusal: Told | None = None
         self.signatures: set[str | None] = EMPTY_SET
         self.calls: list[ToldCall] = EMPTY_LIST
         self._by_id: dict[str, ToldCall] = EMPTY_DICT
@@ -125,8 +125,22 @@ class Said:
     @property
     def is_empty(self) -> bool:
         """True: nothing has been said."""
-        has_text = not (self.text.is_empty and self.reasoning.is_empty and self.refusal.is_empty)
+        has_text = any(told is not None and not told.is_empty for told in (self.text, self._reasoning, self._refusal))
         return not (has_text or self.calls or self.signatures)
+
+    @property
+    def reasoning(self) -> Told:
+        """What it has reasoned. Most do not, so it is made when it is first asked for."""
+        if self._reasoning is None:
+            self._reasoning = Told()
+        return self._reasoning
+
+    @property
+    def refusal(self) -> Told:
+        """What it has said in refusing."""
+        if self._refusal is None:
+            self._refusal = Told()
+        return self._refusal
 
     def sign(self, signature: str | None) -> None:
         """Take note of a signature, or of redacted reasoning."""

@@ -163,7 +163,7 @@ class Shaper:
 
     def rest(self) -> None:
         """Keep no more than it takes to go on: what makes models of a message is made again in 3 µs."""
-        self._factory = None
+        self._factory = self._fields = None
 
     def _factory_of(self, fields: Fields) -> MessageFactory:
         # Neighbouring pieces, also over batches, mostly belong to one message.

@@ -12,6 +12,7 @@ from sys import intern
 from typing import Any
 
 from actors.errors import ProtocolViolation
+from actors.protocol.frames import pack, unpack
 from actors.protocol.segments import Fields, Piece, read_segment
 
 TERMINAL_KIND = "stop_reason"
@@ -31,8 +32,9 @@ class Cursor:
         self.last_seq_id: int = after
         self.ended: bool = False
         self.stop_reason: str | None = None
-        # Of the message that the last piece taken belongs to: an answer that goes on with it leaves them out.
-        self._fields: Fields | None = None
+        # Of the message that the last piece taken belongs to: an answer that goes on with it leaves them out. Packed
+        # while this rests.
+        self._fields: Fields | bytes | None = None
 
     def take(self, segments: Sequence[Sequence[Any]], gap: Sequence[int] | None) -> list[Segment]:
         """Return what is new, in order, and move on. Raises ProtocolViolation for an unexplained hole."""
@@ -73,9 +75,15 @@ class Cursor:
         return fields
 
     def _known_fields(self, first: int) -> Fields:
-        if self._fields is None:
+        fields = self._fields
+        if fields is None:
             raise ProtocolViolation(f"message {first} is said to go on with one that never came")
-        return self._fields
+        return self._shared(unpack(fields)) if isinstance(fields, bytes) else fields
+
+    def rest(self) -> None:
+        """Take half the room until more comes."""
+        if isinstance(self._fields, dict):
+            self._fields = pack(self._fields)
 
 
 def split(piece: Piece) -> tuple[str | None, Fields | None]:

@@ -291,6 +291,7 @@ class Reader:
             raise RouterClosed(f"request {self.request_id!r} is not being read")
         if self._poller is not None and self._poller.is_crowded:
             self._shaper.rest()
+            self._cursor.rest()
         # (To ask for the running loop is a system call in Python 3.11, and this is paid for every batch.)
         changed = self._changed = loop.create_future()
         # Until the router has said whether there is such a request, its call's own deadline ends the wait.

@@ -41,8 +41,9 @@ def current_traceparent() -> str | None:
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return None
-    span = trace.get_current_span().get_span_context()
-    if not span.is_valid:
+    current = trace.get_current_span()
+    span = None if current is trace.INVALID_SPAN else current.get_span_context()
+    if span is None or not span.is_valid:
         return None
     return f"00-{span.trace_id:032x}-{span.span_id:016x}-{int(span.trace_flags):02x}"
 

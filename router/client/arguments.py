@@ -47,6 +47,8 @@ class Parameter(NamedTuple):
     allowed: str
     convert: Callable[[Any], Any]
     error: type[InvalidArgument] = InvalidArgument
+    takes_none: bool = False
+    """None is allowed, and stays what it is."""
 
 
 def _refuse_unless(holds: bool) -> None:  # noqa: FBT001  # a condition
@@ -116,10 +118,7 @@ def _date(value: Any) -> str:
 
 
 def _or_none(parameter: Parameter) -> Parameter:
-    convert = parameter.convert
-    return Parameter(
-        f"{parameter.allowed}, or None", lambda value: None if value is None else convert(value), parameter.error
-    )
+    return parameter._replace(allowed=f"{parameter.allowed}, or None", takes_none=True)
 
 
 def _named(*words: str) -> Parameter:
@@ -340,12 +339,12 @@ def check(call: str, **given: Any) -> list[Any]:
     """
     parameters = CALLS[call]
     plain: list[Any] = []
-    name, value = "", None
+    name, value, parameter = "", None, FLAG
     try:
         for name, value in given.items():  # what it stopped at is told below
-            plain.append(parameters[name].convert(value))
+            parameter = parameters[name]
+            plain.append(None if value is None and parameter.takes_none else parameter.convert(value))
     except Exception:  # noqa: BLE001  # whatever a hostile value does when it is looked at
-        parameter = parameters[name]
         raise parameter.error(f"{call}: {name} is {parameter.allowed}; this is {_shown(value)}") from None
     return plain
 

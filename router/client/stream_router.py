@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 import weakref
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from sys import intern
 from typing import Any, Self
 
 import ray
@@ -298,7 +298,7 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
                 self._shard(agent_id), self._links, request_id, agent_id, when_busy, give_up, self._caller
             )
         chosen = self.config.streams if settings is None else load_settings(settings)
-        dated = intern(dated or iso_seconds(datetime.now(UTC)))  # one text for all requests of a second
+        dated = dated or _date_of(int(time.time()))
         labels = pack_labels(tags or {}, metadata or {})
         within = within_span(chosen)
         registration = Registration(
@@ -419,3 +419,9 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
             return  # not opened yet: its claim says so by itself
         except StreamRouterError as error:
             log.info("request %r could not be given up: %s", request_id, error)
+
+
+@functools.lru_cache(maxsize=1)
+def _date_of(second: int) -> str:
+    """Return what messages of a request that was opened in a second are dated with: one text for all of them."""
+    return iso_seconds(datetime.fromtimestamp(second, UTC))

@@ -122,18 +122,21 @@ class Link:
             )
         self._listeners.add(key, listener)
 
-    async def open(self, listener: StateListener, registration: Registration) -> int:
-        """Open a request at the router; return the number with which it was created.
+    def ask_to_open(self, registration: Registration) -> asyncio.Future[int]:
+        """Ask the router to open a request that was entered; the future has the number with which it was created.
+
+        It may have Recovering, and what `open` raises.
+        """
+        opened = self._opens.put(registration)
+        self._watch()
+        return opened
+
+    async def open(self, registration: Registration) -> int:
+        """Open a request that was entered, as soon as the router can say; return the number with which it was created.
 
         Raises what the router answers, RouterUnavailable, RouterClosed.
         """
-        self.enter(registration.request_id, listener)
-        return await until_recovered(lambda: self._open_once(registration))
-
-    async def _open_once(self, registration: Registration) -> int:
-        opened = self._opens.put(registration)
-        self._watch()
-        return await opened
+        return await until_recovered(lambda: self.ask_to_open(registration))
 
     def open_again(self, listener: StateListener, registration: Registration) -> None:
         """Open a request again that the router has forgotten; a refusal comes as a state."""
@@ -145,7 +148,7 @@ class Link:
         async def once() -> None:
             # It may have heard of its end meanwhile, and a request that nobody publishes must not begin anew.
             if listener in self._listeners.of(key):
-                await self._open_once(registration)
+                await self.ask_to_open(registration)
 
         try:
             await until_recovered(once)

@@ -16,6 +16,7 @@ replayed to it waits until its own credit allows it. Ends and steps wait for non
 from __future__ import annotations
 
 from actors.errors import RequestCancelled, RequestEnded, StreamRouterError, from_wire
+from actors.protocol.calls import Registration
 from actors.protocol.envelopes import ItemsEnvelope
 from actors.protocol.frames import pack
 from actors.protocol.items import Item, item_bytes, waits_for_credit
@@ -178,7 +179,19 @@ class PublishedStream:
             through += item_bytes(item)
         return items
 
-    # --- what the router says -----------------------------------------------------------------
+    # --- what the router is told, and what it says ----------------------------------------------
+
+    def registration(self, wanted: Registration, agent_number: int) -> Registration:
+        """Return what to open the request with: what it was `wanted` with, and what has come to be known since."""
+        if self.epoch == 0 and self.cancel is None and agent_number == wanted.agent_number:
+            return wanted
+        return wanted._replace(
+            epoch=self.epoch,
+            sent_seq=self.high_seq,
+            start_seq=self.replay.first_seq,
+            cancel=self.cancel,
+            agent_number=agent_number,
+        )
 
     def update(self, state: PublisherState) -> bool:
         """Take what the router says of the request; True if it must be told again who publishes it."""

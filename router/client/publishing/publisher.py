@@ -26,6 +26,7 @@ from actors.errors import (
     BufferFull,
     ChunkTooLarge,
     NotOpened,
+    Recovering,
     RequestEnded,
     RouterUnavailable,
     StreamRouterError,
@@ -112,20 +113,23 @@ class Publisher(Pumping):
         try:
             if self._claim is not None:
                 await self._claim.hold(self._open_timeout_s)
+            self._is_registered = True
+            opening = self._link.ask_to_open(self._registration())
         except BaseException:
             self._has_begun = False
             self._leave()
             raise
-        await self._open()
+        await self._open(opening)
         return self
 
-    async def _open(self) -> None:
-        self._is_registered = True
-        # Without a claim, and so without its number, it is what it was wanted with.
-        wanted = self._registered if self._claim is None else self._registration()
-        opening = asyncio.ensure_future(self._link.open(self, wanted))
+    async def _open(self, opening: asyncio.Future[int]) -> None:
         try:
-            self._registered = self._registered._replace(created=await asyncio.shield(opening))
+            try:
+                created = await asyncio.shield(opening)
+            except Recovering:
+                opening = asyncio.ensure_future(self._link.open(self._registration()))
+                created = await asyncio.shield(opening)
+            self._registered = self._registered._replace(created=created)
             self._stream.is_accepted = True
             while self._stream.phase == OPENING and not self._stream.is_over:
                 await self._changed.wait()
@@ -441,11 +445,4 @@ class Publisher(Pumping):
             self._leave()
 
     def _registration(self) -> Registration:
-        stream = self._stream
-        return self._registered._replace(
-            epoch=stream.epoch,
-            sent_seq=stream.high_seq,
-            start_seq=stream.replay.first_seq,
-            cancel=stream.cancel,
-            agent_number=0 if self._claim is None else self._claim.number,
-        )
+        return self._stream.registration(self._registered, 0 if self._claim is None else self._claim.number)

@@ -16,6 +16,7 @@ from gateway.serving.asking import Gateway, caller_of, permit
 from gateway.serving.chat_routes import ChatRoutes
 from gateway.serving.letta_routes import LettaRoutes
 from gateway.serving.native_routes import NativeRoutes
+from gateway.serving.responses_routes import ResponsesRoutes
 
 log: logging.Logger = logging.getLogger("gateway")
 
@@ -36,6 +37,8 @@ def make_app(gateway: Gateway) -> web.Application:
         NativeRoutes(gateway).add_to(app)
     if "chat" in gateway.config.formats:
         ChatRoutes(gateway).add_to(app)
+    if "responses" in gateway.config.formats:
+        ResponsesRoutes(gateway).add_to(app)
     if "letta" in gateway.config.formats:
         LettaRoutes(gateway).add_to(app)
     return app

@@ -16,7 +16,7 @@ from gateway.config import AgentConfig, GatewayConfig
 from gateway.figures import Figures
 from gateway.runs.order import Order
 from gateway.serving.streams import Streams
-from router import StreamRouter
+from router import RequestInfo, StreamRouter
 
 _JSON = "application/json"
 
@@ -132,3 +132,15 @@ def turns_of(given: Any, name: str = "input") -> dict[str, Any]:
     if isinstance(given, dict):
         return given
     raise InvalidArgument(f"{name}: expected text, or an object with messages, got {type(given).__name__}")
+
+
+async def said_until_now(gateway: Gateway, info: RequestInfo) -> list[dict[str, Any]]:
+    """Return what a request has said until now, each piece by itself. Raises as reading does."""
+    said: list[dict[str, Any]] = []
+    if not info.last_seq_id:
+        return said
+    async for batch in gateway.router.subscribe(info.request_id, format="dict", observer=True):
+        said += batch.messages
+        if batch.last_seq_id >= info.last_seq_id:
+            break
+    return said

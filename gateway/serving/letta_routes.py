@@ -21,7 +21,7 @@ from gateway.formats.letta import LettaForm, letta_usage
 from gateway.formats.letta_runs import STREAM_TOKENS, input_of, response_of, run_of, status_of, whole_messages
 from gateway.runs.order import AGENT_TAG
 from gateway.serving.answers import answer
-from gateway.serving.asking import Gateway, body_of, flag, permit, whole_number
+from gateway.serving.asking import Gateway, body_of, flag, permit, said_until_now, whole_number
 from router import RequestInfo
 
 LIMIT_MAX = 1000
@@ -139,7 +139,7 @@ class LettaRoutes:
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         info = await self._info(request)
-        messages = whole_messages(await self._said(info))
+        messages = whole_messages(await said_until_now(self._gateway, info))
         if request.query.get("order") == "desc":
             messages.reverse()
         after = request.query.get("after")
@@ -151,18 +151,6 @@ class LettaRoutes:
         while limit < len(messages) and messages[limit]["id"] == messages[limit - 1]["id"]:
             limit += 1
         return answer(messages[:limit])
-
-    async def _said(self, info: RequestInfo) -> list[dict[str, Any]]:
-        """Return what a run has said until now."""
-        said: list[dict[str, Any]] = []
-        if not info.last_seq_id:
-            return said
-        batches = self._gateway.router.subscribe(info.request_id, format="dict", observer=True)
-        async for batch in batches:
-            said += batch.messages
-            if batch.last_seq_id >= info.last_seq_id:
-                break
-        return said
 
     async def _usage(self, request: web.Request) -> web.StreamResponse:
         info = await self._info(request)

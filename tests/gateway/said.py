@@ -17,6 +17,7 @@ from gateway.formats.chat import ChatForm
 from gateway.formats.form import Form, Frame
 from gateway.formats.letta import LettaForm
 from gateway.formats.native import NativeForm
+from gateway.formats.responses import ResponsesForm
 from router import Batch
 from tests.assemble import TRACES
 
@@ -29,6 +30,7 @@ FORMS: dict[str, Any] = {
     "letta": lambda: LettaForm(RUN),
     "letta-whole": lambda: LettaForm(RUN, whole=True),
     "chat": lambda: ChatForm("agent", with_usage=True),
+    "responses": lambda: ResponsesForm(RUN, "agent"),
 }
 
 

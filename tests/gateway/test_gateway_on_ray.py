@@ -152,6 +152,12 @@ async def test_a_provider_is_an_agent_and_openais_client_reads_it(router: Stream
             assert all(json.loads(call.function.arguments) is not None for call in calls if call.type == "function")
             echoed = await client.chat.completions.create(**{**asked, "model": "echo"})
             assert (echoed.choices[0].message.content or "").startswith("Hi 0 1")
+            events = [event async for event in await client.responses.create(model="gpt", input="Hi", stream=True)]
+            assert events[-1].type == "response.completed"
+            assert events[-1].response.output_text == text
+            response = await client.responses.create(model="endless", input="Hi", background=True)
+            cancelled = await client.responses.cancel(response.id)
+            assert (response.status, cancelled.status) == ("in_progress", "cancelled")
             with pytest.raises(openai.APIStatusError, match="no more"):
                 await client.chat.completions.create(**{**asked, "model": "failing"})
 
@@ -177,4 +183,4 @@ async def test_what_the_page_shows_runs_as_printed(router: StreamRouter, capsys:
             await asyncio.to_thread(exec, snippet.replace("http://127.0.0.1:8283", http.url), {})
     said = capsys.readouterr().out
     assert "assistant_message 1\nstop_reason 2\nusage_statistics 3\n" in said
-    assert said.endswith("You asked: Hello")
+    assert said.endswith("You asked: Hello" * 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 
 CHUNK_BYTES = 350
 
@@ -45,12 +46,34 @@ def stamp_of(text: str) -> int | None:
     return int(text[1:]) if text[:1] == "@" else None
 
 
-def stream_of(count: int) -> list[bytes]:
+BARE_FRONT, BARE_BACK = b'{"choices":[{"delta":{"content":"', b'"}}]}'
+"""Round a text, all that a chunk must have."""
+
+
+@cache
+def sized(chunk_bytes: int) -> tuple[Sequence[bytes], Sequence[str]]:
+    """Return distinct chunks of a size, and their texts.
+
+    Of the usual size they are `WORDS`. In others the text is as long as there is room: a smaller one has nothing else.
+    Raises ValueError for a size in which no text has room.
+    """
+    if chunk_bytes == CHUNK_BYTES:
+        return WORDS, _WORDS
+    front, back = (BARE_FRONT, BARE_BACK) if chunk_bytes < CHUNK_BYTES else WORDS[0].split(b"The", 1)
+    room = chunk_bytes - len(front) - len(back)
+    if room < 1:
+        raise ValueError(f"a chunk of {chunk_bytes} bytes has no room for a text: {len(front) + len(back)} are needed")
+    texts = [(word.strip() * (room // len(word.strip()) + 1))[:room] for word in _WORDS if word.strip()]
+    return [front + text.encode() + back for text in texts], texts
+
+
+def stream_of(count: int, chunk_bytes: int = CHUNK_BYTES) -> list[bytes]:
     """Return the `count` content chunks of one stream."""
-    words = WORDS
+    words, _ = sized(chunk_bytes)
     return [words[i % len(words)] for i in range(count)]
 
 
-def text_of(count: int) -> str:
+def text_of(count: int, chunk_bytes: int = CHUNK_BYTES) -> str:
     """Return the text that the messages of `stream_of(count)` make together."""
-    return "".join(_WORDS[i % len(_WORDS)] for i in range(count))
+    _, texts = sized(chunk_bytes)
+    return "".join(texts[i % len(texts)] for i in range(count))

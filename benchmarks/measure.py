@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import psutil
+
+T = TypeVar("T")
 
 
 def figure(values: Sequence[float], digits: int = 4) -> dict[str, Any]:
@@ -22,6 +24,11 @@ def figure(values: Sequence[float], digits: int = 4) -> dict[str, Any]:
 def significant(value: float, digits: int = 4) -> float:
     """Round to so many significant digits."""
     return float(f"{value:.{digits}g}")
+
+
+def middle(runs: Sequence[T], key: Callable[[T], float]) -> T:
+    """Return the run whose figure is the median; of an even number the higher one."""
+    return sorted(runs, key=key)[len(runs) // 2]
 
 
 def percentile(values: Sequence[float], share: float) -> float:

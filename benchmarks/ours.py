@@ -14,13 +14,13 @@ import time
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 
 from benchmarks import measure
-from benchmarks.chunks import WORDS, text_of
+from benchmarks.chunks import CHUNK_BYTES, WORDS, text_of
 from benchmarks.measure import figure, percentile
 from benchmarks.processes import Consumer, Ping, Producer
 from benchmarks.spawn import spawn
@@ -31,14 +31,14 @@ from router.config import RouterConfig
 _numbers = itertools.count(1)
 
 
-def config(name: str, *, actors: int, warm: int | None = None, streams_per_actor: int = 20_000) -> RouterConfig:
+def config(name: str, *, actors: int, streams_per_actor: int = 20_000) -> RouterConfig:
     """Return a configuration whose pool does not grow or shrink while it is measured."""
     return RouterConfig.model_validate(
         {
             "name": name,
             "stream_actors": {
                 "max_actors": actors,
-                "warm_actors": actors if warm is None else warm,
+                "warm_actors": actors,
                 "max_streams_per_actor": streams_per_actor,
                 "idle_ttl_s": 3600.0,
                 "recycle_after_requests": 10_000_000,
@@ -57,6 +57,19 @@ class Stage:
     consumer: Any
     ping: Any
     pids: dict[str, int]
+    name: str
+    more_consumers: list[Any] = field(default_factory=list)
+
+    @property
+    def consumers(self) -> list[Any]:
+        """All reading processes."""
+        return [self.consumer, *self.more_consumers]
+
+    async def add_consumer(self) -> None:
+        """Start another reading process."""
+        consumer = spawn(Consumer)
+        self.pids[f"consumer_{len(self.consumers) + 1}"] = await consumer.connect.remote(self.name)
+        self.more_consumers.append(consumer)
 
     def ids(self, count: int) -> list[str]:
         """Return request IDs that were never used before."""
@@ -72,26 +85,24 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(*, actors: int, warm: int | None = None, streams_per_actor: int = 20_000) -> AsyncIterator[Stage]:
+async def stage(*, actors: int, streams_per_actor: int = 20_000) -> AsyncIterator[Stage]:
     """Set a router up, with its actors warm."""
     name = f"bench-{next(_numbers)}"
-    async with StreamRouter.start(
-        config(name, actors=actors, warm=warm, streams_per_actor=streams_per_actor)
-    ) as router:
+    async with StreamRouter.start(config(name, actors=actors, streams_per_actor=streams_per_actor)) as router:
         producer, consumer, ping = spawn(Producer), spawn(Consumer), spawn(Ping)
         pids = {"producer": await producer.connect.remote(name), "consumer": await consumer.connect.remote(name)}
         await ping.ping.remote(b"")
-        wanted = actors if warm is None else warm
         while True:
             described = await router.describe()
             ready = [a for a in described.stream_actors if a.state == "ready"]
-            if len(ready) >= wanted:
+            if len(ready) >= actors:
                 break
             await asyncio.sleep(0.2)
         pids["router"] = described.routers[0].pid
         pids |= {f"stream_actor_{n}": a.pid for n, a in enumerate(ready, 1)}
-        yield Stage(router, producer, consumer, ping, pids)
-        for actor in (producer, consumer, ping):
+        made = Stage(router, producer, consumer, ping, pids, name)
+        yield made
+        for actor in (producer, *made.consumers, ping):
             ray.kill(actor)
 
 
@@ -99,34 +110,42 @@ async def stage(*, actors: int, warm: int | None = None, streams_per_actor: int 
 
 
 async def carry(
-    stage: Stage, streams: int, chunks: int, fmt: Format = "model", *, alternate: bool = False
+    stage: Stage,
+    streams: int,
+    chunks: int,
+    fmt: Format = "model",
+    *,
+    alternate: bool = False,
+    chunk_bytes: int = CHUNK_BYTES,
+    readers: int = 1,
 ) -> dict[str, Any]:
     """Carry `chunks` on each of `streams` and check every one; return rate and CPU per chunk by process.
 
     The clock runs from the first chunk sent to the last content message read. Streams are open and
     read before it starts and end after it; how fast they open and end is told beside it.
-    `alternate`: every chunk on another stream than the one before.
+    `alternate`: every chunk on another stream than the one before. `readers`: so many read each stream. The streams
+    are shared out over the reading processes of the stage.
     """
     ids = stage.ids(streams)
-    await stage.consumer.read.remote(ids, fmt)
+    shares = [ids[n :: len(stage.consumers)] * readers for n in range(len(stage.consumers))]
+    reading = [*zip(stage.consumers, shares, strict=True)]
+    await asyncio.gather(*(consumer.read.remote(share, fmt) for consumer, share in reading))
     opened_s = await stage.producer.open.remote(ids)
     before = stage.cpu_s()
-    start = await (stage.producer.alternate if alternate else stage.producer.run).remote(ids, chunks)
-    await stage.consumer.wait_for.remote(streams * chunks)
+    start = await (stage.producer.alternate if alternate else stage.producer.run).remote(ids, chunks, chunk_bytes)
+    await asyncio.gather(*(consumer.wait_for.remote(len(share) * chunks) for consumer, share in reading))
     after = stage.cpu_s()
     ended_s = await stage.producer.end.remote(ids)
-    results = await stage.consumer.wait.remote()
-    checksum = zlib.crc32(text_of(chunks).encode())
-    for request_id, result in zip(ids, results, strict=True):
-        if (result["count"], result["checksum"], result["stop_reason"]) != (chunks, checksum, "end_turn") or not result[
-            "in_order"
-        ]:
-            raise RuntimeError(f"{request_id} was not carried whole: {result}, expected {chunks} chunks")
+    last_at = 0.0
+    checksum = zlib.crc32(text_of(chunks, chunk_bytes).encode())
+    for consumer, share in reading:
+        for request_id, result in zip(share, await consumer.wait.remote(), strict=True):
+            _check(request_id, result, chunks, checksum)
+            last_at = max(last_at, result["last_at"])
     total = streams * chunks
-    took_s = max(result["last_at"] for result in results) - start
     cpu_us = {name: 1e6 * (after[name] - before.get(name, 0.0)) / total for name in after}
     return {
-        "chunks_per_s": total / took_s,
+        "chunks_per_s": total / (last_at - start),
         "opens_per_s": streams / opened_s,
         "ends_per_s": streams / ended_s,
         "cpu_us_per_chunk": {name: measure.significant(value, 3) for name, value in cpu_us.items()},
@@ -134,9 +153,15 @@ async def carry(
     }
 
 
+def _check(request_id: str, result: dict[str, Any], chunks: int, checksum: int) -> None:
+    came = (result["count"], result["checksum"], result["stop_reason"])
+    if came != (chunks, checksum, "end_turn") or not result["in_order"]:
+        raise RuntimeError(f"{request_id} was not carried whole: {result}, expected {chunks} chunks")
+
+
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the figures of several `carry`s."""
-    middle = sorted(runs, key=lambda run: run["chunks_per_s"])[len(runs) // 2]
+    middle = measure.middle(runs, key=lambda run: float(run["chunks_per_s"]))
     return {
         "chunks_per_s": figure([run["chunks_per_s"] for run in runs]),
         "opens_per_s": figure([run["opens_per_s"] for run in runs], 3),
@@ -222,13 +247,13 @@ async def light(stage: Stage, seconds: float, repeats: int) -> dict[str, Any]:
     }
 
 
-async def half(stage: Stage, saturated_per_s: float, seconds: float, repeats: int, call_ms: float) -> dict[str, Any]:
-    """256 streams at half of the saturated rate, every chunk on another stream than the one before."""
-    runs = [await paced(stage, 256, saturated_per_s / 2, seconds) for _ in range(repeats)]
+async def loaded(stage: Stage, chunks_per_s: float, seconds: float, repeats: int, call_ms: float) -> dict[str, Any]:
+    """256 streams at a rate, every chunk on another stream than the one before."""
+    runs = [await paced(stage, 256, chunks_per_s, seconds) for _ in range(repeats)]
     p99_ms = figure([run["p99_ms"] for run in runs])
     return {
         "streams": 256,
-        "asked_per_s": measure.significant(saturated_per_s / 2),
+        "asked_per_s": measure.significant(chunks_per_s),
         "sent_per_s": figure([run["sent_per_s"] for run in runs]),
         "p50_ms": figure([run["p50_ms"] for run in runs]),
         "p99_ms": p99_ms,

@@ -22,7 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ import psutil
 import ray
 from ray.cluster_utils import Cluster
 
+from benchmarks.spawn import leave_uvloop_out
 from router import RouterConfig, StreamRouter
 
 SETTLE_S = 3.0
@@ -183,7 +184,8 @@ def _median(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the medians as a table of Markdown."""
     lines = [
         "| pace | transport | cores busy | of Ray's | p50 | p99 | driver | router | stream actors | Ray's own |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
@@ -197,6 +199,19 @@ def _table(rows: list[dict[str, Any]]) -> str:
             f"{row['p99_ms']:.1f} ms | " + " | ".join(f"{cores:.2f}" for cores in by) + " |"
         )
     return "\n".join(lines)
+
+
+def measure_rounds(
+    loads: Sequence[str], transports: Sequence[str], *, rounds: int, nodes: int = 1
+) -> tuple[list[dict[str, Any]], list[list[dict[str, Any]]]]:
+    """Run every load through every transport, so many times; return the medians, and all runs."""
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for number in range(1, rounds + 1):
+        for load in loads:
+            for transport in transports:
+                runs.setdefault((load, transport), []).append(_run_apart(load, transport, nodes))
+                print(f"round {number}/{rounds}: {load} through {transport}", file=sys.stderr, flush=True)
+    return [_median(found) for found in runs.values()], [*runs.values()]
 
 
 def main() -> None:
@@ -214,16 +229,13 @@ def main() -> None:
         with _configured(transport, given.nodes) as config:
             print(json.dumps(asyncio.run(run_one(Pace.of(load), config))))
         return
-    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for number in range(1, given.rounds + 1):
-        for load in given.loads.split(","):
-            for transport in given.transports.split(","):
-                runs.setdefault((load, transport), []).append(_run_apart(load, transport, given.nodes))
-                print(f"round {number}/{given.rounds}: {load} through {transport}", file=sys.stderr, flush=True)
-    rows = [_median(found) for found in runs.values()]
-    print(_table(rows))
+    leave_uvloop_out()
+    rows, runs = measure_rounds(
+        given.loads.split(","), given.transports.split(","), rounds=given.rounds, nodes=given.nodes
+    )
+    print(table(rows))
     if given.json:
-        given.json.write_text(json.dumps({"rounds": given.rounds, "rows": rows, "runs": [*runs.values()]}, indent=1))
+        given.json.write_text(json.dumps({"rounds": given.rounds, "rows": rows, "runs": runs}, indent=1))
 
 
 if __name__ == "__main__":

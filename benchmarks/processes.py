@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from actors.errors import StreamRouterError
-from benchmarks.chunks import FINISH, WORDS, stamp_of, stamped, stream_of
+from benchmarks.chunks import CHUNK_BYTES, FINISH, WORDS, stamp_of, stamped, stream_of
 from router import StreamRouter, StreamSettings
 from router.client.reading.batch import Batch, Format, unpack_batch
 
@@ -77,9 +77,9 @@ class Producer(Door):
         self._streams.update(zip(request_ids, streams, strict=True))
         return time.monotonic() - start
 
-    async def run(self, request_ids: list[str], chunks: int) -> float:
+    async def run(self, request_ids: list[str], chunks: int, chunk_bytes: int = CHUNK_BYTES) -> float:
         """Send so many chunks on each stream, all at once; return when the first was sent. `end` ends them."""
-        sent = stream_of(chunks)
+        sent = stream_of(chunks, chunk_bytes)
 
         async def one(request_id: str) -> None:
             stream = self._streams[request_id]
@@ -91,9 +91,9 @@ class Producer(Door):
         await asyncio.gather(*(one(request_id) for request_id in request_ids))
         return start
 
-    async def alternate(self, request_ids: list[str], chunks: int) -> float:
+    async def alternate(self, request_ids: list[str], chunks: int, chunk_bytes: int = CHUNK_BYTES) -> float:
         """Send so many chunks on each stream, every chunk on another stream than the one before, as fast as it goes."""
-        sent = stream_of(chunks)
+        sent = stream_of(chunks, chunk_bytes)
         streams = [self._streams[request_id] for request_id in request_ids]
         gc.collect()
         start = time.monotonic()

@@ -249,7 +249,7 @@ MUCH_REPLAYED = Harder(incident="kill_actor", features=NONE, surely=frozenset({F
 CUT_OFF = Harder(incident="cut_actor", lingers=True, features=NONE)
 
 PLANTS = {
-    "no-dedupe": Plant(_no_dedupe, range(50)),
+    "no-dedupe": Plant(_no_dedupe, range(50, 200)),
     "gap-taken": Plant(_gap_taken, range(400)),
     "end-before-stored": Plant(_end_before_stored, range(260, 500), CUT_OFF),
     "stored-without-log": Plant(_stored_without_log, range(100)),

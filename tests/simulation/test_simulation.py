@@ -68,6 +68,6 @@ def test_the_command_prints_a_failing_seed_and_replays_it(monkeypatch, capsys):
         assert main() == 1
         return capsys.readouterr().out
 
-    failed = next(line for line in told("--seeds", "50").splitlines() if " FAILED: " in line)
+    failed = next(line for line in told("--seed", "50", "--seeds", "60").splitlines() if " FAILED: " in line)
     seed = failed.split()[1]
     assert failed.split("FAILED: ")[1][:100] in told("--seed", seed)

@@ -18,7 +18,6 @@ import asyncio
 import json
 import operator
 import os
-import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -26,7 +25,8 @@ from typing import Any
 
 import local_model
 
-from router import Publisher, StreamRouter, StreamSettings
+from actors.messages import Message
+from router import Publisher, StreamRouter
 from router.sources import HttpSource
 
 STEPS_MAX = 8
@@ -127,87 +127,77 @@ class Turn:
         return {"role": "assistant", "content": self.text or None, **({"tool_calls": calls} if calls else {})}
 
 
-async def agent(stream: Publisher, source: HttpSource, model: str, question: str) -> None:
-    """Answer a question in as many steps as it takes, and publish all of it."""
+async def agent(stream: Publisher, base_url: str, model: str, question: str) -> None:
+    """Answer a question in as many steps as it takes, and publish all of it. It runs in a process of its own."""
+    key = os.environ.get("OPENAI_API_KEY")
     messages: list[dict[str, Any]] = [{"role": "user", "content": question}]
-    for _ in range(STEPS_MAX):
-        turn = Turn()
-        body = {"model": model, "messages": messages, "tools": TOOL_SCHEMAS, "stream": True}
-        async for payload in source.stream("/v1/chat/completions", body):
-            turn.add(payload)
-            await stream.chunk(payload)
-        await stream.step_end()
-        messages.append(turn.as_message())
-        if not turn.calls:
-            return
-        # The provider is silent now; that is a tool at work and no stall.
-        async with stream.tool_running():
-            returns = await asyncio.gather(*(run_tool(call) for call in turn.calls.values()))
-        for call, (text, status) in zip(turn.calls.values(), returns, strict=True):
-            messages.append({"role": "tool", "tool_call_id": call["id"], "content": text})
-            await stream.message(
-                {
-                    "message_type": "tool_return_message",
-                    "tool_call_id": call["id"],
-                    "tool_return": text,
-                    "status": status,
-                }
-            )
-    await stream.fail("too_many_steps", f"no answer after {STEPS_MAX} steps")
+    async with HttpSource(base_url, headers={"authorization": f"Bearer {key}"} if key else {}) as source:
+        for step in range(1, STEPS_MAX + 1):
+            await stream.step_start(step_id=f"step-{step}")
+            turn = Turn()
+            body = {"model": model, "messages": messages, "tools": TOOL_SCHEMAS, "stream": True}
+            async for payload in source.stream("/v1/chat/completions", body):
+                turn.add(payload)
+                await stream.chunk(payload)
+            await stream.step_end()
+            messages.append(turn.as_message())
+            if not turn.calls:
+                return
+            messages += await run_tools(stream, turn)
+    raise RuntimeError(f"no answer after {STEPS_MAX} steps")
+
+
+async def run_tools(stream: Publisher, turn: Turn) -> list[dict[str, Any]]:
+    """Run the tools that were called, and publish what they return; return that as the model wants it back."""
+    # The provider is silent now; that is a tool at work and no stall.
+    async with stream.tool_running():
+        returns = await asyncio.gather(*(run_tool(call) for call in turn.calls.values()))
+    told: list[dict[str, Any]] = []
+    for call, (text, status) in zip(turn.calls.values(), returns, strict=True):
+        told.append({"role": "tool", "tool_call_id": call["id"], "content": text})
+        await stream.message(
+            {"message_type": "tool_return_message", "tool_call_id": call["id"], "tool_return": text, "status": status}
+        )
+    return told
 
 
 # --- somebody who watches -----------------------------------------------------------------------
 
 
-async def watch(router: StreamRouter, request_id: str) -> None:
-    """Print what the agent does, as it does it. Could be any process of the cluster."""
-    shown = None
-    async for batch in router.subscribe(request_id, format="dict"):
-        for message in batch:
-            kind = message["message_type"]
-            # Pieces of one message have one otid; a new one begins a new line.
-            if message.get("otid") != shown or message.get("otid") is None:
-                shown = message.get("otid")
-                print(f"\n{kind:20}", end="", flush=True)
-            print(_text(message), end="", flush=True)
-    print()
-
-
-def _text(message: dict[str, Any]) -> str:
-    match message["message_type"]:
+def text_of(message: Message) -> str:
+    """Return what a message says, in a line."""
+    text: Any = ""
+    match message.message_type:
         case "reasoning_message":
-            return str(message["reasoning"])
+            text = message.reasoning
         case "tool_call_message":
-            call = message["tool_call"]
-            return f"{call.get('name') or ''}{call.get('arguments') or ''}"
+            text = f"{message.tool_call.name}{message.tool_call.arguments}"
         case "tool_return_message":
-            return f"{message['tool_return']} ({message['status']})"
+            text = f"{message.tool_return} ({message.status})"
+        case "assistant_message":
+            text = message.content
         case "stop_reason":
-            return str(message["stop_reason"])
+            text = message.stop_reason
         case "usage_statistics":
-            return f"{message['step_count']} steps"
-        case _:
-            return str(message.get("content", ""))
+            text = f"{message.step_count} steps"
+    return str(text)
 
 
 async def main() -> None:
-    """Run one agent and one reader."""
+    """Run one agent, and print what it does as it does it. That could be done in any process of the cluster."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("question", nargs="?", default=QUESTION)
     parser.add_argument("--base-url", help="an OpenAI-compatible endpoint; the key comes from OPENAI_API_KEY")
     parser.add_argument("--model", default="local")
     given = parser.parse_args()
-    request_id = f"agent-{uuid.uuid4().hex[:8]}"
     async with AsyncExitStack() as stack:
         url = given.base_url or await stack.enter_async_context(local_model.serve())
-        key = os.environ.get("OPENAI_API_KEY") if given.base_url else None
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        source = await stack.enter_async_context(HttpSource(url, headers=headers))
         router = await stack.enter_async_context(StreamRouter.start())
-        reader = asyncio.create_task(watch(router, request_id))
-        async with router.publish(request_id, StreamSettings(dialect="chat")) as stream:
-            await agent(stream, source, given.model, given.question)
-        await reader
+        run = router.start(agent, url, given.model, given.question, settings={"dialect": "chat"})
+        async for message in run.messages():
+            print(f"{message.step_id or '':8}{message.message_type:20} {text_of(message)}")
+        result = await run
+        print(f"\n{result.answer}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Publishing and reading without asyncio, as in a notebook: the cells below run one after the other.
+"""Running agents and reading them without asyncio, as in a notebook: the cells below run one after the other.
 
 Open this file as a notebook (Jupyter and VS Code know the `# %%` marks), or run it: python examples/notebook.py
 The router lives in a thread of its own, so that it does not matter that a notebook has an event loop already.
@@ -11,40 +11,46 @@ from router import StreamRouter
 door = StreamRouter.start()
 router = door.__enter__()
 
-# %% Somebody produces: a thread here, any process of the cluster in earnest.
-import threading
+# %% An agent: what it yields is sent. It runs as a Ray task, anywhere on the cluster.
 import time
+from collections.abc import Iterator
 
-from router.demo import RECORDINGS
 from router.sources import load_payloads
 
 
-def produce(request_id: str, recording: str) -> None:
-    """Publish a recorded stream at the pace of a quick typist."""
-    with router.publish(request_id, {"dialect": "chat"}) as stream:
-        for payload in load_payloads(RECORDINGS / recording):
-            stream.chunk(payload)
-            time.sleep(0.005)
+def agent(recording: str) -> Iterator[bytes]:
+    """Say what was recorded, at the pace of a quick typist."""
+    for payload in load_payloads(recording):
+        yield payload
+        time.sleep(0.005)
 
 
-thread = threading.Thread(target=produce, args=("note-1", "anthropic-code-reasoning-1.sse"))
-thread.start()
+run = router.start(agent, "anthropic-code-reasoning-1", request_id="note-1", settings={"dialect": "chat"})
 
-# %% Read it while it is written. `coalesce` joins the pieces of a message that come together.
-for batch in router.subscribe("note-1", coalesce=True):
-    for message in batch:
-        match message.message_type:
-            case "reasoning_message":
-                print(message.reasoning, end="")
-            case "assistant_message":
-                print(message.content, end="")
-            case "stop_reason":
-                print(f"\n[{message.stop_reason}]")
-thread.join()
+# %% Follow it while it speaks, message by message. (`router.messages("note-1", coalesce="tokens")` gives each piece,
+# `router.show("note-1")` a live view.)
+for message in run.messages():
+    match message.message_type:
+        case "reasoning_message":
+            print(message.reasoning)
+        case "assistant_message":
+            print(message.content)
+
+# %% What it came to.
+result = run.result()
+print(f"[{result.stop_reason}] {len(result.text)} characters, {len(result.tool_calls)} tool calls, {result.usage}")
 
 # %% Read it again, or any part of it: reading takes nothing away.
-messages = [message for batch in router.subscribe("note-1", format="dict") for message in batch]
-print(f"{len(messages)} messages, of which the last: {messages[-1]}")
+messages = list(router.messages("note-1"))
+print(f"{len(messages)} messages, of which the last: {messages[-1].model_dump_json()}")
+
+# %% Several at once: each result as its agent ends, then what all of them said in one loop.
+for result in router.map(
+    agent, ["ollama-reasoning-1", "openai-tool-2"], name="note-many", settings={"dialect": "chat"}
+):
+    print(f"{result.request_id}: {result.stop_reason}")
+for request_id, message in router.merge(["note-many-1", "note-many-2"]):
+    print(f"{request_id}: {message.message_type}")
 
 # %% How the router stands.
 for actor in router.overview().stream_actors:

@@ -38,9 +38,9 @@ class Board:
     """The state of the view: `mode`, which request is `selected`, and what is shown of the service."""
 
     def __init__(self, count: int, only: str = "", sort: Sort = "lag") -> None:
-        self.mode = Mode.LIST
+        self.mode: Mode = Mode.LIST
         self.selected: str | None = None
-        self.only = only
+        self.only: str = only
         self.sort: Sort = sort
         self.viewed: str | None = None
         self.notice: str = ""

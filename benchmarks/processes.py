@@ -231,6 +231,8 @@ class Reading:
         """Look at every message of a batch; return how many had content."""
         if fmt == "model":
             texts = self._take_models(batch)
+        elif fmt == "struct":
+            texts = self._take_structs(batch)
         else:
             texts = self._take_dicts(unpack_batch(batch.packed) if fmt == "packed" else batch)
         self.stop_reason = batch.stop_reason
@@ -249,6 +251,15 @@ class Reading:
             self.last_seq_id = message.seq_id
             if message.message_type == "assistant_message":
                 texts.append(message.content)
+        return texts
+
+    def _take_structs(self, messages: Iterable[Any]) -> list[str]:
+        texts = []
+        for message in messages:
+            self.in_order = self.in_order and message.seq_id == self.last_seq_id + 1
+            self.last_seq_id = message.seq_id
+            if message.message_type == "assistant_message":
+                texts.append(message.text)
         return texts
 
     def _take_dicts(self, messages: Iterable[Any]) -> list[str]:

@@ -124,7 +124,7 @@ async def measure_throughput(plan: Plan, found: Found, stage: ours.Stage) -> Non
     shared = await ours.throughput(stage, 512, plan.shared_chunks, plan.repeats)
     others = {
         fmt: await ours.throughput(stage, 512, plan.shared_chunks, max(1, plan.repeats // 2), fmt)
-        for fmt in ("dict", "packed")
+        for fmt in ("struct", "dict", "packed")
     }
     shared["other_formats"] = {fmt: run["chunks_per_s"] for fmt, run in others.items()}
     found.setdefault("throughput", {})["shared"] = shared

@@ -75,6 +75,7 @@ def peers(found: Found) -> str:
     formats = shared.get("other_formats", {})
     rows = [
         ("the router: pydantic messages to the reader", spread(shared.get("chunks_per_s")), "", ""),
+        ("… structs", spread(formats.get("struct")), "", ""),
         ("… plain dicts", spread(formats.get("dict")), "", ""),
         ("… packed bytes", spread(formats.get("packed")), "", ""),
         (

@@ -85,7 +85,10 @@ class _Index:
             row.insert(bisect_left(row, number), number)
 
     def remove(self, number: int) -> None:
-        self._gone.add(number)
+        if self._row and self._row[-1] == number:
+            self._row.pop()  # the one that came last, as a request that waits has when it gets its place
+        else:
+            self._gone.add(number)
         if 2 * len(self._gone) >= len(self._row):
             self.numbers()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import ClassVar
 
 from actors.protocol.deadlines import Deadlines
@@ -12,6 +13,9 @@ from router.core.recovery import Recovery
 from router.core.refusals import Refusals
 from router.core.requests import Requests
 from router.core.timers import Timer
+
+TICK_MAX = 64
+"""So much may run out at once: all requests of a process that died do, and what else passes through must not wait."""
 
 
 class Timeouts:
@@ -40,8 +44,8 @@ class Timeouts:
         self._deadlines.set(at, (kind, what))
 
     def tick(self, now: float) -> None:
-        """Let run out what has run out by `now`."""
-        for _, (kind, what) in self._deadlines.take_due(now):
+        """Let run out what has run out by `now`, so much at most: what is left is due still."""
+        for _, (kind, what) in islice(self._deadlines.take_due(now), TICK_MAX):
             getattr(self, self._WHEN_DUE[kind])(what, now)
 
     def _tick_recovered(self, whom: str, now: float) -> None:

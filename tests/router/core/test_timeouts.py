@@ -13,7 +13,7 @@ from actors.errors import PoolFull
 from actors.protocol.calls import ClaimCall
 from actors.protocol.states import ClaimPhase, RequestPhase, Role
 from router.core.outboxes import CLIENT_FORGET_S, CLIENT_TIMEOUT_S
-from router.core.timeouts import Timeouts
+from router.core.timeouts import TICK_MAX, Timeouts
 from router.core.timers import Timer
 
 GRACE_S = 5.0
@@ -69,6 +69,18 @@ def test_a_second_silence_has_a_grace_of_its_own_though_the_timer_of_the_first_c
     assert router.request("req").ending is None
     router.passes(3 * CLIENT_TIMEOUT_S + grace_s + 1.0)
     assert router.request("req").ending[0] == "publisher_lost"
+
+
+def test_of_the_requests_of_a_process_that_died_so_many_end_at_once_and_the_others_soon():
+    router = Router(HERE, max_actors=1)
+    for number in range(2 * TICK_MAX + 1):
+        router.open(f"req-{number}", packed=GRACE)
+    router.passes(CLIENT_TIMEOUT_S)
+    late, ended = CLIENT_TIMEOUT_S + GRACE_S + 1.0, []
+    while router.registry.due_at() <= late:
+        router.registry.tick(late)
+        ended.append(sum(request.ending is not None for request in router.registry.requests.values()))
+    assert ended == [TICK_MAX, 2 * TICK_MAX, 2 * TICK_MAX + 1]
 
 
 def test_one_whose_watch_is_out_is_not_silent():

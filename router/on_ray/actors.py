@@ -12,6 +12,7 @@ repeated, under the same number.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import ray
@@ -48,12 +49,21 @@ def make_stream_actor(config: RouterConfig, shard: int, actor_id: str, router: A
 def make_archivist(plain: type, config: RouterConfig, shard: int) -> Any:
     """Start the archivist of a router actor, with which it ends; return its handle."""
     bounds: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 4}
-    return ray.remote(**bounds)(plain).remote(config.model_dump_json(), shard)
+    return remote(plain).options(**bounds).remote(config.model_dump_json(), shard)
 
 
 def _actor(plain: type, name: str, namespace: str, lifetime: str | None, options: dict[str, Any]) -> Any:
     bounds: dict[str, Any] = {"max_task_retries": 0, "max_concurrency": CONCURRENCY_MAX, **options}
-    return ray.remote(**bounds)(plain).options(name=name, namespace=namespace, lifetime=lifetime)
+    return remote(plain).options(**bounds, name=name, namespace=namespace, lifetime=lifetime)
+
+
+@cache
+def remote(plain: Any) -> Any:
+    """Return what Ray makes of a plain class or function, once: each time it would stay in its control store for good.
+
+    What Ray is to know of it is said in `.options(...)`.
+    """
+    return ray.remote(plain)
 
 
 def _resources(config: StreamActorsConfig) -> dict[str, Any]:

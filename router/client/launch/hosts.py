@@ -11,7 +11,7 @@ import ray
 from actors.errors import InvalidArgument, StreamRouterError
 from router.client.launch.performing import Order, conduct
 from router.client.publishing.encoding import safe_text
-from router.on_ray.actors import CONCURRENCY_MAX
+from router.on_ray.actors import CONCURRENCY_MAX, remote
 
 if TYPE_CHECKING:
     from router.client.stream_router import StreamRouter
@@ -64,11 +64,10 @@ class Hosts:
         """
         try:
             if not actors:
-                task: Any = ray.remote(run_in_task)
-                return task.options(**{**TASK_OPTIONS, **options}).remote(router, order)
+                return remote(run_in_task).options(**{**TASK_OPTIONS, **options}).remote(router, order)
             while len(self._actors) < actors:
-                host: Any = ray.remote(AgentHost)
-                self._actors.append(host.options(**{**HOST_OPTIONS, **options}).remote(router))
+                host = remote(AgentHost).options(**{**HOST_OPTIONS, **options})
+                self._actors.append(host.remote(router))
         except StreamRouterError:
             raise
         except Exception as error:  # noqa: BLE001  # what Ray says of options

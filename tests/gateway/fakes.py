@@ -134,7 +134,11 @@ class FakeRouter:
         self.asked.append(query)
         if self.error is not None:
             raise self.error
-        found = [stream.info for stream in self.streams.values()]
+        wanted = query.get("tag")
+        has_tag = wanted.items() if isinstance(wanted, dict) else set()
+        state = query.get("state")
+        every = [stream.info for stream in self.streams.values()]
+        found = [one for one in every if has_tag <= one.tags.items() and state in (None, one.state)]
         if query.get("newest_first"):
             found.reverse()
         first = int(query.get("after") or 0)
@@ -201,8 +205,8 @@ async def served(**section: Any) -> AsyncIterator[Served]:
         yield Served(url, router, runners, http)
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def until(holds: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
     """Wait until something holds; it is looked at after every turn of the loop."""
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(deadline_s):
         while not holds():  # noqa: ASYNC110  # what is waited for has no event
             await asyncio.sleep(0)

@@ -18,6 +18,7 @@ from gateway.formats.form import Form, Frame
 from gateway.formats.letta import LettaForm
 from gateway.formats.native import NativeForm
 from gateway.formats.responses import ResponsesForm
+from gateway.formats.ui import UiForm
 from router import Batch
 from tests.assemble import TRACES
 
@@ -31,6 +32,7 @@ FORMS: dict[str, Any] = {
     "letta-whole": lambda: LettaForm(RUN, whole=True),
     "chat": lambda: ChatForm("agent", with_usage=True),
     "responses": lambda: ResponsesForm(RUN, "agent"),
+    "ui": lambda: UiForm(RUN),
 }
 
 

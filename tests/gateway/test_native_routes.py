@@ -211,15 +211,15 @@ async def test_streams_are_listed_shown_and_cancelled(gateway: Served):
     assert await gateway.json("GET", "/v1/streams/req%2F1") == (200, (await listed(gateway))["streams"][0])
     assert (await gateway.json("DELETE", "/v1/streams/req%2F1")) == (200, {"id": "req/1", "cancelled": True})
     assert (await gateway.json("DELETE", "/v1/streams/req%2F1")) == (200, {"id": "req/1", "cancelled": False})
-    (one,) = (await listed(gateway))["streams"]
+    (one,) = (await listed(gateway, "sealed"))["streams"]
     assert (one["id"], one["state"], one["stop_reason"], one["tags"]) == ("req/1", "sealed", "cancelled", {"team": "a"})
     assert "owner" not in one
 
 
-async def listed(gateway: Served) -> Any:
-    status, said = await gateway.json("GET", "/v1/streams?tag=team%3Da&state=open&limit=7&newest_first=true")
+async def listed(gateway: Served, state: str = "open") -> Any:
+    status, said = await gateway.json("GET", f"/v1/streams?tag=team%3Da&state={state}&limit=7&newest_first=true")
     assert status == 200
-    assert gateway.router.asked[-1] == {"tag": "team=a", "state": "open", "limit": 7, "newest_first": True}
+    assert gateway.router.asked[-1] == {"tag": "team=a", "state": state, "limit": 7, "newest_first": True}
     return said
 
 

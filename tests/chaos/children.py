@@ -6,11 +6,13 @@ Each reports on stdout; a line begins with the word that its parent waits for.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import resource
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,17 +131,21 @@ async def flood(address: str) -> None:
 
 
 async def _flood(router_actor: Any, settings: bytes, opens_per_s: float, seconds: float) -> dict[str, Any]:
-    client_id = f"flood-{uuid.uuid4().hex[:8]}"
+    # Each call of a client follows the one before.
+    clients: asyncio.Queue[tuple[str, Iterator[int]]] = asyncio.Queue()
+    for _ in range(CALLS_OUT_MAX):
+        clients.put_nowait((f"flood-{uuid.uuid4().hex[:8]}", itertools.count(1)))
     codes: dict[str, int] = {}
     answers_s: list[float] = []
-    room = asyncio.Semaphore(CALLS_OUT_MAX)
     calls: set[asyncio.Task[None]] = set()
 
-    async def call(frame: bytes) -> None:
-        async with room:
-            began = time.monotonic()
-            errors = wire.read(OpenAnswer, await router_actor.open.remote(frame)).errors
-            answers_s.append(time.monotonic() - began)
+    async def call(requests: list[Registration]) -> None:
+        client_id, numbers = client = await clients.get()
+        frame = wire.pack(OpenCall(client_id, next(numbers), [None, 0], requests))
+        began = time.monotonic()
+        errors = wire.read(OpenAnswer, await router_actor.open.remote(frame)).errors
+        answers_s.append(time.monotonic() - began)
+        clients.put_nowait(client)
         for error in errors:
             code = error[0] if error else "opened"
             codes[code] = codes.get(code, 0) + 1
@@ -155,7 +161,7 @@ async def _flood(router_actor: Any, settings: bytes, opens_per_s: float, seconds
             for _ in range(FRAME_OPENS)
         ]
         sent += FRAME_OPENS
-        task = asyncio.create_task(call(wire.pack(OpenCall(client_id, sent, [None, 0], requests))))
+        task = asyncio.create_task(call(requests))
         calls.add(task)
         task.add_done_callback(calls.discard)
         await asyncio.sleep(0)

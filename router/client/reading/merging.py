@@ -164,10 +164,13 @@ class Merging:
     @property
     def cursor(self) -> MergeCursor:
         """Where it stands, behind the last message that was handed out."""
+        self._note_last()
+        return self._cursor
+
+    def _note_last(self) -> None:
         last, self.last = self.last, None
         if last is not None and last.message.seq_id is not None:
             self._cursor.read[last.request_id] = last.message.seq_id
-        return self._cursor
 
     async def _wait_for_a_turn(self) -> None:
         loop = self._loop
@@ -210,6 +213,7 @@ class Merging:
 
     def _end_turn(self) -> None:
         """All of the last turn was handed out, and more is asked for."""
+        self._note_last()
         source, self._turn = self._turn, None
         if source is None:
             return

@@ -12,6 +12,7 @@ from client_fakes import FakeRouter, LogActor, door, until
 from actors.errors import AlreadyReading, InvalidArgument, RouterClosed, UnknownRequest
 from actors.messages import ErrorMessage
 from actors.protocol.reads import Operation
+from router.client.reading.merge_cursor import MergeCursor
 from router.client.reading.merging import AHEAD, TURN
 
 
@@ -120,6 +121,21 @@ async def test_a_loop_that_was_left_goes_on_and_so_does_another_merge_by_the_cur
     assert sorted(seen(merged + rest)) == [(name, seq_id) for name in "ab" for seq_id in (1, 2, 3)]
     again = client.merge(["a", "b"], after=cursor)
     assert sorted(seen([one async for one in again])) == sorted(seen(rest))
+
+
+async def test_the_cursor_stands_behind_what_was_handed_out_of_each_however_their_turns_change(client, router, actor):
+    names = ["a", "b", "c"]
+    have(router, actor, *names, ends=False)
+    merge = client.merge(names, coalesce="tokens")
+    for _ in range(9):
+        await anext(merge)
+    cursor = merge.cursor
+    assert MergeCursor.of_text(cursor).read == dict.fromkeys(names, 3)
+    await merge.aclose()
+    again = client.merge(names, coalesce="tokens", after=cursor)
+    actor.writes("b", 1)
+    assert seen([await anext(again)]) == [("b", 4)]
+    await again.aclose()
 
 
 async def test_one_that_cannot_be_read_says_so_and_the_others_go_on(client, router, actor):

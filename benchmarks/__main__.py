@@ -97,7 +97,7 @@ def main() -> int:
     """Parse the command line, measure, write the figures, and print which targets are met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--json", type=Path, required=True, help="where the figures go")
-    parser.add_argument("--quick", action="store_true", help="fewer repeats, some six minutes; figures are rougher")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, some ten minutes; figures are rougher")
     parser.add_argument("--only", action="append", default=[], choices=SECTIONS, help="one section (repeatable)")
     parser.add_argument("--plots", type=Path, help="a folder for the plots (needs matplotlib)")
     arguments = parser.parse_args()

@@ -145,7 +145,7 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.curves", description=__doc__)
     parser.add_argument("--json", type=Path, help="where the figures go")
-    parser.add_argument("--quick", action="store_true", help="fewer chunks, one repeat: two minutes; rougher")
+    parser.add_argument("--quick", action="store_true", help="fewer chunks, one repeat: three minutes; rougher")
     parser.add_argument("--plots", type=Path, help="a folder for curves.svg (needs matplotlib)")
     given = parser.parse_args()
     leave_uvloop_out()

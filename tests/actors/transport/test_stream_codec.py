@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import ProtocolViolation
-from actors.transport.stream_codec import HEAD, Kind, StreamDecoder, decode_call, encode, encode_call
+from actors.protocol.frames import pack, unpack
+from actors.transport.stream_codec import (
+    HEAD,
+    LARGE_BYTES,
+    Kind,
+    StreamDecoder,
+    decode_call,
+    encode,
+    encode_call,
+)
 
 MESSAGES = st.lists(st.tuples(st.integers(0, 2**32 - 1), st.sampled_from(Kind), st.binary(max_size=40)), max_size=6)
 
@@ -57,3 +66,12 @@ def test_a_call_comes_as_it_was_made():
 def test_what_is_no_call_is_refused(body):
     with pytest.raises(ProtocolViolation):
         decode_call(body)
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 300])
+@pytest.mark.parametrize("size", [0, 1, LARGE_BYTES - 1, LARGE_BYTES, LARGE_BYTES + 1])
+def test_a_call_is_what_packing_it_whole_would_make(count: int, size: int):
+    arguments = ("client", ["seen", 7], *(bytes([n % 256]) * size for n in range(count)))
+    (message,) = StreamDecoder().feed(encode_call(3, "feed", arguments))
+    assert (message.number, message.kind) == (3, Kind.CALL)
+    assert decode_call(message.body) == ("feed", unpack(pack(list(arguments))))

@@ -3,6 +3,9 @@
 A reading process has one long poll on an actor for all its subscriptions there. With it, or in a call
 of its own while the poll is out (`tell`), go operations on subscriptions. The answer to a poll is a
 list of `Part`s, one for each subscription that has news, or one of the two answers below.
+
+Through Ray a poll has one answer. Through a socket it is a `FollowCall`: the actor answers as often as it has
+something, up to a number that the reader grants, and the reader renews the call before that is used up.
 """
 
 from __future__ import annotations
@@ -87,6 +90,26 @@ class PollCall(NamedTuple):
     wait_s: float
 
 
+ANSWERS_AHEAD_MAX = 64
+"""No reader is given more answers than so many beyond the last that it is known to have had."""
+
+
+class FollowCall(NamedTuple):
+    """The long poll of one reading process through a socket, answered as often as there is something to say."""
+
+    reader_id: str
+    poll_no: int
+    """The first answer that it has not had; those before it are never asked for again."""
+    settled: int
+    operations: list[Any]
+    wait_s: float
+    """It has an answer at least so often, `NOTHING` if need be, and is over with that."""
+    answers_max: int
+    """So many answers may be given, from `poll_no` on."""
+    renews: bool
+    """It takes the place of the one before on the same connection: what that was given is on its way."""
+
+
 class TellCall(NamedTuple):
     """Operations of a reader whose poll is out."""
 
@@ -106,6 +129,8 @@ class PartState(IntEnum):
     """The request is not on this actor."""
     REFUSED = 3
     """What was asked for cannot be done; the subscription is over. `segments` is (code, text) of the error."""
+    HURRIED = 4
+    """More may come, but more is unread than the publisher may still send: acknowledge at once."""
 
 
 class Part(NamedTuple):

@@ -8,11 +8,11 @@ consumed, which is the cumulative acknowledgement). Between them lies at most
 session's credit stops their own producer, and nobody else. An observer has no cursor in the session, so it
 stops nobody: one that lags is given what the log still holds, behind a gap for what it does not.
 
-Polls are numbered. An answer that was lost on the way is asked for again under its number and
-given again as it was; that is all the memory a reader costs, one answer. A poll from before it, come
-late, gets nothing. Operations are numbered too, since a call given up may still arrive after later
-ones: what a reader has settled, or a later operation on the same subscription has followed, is
-not done again.
+Answers are numbered. One that was lost on the way is asked for again under its number and given again as
+it was; so all that are not known to have come are kept. Through Ray that is one; through a socket there are
+some ahead (`following.py`), of `KEPT_BYTES_MAX` at most. A poll from before them, come late, gets nothing.
+Operations are numbered too, since a call given up may still arrive after later ones: what a reader has
+settled, or a later operation on the same subscription has followed, is not done again.
 
 A reader that is silent for too long is forgotten with all its subscriptions. Should it come back (its process
 was stopped, or busy with other things), what it says gives it away, it is told so, and begins anew.
@@ -39,6 +39,8 @@ ANSWER_BYTES_MAX = 80 * 1024
 # What one subscription may put into one answer before the next has its turn.
 TURN_BYTES = 16 * 1024
 SUBSCRIPTION_BYTES_MAX = 256 * 1024
+# With so much on its way to a reader, it is given nothing more until it says that something has come.
+KEPT_BYTES_MAX = 4 * ANSWER_BYTES_MAX
 
 
 class Subscription:
@@ -138,9 +140,10 @@ class Reader:
     """One reading process: its subscriptions, those that are ready, its last answer."""
 
     __slots__ = (
-        "_answer",
+        "_answers",
         "_done",
-        "_poll_no",
+        "_kept_bytes",
+        "_last_no",
         "_ready",
         "_settled",
         "is_forgotten",
@@ -165,8 +168,10 @@ class Reader:
         self._ready: OrderedDict[Subscription, None] = OrderedDict()
         # What is to be said of subscriptions that are none, by number: not here, or refused.
         self.notices: dict[int, Part] = {}
-        self._poll_no = 0
-        self._answer: bytes | None = None
+        # The number of the last answer, and those that are not known to have come, by number.
+        self._last_no = 0
+        self._answers: dict[int, bytes] = {}
+        self._kept_bytes = 0
         self._settled = 0
         self._done: dict[int, int] = {}
 
@@ -206,23 +211,39 @@ class Reader:
     def answer(self, poll_no: int) -> bytes | None:
         """Return the answer to poll `poll_no`, packed; None when there is no news yet.
 
-        The same number again gives the same answer again. An answer is a list of `Part`s, or `FORGOTTEN`.
+        Whoever asks for it has had those before. An answer is a list of `Part`s, or `FORGOTTEN`.
+        """
+        self.forget_before(poll_no)
+        return self.next_answer(poll_no)
+
+    def forget_before(self, answer_no: int) -> None:
+        """All answers before this number have come."""
+        for number in [number for number in self._answers if number < answer_no]:
+            self._kept_bytes -= len(self._answers.pop(number))
+
+    def next_answer(self, answer_no: int) -> bytes | None:
+        """Return an answer; None when there is no news yet, or too much is on its way.
+
+        The same number again gives the same answer again.
         """
         if self.is_forgotten:
             return FORGOTTEN
-        if poll_no == self._poll_no and self._answer is not None:
-            return self._answer
-        if poll_no < self._poll_no:
+        kept = self._answers.get(answer_no)
+        if kept is not None:
+            return kept
+        if answer_no <= self._last_no:
             return NOTHING
-        if not self.has_news:
+        if not self.has_news or self._kept_bytes >= KEPT_BYTES_MAX:
             return None
-        self._poll_no = poll_no
+        self._last_no = answer_no
         parts = self._take_news()
         try:
-            self._answer = pack(parts)
+            made = pack(parts)
         except (TypeError, ValueError, OverflowError):
-            self._answer = pack([self._packable(part) for part in parts])
-        return self._answer
+            made = pack([self._packable(part) for part in parts])
+        self._answers[answer_no] = made
+        self._kept_bytes += len(made)
+        return made
 
     def _packable(self, part: Part) -> Part:
         """Return a part, or, where it cannot be packed, the end of its subscription: the others hear theirs."""
@@ -243,8 +264,11 @@ class Reader:
             subscription, _ = ready.popitem(last=False)
             reading = subscription.read(min(TURN_BYTES, room))
             room -= reading.cost_bytes
+            session = subscription.session
             state = PartState.ENDED if subscription.ended else PartState.OPEN
-            parts.append(Part(subscription.number, state, reading.gap, subscription.session.epoch, reading.segments))
+            if session.is_pressed and not subscription.ended:
+                state = PartState.HURRIED
+            parts.append(Part(subscription.number, state, reading.gap, session.epoch, reading.segments))
             if subscription.has_news:
                 ready[subscription] = None
         return parts

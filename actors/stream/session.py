@@ -346,6 +346,11 @@ class Session:
         gained = self.credit_bytes - self._reported_credit
         return gained > 0 and (gained >= window_bytes // 4 or self._reported_credit <= self.received_bytes)
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether more is unread than its publisher may still send: it soon waits for its readers."""
+        return self.log.unread_bytes > self.credit_bytes - self.received_bytes and not self.sealed
+
     def report(self) -> Report:
         """Say where the session stands, with the whole log while no one else has stored it, and count it as said."""
         self._reported_credit = self.credit_bytes

@@ -24,16 +24,17 @@ from actors.errors import LimitExceeded, StreamRouterError, UnknownRequest
 from actors.messages import LettaMessage, MessageFactory
 from actors.protocol.backoff import Backoff
 from actors.protocol.frames import pack, read
-from actors.protocol.reads import NOTHING, POLL_WAIT_S_MAX, PollCall, TellCall
+from actors.protocol.reads import NOTHING, POLL_WAIT_S_MAX, FollowCall, PollCall, TellCall
 from actors.protocol.segments import read_segment
 from actors.protocol.states import Report
 from actors.shell import Alarm, Clock, Crowds, Waits, calm_garbage_collection, wait_at_most
 from actors.stream import arguments, measures
+from actors.stream.followers import Followers, Reply
 from actors.stream.host import StreamHost
 from actors.stream.spans import RequestSpans
 from actors.tracing import provider_of
 from actors.transport.door import Door
-from actors.transport.line import CARRIED, Line, stands_here
+from actors.transport.line import CARRIED, FOLLOWED, Line, stands_here
 from actors.transport.meeting import Reach
 
 log: logging.Logger = logging.getLogger("actors.stream_actor")
@@ -75,7 +76,7 @@ class StreamActor:
         self._actor_id = actor_id
         reach = stands_here(reach)
         self._router = Line(router, reach)
-        self._door = Door(self, CARRIED, reach)
+        self._door = Door(self, CARRIED, reach, FOLLOWED)
         self._host = StreamHost()
         provider = None if tracing is None else provider_of(tracing)
         if provider is not None:
@@ -85,6 +86,7 @@ class StreamActor:
         self._clock.keep()
         self._alarm = Alarm(self._clock.now, self._tick)
         self._polls = Waits()
+        self._followers = Followers(self._host.audience, self._clock)
         self._pulls = Crowds()
         self._pulls_waiting = 0
         self._has_reports = asyncio.Event()
@@ -141,6 +143,7 @@ class StreamActor:
         wait_s = min(arguments.seconds("poll", "wait_s", wait_s), POLL_WAIT_S_MAX)
         now = self._clock.now()
         audience = self._host.audience
+        self._followers.leave(reader_id)
         audience.operate(reader_id, settled, operations, now)
         self._after_event()
         answer = audience.reader(reader_id, now).answer(poll_no)
@@ -148,6 +151,17 @@ class StreamActor:
             await self._polls.wait(reader_id, wait_s)
             answer = audience.reader(reader_id, self._clock.now()).answer(poll_no)
         return answer if answer is not None else NOTHING
+
+    def follow(self, frame: bytes, reply: Reply) -> None:
+        """Long poll of one reading process through a socket: a `FollowCall` to any number of answers."""
+        call = read(FollowCall, frame)
+        wait_s = min(arguments.seconds("follow", "wait_s", call.wait_s), POLL_WAIT_S_MAX)
+        arguments.whole("follow", "answers_max", call.answers_max, least=1)
+        now = self._clock.now()
+        self._host.audience.operate(call.reader_id, call.settled, call.operations, now)
+        self._polls.wake(call.reader_id)  # one that waits there was given up
+        self._followers.enter(call, wait_s, reply, now)
+        self._after_event()
 
     async def tell(self, frame: bytes) -> None:
         """Operations of a reader whose poll is out: a `TellCall`."""
@@ -257,8 +271,9 @@ class StreamActor:
     def _after_event(self) -> None:
         host = self._host
         for key in host.audience.take_wakes():
-            self._polls.wake(key)
-            self._pulls.wake(key)
+            if not self._followers.give(key):
+                self._polls.wake(key)
+                self._pulls.wake(key)
         if host.has_reports:
             self._has_reports.set()
         self._alarm.set(host.due_at())

@@ -11,8 +11,9 @@ import hmac
 import logging
 import socket
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from actors.errors import ProtocolViolation
 from actors.protocol.frames import unpack, unpack_list
@@ -28,6 +29,22 @@ CONNECT_DEADLINE_S = 1.0
 
 class Lost(ConnectionError):
     """The connection is gone; what became of the call is unknown."""
+
+
+class Asker(Protocol):
+    """Whoever makes calls that may have many answers."""
+
+    def more(self, number: int, answer: Any) -> None:
+        """Take an answer to the call of that number; calls before it are answered too."""
+        ...
+
+    def last(self, number: int, answer: Any) -> None:
+        """Take the last answer to the call of that number."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """No further answer comes to any call."""
+        ...
 
 
 class End(asyncio.Protocol, ABC):
@@ -101,6 +118,9 @@ class Connection(End):
         self._loop = asyncio.get_running_loop()
         self._numbers = 0
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        # Calls that may have many answers, in the order in which they were made, and who has made them.
+        self._asked: deque[int] = deque()
+        self._asker: Asker | None = None
         self.means: str = address.means
         self.is_met: asyncio.Future[None] = self._loop.create_future()
 
@@ -148,12 +168,31 @@ class Connection(End):
         self.write(data)
         return future
 
+    def ask(self, method: str, arguments: tuple[Any, ...], asker: Asker) -> int:
+        """Call a method that may answer many times; return the call's number. Those of another asker are given up.
+
+        Raises the error that a call raises whose outcome is unknown.
+        """
+        if self._transport is None:
+            raise self._as_lost("the connection is gone")
+        if self._asker is not asker:
+            self._asked.clear()
+            self._asker = asker
+        self._numbers = number = (self._numbers + 1) % NUMBERS
+        data = encode_call(number, method, arguments)
+        self._asked.append(number)
+        self.write(data)
+        return number
+
     def take(self, number: int, kind: int, body: bytes) -> None:
         """Take an answer, or first of all what shows that this is the actor."""
         if not self.is_met.done():
             if kind != Kind.HELLO or not hmac.compare_digest(body, self._address.actor_says):
                 raise ProtocolViolation("whoever answers at a socket is not the actor that gave its address")
             self.is_met.set_result(None)
+            return
+        if number in self._asked and self._asker is not None:
+            self._answer_asker(self._asker, number, kind, body)
             return
         future = self._waiting.pop(number, None)
         if future is None or future.done():
@@ -166,6 +205,19 @@ class Connection(End):
         else:
             raise ProtocolViolation(f"an actor sends answers; this is of kind {kind}")
 
+    def _answer_asker(self, asker: Asker, number: int, kind: int, body: bytes) -> None:
+        while self._asked[0] != number:
+            self._asked.popleft()
+        if kind == Kind.MORE:
+            asker.more(number, unpack(body))
+            return
+        self._asked.popleft()
+        if kind == Kind.ANSWER:
+            asker.last(number, unpack(body))
+        else:
+            code, text = unpack_list(body)
+            asker.failed(self._as_raised(code, text))
+
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         super().connection_lost(exc)
@@ -176,4 +228,7 @@ class Connection(End):
         for future in waiting.values():
             if not future.done():
                 future.set_exception(self._as_lost(why))
+        if self._asker is not None:
+            self._asked.clear()
+            self._asker.failed(self._as_lost(why))
         self._on_lost()

@@ -32,10 +32,18 @@ class _Served(End):
     Where that breaks, calls under way go on: each may be made twice, and nobody knows what became of them.
     """
 
-    def __init__(self, actor: Any, methods: Collection[str], address: Address, on_met: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        actor: Any,
+        methods: Collection[str],
+        followed: Collection[str],
+        address: Address,
+        on_met: Callable[[], None],
+    ) -> None:
         super().__init__()
         self._actor = actor
         self._methods = methods
+        self._followed = followed
         self._address = address
         self._on_met = on_met
         self._is_met = False
@@ -64,6 +72,9 @@ class _Served(End):
         if len(self._tasks) >= CALLS_OUT_MAX:
             raise ProtocolViolation(f"{CALLS_OUT_MAX} calls of one connection are under way already")
         method, arguments = decode_call(body)
+        if method in self._followed:
+            self._follow(number, method, arguments)
+            return
         if method not in self._methods:
             raise ProtocolViolation(f"no method {method!r} is called through a socket")
         task = asyncio.get_running_loop().create_task(self._serve(number, method, arguments))
@@ -73,13 +84,51 @@ class _Served(End):
     async def _serve(self, number: int, method: str, arguments: list[Any]) -> None:
         try:
             answer = encode(number, Kind.ANSWER, pack(await getattr(self._actor, method)(*arguments)))
-        except StreamRouterError as error:
-            answer = _encode_error(number, error)
-        except Exception as error:  # whatever a method raises is an answer to its caller
-            log.exception("%s failed", method)
-            shown = f"{method}: {type(error).__name__}: {str(error)[:SHOWN_CHARS_MAX]}"
-            answer = _encode_error(number, InternalError(shown))
+        except Exception as error:  # noqa: BLE001  # whatever a method raises is an answer to its caller
+            answer = _encode_raised(number, method, error)
         self.write(answer)
+
+    def _follow(self, number: int, method: str, arguments: list[Any]) -> None:
+        try:
+            getattr(self._actor, method)(*arguments, Reply(self, number))
+        except Exception as error:  # noqa: BLE001  # as above
+            self.write(_encode_raised(number, method, error))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is written may still arrive."""
+        return self._transport is not None and not self._transport.is_closing()
+
+
+class Reply:
+    """The answers to one call that may have many."""
+
+    __slots__ = ("_number", "_served")
+
+    def __init__(self, served: _Served, number: int) -> None:
+        self._served = served
+        self._number = number
+
+    def more(self, answer: Any) -> bool:
+        """Give one; False where its connection is gone."""
+        self._served.write(encode(self._number, Kind.MORE, pack(answer)))
+        return self._served.is_open
+
+    def last(self, answer: Any) -> None:
+        """Give the last one."""
+        self._served.write(encode(self._number, Kind.ANSWER, pack(answer)))
+
+    def is_beside(self, other: Reply) -> bool:
+        """Whether both go through one connection."""
+        return self._served is other._served
+
+
+def _encode_raised(number: int, method: str, error: Exception) -> bytes:
+    if isinstance(error, StreamRouterError):
+        return _encode_error(number, error)
+    log.error("%s failed", method, exc_info=error)
+    shown = f"{method}: {type(error).__name__}: {str(error)[:SHOWN_CHARS_MAX]}"
+    return _encode_error(number, InternalError(shown))
 
 
 def _encode_error(number: int, error: StreamRouterError) -> bytes:
@@ -130,10 +179,13 @@ class _Offer:
 class Door:
     """An actor's way of being called through sockets. `methods`: those that may be."""
 
-    def __init__(self, actor: Any, methods: Collection[str], reach: Reach | None) -> None:
-        """`reach`: how far it goes without Ray; None: it meets nobody."""
+    def __init__(
+        self, actor: Any, methods: Collection[str], reach: Reach | None, followed: Collection[str] = frozenset()
+    ) -> None:
+        """`reach`: how far it goes without Ray; None: it meets nobody. `followed`: methods that take a `Reply`."""
         self._actor = actor
         self._methods = methods
+        self._followed = followed
         self._reach = reach
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_swept = False
@@ -184,7 +236,7 @@ class Door:
 
     async def _serve(self, connected: socket.socket, offer: _Offer) -> None:
         """Begin to serve whoever came; who does not know the address's words is sent away by what serves."""
-        served = _Served(self._actor, self._methods, offer.address, offer.met)
+        served = _Served(self._actor, self._methods, self._followed, offer.address, offer.met)
         limit_s = None if offer.context is None else CONNECT_DEADLINE_S
         try:
             if offer.address.means == LOCAL:

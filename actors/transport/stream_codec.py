@@ -4,11 +4,12 @@ Theory. Each message has a head of nine bytes, then its body:
 
     length   4 bytes   of the body
     number   4 bytes   of the call; its answer bears the same
-    kind     1 byte    HELLO, CALL, ANSWER, ERROR
+    kind     1 byte    HELLO, CALL, ANSWER, ERROR, MORE
     body     HELLO     bytes that only those know to whom the address was given
              CALL      packed: [method, arguments]
              ANSWER    packed: what the method returned
              ERROR     packed: (code, text) of the error that it raised
+             MORE      packed: an answer that others follow
 
 A stream gives bytes in whatever portions it likes, so `StreamDecoder` takes any, and gives the messages that are
 complete. What cannot be a message raises ProtocolViolation; the stream is then worth nothing any more.
@@ -40,6 +41,7 @@ class Kind(IntEnum):
     CALL = 1
     ANSWER = 2
     ERROR = 3
+    MORE = 4
 
 
 class StreamMessage(NamedTuple):
@@ -113,7 +115,7 @@ class StreamDecoder:
 
     def _head(self, data: bytes | bytearray, at: int) -> tuple[int, int, int]:
         length, number, kind = HEAD.unpack_from(data, at)
-        if length > self._body_bytes_max or kind > Kind.ERROR:
+        if length > self._body_bytes_max or kind > Kind.MORE:
             raise ProtocolViolation(
                 f"the other end of a socket speaks another language: a body of {length} bytes, kind {kind}"
             )

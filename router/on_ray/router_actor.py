@@ -18,7 +18,6 @@ import ray
 
 from actors import logging_setup as logs
 from actors.errors import ProtocolViolation, Recovering, StreamRouterError
-from actors.messages import LettaMessage
 from actors.protocol.calls import (
     WATCH_WAIT_S_MAX,
     ClaimCall,
@@ -35,7 +34,7 @@ from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import pack, read, unpack_list
 from actors.shell import Alarm, Crowds, Waits, calm_garbage_collection
 from actors.transport.door import Door
-from actors.transport.line import CARRIED, stands_here
+from actors.transport.line import CARRIED, FOLLOWED, stands_here
 from router.config import RouterConfig
 from router.core.doors import Doors
 from router.core.effects import Effects
@@ -49,7 +48,7 @@ from router.on_ray.fleet import PAUSE_S, Fleet
 from router.on_ray.keys import key_of
 from router.on_ray.looking_calls import LookingCalls
 from router.on_ray.pauses import watch_clock
-from router.on_ray.shelf import Shelf
+from router.on_ray.shelf import Shelf, ShelfCalls
 from router.status.observer import Observer
 
 log: logging.Logger = logging.getLogger("router.router_actor")
@@ -63,7 +62,7 @@ HOUSEKEEPING_S = 3.0
 LAZY_WAKE_S = 0.005
 
 
-class RouterActor(LookingCalls):
+class RouterActor(LookingCalls, ShelfCalls):
     """Fans chunks in by request ID to the stream actors that hold the requests; owns those actors.
 
     `open`, `feed`, `watch`, `locate` and `report` speak `actors.protocol` frames and may each be called
@@ -85,7 +84,7 @@ class RouterActor(LookingCalls):
         self._watchers = Waits()
         self._lookers = Crowds()
         self._ends = Ends()
-        self._door = Door(self, CARRIED, reach)
+        self._door = Door(self, CARRIED, reach, FOLLOWED)
         self._begun: asyncio.Task[None] | None = None
         self._stopping = False
         self._shelf_made: Shelf | None = None
@@ -234,27 +233,6 @@ class RouterActor(LookingCalls):
             return ray.get_runtime_context().current_actor
         actor = self._fleet.actors.get(actor_id)
         return None if actor is None else actor.handle
-
-    # What no stream actor can hold is read here; see `shelf.py`.
-
-    async def poll(self, frame: bytes) -> bytes:
-        """See `StreamActor.poll`."""
-        return await self._shelf.actor.poll(frame)
-
-    async def tell(self, frame: bytes) -> None:
-        """See `StreamActor.tell`."""
-        await self._shelf.actor.tell(frame)
-
-    async def pull(
-        self,
-        request_id: str,
-        after_seq: int = 0,
-        max_messages: int = 256,
-        wait_s: float = 10.0,
-        reader_id: str = "",
-    ) -> list[LettaMessage]:
-        """See `StreamActor.pull`."""
-        return await self._shelf.actor.pull(request_id, after_seq, max_messages, wait_s, reader_id)
 
     @property
     def _shelf(self) -> Shelf:

@@ -143,13 +143,14 @@ def _no_credit_limit() -> list[Patch]:
 
 def _answer_lost_is_lost() -> list[Patch]:
     """A poll sent again gets what is new instead of the answer that was lost."""
-    answer = Reader.answer
+    next_answer = Reader.next_answer
 
-    def broken(self: Reader, poll_no: int) -> bytes | None:
-        self._answer = None
-        return answer(self, poll_no)
+    def broken(self: Reader, answer_no: int) -> bytes | None:
+        if self._answers.pop(answer_no, None) is not None:
+            self._last_no = answer_no - 1
+        return next_answer(self, answer_no)
 
-    return [mock.patch.object(Reader, "answer", broken)]
+    return [mock.patch.object(Reader, "next_answer", broken)]
 
 
 def _late_operation_done() -> list[Patch]:

@@ -104,6 +104,8 @@ class SimulatedConnection:
         self._on_lost, self._as_lost, self._as_raised = hooks
         self._waiting: dict[asyncio.Future[Any], None] = {}
         self._arrives_at = self._answers_at = 0.0
+        self._asker: Any = None
+        self._asked = self._asked_from = 0
         self._is_open = True
         process.on_death.append(self.breaks)
 
@@ -155,23 +157,86 @@ class SimulatedConnection:
         else:
             future.set_result(result)
 
+    def ask(self, method: str, arguments: tuple[Any, ...], asker: Any) -> int:
+        """See `connection.Connection.ask`."""
+        world = self._sockets.world
+        loop, random, weather = world.loop, world.random, world.network.weather
+        world.network.calls += 1
+        if not self._is_open:
+            raise self._as_lost("simulated: it is gone")
+        if self._asker is not asker:
+            self._asked_from = self._asked + 1
+            self._asker = asker
+        self._asked += 1
+        if self._sockets.are_cut(self._caller, self._process) or random.random() < weather.drop / 4:
+            self.breaks()
+            return self._asked
+        self._arrives_at = max(self._arrives_at, loop.now + random.uniform(*LATENCY_S))
+        loop.call_at(self._arrives_at, self._arrive_asked, method, arguments, self._asked, context=loop.outside)
+        return self._asked
+
+    def _arrive_asked(self, method: str, arguments: tuple[Any, ...], number: int) -> None:
+        if self._process.alive:
+            self._sockets.world.loop.spawn(self._process, self._serve_asked(method, arguments, number))
+
+    async def _serve_asked(self, method: str, arguments: tuple[Any, ...], number: int) -> None:
+        getattr(self._actor.instance, method)(*arguments, SimulatedReply(self, number))
+
+    def reply(self, number: int, answer: Any, *, is_last: bool) -> bool:
+        """Let an answer to a call that may have many be on its way; whether it may arrive."""
+        world = self._sockets.world
+        loop, weather = world.loop, world.network.weather
+        if not self._is_open:
+            return False
+        if self._sockets.are_cut(self._caller, self._process) or world.random.random() < weather.lose_answer / 4:
+            self.breaks()
+            return False
+        self._answers_at = max(self._answers_at, loop.now + world.random.uniform(*LATENCY_S))
+        loop.call_at(self._answers_at, self._answer_asker, number, answer, is_last, context=self._at_caller())
+        return True
+
+    def _answer_asker(self, number: int, answer: Any, is_last: bool) -> None:  # noqa: FBT001  # a callback
+        if self._asker is not None and number >= self._asked_from:
+            (self._asker.last if is_last else self._asker.more)(number, answer)
+
+    def _at_caller(self) -> Any:
+        return self._sockets.world.loop.outside if self._caller is None else self._caller.context.copy()
+
     def breaks(self) -> None:
         """It is gone; both ends find that out at once."""
         if self._is_open:
             self._is_open = False
             self._sockets.open.remove(self)
-            loop = self._sockets.world.loop
             # Whoever calls finds out, and may do something about it.
-            context = loop.outside if self._caller is None else self._caller.context.copy()
-            loop.call_later(BREAK_FOUND_S, self._lost, context=context)
+            self._sockets.world.loop.call_later(BREAK_FOUND_S, self._lost, context=self._at_caller())
 
     def _lost(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for future in waiting:
             if not future.done():
                 future.set_exception(self._as_lost("simulated: the connection broke"))
+        if self._asker is not None:
+            asker, self._asker = self._asker, None
+            asker.failed(self._as_lost("simulated: the connection broke"))
         self._on_lost()
 
     def close(self) -> None:
         """See `connection.Connection.close`."""
         self.breaks()
+
+
+class SimulatedReply:
+    """See `door.Reply`."""
+
+    def __init__(self, connection: SimulatedConnection, number: int) -> None:
+        self._connection = connection
+        self._number = number
+
+    def more(self, answer: Any) -> bool:
+        return self._connection.reply(self._number, answer, is_last=False)
+
+    def last(self, answer: Any) -> None:
+        self._connection.reply(self._number, answer, is_last=True)
+
+    def is_beside(self, other: SimulatedReply) -> bool:
+        return self._connection is other._connection

@@ -5,6 +5,9 @@ poll is out. An actor that dies, or that has forgotten this process, sends its r
 router, which says where their requests are now. A fault stays with its own: where the actor refuses a
 call, its operations are sent one by one, and only the reader whose operation is refused hears of it.
 
+Through a socket the poll is answered many times (`following.py`), and what is to be said rides in the calls that
+renew it; through Ray there is one answer to a poll.
+
 A poller that has had nothing to read for `IDLE_S` is dropped, and with it the handle of its actor: else
 a process would keep one for each actor that ever was.
 """
@@ -16,17 +19,31 @@ import logging
 import random
 from collections.abc import Coroutine
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ray.exceptions import ActorDiedError, RayError
 
 from actors.errors import ProtocolViolation, StreamRouterError
 from actors.protocol.backoff import Backoff
 from actors.protocol.frames import pack, unpack_list
-from actors.protocol.reads import FORGOTTEN, POLL_WAIT_S_MAX, Operation, PartState, PollCall, TellCall
+from actors.protocol.reads import (
+    ANSWERS_AHEAD_MAX,
+    FORGOTTEN,
+    NOTHING,
+    POLL_WAIT_S_MAX,
+    FollowCall,
+    Operation,
+    PartState,
+    PollCall,
+    TellCall,
+)
+from actors.transport.connection import Connection
 from actors.transport.line import Line
 from router.client.links.caller import raised_there
+from router.client.reading.asking import Asking
+from router.client.reading.following import POLL_SLACK_S, Following
 from router.client.reading.operations import Operations, Said
+from router.client.reading.polled import Polled
 
 if TYPE_CHECKING:
     from router.client.links.link import Link
@@ -34,41 +51,11 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("router.subscriber")
 
 ACK_DELAY_S = 0.02
-POLL_SLACK_S = 4.0
 BACKOFF_S = 0.04
 BACKOFF_S_MAX = 0.5
 IDLE_S = 15.0
 PART_FIELDS = 5
 CROWD = 1000
-
-
-class Polled(Protocol):
-    """A reader, as its poller sees it."""
-
-    number: int
-    request_id: str
-    is_observer: bool
-
-    @property
-    def last_seq_id(self) -> int:
-        """Where it stands."""
-        ...
-
-    def arrive(self, state: int, gap: list[int] | None, segments: list[Any]) -> None:
-        """Take what a poll brought."""
-        ...
-
-    def moved(self, poller: Poller) -> None:
-        """The session is not where that poller reads."""
-        ...
-
-    def refused(self, poller: Poller, told: list[Any]) -> None:
-        """The actor cannot do what was asked for; `told` is (code, text) of its error."""
-        ...
-
-    def on_fault(self, error: StreamRouterError) -> None:
-        """It cannot be read: end it by that name."""
-        ...
 
 
 class Pollers:
@@ -144,7 +131,10 @@ class Poller:
         self.actor_id = ""
         self._pollers = pollers
         self._key = key
-        self._poll_no = 0
+        self._asking = Asking()
+        self._following: Following | None = None
+        # Those whose publisher waits, or soon will, until they acknowledge.
+        self._hurried: set[int] = set()
         self._subscriptions: dict[int, Polled] = {}
         self._operations = Operations()
         self._task: asyncio.Task[None] | None = None
@@ -188,13 +178,17 @@ class Poller:
         if reader.number not in self._subscriptions:
             return
         self._operations.consumed(reader.number, reader.last_seq_id)
-        if self._polling and self._ack_timer is None:
+        if self._following is not None:
+            self._following.wants(at_once=reader.number in self._hurried)
+            self._hurried.discard(reader.number)
+        elif self._polling and self._ack_timer is None:
             # It would ride with the next poll, but that may be far off.
             self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY_S, self._tell_soon)
 
     def drop(self, reader: Polled) -> None:
         """Stop reading for a reader."""
         if self._subscriptions.pop(reader.number, None) is not None:
+            self._hurried.discard(reader.number)
             self._operations.drop(reader.number)
             self._say_soon()
 
@@ -204,7 +198,9 @@ class Poller:
         return self._link.spawn(coroutine)
 
     def _say_soon(self) -> None:
-        if self._polling:
+        if self._following is not None:
+            self._following.wants(at_once=True)
+        elif self._polling:
             self._tell_soon()
 
     def _tell_soon(self) -> None:
@@ -225,6 +221,8 @@ class Poller:
             if not await self._tell_these(self._take_operations()):
                 # The poll meets the same failure and deals with it.
                 await asyncio.sleep(BACKOFF_S_MAX)
+        if self._following is not None and self._operations:  # which has begun meanwhile
+            self._following.wants(at_once=True)
 
     async def _tell_these(self, said: Said) -> bool:
         """Say something to the actor; False where it is not known whether that has come (it is said again)."""
@@ -261,27 +259,80 @@ class Poller:
 
     async def _poll(self) -> None:
         while self._subscriptions:
-            said = self._take_operations()
-            wait_s = POLL_WAIT_S_MAX * random.uniform(0.5, 0.9)  # jitter, not a secret
-            frame = pack(PollCall(self._reader_id, self._poll_no + 1, self._operations.settled, said, wait_s))
-            self._polling = True
-            try:
-                answer = await asyncio.wait_for(self.line.poll.remote(frame), wait_s + POLL_SLACK_S)
-            except (RayError, TimeoutError, StreamRouterError) as error:
-                self._polling = False
-                if await self._failed(error, said):
-                    continue
+            connection = self.line.connection
+            goes_on = await (self._poll_once() if connection is None else self._follow(connection))
+            if not goes_on:
                 return
-            finally:
-                self._polling = False
-            if answer == FORGOTTEN:
-                self._begin_anew()
-                return
-            self._operations.settle(said)
-            if await self._take_answer(answer):
-                # Let the readers take theirs, so that their acknowledgements ride with the next poll.
-                await asyncio.sleep(0)
         await self._say_goodbye()
+
+    async def _poll_once(self) -> bool:
+        """Poll through Ray, for one answer; whether to poll on."""
+        said = self._take_operations()
+        wait_s = _wait_s()
+        frame = pack(PollCall(self._reader_id, self._asking.next_no, self._operations.settled, said, wait_s))
+        self._polling = True
+        try:
+            answer = await asyncio.wait_for(self.line.poll.remote(frame), wait_s + POLL_SLACK_S)
+        except (RayError, TimeoutError, StreamRouterError) as error:
+            self._polling = False
+            return await self._failed(error, said)
+        finally:
+            self._polling = False
+        if answer == FORGOTTEN:
+            self._begin_anew()
+            return False
+        self._operations.settle(said)
+        if not self.take(answer):
+            await self._wait_after_failure()
+        elif answer != NOTHING:
+            self._asking.had_no += 1
+            # Let the readers take theirs, so that their acknowledgements ride with the next poll.
+            await asyncio.sleep(0)
+        return True
+
+    async def _follow(self, connection: Connection) -> bool:
+        """Poll through a socket, for as long as that lasts; whether to poll on."""
+        self._following = following = Following(connection, self._asking, self)
+        following.begin()
+        try:
+            goes_on = await following.ended
+        except (RayError, TimeoutError, StreamRouterError) as error:
+            self._following = None
+            return await self._failed(error, following.unheard())
+        finally:
+            self._following = None
+            following.close()
+        if not goes_on:
+            self._begin_anew()
+        return goes_on
+
+    # --- for what follows through a socket ----------------------------------------------------
+
+    def compose(self, *, renews: bool) -> tuple[bytes, Said, float]:
+        """See `following.Owner`."""
+        said = self._take_operations()
+        wait_s = _wait_s()
+        wanted = (self._asking.asked(), self._operations.settled, said, wait_s, ANSWERS_AHEAD_MAX, renews)
+        return pack(FollowCall(self._reader_id, *wanted)), said, wait_s
+
+    def settle(self, said: Said) -> None:
+        """See `following.Owner`."""
+        self._operations.settle(said)
+
+    def take(self, answer: bytes) -> bool:
+        """Hand over what an answer brought; False where it cannot be read."""
+        try:
+            parts = unpack_list(answer)
+        except ProtocolViolation as error:
+            log.warning("stream actor %s: an answer cannot be read: %s; asking again", self.actor_id, error)
+            return False
+        self._failures = 0
+        self._backoff.reset()
+        for part in parts:
+            self._hand_over(part)
+        return True
+
+    # --- what comes -------------------------------------------------------------------------
 
     async def _failed(self, error: Exception, said: Said) -> bool:
         """Deal with a poll that failed; whether to poll on."""
@@ -307,22 +358,6 @@ class Poller:
             await self._link.suspect(self.actor_id)
         await asyncio.sleep(self._backoff.next_s(random.random()))
 
-    async def _take_answer(self, answer: bytes) -> bool:
-        """Hand over what a poll brought; whether it was anything."""
-        try:
-            parts = unpack_list(answer)
-        except ProtocolViolation as error:
-            log.warning("stream actor %s: an answer cannot be read: %s; asking again", self.actor_id, error)
-            await self._wait_after_failure()
-            return False
-        self._failures = 0
-        self._backoff.reset()
-        if parts:
-            self._poll_no += 1
-            for part in parts:
-                self._hand_over(part)
-        return bool(parts)
-
     def _hand_over(self, part: Any) -> None:
         if not isinstance(part, list) or len(part) != PART_FIELDS:
             log.warning("stream actor %s: a part of %r that cannot be read", self.actor_id, str(part)[:80])
@@ -331,6 +366,7 @@ class Poller:
         reader = self._subscriptions.get(number)
         if reader is None:
             return
+        self._hurried.discard(number)
         if state == PartState.UNKNOWN:
             del self._subscriptions[number]
             reader.moved(self)
@@ -338,6 +374,8 @@ class Poller:
             del self._subscriptions[number]
             reader.refused(self, segments)
         else:
+            if state == PartState.HURRIED:
+                self._hurried.add(number)
             reader.arrive(state, gap, segments)
 
     async def _say_goodbye(self) -> None:
@@ -407,3 +445,7 @@ class Poller:
         for task in tasks:
             task.cancel()
         return tasks
+
+
+def _wait_s() -> float:
+    return POLL_WAIT_S_MAX * random.uniform(0.5, 0.9)  # jitter, not a secret

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ray.exceptions import ActorUnavailableError
-from transport_fakes import DEADLINE_S, HERE, Actor, Handle, connect, elsewhere, until
+from transport_fakes import DEADLINE_S, HERE, Actor, Asker, Handle, connect, elsewhere, until
 
 from actors.errors import UnknownRequest
 from actors.stream.stream_actor import StreamActor
@@ -117,6 +117,38 @@ async def test_whoever_comes_and_says_nothing_is_not_waited_for(monkeypatch):
         with contextlib.suppress(ConnectionResetError):
             assert await asyncio.get_running_loop().sock_recv(silent, 100) == b""
     silent.close()
+
+
+async def test_a_call_that_is_followed_has_many_answers_and_the_one_that_renews_it_takes_its_place():
+    actor, asker = Actor(), Asker()
+    connection = await connect(actor.door.meet("here"))
+    first = connection.ask("follow", (b"x",), asker)
+    await until(lambda: actor.replies)
+    second = connection.ask("follow", (b"y",), asker)
+    await until(lambda: len(actor.replies) == 2)
+    assert actor.replies[0].is_beside(actor.replies[1])
+    assert actor.replies[0].more(1)
+    assert actor.replies[1].more(2)
+    assert actor.replies[0].more(3)
+    actor.replies[1].last(4)
+    await until(lambda: len(asker.heard) == 3)
+    assert asker.heard == [(first, 1), (second, 2), (second, 4, "last")], "what is renewed is answered no more"
+    connection.close()
+
+
+async def test_a_call_that_is_followed_fails_by_name_and_with_its_connection():
+    actor, asker = Actor(), Asker()
+    connection = await connect(actor.door.meet("here"))
+    connection.ask("follow", (b"refused",), asker)
+    await until(lambda: asker.heard)
+    connection.ask("follow", (b"x",), asker)
+    await until(lambda: actor.replies)
+    connection.close()
+    await until(lambda: len(asker.heard) == 2)
+    assert asker.heard == [("RuntimeError",), ("ActorUnavailableError",)]
+    with pytest.raises(ActorUnavailableError):
+        connection.ask("follow", (b"y",), asker)
+    await until(lambda: not actor.replies[0].more(1))
 
 
 async def test_methods_that_only_ray_can_carry_go_through_ray():

@@ -12,6 +12,7 @@ from actors.transport.door import Door
 from actors.transport.meeting import LOCAL, Address, Reach
 
 METHODS = ("poll", "feed", "tell", "watch")
+FOLLOWED = ("follow",)
 DEADLINE_S = 10.0
 HERE = Reach("here", "", True, None)
 
@@ -20,9 +21,10 @@ class Actor:
     """What a Ray actor would be."""
 
     def __init__(self, node_id: str | None = "here") -> None:
-        self.door = Door(self, METHODS, None if node_id is None else Reach(node_id, "", True, None))
+        self.door = Door(self, METHODS, None if node_id is None else Reach(node_id, "", True, None), FOLLOWED)
         self.called: list[tuple[object, ...]] = []
         self.may_answer = asyncio.Event()
+        self.replies = []
 
     async def meet(self, node_id="here", is_apart=False):  # noqa: FBT002  # a Ray method
         return self.door.meet(node_id, is_apart=is_apart)
@@ -35,11 +37,32 @@ class Actor:
         await self.may_answer.wait()
         return frame
 
+    def follow(self, frame, reply):
+        if frame == b"refused":
+            raise UnknownRequest("refused")
+        self.replies.append(reply)
+
     async def tell(self, frame):
         raise UnknownRequest(f"no request {frame!r}")
 
     async def watch(self, frame):
         raise ZeroDivisionError(frame)
+
+
+class Asker:
+    """Makes calls that have many answers."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[object, ...]] = []
+
+    def more(self, number, answer):
+        self.heard.append((number, answer))
+
+    def last(self, number, answer):
+        self.heard.append((number, answer, "last"))
+
+    def failed(self, error):
+        self.heard.append((type(error).__name__,))
 
 
 class RayMethod:

@@ -47,10 +47,7 @@ class RayConfig(_Section):
     num_cpus: int | None = Field(None, ge=0, description="CPUs of a Ray of our own; None: the machine's.")
     include_dashboard: bool = Field(default=False, description="Start the dashboard of a Ray of our own.")
     worker_niceness: int = Field(
-        0,
-        ge=0,
-        le=19,
-        description="Nice value of a local Ray's workers. Ray's own 15 lets a busy driver starve the actors.",
+        0, ge=0, le=19, description="Nice value of a local Ray's workers. Ray's own 15 lets a busy driver starve them."
     )
     log_to_driver: bool = Field(default=False, description="Copy the actors' output to the driver's terminal.")
     runtime_env: dict[str, Any] = Field(
@@ -142,8 +139,9 @@ class LimitsConfig(_Section):
 
 
 class PublisherConfig(_Section):
-    """What a publishing process keeps so that it can replay after a crash."""
+    """How a publishing process sends, and what it keeps so that it can replay after a crash."""
 
+    gather_ms: float = Field(2.0, ge=0, le=100, description="Chunks that come so soon after a call leave together.")
     replay_bytes_max: int = Field(256 * 1024 * 1024, gt=0, description="Held in memory per process; more goes to disk.")
     spill_dir: str | None = Field(None, min_length=1, description="Its folder; None: the system's temporary folder.")
 

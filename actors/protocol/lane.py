@@ -5,6 +5,10 @@ first chunk back. Busy, sources wait their turn; when the call returns, as much 
 leaves, taken from the sources in turn, a quantum each, so that one source that floods does not
 delay the others' first items. Batches therefore grow exactly as fast as calls are slow.
 
+Where calls are quick and items come one by one, each would travel alone, and what that costs is not the item but
+that two processes wake up. So a lane may be spaced (`Spacing`): one that has just sent gathers what comes shortly
+after, as network cards do with their interrupts. What comes after a quiet time still leaves at once.
+
 Pure: the shell asks `take`, performs the call, and says `done`. A lane knows sizes, not contents;
 what a source gives leaves in the order in which the source gives it. A source that raises an error is
 dropped, and the others go on: whoever runs the lane asks `take_failed` whose request is to be ended.
@@ -27,6 +31,39 @@ ROUTER_CALL_BYTES_MAX = 2 * CALL_BYTES_MAX
 # What one source may put into a frame before the next has its turn, and in all.
 QUANTUM_BYTES = 16 * 1024
 TURNS_MAX = 4
+
+
+# So many items are worth a call of their own, however soon after the last.
+GATHERED_MAX = 64
+
+
+class Spacing:
+    """When a lane may send again: `gather_s` after it last did; at once what somebody waits for, or much."""
+
+    __slots__ = ("_came", "_gather_s", "_may_send_at", "hurries")
+
+    def __init__(self, gather_s: float) -> None:
+        self._gather_s = gather_s
+        self._may_send_at = 0.0
+        self._came = 0
+        self.hurries: bool = not gather_s
+        """Whether what waits may leave at once, whenever the lane has sent."""
+
+    def came(self, *, at_once: bool) -> None:
+        """Note that an item has come; `at_once`: it waits for no others."""
+        self._came += 1
+        if at_once or self._came >= GATHERED_MAX:
+            self.hurries = True
+
+    def wait_s(self, now: float) -> float:
+        """Return how long what waits has to; 0 where it may leave."""
+        return 0.0 if self.hurries else max(0.0, self._may_send_at - now)
+
+    def sent(self, now: float) -> None:
+        """Note that what was there has left."""
+        self._came = 0
+        self.hurries = not self._gather_s
+        self._may_send_at = now + self._gather_s
 
 
 class Source(Protocol[T]):

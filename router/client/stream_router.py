@@ -103,8 +103,10 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
         self._stops_ray = stops_ray
         # (To ask Ray for its context starts one where there is none.)
         reach = stands_here(config.reach) if ray.is_initialized() else None
+        gather_s = config.publisher.gather_ms / 1000
         self._links = [
-            Link(self.client_id, handle, config.router_name(shard), reach) for shard, handle in enumerate(handles)
+            Link(self.client_id, handle, config.router_name(shard), reach, gather_s)
+            for shard, handle in enumerate(handles)
         ]
         self._pollers = Pollers(self.client_id)
         self._budget = ReplayBudget(config.publisher.replay_bytes_max, config.publisher.spill_dir)

@@ -12,6 +12,7 @@ from unittest import mock
 from ray.exceptions import ActorDiedError
 
 from actors import shell, tenants
+from actors.stream.readers import Reader
 from actors.stream.session import Session
 from actors.transport import line
 from router.client import arguments
@@ -183,6 +184,16 @@ def _numbers_from_before_are_nothing() -> list[Patch]:
     return [mock.patch.object(Claims, "learn", lambda _self, _request, _now, *, is_news: None)]  # noqa: ARG005
 
 
+def _ahead_is_had() -> list[Patch]:
+    """What was given ahead counts as had, also where its connection broke."""
+    forget_before = Reader.forget_before
+
+    def broken(self: Reader, _answer_no: int) -> None:
+        forget_before(self, self._last_no + 1)
+
+    return [mock.patch.object(Reader, "forget_before", broken)]
+
+
 def only(feature: Feature) -> Harder:
     """Return what makes every seed show one feature, and no other."""
     return Harder(features=NONE, surely=frozenset({feature}))
@@ -205,6 +216,7 @@ PLANTED = {
     "cursor-kept": (Feature.ABANDONED, _cursor_kept, range(60)),
     "closes-in-silence": (Feature.CLOSES, _closes_in_silence, range(40)),
     "a-break-is-a-death": (Feature.SOCKETS, _a_break_is_a_death, range(40)),
+    "ahead-is-had": (Feature.SOCKETS, _ahead_is_had, range(200)),
     "rival-let-in": (Feature.RIVALS, _rival_let_in, range(60)),
     "numbers-from-before-are-nothing": (Feature.CLOCKS, _numbers_from_before_are_nothing, range(200, 215)),
     "one-space-of-names": (Feature.TENANTS, _one_space_of_names, range(20)),

@@ -33,9 +33,7 @@ from actors.errors import (
 )
 from actors.protocol.backoff import Backoff
 from actors.protocol.calls import WATCH_WAIT_S_MAX, Registration, WatchCall
-from actors.protocol.envelopes import ItemsEnvelope
 from actors.protocol.frames import pack, read
-from actors.protocol.lane import Source
 from actors.protocol.states import ClaimPhase, Key, News, PublisherState, RequestPhase, Role, State, state_of
 from actors.transport.line import Line
 from actors.transport.meeting import Reach
@@ -60,18 +58,20 @@ _OPEN_PHASES = frozenset({RequestPhase.OPEN, RequestPhase.GAP, RequestPhase.WAIT
 class Link:
     """A process's connection to one router actor. Use within one event loop."""
 
-    def __init__(self, client_id: str, handle: Any, name: str, reach: Reach | None = None) -> None:
-        """`reach`: how far this process goes without Ray; None: nowhere."""
+    def __init__(
+        self, client_id: str, handle: Any, name: str, reach: Reach | None = None, gather_s: float = 0.0
+    ) -> None:
+        """`reach`: how far this process goes without Ray; None: nowhere. `gather_s`: see `Feed`."""
         self.client_id = client_id
         self.reach = reach
         self.line: Line = Line(handle, reach)
         self.caller: RouterCaller = RouterCaller(self.line, name, self._tell_unreachable)
         self.answers: Answers = Answers()
         self._opens = Opens(self)
-        self._feed = Feed(self)
+        self._feed = Feed(self, gather_s)
         self._locates = Locates(self)
         self.handles: Handles = Handles(self)
-        self.has_items: Callable[[str, Source[ItemsEnvelope]], None] = self._feed.has_items
+        self.has_items: Callable[..., None] = self._feed.has_items
         self._listeners = Listeners()
         # What was said to let go of the agent of a request: a claim that comes after it must hear it once more.
         self._let_go: OrderedDict[str, bytes] = OrderedDict()

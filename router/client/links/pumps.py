@@ -15,7 +15,7 @@ from actors.errors import ProtocolViolation, Recovering, StreamRouterError, from
 from actors.protocol.calls import LocateCall, OpenAnswer, OpenCall, Registration
 from actors.protocol.envelopes import ItemsEnvelope
 from actors.protocol.frames import checked, cut_into_frames, pack, read
-from actors.protocol.lane import ROUTER_CALL_BYTES_MAX, Lane, Source
+from actors.protocol.lane import ROUTER_CALL_BYTES_MAX, Lane, Source, Spacing
 from actors.protocol.states import Key, News, Role
 from router.client.links.answers import Answers
 from router.client.links.caller import RouterCaller, as_named
@@ -140,9 +140,12 @@ def _read_open_answer(answer: bytes, count: int) -> tuple[list[Any], list[Any], 
 class Feed:
     """Items on their way to the router: the lane and its one call."""
 
-    def __init__(self, link: Connection) -> None:
+    def __init__(self, link: Connection, gather_s: float) -> None:
+        """`gather_s`: so long after a call, what has come since waits for what else comes."""
         self._link = link
         self._lane: Lane[str, ItemsEnvelope] = Lane(ROUTER_CALL_BYTES_MAX)
+        self._spacing = Spacing(gather_s)
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waits(self) -> bool:
@@ -151,24 +154,46 @@ class Feed:
 
     def clear(self) -> None:
         """Nothing leaves any more: let go of the publishers that wait."""
+        self._stop_timer()
         self._lane = Lane(ROUTER_CALL_BYTES_MAX)
 
-    def has_items(self, request_id: str, source: Source[ItemsEnvelope]) -> None:
-        """Note that a publisher has items to send; they leave at once if the lane is idle."""
+    def has_items(self, request_id: str, source: Source[ItemsEnvelope], *, at_once: bool = True) -> None:
+        """Note that a publisher has items to send; `at_once`: they are to wait for no others."""
         if self._link.caller.error is not None:
             return  # no call will be made again
         lane = self._lane
         lane.offer(request_id, source)
-        if not lane.busy:
-            # Busy from now on, so that one pump runs; what comes until it starts rides along.
-            lane.busy = True
-            self._link.spawn(self._pump())
+        self._spacing.came(at_once=at_once)
+        if not lane.busy and (self._timer is None or self._spacing.hurries):
+            self._begin_when_due()
 
-    async def _pump(self) -> None:
-        lane, link = self._lane, self._link
+    def _begin_when_due(self) -> None:
+        self._stop_timer()
+        loop = asyncio.get_running_loop()
+        wait_s = self._spacing.wait_s(loop.time())
+        if wait_s:
+            self._timer = loop.call_later(wait_s, self._ring)
+            return
+        # Busy from now on, so that one pump runs; what comes until it starts rides along.
+        self._lane.busy = True
+        self._link.spawn(self._pump(loop))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        if not self._lane.busy and self._link.caller.error is None:
+            self._begin_when_due()
+
+    async def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
+        lane, link, spacing = self._lane, self._link, self._spacing
         lane.done()
         while True:
             taken = lane.take()
+            spacing.sent(loop.time())
             for request_id, error in lane.take_failed():
                 link.fault((Role.PUBLISHER, request_id), error, "its items could not be read")
             if not taken:
@@ -179,6 +204,9 @@ class Feed:
                 lane.done()
             if link.caller.error is not None:
                 return  # every listener has been told
+            if lane.waits and spacing.wait_s(loop.time()):
+                self._begin_when_due()
+                return
 
     async def _send(self, taken: list[tuple[str, list[ItemsEnvelope]]]) -> None:
         link = self._link

@@ -211,7 +211,8 @@ class Publisher(Pumping):
         stream.accept(raw)
         if self._recording is not None:
             self._recording.keep(raw)
-        self._link.has_items(self.request_id, stream)
+        # A request's first chunk waits for no others, nor does one after which it has no credit.
+        self._link.has_items(self.request_id, stream, at_once=not stream.sent_seq or not stream.has_credit)
 
     async def chunks(self, chunks: Iterable[Chunk]) -> None:
         """Send several chunks in order. Raises InvalidArgument for what is not an iterable of chunks."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -171,7 +170,7 @@ class Poller:
         )
         self._say_soon()
         if self._task is None or self._task.done():
-            self._task = self._spawn(self._poll())
+            self._task = self._link.spawn(self._poll())
 
     def consumed(self, reader: Polled) -> None:
         """Note that the user has consumed all that was handed out."""
@@ -194,9 +193,6 @@ class Poller:
 
     # --- calls ------------------------------------------------------------------------------
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return self._link.spawn(coroutine)
-
     def _say_soon(self) -> None:
         if self._following is not None:
             self._following.wants(at_once=True)
@@ -206,7 +202,7 @@ class Poller:
     def _tell_soon(self) -> None:
         self._ack_timer = None
         if self._telling is None or self._telling.done():
-            self._telling = self._spawn(self._tell())
+            self._telling = self._link.spawn(self._tell())
 
     def _take_operations(self) -> Said:
         if self._ack_timer is not None:
@@ -395,7 +391,7 @@ class Poller:
             else:
                 self._operations.settle(said)
         if self._subscriptions:
-            self._task = self._spawn(self._poll())
+            self._task = self._link.spawn(self._poll())
         else:
             self.idle_since = asyncio.get_running_loop().time()
             self._pollers.sweep_later()

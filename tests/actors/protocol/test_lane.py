@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.protocol.lane import Fifo, Lane
+from actors.protocol.lane import GATHERED_MAX, Fifo, Lane, Spacing
 
 
 def fill(lane: Lane, queues: dict, items: list[tuple[str, int]]) -> None:
@@ -116,3 +116,54 @@ def test_a_lane_whose_only_source_fails_is_idle():
     lane.offer("broken", _Unreadable())
     assert lane.take() == []
     assert not lane.busy
+
+
+# --- spacing ----------------------------------------------------------------------------------
+
+GATHER_S = 0.004
+
+
+def sent_at_0() -> Spacing:
+    spacing = Spacing(GATHER_S)
+    spacing.sent(0.0)
+    return spacing
+
+
+def test_the_first_item_and_one_after_a_quiet_time_wait_for_nothing():
+    assert Spacing(GATHER_S).wait_s(0.0) == 0
+    spacing = sent_at_0()
+    spacing.came(at_once=False)
+    assert spacing.wait_s(GATHER_S) == 0
+
+
+def test_what_comes_soon_after_waits_for_what_is_left_of_the_time_and_no_longer():
+    spacing = sent_at_0()
+    for now in (0.001, 0.002, 0.003):
+        spacing.came(at_once=False)
+        assert now + spacing.wait_s(now) == GATHER_S
+
+
+def test_an_item_that_somebody_waits_for_takes_all_others_along_at_once():
+    spacing = sent_at_0()
+    spacing.came(at_once=False)
+    spacing.came(at_once=True)
+    assert spacing.wait_s(0.001) == 0
+    spacing.sent(0.001)
+    spacing.came(at_once=False)
+    assert spacing.wait_s(0.002) > 0, "it was for that one call"
+
+
+def test_many_items_wait_for_no_more():
+    spacing = sent_at_0()
+    for _ in range(GATHERED_MAX - 1):
+        spacing.came(at_once=False)
+    assert spacing.wait_s(0.001) > 0
+    spacing.came(at_once=False)
+    assert spacing.wait_s(0.001) == 0
+
+
+def test_without_a_time_to_gather_nothing_waits():
+    spacing = Spacing(0.0)
+    spacing.sent(1.0)
+    spacing.came(at_once=False)
+    assert spacing.wait_s(1.0) == 0

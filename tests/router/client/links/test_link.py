@@ -83,6 +83,48 @@ async def test_a_spill_file_truncated_by_somebody_is_an_error_of_that_stream(rou
     await client.close()
 
 
+# --- what is gathered -------------------------------------------------------------------------
+
+LONG_MS = 100
+"""Far beyond what a call to a fake takes: what leaves sooner has not waited."""
+
+
+async def test_chunks_that_come_soon_after_a_call_ride_together_in_the_next(router):
+    client = door(router, publisher={"gather_ms": 20})
+    publishers = await opened(client, "a", "b")
+    for publisher in publishers:
+        await publisher.chunk(CHUNK)
+    await until(lambda: len(router.items) == 2)
+    calls = router.handle.count("feed")
+    for publisher in publishers * 3:
+        await publisher.chunk(CHUNK)
+        await asyncio.sleep(0)
+    await until(lambda: [len(items) for items in router.items.values()] == [4, 4])
+    assert router.handle.count("feed") == calls + 1
+    await client.close()
+
+
+async def test_first_chunks_ends_and_what_uses_up_credit_wait_for_no_others(router):
+    client = door(router, publisher={"gather_ms": LONG_MS})
+    router.credit_bytes = 2 * len(CHUNK)
+    loop = asyncio.get_running_loop()
+    first, second = await opened(client, "first", "second")
+    began = loop.time()
+    await first.chunk(CHUNK)
+    await until(lambda: len(router.items.get("first", ())) == 1)
+    await second.chunk(CHUNK)
+    await until(lambda: len(router.items.get("second", ())) == 1)
+    await first.chunk(b"x" * first._stream.credit_bytes)
+    assert not first._stream.has_credit
+    await until(lambda: len(router.items["first"]) == 2)
+    second._end("finish", {"stop_reason": None, "usage": None})
+    await until(lambda: len(router.items["second"]) == 2)
+    assert loop.time() - began < LONG_MS / 1000
+    for publisher in (first, second):
+        end(publisher, router)
+    await client.close()
+
+
 async def test_what_a_method_raised_is_an_answer_at_once_and_not_an_outage(router):
     client = door(router)
     router.handle.broken["cancel"] = lambda *_: (_ for _ in ()).throw(ray_error(TypeError("unhashable type: 'list'")))

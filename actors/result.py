@@ -102,7 +102,7 @@ class Result:
         return kind(self._why(), self)
 
     def _why(self) -> str:
-        said = self.error.message if self.error is not None else self.detail
+        said = self.detail if self.error is None else f"{self.error.error_type}: {self.error.message}"
         parts = [f"request {self.request_id!r} ended as {self.stop_reason!r}"]
         if said:
             parts.append(f": {said[:DETAIL_CHARACTERS_MAX]}")

@@ -122,7 +122,7 @@ def _or_none(parameter: Parameter) -> Parameter:
 
 
 def _named(*words: str) -> Parameter:
-    return Parameter("one of " + ", ".join(repr(word) for word in words), _one_of(*words))
+    return Parameter("one of " + ", ".join(repr(str.__str__(word)) for word in words), _one_of(*words))
 
 
 REQUEST_ID = Parameter(
@@ -232,7 +232,7 @@ def _flag_or_callable(value: Any) -> Any:
     return value if isinstance(value, bool) else _callable(value)
 
 
-SETTINGS = _or_none(Parameter("StreamSettings, a mapping", _is_a(StreamSettings, Mapping)))
+SETTINGS = _or_none(Parameter("StreamSettings, a mapping as {'dialect': 'chat'}", _is_a(StreamSettings, Mapping)))
 WHEN_BUSY = _named("reject", "queue", "interrupt")
 
 # What runs agents says of how.

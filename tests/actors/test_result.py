@@ -264,7 +264,7 @@ def test_the_first_error_of_the_stream_explains_the_end():
     error = {"message_type": "error_message", "error_type": "overloaded", "message": "try later"}
     stop = {"message_type": "stop_reason", "stop_reason": "error"}
     failure = built((error, None, None), (stop, None, None)).failure()
-    assert "try later" in str(failure)
+    assert "overloaded: try later" in str(failure)
 
 
 def test_the_provider_s_word_is_said_where_nothing_else_explains():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from actors.errors import InvalidArgument
 from actors.result import Result
 from actors.settings import StreamSettings
 from router.client.arguments import check
@@ -82,6 +84,7 @@ class LaunchingCalls(ABC):
         agent, request_id, settings, agent_id, when_busy, retries, attempts, actors, raise_failed, *rest = given
         ray_options, tags, metadata = rest
         self._check_open()
+        _check_in_a_loop()
         terms = Terms(
             None if settings is None else load_settings(settings),
             RetryPolicy(retries, attempts),
@@ -219,3 +222,13 @@ class SyncAgentRun:
         """See `AgentRun.cancel`."""
         was_open: bool = self._run(self._agent_run.cancel(detail))
         return was_open
+
+
+def _check_in_a_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise InvalidArgument(
+            "router.start: agents are started within the event loop that opened the router, and this thread runs none; "
+            "without one, open the router by a plain `with`"
+        ) from None

@@ -242,3 +242,12 @@ def test_a_configuration_is_a_path_or_a_configuration():
     check("StreamRouter.start", config=RouterConfig(name="x"))
     with pytest.raises(InvalidArgument):
         check("StreamRouter.start", config={"name": "x"})
+
+
+async def test_words_that_are_allowed_are_said_as_they_are_written():
+    client = door(FakeRouter())
+    with pytest.raises(InvalidArgument, match="one of 'waiting', 'open', 'sealed', or None; this is 'ended'"):
+        await client.list(state="ended")
+    with pytest.raises(InvalidArgument, match=r"a mapping as \{'dialect': 'chat'\}, or None; this is 'chat'"):
+        client.publish("req", "chat")
+    await client.close()

@@ -488,3 +488,10 @@ async def test_start_of_the_class_starts_routers_and_of_a_router_an_agent(client
     assert (client.start.__doc__ or "").startswith("Run an agent")
     with pytest.raises(InvalidArgument, match=r"router\.start: agent is a function"):
         client.start("configs/local.yaml")
+
+
+async def test_an_agent_started_from_a_thread_without_an_event_loop_is_refused_by_name():
+    client = door(FakeRouter())
+    with pytest.raises(InvalidArgument, match="this thread runs none"):
+        await asyncio.to_thread(client.start, len)
+    await client.close()

@@ -47,7 +47,7 @@ from router.on_ray.ends import Ends
 from router.on_ray.fleet import PAUSE_S, Fleet
 from router.on_ray.keys import key_of
 from router.on_ray.looking_calls import LookingCalls
-from router.on_ray.pauses import watch_clock
+from router.on_ray.pauses import PauseWatch
 from router.on_ray.shelf import Shelf, ShelfCalls
 from router.status.observer import Observer
 
@@ -81,6 +81,7 @@ class RouterActor(LookingCalls, ShelfCalls):
         self._registry = Registry(self._config, self._incarnation, time.monotonic(), first_number, self._node_id)
         self._set_clock()
         self._alarm = Alarm(time.monotonic, self._tick)
+        self._pause_watch = PauseWatch(PAUSE_S, self._paused)
         self._watchers = Waits()
         self._lookers = Crowds()
         self._ends = Ends()
@@ -324,7 +325,7 @@ class RouterActor(LookingCalls, ShelfCalls):
             await asyncio.shield(self._begun)
 
     async def _begin(self) -> None:
-        watch_clock(PAUSE_S, self._paused, lambda: self._stopping)
+        self._pause_watch.begin(lambda: self._stopping)
         if ray.get_runtime_context().was_current_actor_reconstructed:
             await self._recover()
         else:
@@ -388,6 +389,7 @@ class RouterActor(LookingCalls, ShelfCalls):
                 self._watchers.wake_within(client_id, LAZY_WAKE_S)
 
     def _tick(self) -> None:
+        self._pause_watch.look()
         self._registry.tick(time.monotonic())
         self._after_event()
 

@@ -168,10 +168,10 @@ class Reader:
                 # Coming for more means that what was handed out has been consumed.
                 self.acknowledge()
             while (batch := self._next_batch()) is None:
-                changed, wait_s = self._begin_to_wait()
-                if wait_s is None:
+                changed, ping_s = self._begin_to_wait()
+                if ping_s is None:
                     await changed
-                elif not await self._waited(changed, wait_s):
+                elif not await self._waited(changed, ping_s):
                     return self._shaper.ping(self.request_id, self.resumes_after)
         except BaseException:
             self.leave()
@@ -220,6 +220,11 @@ class Reader:
             raise unknown(self.request_id, self._wait_s)
         if self._patience is None and self._loop is not None:
             self._patience = self._loop.call_later(self._wait_s, self._patience_ends, self._loop.time())
+
+    def _end_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _patience_ends(self, began: float) -> None:
         self._patience = None
@@ -283,10 +288,10 @@ class Reader:
         raise StopAsyncIteration
 
     def _begin_to_wait(self) -> tuple[asyncio.Future[None], float | None]:
-        """Return what is done when something has happened, and how long that may take; None: however long."""
+        """Return what is done when something has happened, and after how long a ping is to come; None: never."""
         loop = self._loop
-        if self._error is not None:
-            raise fresh(self._error)
+        # Until the router has said whether there is such a request, its call's own deadline ends the wait.
+        self._be_patient()
         if loop is None:
             raise RouterClosed(f"request {self.request_id!r} is not being read")
         if self._poller is not None and self._poller.is_crowded:
@@ -294,22 +299,15 @@ class Reader:
             self._cursor.rest()
         # (To ask for the running loop is a system call in Python 3.11, and this is paid for every batch.)
         changed = self._changed = loop.create_future()
-        # Until the router has said whether there is such a request, its call's own deadline ends the wait.
-        return changed, self._ping_s if self._known else self._wait_s if self._is_unknown else None
+        return changed, self._ping_s if self._known else None
 
-    async def _waited(self, changed: asyncio.Future[None], wait_s: float) -> bool:
+    async def _waited(self, changed: asyncio.Future[None], ping_s: float) -> bool:
         """Wait for something to happen; False when it is time for a ping instead."""
-        loop = changed.get_loop()
-        began = loop.time()
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout(ping_s):
                 await changed
         except TimeoutError:
-            if self._known:
-                return False
-            if was_stopped(loop.time() - began, wait_s) or not self._is_unknown:
-                return True  # this process was stopped, and could hear nothing, or the router has: wait again
-            raise unknown(self.request_id, self._wait_s) from None
+            return False
         return True
 
     def leave(self) -> None:
@@ -318,8 +316,7 @@ class Reader:
             return
         self.has_left = True
         self._on_change = None
-        if self._patience is not None:
-            self._patience.cancel()
+        self._end_patience()
         self._link.lose_interest((Role.READER, self.request_id), self)
         if self._moving is not None:
             self._moving.cancel()
@@ -377,6 +374,7 @@ class Reader:
             return
         if phase == RequestPhase.RECOVERING:
             self._is_unknown = False
+            self._end_patience()
             return
         if phase == RequestPhase.UNKNOWN:
             if self._known:
@@ -392,6 +390,7 @@ class Reader:
             return
         if not self._known:
             self._known = True
+            self._end_patience()
             self._wake()
         if actor_id is None or self._place == (place := f"{actor_id} {epoch}"):
             return
@@ -442,4 +441,5 @@ class Reader:
     def on_router_restart(self) -> None:
         """See `StateListener`."""
         self._is_unknown = False
+        self._end_patience()
         self._link.ask_where(self.request_id)

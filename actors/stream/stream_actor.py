@@ -27,7 +27,7 @@ from actors.protocol.frames import pack, read
 from actors.protocol.reads import NOTHING, POLL_WAIT_S_MAX, FollowCall, PollCall, TellCall
 from actors.protocol.segments import read_segment
 from actors.protocol.states import Report
-from actors.shell import Alarm, Clock, Crowds, Waits, calm_garbage_collection, wait_at_most
+from actors.shell import Alarm, Clock, Crowds, Waits, calm_garbage_collection, keep_freed_memory, wait_at_most
 from actors.stream import arguments, measures
 from actors.stream.followers import Followers, Reply
 from actors.stream.host import StreamHost
@@ -73,6 +73,7 @@ class StreamActor:
         if log_as is not None:
             logs.set_up(*log_as)
         calm_garbage_collection()
+        keep_freed_memory()
         self._actor_id = actor_id
         reach = stands_here(reach)
         self._router = Line(router, reach)

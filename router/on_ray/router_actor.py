@@ -32,7 +32,7 @@ from actors.protocol.calls import (
 )
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import pack, read, unpack_list
-from actors.shell import Alarm, Crowds, Waits, calm_garbage_collection
+from actors.shell import Alarm, Crowds, Waits, calm_garbage_collection, keep_freed_memory
 from actors.transport.door import Door
 from actors.transport.line import CARRIED, FOLLOWED, stands_here
 from router.config import RouterConfig
@@ -72,6 +72,7 @@ class RouterActor(LookingCalls, ShelfCalls):
     def __init__(self, config_json: str, shard: int, *, owns_process: bool = False) -> None:
         """`owns_process`: this process is ours alone, so its log and its metrics are for us to set up."""
         calm_garbage_collection()
+        keep_freed_memory()
         self._config = RouterConfig.model_validate_json(config_json)
         self._shard = shard
         self._incarnation = uuid.uuid4().hex

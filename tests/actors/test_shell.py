@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from actors.shell import PAUSE_S_MIN, Alarm, Clock, Crowds, Waits, wait_at_most
+from actors import shell
+from actors.shell import PAUSE_S_MIN, Alarm, Clock, Crowds, Waits, keep_freed_memory, wait_at_most
 
 
 class Machine:
@@ -117,3 +119,30 @@ async def test_all_of_a_crowd_hear_the_news_of_their_name():
     crowds.leave("request", first)
     crowds.leave("other", other)
     assert len(crowds) == 0
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """What an allocator is told."""
+    calls: list[tuple[int, int]] = []
+    libc = SimpleNamespace(mallopt=lambda *call: calls.append(call))
+    monkeypatch.setattr(shell.ctypes, "CDLL", lambda _: libc)
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    return calls
+
+
+def test_a_process_of_ours_keeps_some_megabytes_that_it_frees(told):
+    keep_freed_memory()
+    assert told == [(-3, 4 << 20), (-1, 32 << 20)]
+
+
+def test_whoever_has_set_the_allocator_is_left_alone(told, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    keep_freed_memory()
+    assert told == []
+
+
+def test_an_allocator_without_such_a_word_is_left_alone(told, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shell.ctypes, "CDLL", lambda _: SimpleNamespace())
+    keep_freed_memory()
+    assert told == []

@@ -35,7 +35,7 @@ from router.core.registry import Registry
 from router.on_ray.fleet import FleetActor
 
 GROUP = 32
-STREAMS = 64
+STREAMS = 256
 # What a socket takes and gives at a time; asyncio reads as much.
 PORTION_BYTES = 64 * 1024
 SOCKET_BYTES = 256 * 1024

@@ -17,8 +17,8 @@ from actors.settings import StreamSettings, explain
 from router.config import GATEWAY, RouterConfig, find_config, parse_config, parse_yaml, with_changes
 from router.runs.endpoint import Endpoint
 
-Format = Literal["native", "letta", "chat", "responses", "ui"]
-FORMATS: tuple[Format, ...] = ("native", "letta", "chat", "responses", "ui")
+Format = Literal["native", "letta", "chat", "responses", "ui", "agui"]
+FORMATS: tuple[Format, ...] = ("native", "letta", "chat", "responses", "ui", "agui")
 WRITE_BYTES_MAX = 64 * 1024
 
 

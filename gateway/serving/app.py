@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -11,6 +12,7 @@ from aiohttp.typedefs import Middleware
 
 from actors.errors import Draining, NotPermitted, StreamRouterError
 from gateway.config import is_loopback
+from gateway.serving.agui_routes import AguiRoutes
 from gateway.serving.answers import answer, refusal, refusal_of
 from gateway.serving.asking import Gateway, caller_of, permit
 from gateway.serving.chat_routes import ChatRoutes
@@ -23,7 +25,26 @@ log: logging.Logger = logging.getLogger("gateway")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+
+class Routes(Protocol):
+    """The routes of one format."""
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        ...
+
+
 OPEN_TO_ALL = frozenset({"/healthz", "/readyz"})
+
+
+_ROUTES: dict[str, Callable[[Gateway], Routes]] = {
+    "native": NativeRoutes,
+    "letta": LettaRoutes,
+    "chat": ChatRoutes,
+    "responses": ResponsesRoutes,
+    "ui": UiRoutes,
+    "agui": AguiRoutes,
+}
 
 
 def make_app(gateway: Gateway) -> web.Application:
@@ -34,16 +55,8 @@ def make_app(gateway: Gateway) -> web.Application:
     app.router.add_get("/healthz", _healthz, allow_head=True)
     app.router.add_get("/readyz", _readyz(gateway), allow_head=True)
     app.router.add_get("/metrics", _metrics(gateway), allow_head=False)
-    if "native" in gateway.config.formats:
-        NativeRoutes(gateway).add_to(app)
-    if "chat" in gateway.config.formats:
-        ChatRoutes(gateway).add_to(app)
-    if "responses" in gateway.config.formats:
-        ResponsesRoutes(gateway).add_to(app)
-    if "ui" in gateway.config.formats:
-        UiRoutes(gateway).add_to(app)
-    if "letta" in gateway.config.formats:
-        LettaRoutes(gateway).add_to(app)
+    for name in gateway.config.formats:
+        _ROUTES[name](gateway).add_to(app)
     return app
 
 

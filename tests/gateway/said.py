@@ -13,6 +13,7 @@ from actors.messages import as_dict
 from actors.recording_format import read_recording
 from actors.settings import StreamSettings
 from actors.translator import Translator
+from gateway.formats.agui import AguiForm
 from gateway.formats.chat import ChatForm
 from gateway.formats.form import Form, Frame
 from gateway.formats.letta import LettaForm
@@ -33,6 +34,7 @@ FORMS: dict[str, Any] = {
     "chat": lambda: ChatForm("agent", with_usage=True),
     "responses": lambda: ResponsesForm(RUN, "agent"),
     "ui": lambda: UiForm(RUN),
+    "agui": lambda: AguiForm("thread-1", RUN),
 }
 
 

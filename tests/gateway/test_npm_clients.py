@@ -141,6 +141,81 @@ async def test_the_ai_sdk_resumes_the_run_that_its_chat_has_under_way(gateway: S
     assert parts_of(shown) == logged(PARALLEL)
 
 
+# --- AG-UI --------------------------------------------------------------------------------------------
+
+
+def said_of(messages: list[Message]) -> dict[str, Any]:
+    """Return what a log says of text, reasoning, calls and what they returned."""
+    said: dict[str, Any] = {"assistant": "", "reasoning": "", "calls": {}, "tool": []}
+    for message in messages:
+        kind = message["message_type"]
+        if kind == "assistant_message":
+            said["assistant"] += message["content"]
+        elif kind == "reasoning_message":
+            said["reasoning"] += message["reasoning"]
+        elif kind == "tool_call_message":
+            call = message["tool_call"]
+            name, arguments = said["calls"].get(call["tool_call_id"], ("", ""))
+            now = (name + call.get("name", ""), arguments + call.get("arguments", ""))
+            said["calls"][call["tool_call_id"]] = now
+    return said
+
+
+def had_by(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the same of what a client of AG-UI has."""
+    said: dict[str, Any] = {"assistant": "", "reasoning": "", "calls": {}, "tool": []}
+    for message in messages:
+        if message["role"] in {"assistant", "reasoning"}:
+            said[message["role"]] += message.get("content") or ""
+        for call in message.get("toolCalls") or ():
+            said["calls"][call["id"]] = (call["function"]["name"], call["function"]["arguments"])
+        if message["role"] == "tool":
+            said["tool"].append(message["content"])
+    return said
+
+
+@pytest.mark.parametrize(
+    "name", ["openai-tool-2", "anthropic-parallel-tools-2", "deepseek-responses-reasoning-1", "google-text-2"]
+)
+async def test_a_client_of_ag_ui_has_what_the_log_says(gateway: Served, name: str):
+    messages = gateway.runners.says = messages_of(FILES[name])
+    (had,) = await node("agui.mjs", gateway.url, "run", "run-1")
+    assert had["failed"] is None
+    assert had_by(had["messages"][1:]) == said_of(messages)
+    assert [had["events"][0]["type"], had["events"][-1]["type"]] == ["RUN_STARTED", "RUN_FINISHED"]
+    (order,) = gateway.runners.orders
+    assert order.input["messages"] == [{"role": "user", "content": "Hello"}]
+    assert order.all_tags == {"thread": "thread-1", "agent": "ada"}
+
+
+async def test_a_client_of_ag_ui_that_comes_again_has_everything_once(gateway: Served):
+    gateway.runners.says = TEXT
+    (first,) = await node("agui.mjs", gateway.url, "run", "run-1")
+    (again,) = await node("agui.mjs", gateway.url, "join", "run-1")
+    assert again["messages"] == first["messages"]
+    assert had_by(again["messages"][1:])["assistant"] == "Hello"
+    assert len(gateway.runners.orders) == 1
+
+
+async def test_a_client_of_ag_ui_takes_failures_and_cuts_for_what_they_are(gateway: Served):
+    gateway.runners.says = FAILED
+    (had,) = await node("agui.mjs", gateway.url, "run", "run-1")
+    assert had["events"][-1]["type"] == "RUN_ERROR"
+    assert "overloaded" in had["events"][-1]["message"]
+    stream = gateway.router.open("agui-run-2")
+    reading = asyncio.create_task(node("agui.mjs", gateway.url, "run", "run-2"))
+    await until(lambda: stream.readers == 1, 30)
+    stream.say(TEXT[:1])
+    stream.fail(RouterUnavailable("it restarts"))
+    (cut,) = await reading
+    assert (cut["events"][-1]["type"], cut["events"][-1]["message"]) == ("RUN_ERROR", "it restarts")
+    stream = gateway.router.open("agui-run-3")
+    stream.say(TEXT[:1])
+    stream.say(ended(stream, "cancelled"), end=True)
+    (cancelled,) = await node("agui.mjs", gateway.url, "run", "run-3")
+    assert cancelled["events"][-1]["outcome"] == {"type": "cancelled"}
+
+
 # --- Letta's and OpenAI's for TypeScript ------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from gateway.serving.answers import answer, refusal, refusal_of
 from gateway.serving.asking import Gateway, caller_of, permit
 from gateway.serving.chat_routes import ChatRoutes
 from gateway.serving.letta_routes import LettaRoutes
-from gateway.serving.native_routes import NativeRoutes
+from gateway.serving.native_routes import NativeRoutes, come_again
 from gateway.serving.responses_routes import ResponsesRoutes
 from gateway.serving.ui_routes import UiRoutes
 
@@ -136,6 +136,8 @@ def _entry(gateway: Gateway) -> Middleware:
             caller_of(gateway, request)
         except NotPermitted as error:
             return refusal(401, error.code, str(error), {"WWW-Authenticate": "Bearer"})
+        if gateway.streams.is_draining and "Last-Event-ID" in request.headers and request.path.endswith("/events"):
+            return await come_again(request)
         if gateway.streams.is_draining:
             raise Draining("this gateway is being stopped; connect again to be served by another")
         return await handler(request)

@@ -64,6 +64,9 @@ class Gateway:
     ) -> str:
         """Start a run of an agent, and return its request ID as soon as it is open. Raises what opening it does."""
         agent = self.agent(name)
+        for what, said in (("tags", tags), ("metadata", metadata)):
+            if said is not None and not isinstance(said, Mapping):
+                raise InvalidArgument(f"{what}: expected an object, got {type(said).__name__}")
         request_id = request_id or f"run-{secrets.token_hex(12)}"
         key = agent.endpoint.key() if agent.endpoint is not None else None
         order = Order(request_id, name, agent, dict(given), key, tags or {}, metadata or {}, agent_id)

@@ -41,6 +41,16 @@ _PASSES = (RouterUnavailable, Recovering, LimitExceeded)
 _COME_AGAIN = b"retry: 2000\n\n"
 
 
+async def come_again(request: web.Request) -> web.StreamResponse:
+    """Answer an EventSource that has come back while it cannot be served; it closes, and comes again by itself."""
+    response = web.StreamResponse(headers={**HEADERS, "Content-Type": NativeForm.content_type})
+    response.force_close()  # so that it comes to another gateway, where there is one
+    await response.prepare(request)
+    await response.write(_COME_AGAIN)
+    await response.write_eof()
+    return response
+
+
 class NativeRoutes:
     """Answers in our own format."""
 
@@ -134,11 +144,7 @@ class NativeRoutes:
         except StreamRouterError as error:
             if last_id is None or not isinstance(error, _PASSES):
                 raise
-            response = web.StreamResponse(headers={**HEADERS, "Content-Type": NativeForm.content_type})
-            await response.prepare(request)
-            await response.write(_COME_AGAIN)
-            await response.write_eof()
-            return response
+            return await come_again(request)
 
     async def _resume(self, request: web.Request, request_id: str, after: int) -> web.StreamResponse:
         self._gateway.streams.check_room()

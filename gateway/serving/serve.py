@@ -67,6 +67,8 @@ async def serve(router: StreamRouter, config: GatewayConfig, runners: RunsAgents
             ) from None
         host = f"[{config.host}]" if ":" in config.host else config.host
         yield f"http://{host}:{runner.addresses[0][1]}"
+        # Whoever comes again must come to another gateway, or wait for this one's successor.
+        await site.stop()
         await gateway.streams.drain()
     finally:
         await runner.cleanup()

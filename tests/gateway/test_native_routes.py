@@ -175,6 +175,8 @@ async def test_a_run_is_started_and_read_in_one_request(gateway: Served):
         ({"input": "x"}, "there is no agent 'None' here"),
         ({"agent": "ada"}, "input: expected text, or an object with messages, got NoneType"),
         ({"agent": "ada", "input": []}, "got list"),
+        ({"agent": "ada", "input": "x", "tags": ["a"]}, "tags: expected an object, got list"),
+        ({"agent": "ada", "input": "x", "metadata": 1}, "metadata: expected an object, got int"),
         ({"agent": "ada", "input": "x", "smoke": 1}, "unknown keys smoke; there are agent, agent_id"),
         ([], "expected a JSON object"),
     ],
@@ -333,6 +335,31 @@ async def test_a_gateway_that_ends_lets_its_readers_go_on_elsewhere():
     assert text.startswith("retry: 1000\n\n")
     assert ": interrupted, draining:" in text
     assert not stream.has_ended
+
+
+async def test_an_eventsource_that_comes_back_to_a_gateway_that_ends_is_not_turned_away_for_good():
+    async with aiohttp.ClientSession() as http:
+        async with served() as gateway:
+            stream = gateway.router.open("req-1")
+            path = f"{gateway.url}/v1/streams/req-1/events"
+            first = await http.get(path)
+            await until(lambda: stream.readers == 1)
+            # A connection that is kept alive, over which it may come back though nobody listens any more.
+            await (await http.get(f"{gateway.url}/healthz")).read()
+            reading = asyncio.create_task(first.text())
+            coming = asyncio.create_task(_comes_again(http, path, reading))
+        await reading
+        assert await coming in {"retry: 2000\n\n", "refused"}
+
+
+async def _comes_again(http: aiohttp.ClientSession, path: str, reading: asyncio.Task[str]) -> str:
+    await asyncio.wait([reading])
+    try:
+        async with http.get(path, headers={"Last-Event-ID": "1"}) as answered:
+            assert answered.status == 200
+            return await answered.text()
+    except aiohttp.ClientConnectionError:
+        return "refused"  # it tries again by itself
 
 
 async def test_figures_count_what_happens(gateway: Served):

@@ -408,4 +408,3 @@ class Registry:
         """This process was stopped for so long: that was no silence of the clients."""
         self.clients.paused(gap_s)
         self.recovery.paused(gap_s)
-        self.timeouts.paused(gap_s)

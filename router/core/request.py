@@ -224,10 +224,6 @@ class Request:
         self.stop_reason = stop_reason
         self.forget_at = forget_at
 
-    def keep_longer(self, seconds: float) -> None:
-        """Keep an ended request for so much longer."""
-        self.forget_at += seconds
-
     def hold(self, actor_id: str | None) -> None:
         """Note who holds the sealed log beside this router; a new holder has a new epoch."""
         self._go(Change.HOLD)

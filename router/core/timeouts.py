@@ -38,21 +38,13 @@ class Timeouts:
         self._lifecycle = lifecycle
         self._recovery = recovery
         self._refusals = refusals
-        self._gap_s = 0.0
-        self._stopped = (0.0, 0.0)
 
     def set(self, at: float, kind: Timer, what: str) -> None:
         """Look at `what` at `at`."""
         self._deadlines.set(at, (kind, what))
 
-    def paused(self, gap_s: float) -> None:
-        """This router was stopped for so long, until the next `tick`."""
-        self._gap_s += gap_s
-
     def tick(self, now: float) -> None:
         """Let run out what has run out by `now`, so much at most: what is left is due still."""
-        if self._gap_s:
-            self._stopped, self._gap_s = (now - self._gap_s, now), 0.0
         for _, (kind, what) in islice(self._deadlines.take_due(now), TICK_MAX):
             getattr(self, self._WHEN_DUE[kind])(what, now)
 
@@ -115,14 +107,7 @@ class Timeouts:
 
     def _tick_sealed(self, request_id: str, now: float) -> None:
         request = self._requests.get(request_id)
-        if request is None or request.is_live or request.forget_at > now:
-            return
-        stopped_at, woke_at = self._stopped
-        if stopped_at < request.forget_at <= woke_at:
-            # While this router was stopped it could tell nobody where the request is: readers are given that time.
-            request.keep_longer(woke_at - stopped_at)
-            self.set(request.forget_at, Timer.SEALED, request_id)
-        else:
+        if request is not None and not request.is_live and request.forget_at <= now:
             self._lifecycle.forget(request)
 
     def _tick_show(self, request_id: str, now: float) -> None:

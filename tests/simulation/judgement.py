@@ -245,10 +245,12 @@ class Request:
 
     def may_be_gone(self) -> bool:
         """Whether nobody need know the request any more: time-to-live, or router and actor dead at once."""
-        world = self.world
-        sealed_at = world.watch.sealed_seen_at.get(self.plan.request_id)
-        is_over = sealed_at is not None and world.loop.now >= sealed_at + self.plan.settings.sealed_ttl_s - 1.0
-        return is_over or self._may_be_forgotten()
+        return self.is_out_of_time() or self._may_be_forgotten()
+
+    def is_out_of_time(self) -> bool:
+        """Whether it has ended, and its time-to-live is over."""
+        sealed_at = self.world.watch.sealed_seen_at.get(self.plan.request_id)
+        return sealed_at is not None and self.world.loop.now >= sealed_at + self.plan.settings.sealed_ttl_s - 1.0
 
     def may_end_twice(self) -> bool:
         """Whether it may begin and end anew: what only both knew is lost, or it was forgotten behind its publisher."""

@@ -98,7 +98,8 @@ class ReadProgram(Program):
     def _is_allowed(self, error: StreamRouterError) -> bool:
         request, world = self.request, self.request.world
         if isinstance(error, UnknownRequest):
-            return not any(publisher.is_well for publisher in request.publishers)
+            # A router that was stopped may have had no time to tell of an end before it forgot it.
+            return request.is_out_of_time() or not any(publisher.is_well for publisher in request.publishers)
         if isinstance(error, RequestLost):
             return request.may_end_twice()
         return isinstance(error, RouterClosed) and self.number in world.faults.closed_at

@@ -218,22 +218,6 @@ def test_an_ended_request_is_kept_for_its_time_and_not_longer():
     assert "req" not in router.registry.requests
 
 
-def test_a_stop_of_the_router_takes_nothing_from_the_time_of_an_ended_request_that_it_would_have_ended():
-    router = Router(HERE)
-    for request_id, ttl_s in (("short", 7.0), ("long", 100.0)):
-        router.open(request_id, packed=settings(sealed_ttl_s=ttl_s))
-        router.seals(request_id, 2.0)
-    router.registry.paused(10.0)
-    router.passes(14.0)
-    assert "short" in router.registry.requests
-    router.passes(18.9)
-    assert "short" in router.registry.requests
-    router.passes(19.1)
-    assert "short" not in router.registry.requests
-    router.passes(102.1)
-    assert "long" not in router.registry.requests
-
-
 def test_when_all_is_over_nothing_waits_for_any_time():
     router = Router(HERE)
     for number in range(5):

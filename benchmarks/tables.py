@@ -91,7 +91,7 @@ def peers(found: Found) -> str:
         lacks = "as above" if rows[-1][3] and rows[-1][3] == of.get("lacks") else of.get("lacks", "")
         rows.append((title, rate, number(shared.get(ratio)), lacks))
     head = ("512 streams", "chunks a second", "the router's over it", "what it does not do here")
-    return markdown(head, rows, words=(0, 3))
+    return markdown(head, [row for row in rows if row[1]], words=(0, 3))
 
 
 def dedicated(found: Found) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -100,7 +101,7 @@ class Window:
         lines = [Text.assemble((f"{block.label:12}", "dim"), (block.words, _LABEL_STYLES.get(block.label, ""))) for
                  block in list(panel.blocks)[-height:]]  # fmt: skip
         head = Text.assemble((shown(panel.request_id), "bold"), "  ", (panel.state, _style(panel)))
-        return Group(head, *lines)
+        return _Ending(head, Group(*lines), height)
 
     def html(self) -> str:
         """Return it for a notebook. Everything that was said is escaped."""
@@ -112,6 +113,20 @@ class Window:
             f'<div style="{_CSS}">{"".join(map(_html_of, panel.blocks))}</div></details>'
             for panel in self.panels.values()
         )
+
+
+class _Ending:
+    """A head, and below it the end of what does not fit into so many lines."""
+
+    def __init__(self, head: Text, body: RenderableType, height: int) -> None:
+        self._head, self._body, self._height = head, body, height
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._head
+        lines = console.render_lines(self._body, options.reset_height(), pad=False)
+        for line in lines[-max(self._height - 1, 1) :]:
+            yield from line
+            yield Segment.line()
 
 
 def _style(panel: Panel) -> str:

@@ -129,3 +129,12 @@ async def test_in_a_notebook_it_updates_one_output(router, monkeypatch):
     assert "hello" in pages[-1]
     assert "end_turn" in pages[-1]
     await client.close()
+
+
+def test_of_a_message_that_is_longer_than_the_terminal_the_end_is_shown():
+    window = Window(["req-1"])
+    window.panels["req-1"].take(said("\n".join(f"line {number}" for number in range(100))))
+    lines = drawn(window, 10).splitlines()
+    assert len(lines) == 10
+    assert lines[0].startswith("req-1")
+    assert (lines[1], lines[-1]) == ("line 91", "line 99")

@@ -126,8 +126,14 @@ async def stop_actor() -> dict[str, Any]:
 
 
 async def kill_router() -> dict[str, Any]:
-    """SIGKILL of the router actor, each time of another incarnation of it."""
+    """SIGKILL of the router actor, each time of another incarnation of it.
+
+    Right after its death all requests are listed: `listed_s` says how long that took at most, `not_listed` how many of
+    those under way were missing though the listing said that it was all.
+    """
     killed: set[int] = set()
+    listed_s: list[float] = []
+    not_listed: set[str] = set()
 
     async def strike(router: StreamRouter, load: Load) -> Blow:
         pid = (await router.describe()).routers[0].pid
@@ -138,9 +144,15 @@ async def kill_router() -> dict[str, Any]:
         struck_at = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         await until(lambda: is_gone(pid), "the router is dead")
-        return Blow(struck_at, time.monotonic(), hit)
+        blow = Blow(struck_at, time.monotonic(), hit)
+        listed = await router.list(limit=1_000, newest_first=True)
+        listed_s.append(time.monotonic() - blow.dead_at)
+        if not listed.is_partial:
+            not_listed.update({*hit} - {request.request_id for request in listed})
+        return blow
 
-    return await _embedded("router killed", strike)
+    found = await _embedded("router killed", strike)
+    return {**found, "listed_s": round(max(listed_s), 3), "not_listed": len(not_listed)}
 
 
 async def remove_node() -> dict[str, Any]:

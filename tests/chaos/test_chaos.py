@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from router.core.outboxes import CLIENT_TIMEOUT_S
+
 from .report import NOUGHTS, run
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -63,6 +65,8 @@ def test_a_load_survives(kind, patience_s, figures):
     assert all(found["recovered_streams"]), "a kill that hit no stream proves nothing"
     assert found["recovery_p99_s"] < patience_s
     assert found.get("over_network", 1) > 0, "between nodes calls were to go over TCP"
+    assert found.get("listed_s", 0.0) < CLIENT_TIMEOUT_S, "no listing waits until publishers have had their time"
+    assert not found.get("not_listed")
 
 
 @pytest.mark.parametrize("kind", ["fail-calls"])

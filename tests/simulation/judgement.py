@@ -37,6 +37,7 @@ class Request:
         self.cancel_is_asked = False
         self.was_taken_over = False
         self.must_be_cancelled = False
+        self.only_its_router_knows = False
         self.opened: list[str] = []
 
     def begin(self) -> None:
@@ -216,6 +217,7 @@ class Request:
         """Return what is wrong with this end; None where the scenario explains it."""
         plan, world = self.plan, self.world
         may_be_unheard = self.may_end_twice() or world.scenario.is_harsh
+        may_be_unheard |= self.only_its_router_knows and bool(world.faults.router_downs)
         if self.must_be_cancelled and reason in NATURAL_ENDS and not may_be_unheard:
             return "it was cancelled before its publisher had finished"
         if reason == "cancelled":

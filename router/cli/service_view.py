@@ -27,6 +27,9 @@ PLAIN_WIDTH = 160
 # All that is no row: title, three tables' heads, rules and blank lines, their "... more", the prompt.
 _OTHER_LINES = 18
 _ROUTERS_SHOWN_MAX = 8
+# In a low terminal whoever selects streams sees these, without the tables above them.
+_LOW_LINES = 30
+_LOW_OTHER_LINES = 7
 _NODE_CHARACTERS = 8
 _STATE_STYLES = {
     "ready": "green",
@@ -97,6 +100,8 @@ def status(overview: Overview) -> RenderableType:
 
 def top(overview: Overview, rates: Rates, height: int | None, selected: str | None = None) -> RenderableType:
     """Return a service with its rates and streams, cut to `height` lines (None: all); the selected stream is marked."""
+    if selected is not None and height is not None and height < _LOW_LINES:
+        return Group(_title(overview, rates), _streams(overview, rates, max(height - _LOW_OTHER_LINES, 1), selected))
     routers = min(len(overview.routers), _ROUTERS_SHOWN_MAX)
     actors, streams = len(overview.stream_actors), len(overview.streams)
     if height is not None:

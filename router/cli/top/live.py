@@ -11,8 +11,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
+from rich.segment import Segment
 from rich.text import Text
 
 from actors.errors import StreamRouterError
@@ -32,7 +33,7 @@ ESCAPE_S = 0.05
 """Where nothing follows an ESC for so long, it was the escape key."""
 REDRAW_S = 0.05
 """What a request says is drawn so often at most."""
-FOOT_LINES = 2
+FOOT_LINES = 1
 READ_BYTES = 1024
 
 
@@ -181,10 +182,10 @@ class _View:
     # --- what is drawn ----------------------------------------------------------------------
 
     def _picture(self) -> RenderableType:
-        height = self._console.size.height
-        foot = Text(shown(self._board.help), style=_FOOT_STYLES.get(self._board.mode, "dim"), no_wrap=True)
-        body = self.list(height - FOOT_LINES) if self._panel is None else self._panel.rich(height - 2 * FOOT_LINES)
-        return Group(body, Text(), foot)
+        lines = self._console.size.height - FOOT_LINES
+        help_ = Text(shown(self._board.help), style=_FOOT_STYLES.get(self._board.mode, "dim"))
+        help_.truncate(self._console.size.width, overflow="ellipsis")
+        return _Footed(self.list(lines) if self._panel is None else self._panel.rich(lines - 1), help_, lines)
 
     def list(self, height: int | None) -> RenderableType:
         """Return the list of requests with all above it, for so many lines."""
@@ -194,6 +195,20 @@ class _View:
         chosen = self._board.streams.of(overview, rates.of_stream)
         self._board.shows([stream.request_id for stream in chosen.streams])
         return service_view.top(chosen, rates, height, self._board.selected if height is not None else None)
+
+
+class _Footed:
+    """As much of a body as fits into so many lines, and a line below it, always in the same place."""
+
+    def __init__(self, body: RenderableType, foot: Text, lines: int) -> None:
+        self._body, self._foot, self._lines = body, foot, lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        drawn = console.render_lines(self._body, options.reset_height(), pad=False)[: self._lines]
+        for line in (*drawn, *[[]] * (self._lines - len(drawn))):
+            yield from line
+            yield Segment.line()
+        yield self._foot
 
 
 _FOOT_STYLES = {Mode.FILTER: "bold", Mode.CONFIRM: "bold red"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
+import io
 import os
 import pty
 import re
@@ -16,6 +17,8 @@ import pytest
 from rich.console import Console
 
 from actors.messages import MESSAGE_ADAPTER, Message
+from router.cli import service_view
+from router.cli.service_view import Rates
 from router.cli.top.board import Board
 from router.cli.top.live import show_with_keys, takes_keys
 from router.status.overview import Overview, StreamOverview
@@ -147,3 +150,14 @@ async def test_what_looking_at_the_service_raises_ends_it_and_gives_the_terminal
     drawn = screen.raw()
     assert drawn.rfind("\x1b[?25h") > drawn.rfind("\x1b[?25l"), "the cursor is back"
     assert drawn.rfind("\x1b[?1049l") > drawn.rfind("\x1b[?1049h"), "and so is what was on the screen before"
+
+
+async def test_in_a_low_terminal_the_selected_request_is_seen_wherever_it_is_in_the_list():
+    overview = await Service(*(f"req-{number}" for number in range(40))).overview(40)
+    for selected in ("req-0", "req-20", "req-39"):
+        console = Console(width=80, record=True, file=io.StringIO())
+        console.print(service_view.top(overview, Rates(None, overview, 0.0), 23, selected))
+        text = console.export_text()
+        assert f" {selected} " in text
+        assert text.count("req-") > 10
+        assert len(text.rstrip().splitlines()) <= 23

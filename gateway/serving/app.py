@@ -126,11 +126,12 @@ def _entry(gateway: Gateway) -> Middleware:
     async def entry(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in OPEN_TO_ALL:
             return await handler(request)
-        if gateway.tokens is None and not _is_for_this_machine(request):
+        if gateway.tokens is None and not _is_for_this_machine(gateway, request):
             return refusal(
                 403,
                 "foreign_host",
-                f"without tokens this gateway answers to this machine's names, not {request.host!r}",
+                "without tokens this gateway answers to this machine's names only, and to no page of another origin; "
+                f"this came for {request.host[:100]!r} from {request.headers.get('Origin', 'no page')[:100]!r}",
             )
         try:
             caller_of(gateway, request)
@@ -145,13 +146,19 @@ def _entry(gateway: Gateway) -> Middleware:
     return entry
 
 
-def _is_for_this_machine(request: web.Request) -> bool:
-    """Whether a request names this machine, and no page of another origin sends it.
+def _is_for_this_machine(gateway: Gateway, request: web.Request) -> bool:
+    """Whether a request names this machine, and no page of another origin has a browser here do something.
 
     A page elsewhere could have its name point here (DNS rebinding), or post what needs no leave.
     """
+    origin = request.headers.get("Origin")
+    is_foreign = origin is not None and not _is_named(gateway, origin) and not _names_this_machine(origin)
+    return _names_this_machine(f"//{request.host}") and not (is_foreign and request.method != "GET")
+
+
+def _names_this_machine(address: str) -> bool:
     try:
-        host = urlsplit(f"//{request.host}").hostname
+        host = urlsplit(address).hostname
     except ValueError:
         return False
     return host is not None and is_loopback(host)

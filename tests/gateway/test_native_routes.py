@@ -270,6 +270,15 @@ async def test_without_tokens_only_this_machines_names_are_answered(gateway: Ser
             assert answered.status == status, host
 
 
+async def test_without_tokens_no_page_of_another_origin_can_do_anything(gateway: Served):
+    gateway.router.open("req-1")
+    for origin, status in (("https://evil.example", 403), ("null", 403), ("http://localhost:3000", 200)):
+        headers = {"Origin": origin}
+        place = f"{gateway.url}/v1/streams/req-1/ticket"  # a post without a body is one that a page need not ask for
+        async with gateway.http.post(place, headers=headers) as answered:
+            assert answered.status == status, origin
+
+
 async def test_what_a_page_can_post_without_being_asked_is_refused(gateway: Served):
     body = json.dumps({"agent": "ada", "input": "x"})
     status, said = await gateway.json("POST", "/v1/streams", data=body, headers={"Content-Type": "text/plain"})

@@ -194,6 +194,9 @@ class World:
         """Throw everything away."""
         with self._in_place_of_the_real():
             self.loop.close()
+        for client in self.clients.values():
+            # What is to be done when a door is collected reaches its sockets, which reach this world, and so the door.
+            client._finalizer.detach()
 
     @property
     def patience_s(self) -> float:

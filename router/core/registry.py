@@ -306,7 +306,9 @@ class Registry:
             if request.actor_id != actor_id and is_there:
                 # It lives on elsewhere; a session of an older epoch must not stay behind here.
                 self._keep_log_of(request, report, now)
-                lifecycle.dispatch.forget_session(actor_id, report.request_id, report.epoch)
+                # Where a copy of this very epoch is on its way there, the session was given up ahead of it.
+                if request.copy_id != actor_id or report.epoch != request.epoch:
+                    lifecycle.dispatch.forget_session(actor_id, report.request_id, report.epoch)
             return
         if is_there:
             self._take_report(request, report, now)

@@ -19,11 +19,13 @@ from router import StreamRouter
 from router.demo import RECORDINGS
 from router.scripted_provider import Library, Script
 from router.scripted_provider import serve as serve_provider
-from tests.gateway.agents import LARGE_CHARACTERS, SNIPPETS, WORDS
+from tests.gateway.gateway_agents import LARGE_CHARACTERS, SNIPPETS, WORDS
 
 pytestmark = pytest.mark.ray
 
-AGENTS = {name: {"run": f"tests.gateway.agents:{name}"} for name in ("ada", "echo", "endless", "large", "failing")}
+AGENTS = {
+    name: {"run": f"tests.gateway.gateway_agents:{name}"} for name in ("ada", "echo", "endless", "large", "failing")
+}
 DEADLINE_S = 60.0
 
 
@@ -125,7 +127,10 @@ async def test_a_run_that_fails_says_why(router: StreamRouter):
 
 
 async def test_an_agent_that_cannot_be_imported_is_said_before_anything_is_served(router: StreamRouter):
-    for path, why in (("tests.gateway.agents:nothing", "cannot be imported"), ("os:sep", "is to be a function")):
+    for path, why in (
+        ("tests.gateway.gateway_agents:nothing", "cannot be imported"),
+        ("os:sep", "is to be a function"),
+    ):
         with pytest.raises(ConfigError, match=why):
             async with gateway(router, agents={"a": {"run": path}}):
                 pass

@@ -59,6 +59,10 @@ class Reading:
             self.stop_reason = batch.stop_reason
         if batch.end:
             self.ended = True
+            if self.stop_reason is None and self.reopened:
+                # It came back between the two messages of the terminal, or behind both.
+                said = (m["stop_reason"] for m in self.messages if m["message_type"] == "stop_reason")
+                self.stop_reason = next(said, None)
 
 
 class ReadProgram(Program):

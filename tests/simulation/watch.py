@@ -13,6 +13,7 @@ from actors.protocol.states import Role
 from actors.stream.session import Session
 from router.client.publishing.outgoing import OPENING
 from router.core.catalogue import Wanted
+from router.core.lifecycle import Lifecycle
 from router.core.openings import Openings
 
 from .features import Feature
@@ -44,6 +45,7 @@ class Watch:
     def __init__(self, world: World) -> None:
         self._world = world
         self.sealed_seen_at: dict[str, float] = {}
+        self.out_of_time: set[str] = set()
         self._holder: dict[str, tuple[str, int]] = {}
         self._former: dict[str, int] = {}
         self._accepted: dict[str, int] = {}
@@ -289,6 +291,19 @@ class Watch:
             if world.loop.now - since > NOBODYS_S and who not in self._told_of:
                 self._told_of.add(who)
                 world.fail(f"for {NOBODYS_S:g} s an agent has been held for a publisher of {who[0]} that let it go")
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def forgetting(self) -> list[tuple[Any, str, Any]]:
+        """Return what stands in for the way out of ended requests: it notes those whose time-to-live is over."""
+        forget = Lifecycle.forget
+
+        def noting(lifecycle: Lifecycle, request: Any) -> None:
+            if request.forget_at <= self._world.monotonic():
+                self.out_of_time.add(self._names.own(request.request_id))
+            forget(lifecycle, request)
+
+        return [(Lifecycle, "forget", noting)]
 
     # --- opens ------------------------------------------------------------------------------------
 

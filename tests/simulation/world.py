@@ -287,7 +287,8 @@ class World:
         self.network.kill(self._actor_of[self._current()])
         raise Exited
 
-    def _monotonic(self) -> float:
+    def monotonic(self) -> float:
+        """Return the time by the clock of the process that asks."""
         process = PROCESS.get()
         return self.loop.now + (process.clock_offset_s if process is not None else 0.0)
 
@@ -315,7 +316,7 @@ class World:
 
     @contextlib.contextmanager
     def _in_place_of_the_real(self) -> Iterator[None]:
-        time = SimpleNamespace(monotonic=self._monotonic, time=self._time_of_day)
+        time = SimpleNamespace(monotonic=self.monotonic, time=self._time_of_day)
         ray = self._ray()
         uuid = SimpleNamespace(uuid4=self._uuid)
         os = SimpleNamespace(getpid=lambda: 1, _exit=self._exit)
@@ -350,6 +351,7 @@ class World:
             *self.sockets.in_place(),
             *self.watch.feeding(),
             *self.watch.opening(),
+            *self.watch.forgetting(),
             *self._small_window(),
             *self._validating(),
         ]

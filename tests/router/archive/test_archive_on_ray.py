@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from actors.errors import UnknownRequest
 from router import StreamRouter
@@ -68,12 +67,6 @@ async def forgotten(router: StreamRouter, request_id: str) -> None:
             except UnknownRequest:
                 return
             await asyncio.sleep(0.1)
-
-
-@pytest.fixture(autouse=True)
-def _ray_is_left():
-    yield
-    ray.shutdown()
 
 
 async def test_what_the_router_knows_no_more_is_read_out_of_the_archive(tmp_path: Path):

@@ -54,7 +54,11 @@ async def test_all_speak_through_sockets_soon_and_nothing_of_them_is_on_disk(rou
             router, lambda d: len(met(d)) > 1 and _actor_of(d, request_id).transport == "local"
         )
         assert {line.transport_why for line in met(described)} == {""}
-        assert not sockets()
+        # Other tests may be making sockets at this very moment.
+        there = set(sockets())
+        async with asyncio.timeout(DEADLINE_S):
+            while there.intersection(sockets()):  # noqa: ASYNC110  # the file system does not tell when
+                await asyncio.sleep(0.05)
         await stream.chunk(FINISH)
     assert said(await reading) == "word " * WORDS
 

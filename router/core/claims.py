@@ -9,17 +9,21 @@ is granted with a higher number each time, so whoever has one shows that its age
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from actors.errors import AgentFenced
 from actors.protocol.calls import ClaimCall, FenceCall, Registration, ReleaseCall
 from actors.protocol.states import Role
-from router.core.agent_queue import Agents, Claim
+from router.core.agent_queue import Agents, Claim, Claimant
 from router.core.fences import Fences
 from router.core.lifecycle import Lifecycle
 from router.core.outboxes import Clients
 from router.core.request import Request
 from router.core.requests import Requests
+
+LET_GO_MAX = 10_000
+"""Of so many claimants, those that let go last, a claim that comes late is known for what it is."""
 
 
 class Claims:
@@ -32,6 +36,7 @@ class Claims:
         self._clients = clients
         self._lifecycle = lifecycle
         self._has_forgotten = False
+        self._let_go: OrderedDict[Claimant, None] = OrderedDict()
 
     def recover(self) -> None:
         """All memory is lost: grant nothing until holders have spoken, and believe each number that is seen."""
@@ -43,11 +48,16 @@ class Claims:
         client_id, request_id, agent_id, when_busy, is_held, token, number = call
         self._clients.heard(client_id, now)
         claimant = (client_id, token)
+        if claimant in self._let_go:
+            return  # a call that comes late: nobody is there any more who would let go again
         self.tell(self.agents.claim(claimant, request_id, agent_id, when_busy, is_held=is_held, number=number))
 
     def release(self, call: ReleaseCall) -> None:
         """Let go of the agent of a request."""
         client_id, request_id, token, has_ended = call
+        self._let_go[client_id, token] = None
+        if len(self._let_go) > LET_GO_MAX:
+            self._let_go.popitem(last=False)
         self.tell(self.agents.release((client_id, token), request_id, has_ended=has_ended))
 
     def tell(self, changed: Sequence[Claim]) -> None:

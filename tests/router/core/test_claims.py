@@ -52,6 +52,14 @@ def test_all_claimants_of_one_request_hear_of_it():
     assert hears(router, "one") == hears(router, "two") == {"b"}
 
 
+def test_a_claim_that_comes_after_its_release_holds_the_agent_for_nobody():
+    router = Router(HERE)
+    claims(router, "a", client="first")
+    releases(router, "a", client="first")
+    assert claims(router, "a", client="first") == ClaimPhase.UNKNOWN
+    assert claims(router, "b", client="second", when_busy="reject") == ClaimPhase.HELD
+
+
 def test_one_that_is_turned_away_is_refused_by_name_counted_and_holds_nobody_up():
     router = Router(HERE)
     claims(router, "a")

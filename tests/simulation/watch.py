@@ -116,9 +116,9 @@ class Watch:
                 world.fail(f"{request_id}: for {ON_ONE_NODE_S:g} s its log has been on one node, though there are two")
 
     def _is_dead_unheard(self, actor_id: str | None) -> bool:
-        """Whether an actor is dead, and the router has not found out: within seconds it does."""
+        """Whether an actor is dead or stopped, and the router has not found out: within seconds it does."""
         held = None if actor_id is None else self._world.stream_actors.get(actor_id)
-        return held is not None and not held.process.alive
+        return held is not None and (not held.process.alive or held.process.stopped)
 
     def _elsewhere(self) -> list[Any]:
         """Return the stream actors on another node than the router's that are well."""

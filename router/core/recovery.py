@@ -30,6 +30,9 @@ PUBLISHERS, HOLDERS = "publishers", "holders"
 AGAIN_S = 3.0
 """A publisher that is told "not yet" has come again within this."""
 
+# What a copy's time to live may have lost on its way.
+COPY_EARLY_S = 1.0
+
 
 class Recovery:
     """Takes in what actors and publishers know."""
@@ -128,7 +131,13 @@ class Recovery:
             self._set_timer(request.forget_at, Timer.SEALED, request.request_id)
             lifecycle.dispatch.send(request, AdoptEnvelope(Order.ADOPT, request.request_id, request.epoch))
             self._claims.learn(request, now, is_news=True)
-        elif known.epoch == report.epoch and not known.is_live and known.copy_id is None:
+        elif (
+            known.epoch == report.epoch
+            and not known.is_live
+            and known.copy_id is None
+            # One that goes before its request does is none: another is sent.
+            and now + record.ttl_s >= known.forget_at - COPY_EARLY_S
+        ):
             lifecycle.requests.copy(known, actor_id)
             lifecycle.copied(known, now)
         else:

@@ -41,7 +41,7 @@ class CancelProgram(Program):
             except UnknownRequest as error:
                 # Where calls are lost as well, a publisher may come later than a restarted router waits for it.
                 is_well = is_there and any(publisher.is_well for publisher in self.request.publishers)
-                if is_well and not world.is_rough:
+                if is_well and not (world.is_rough or self.request.is_out_of_time()):
                     world.fail(f"{self.name}: its publisher is well, but: {error}")
                 await asyncio.sleep(0.5)
                 continue

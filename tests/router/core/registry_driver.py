@@ -117,11 +117,12 @@ def held(
     owner: tuple[str, int] | tuple[()] = (),
     client: str = "publisher",
     replay_through: int = 0,
+    ttl_s: float = 100.0,
     **report: Any,
 ) -> list[object]:
     """Return what a stream actor says of one session that it holds."""
     record = SessionRecord(
-        SETTINGS, client, "", 0.0, 100.0, 1, replay_through, None, cancels_after_step=False, owner=list(owner)
+        SETTINGS, client, "", 0.0, ttl_s, 1, replay_through, None, cancels_after_step=False, owner=list(owner)
     )
     reason = "end_turn" if phase in (SessionPhase.SEALED, SessionPhase.COPY) else None
     said = Report(request_id, epoch, phase, stop_reason=reason)._replace(**report)

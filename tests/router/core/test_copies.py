@@ -160,6 +160,12 @@ def test_a_copy_beside_its_session_is_a_copy_again(order):
     assert router.sent(Order.STORED) == [("s1", "req")]
 
 
+def test_a_copy_that_goes_before_its_request_is_none():
+    router = restarted(s1=[held("req", SessionPhase.SEALED)], s2=[held("req", SessionPhase.COPY, ttl_s=2.0)])
+    assert router.sent(Order.FORGET) == [("s2", "req")]
+    assert router.registry.requests["req"].copy_id is None
+
+
 def test_a_copy_whose_session_is_gone_is_shown_to_readers():
     router = restarted(s2=[held("req", SessionPhase.COPY)])
     assert router.sent(Order.ADOPT) == [("s2", "req")]

@@ -38,6 +38,7 @@ class Faults:
         self.stopped_since: dict[str, float] = {}
         self.silent_s: dict[str, float] = {}
         self._last_cut: dict[str, tuple[float, float]] = {}
+        self.hung_actor_given_up = False
         self.closed_at: dict[int, float] = {}
         self.unreadable: dict[str, set[Block]] = {}
         self.write_failures = 0

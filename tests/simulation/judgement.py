@@ -218,6 +218,8 @@ class Request:
         """Return what is wrong with this end; None where the scenario explains it."""
         plan, world = self.plan, self.world
         may_be_unheard = self.may_end_twice() or world.scenario.is_harsh
+        # A cancel that a hanging actor has not taken comes, on the next one, behind all that was sent until then.
+        may_be_unheard |= world.faults.hung_actor_given_up
         if self.must_be_cancelled and reason in NATURAL_ENDS and not may_be_unheard:
             return "it was cancelled before its publisher had finished"
         if reason == "cancelled":

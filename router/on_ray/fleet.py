@@ -396,15 +396,22 @@ async def _kill(handle: Any) -> None:
 
 
 async def _insist(method: Callable[[], Any], deadline_s: float, try_s: float) -> Any:
-    """Call what may be called twice until it answers; raise its last error at the deadline, or when the actor died."""
+    """Call what may be called twice until it answers; raise its last error at the deadline, or when the actor died.
+
+    Time in which this process was stopped says nothing about the actor.
+    """
     deadline = time.monotonic() + deadline_s
     backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
     while True:
+        began = time.monotonic()
         try:
             return await asyncio.wait_for(method(), try_s)
         except ActorDiedError:
             raise
         except (RayError, TimeoutError):
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now - began > try_s + PAUSE_S:
+                deadline += now - began
+            if now > deadline:
                 raise
         await asyncio.sleep(backoff.next_s(random.random()))

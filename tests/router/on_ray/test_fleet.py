@@ -469,3 +469,34 @@ async def test_a_look_waits_for_none_that_hangs(world):
     world.fleet.actors["s3"] = FleetActor(0.0)
     assert await world.fleet.measure(4) == {"s1": {"laggards": 4}}
     assert await world.fleet.unknown_events(0.05) == {"s1": {"event x": 1}}
+
+
+async def test_a_stop_of_this_process_takes_nothing_from_an_actor_that_is_to_be_adopted(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(module, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(module, "BACKOFF_S_MAX", 0.001)
+    tries = itertools.count(1)
+
+    async def answers_the_second_time() -> str:
+        if next(tries) == 1:
+            clock.now += 60.0
+            raise TimeoutError
+        return "here"
+
+    assert await module._insist(answers_the_second_time, 9.0, 4.0) == "here"
+
+
+async def test_an_actor_that_does_not_answer_is_asked_until_the_deadline_and_no_longer(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(module, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(module, "BACKOFF_S_MAX", 0.001)
+
+    async def hangs() -> None:
+        clock.now += 4.0
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await module._insist(hangs, 9.0, 4.0)
+    assert clock.now == 12.0

@@ -73,7 +73,8 @@ class Request:
                 self._fail(reading, problem)
             if reading.ended:
                 self._check_whole(reading, truth)
-                ends.setdefault(reading.stop_reason or "none", []).append(reading.name)
+                if reading.stop_reason is not None or not reading.reopened:
+                    ends.setdefault(reading.stop_reason or "none", []).append(reading.name)
             else:
                 self._check_part(reading, truth)
             if reading.stop_reason == "lost" or (reading.stop_reason == "error" and self.may_be_unreadable):
@@ -132,8 +133,8 @@ class Request:
                 self._check_equal(reading, messages, truth.messages)
             return
         terminals = [m for m in messages if m["message_type"] == "stop_reason"]
-        if not terminals and reading.reopened and self.may_end_twice():
-            return  # resumed at the very place where, after several deaths at once, the request has ended anew
+        if not terminals and reading.reopened and (self.may_end_twice() or self.may_be_unreadable):
+            return  # resumed at the very place where, for nobody could send it again, the request has ended anew
         if len(terminals) != 1:
             self._fail(reading, f"{len(terminals)} terminals")
             return

@@ -51,6 +51,8 @@ class AgentClaim:
 
     async def hold(self, wait_s: float) -> None:
         """Wait until the request may run. Raises AgentBusy, RequestCancelled (interrupted), RouterUnavailable."""
+        if self._is_released:  # it was refused, and is asked for again: under the old token it was let go for good
+            self._token, self._state, self._error, self._is_released = uuid.uuid4().hex, "", None, False
         self._link.listen((Role.AGENT, self._request_id), self)
         try:
             await self._claim()

@@ -389,6 +389,30 @@ async def test_who_waits_for_its_agent_hears_that_its_request_cannot_be_opened_a
         await asyncio.wait_for(opening, 5)
 
 
+async def test_a_publisher_that_was_refused_its_agent_and_opens_again_claims_it_anew(client, router):
+    claimed, released = [], []
+
+    async def claim(frame):
+        call = read(ClaimCall, frame)
+        claimed.append(call.token)
+        phase = ClaimPhase.BUSY if len(claimed) == 1 else ClaimPhase.HELD
+        return pack(ClaimAnswer(None, list(ClaimState("a", call.request_id, phase, 0))))
+
+    async def release(frame):
+        released.append(read(ReleaseCall, frame).token)
+
+    router.claim, router.release = claim, release
+    publisher = client.publish("req", agent_id="a")
+    with pytest.raises(AgentBusy):
+        await publisher.open()
+    await publisher.open()
+    assert len(set(claimed)) == 2, "what was let go under a token is let go for good"
+    await until(lambda: len(released) == 1)
+    publisher._claim.release(has_ended=True)
+    await until(lambda: len(released) == 2)
+    assert released == claimed
+
+
 async def test_a_claim_that_comes_after_its_release_is_released_once_more_and_no_other(client, router, monkeypatch):
     released = []
 

@@ -38,7 +38,7 @@ class Faults:
         self.stopped_since: dict[str, float] = {}
         self.silent_s: dict[str, float] = {}
         self._last_cut: dict[str, tuple[float, float]] = {}
-        self.hung_actor_given_up = False
+        self.given_up_as_hung: set[str] = set()
         self.closed_at: dict[int, float] = {}
         self.unreadable: dict[str, set[Block]] = {}
         self.write_failures = 0
@@ -156,6 +156,11 @@ class Faults:
         self._note_death(name)
         self._may_be_silent(name, seconds + HANGS_S)
         self._last_cut[name] = now, now + seconds
+
+    def note_kill(self, actor: SimulatedActor) -> None:
+        """Note which requests, by their full names, were on an actor that was given up because it hangs."""
+        if actor.process.stopped and actor.instance is not None:
+            self.given_up_as_hung |= actor.instance._host.sessions.keys()
 
     def _may_be_silent(self, name: str, seconds: float) -> None:
         self.silent_s[name] = max(self.silent_s.get(name, 0.0), self._world.loop.now + seconds)

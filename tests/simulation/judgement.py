@@ -12,6 +12,7 @@ from .program import OBSERVER
 from .publishing import PublishProgram, RivalProgram
 from .reading import Reading, ReadProgram
 from .scenario import RequestPlan
+from .tenants import names_in
 from .truth import Message, Truth
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class Request:
         plan, world = self.plan, self.world
         may_be_unheard = self.may_end_twice() or world.scenario.is_harsh
         # A cancel that a hanging actor has not taken comes, on the next one, behind all that was sent until then.
-        may_be_unheard |= world.faults.hung_actor_given_up
+        may_be_unheard |= names_in(world.scenario).full(plan.request_id) in world.faults.given_up_as_hung
         if self.must_be_cancelled and reason in NATURAL_ENDS and not may_be_unheard:
             return "it was cancelled before its publisher had finished"
         if reason == "cancelled":

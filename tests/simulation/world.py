@@ -255,7 +255,7 @@ class World:
         def kill(handle: Handle) -> None:
             self.tell(f"ray.kill({handle._actor.name})")
             self._check_kill(handle._actor)
-            self.faults.hung_actor_given_up |= handle._actor.process.stopped
+            self.faults.note_kill(handle._actor)
             lingers_s = self.random.uniform(0.5, 10.0) if self.random.random() < 0.3 else 0.0
             lingers_s = 20.0 if self.scenario.lingers else lingers_s
             self.network.kill(handle._actor, lingers_s=lingers_s)

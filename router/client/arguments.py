@@ -254,6 +254,7 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "token": _or_none(NAME),
     },
     "StreamRouter.connect": {"name": NAME, "namespace": NAME, "address": _or_none(NAME), "token": _or_none(NAME)},
+    "StreamRouter.narrowed": {"subject": NAME},
     "StreamRouter.publish": {
         "request_id": REQUEST_ID,
         "settings": SETTINGS,

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from actors.errors import from_wire
 from router.client.arguments import check
 from router.client.links.link import Link
 from router.client.reading.poller import Pollers
+from router.client.startup import process_name
 from router.config import RouterConfig
 from router.status.overview import Description, Overview
+
+if TYPE_CHECKING:
+    from router.client.stream_router import StreamRouter
 
 
 class OperatingCalls(ABC):
@@ -24,6 +29,10 @@ class OperatingCalls(ABC):
     @abstractmethod
     def _check_open(self) -> None:
         """Raise RouterClosed where this end was closed."""
+
+    @abstractmethod
+    def _beside(self, client_id: str) -> StreamRouter:
+        """Return another `StreamRouter` of the same routers, with a client ID of its own."""
 
     async def describe(self) -> Description:
         """Return who runs and what they hold. Raises RouterUnavailable, RouterClosed."""
@@ -70,6 +79,20 @@ class OperatingCalls(ABC):
     async def resume(self) -> None:
         """Take new requests again after a `drain`."""
         await self._ask_all("resume")
+
+    async def narrowed(self, subject: str) -> StreamRouter:
+        """Return a `StreamRouter` of one tenant's, for a process whose own token has the subject `*`.
+
+        What it names is that tenant's and nobody else's, as with a token of that subject; it may do what this one may,
+        but for operating the service. Close it when it is used no more, before this one. Raises NotPermitted (also
+        where the service has no tenants), InvalidArgument, RouterUnavailable, RouterClosed.
+        """
+        (subject,) = check("StreamRouter.narrowed", subject=subject)
+        self._check_open()
+        error, client_id = await self._links[0].ask("narrow", process_name(), subject, *self._caller)
+        if error is not None:
+            raise from_wire(error[0], error[1])
+        return self._beside(str(client_id))
 
     async def _ask_all(self, method: str, *arguments: Any) -> list[Any]:
         self._check_open()

@@ -240,6 +240,9 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
             await self._ask_all("stop")  # it may be refused, and then nothing is killed
         await stop_routers(self.config.name, await actors_of(self._handles), *self._caller)
 
+    def _beside(self, client_id: str) -> StreamRouter:
+        return StreamRouter(self.config, self._handles, is_owner=False, stops_ray=False, client_id=client_id)
+
     def __reduce__(self) -> tuple[Any, ...]:
         self._check_open()
         return passed(self.config, self.client_id)

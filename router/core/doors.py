@@ -23,7 +23,7 @@ from actors.protocol.calls import (
 from actors.protocol.finding import ListAnswer, ListCall, Row
 from actors.protocol.frames import checked
 from actors.protocol.states import News, PublisherState
-from actors.tenants import NOBODYS, PLAIN, SEPARATOR, Key, Names, Passes, Scope
+from actors.tenants import EVERYBODY, NOBODYS, PLAIN, SEPARATOR, Key, Names, Passes, Scope, identity_of
 from router.core.finding import row_of, wanted_of
 from router.core.registry import Registry
 
@@ -56,6 +56,20 @@ class Doors:
         if self._key is None or self._passes is None:
             return process
         return self._passes.make(process, self._key.identity(token, wall_now))
+
+    def narrow(self, caller: str, process: str, subject: str) -> str:
+        """Return a client ID with which a process that sees all is one of a subject's. Raises NotPermitted.
+
+        It has the caller's scopes without `operate`, which is nobody's who sees not all. Raises InvalidArgument,
+        ProtocolViolation too.
+        """
+        if self._passes is None:
+            raise NotPermitted("this service has no tenants (tenants.enabled), so nobody can be one of them")
+        names = self.names(caller)
+        identity = self._passes.identity(caller)
+        if identity is None or not names.sees_all:
+            raise NotPermitted(f"only a token of the subject {EVERYBODY!r} can be narrowed to another subject")
+        return self._passes.make(process, identity_of(subject, identity.scopes - {Scope.OPERATE}))
 
     def names(self, client_id: str, *scopes: Scope) -> Names:
         """Return the names of a caller who has one of these scopes, or any where none is named. Raises NotPermitted."""

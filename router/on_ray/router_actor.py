@@ -131,6 +131,13 @@ class RouterActor(LookingCalls, ShelfCalls):
         except StreamRouterError as error:
             return error.to_wire(), ""
 
+    async def narrow(self, process: str, subject: str, caller: str = "") -> tuple[tuple[str, str] | None, str]:
+        """Be one of a subject's from now on, who sees all: as `enter`."""
+        try:
+            return None, self._doors.narrow(caller, process, subject)
+        except StreamRouterError as error:
+            return error.to_wire(), ""
+
     async def warm(self) -> None:
         """Return when the actors that should stand ready do so (or have failed to start)."""
         await self._ready()

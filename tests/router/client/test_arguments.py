@@ -52,6 +52,7 @@ HOSTILE: list[Any] = [
 ALLOWED = {
     "request_id": {"yesterday", "bad", "7"},
     "agent_id": {None, "nul\0", "yesterday", "bad", "7"},
+    "subject": {"nul\0", "yesterday", "bad", "7"},  # what a subject is, the router says
     "name": {"nul\0", "yesterday", "bad", "7"},
     "namespace": {"nul\0", "yesterday", "bad", "7"},
     "address": {None, "nul\0", "yesterday", "bad", "7"},

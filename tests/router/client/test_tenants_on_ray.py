@@ -195,3 +195,18 @@ def test_a_script_is_who_its_environment_says(monkeypatch):
         with pytest.raises(UnknownRequest):
             theirs.cancel("script")
         assert [request.request_id for request in theirs.describe().requests if request.request_id == "script"] == []
+
+
+async def test_who_sees_all_serves_each_team_as_that_team():
+    async with team("*") as gateway, team("team-a") as mine, team("team-b") as theirs:
+        for_a, for_b = await gateway.narrowed("team-a"), await gateway.narrowed("team-b")
+        await publish(mine, "narrow-a")
+        await publish(for_b, "narrow-b")
+        assert await read(for_a, "narrow-a") == await read(mine, "narrow-a")
+        assert await read(theirs, "narrow-b") == await read(for_b, "narrow-b")
+        for door, name in ((for_a, "narrow-b"), (for_b, "narrow-a")):
+            assert (await refusal(door.request(name)))[0] is UnknownRequest
+        for door in (mine, for_a):
+            assert (await refusal(door.narrowed("team-b")))[0] is NotPermitted
+        await asyncio.gather(for_a.close(), for_b.close())
+        assert (await gateway.request("team-a:narrow-a")).state == "sealed"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.errors import NotPermitted, UnknownRequest
+from actors.errors import InvalidArgument, NotPermitted, UnknownRequest
 from actors.protocol.calls import ClaimCall, FenceCall, LocateCall, OpenCall, Registration, ReleaseCall
 from actors.protocol.finding import ListCall
 from actors.protocol.frames import pack
@@ -393,3 +393,39 @@ def test_who_opens_hears_the_numbers_of_what_was_opened():
     number, nothing = service.doors.numbers(call, service.doors.open(call, 1.0))
     assert (number, nothing) == (service.registry.requests[f"team-a{SEPARATOR}req"].created, 0)
     assert number > 0
+
+
+# --- who sees all, as one tenant ----------------------------------------------------------------------
+
+
+def test_who_sees_all_can_be_one_tenant_and_no_more_than_that(service: Service):
+    gateway = service.caller("*", "read", "publish", process="gateway")
+    mine, theirs = (service.doors.narrow(gateway, "gateway", subject) for subject in ("team-a", "team-b"))
+    assert service.located(mine, "req-1").phase == RequestPhase.OPEN
+    assert service.located(theirs, "req-1").phase == RequestPhase.UNKNOWN
+    assert service.open(theirs, "req-1") is None
+    for caller in (mine, theirs):
+        assert [row[0] for row in service.doors.find(a_list(caller)).rows] == ["req-1"]
+    with pytest.raises(NotPermitted, match=r"this needs operate"):
+        service.doors.drain(service.doors.narrow(service.caller("*", "read", "operate"), "gateway", "team-a"))
+
+
+def test_a_reader_who_sees_all_publishes_nothing_as_a_tenant(service: Service):
+    reader = service.doors.narrow(service.caller("*", "read"), "gateway", "team-a")
+    with pytest.raises(NotPermitted, match=r"has the scopes read; this needs publish"):
+        service.open(reader, "req-2")
+
+
+def test_nobody_becomes_another_tenant_who_sees_not_all(service: Service):
+    narrow = service.doors.narrow
+    gateway = service.caller("*")
+    for caller in (service.caller("team-a"), narrow(gateway, "gateway", "team-a")):
+        with pytest.raises(NotPermitted, match=r"only a token of the subject '\*'"):
+            narrow(caller, "host-1", "team-b")
+    with pytest.raises(NotPermitted, match="shows no token"):
+        narrow("somebody", "host-1", "team-b")
+    with pytest.raises(NotPermitted, match="has no tenants"):
+        Service(has_tenants=False).doors.narrow("somebody", "host-1", "team-b")
+    for wrong in ("", "a b", f"team{SEPARATOR}", 7):
+        with pytest.raises(InvalidArgument):
+            narrow(gateway, "gateway", wrong)

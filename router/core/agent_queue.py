@@ -56,14 +56,18 @@ class Claim:
 class Agents:
     """The claims at one router actor. Methods return the claims whose state has changed."""
 
-    def __init__(self, first_number: int = 0) -> None:
+    def __init__(self) -> None:
         self._queues: dict[str, list[Claim]] = {}
         self._claims: dict[str, Claim] = {}
-        self._last_number = first_number
+        self._last_number = 0
         # Agents whose last holder fell silent: it may come back and believe that it holds them still.
         self._unfenced: dict[str, None] = {}
         self._all_unfenced = False
         self.is_recovering: bool = False
+
+    def grant_above(self, number: int) -> None:
+        """Grant higher numbers than this one: than any that a router of this name has granted before."""
+        self._last_number = max(self._last_number, number)
 
     def claim(
         self, claimant: Claimant, request_id: str, agent_id: str, when_busy: str, *, is_held: bool, number: int
@@ -88,7 +92,7 @@ class Agents:
             self._unfenced.pop(agent_id, None)
         elif number > known.number > 0:
             # Some router knows of a later grant: of a router actor whose clock was ahead.
-            self._last_number = max(self._last_number, number)
+            self.grant_above(number)
             self._number(known)
         return changed
 
@@ -115,7 +119,8 @@ class Agents:
             queue.insert(0, claim)
         else:
             queue.append(claim)
-            changed += self._grant_first(agent_id)
+            if first is None:
+                changed += self._grant_first(agent_id)
         return claim, [claim, *(other for other in changed if other is not claim)]
 
     @staticmethod
@@ -127,7 +132,7 @@ class Agents:
 
     def _hold_again(self, claim: Claim, number: int) -> list[Claim]:
         """A holder says that it was granted its agent; return those behind it, who may hear that it is busy."""
-        self._last_number = max(self._last_number, number)
+        self.grant_above(number)
         claim.number = max(claim.number, number)
         claim.is_fenced = True
         others = [other for other in self._queues[claim.agent_id] if other is not claim]
@@ -142,10 +147,11 @@ class Agents:
     def _grant_first(self, agent_id: str, *, follows_an_end: bool = False) -> list[Claim]:
         queue = self._queues[agent_id]
         first = queue[0]
-        if self.is_recovering or first.number:
+        if self.is_recovering:
             return []
-        self._number(first)
-        first.is_fenced = follows_an_end or not (self._all_unfenced or agent_id in self._unfenced)
+        if not first.number:
+            self._number(first)
+            first.is_fenced = follows_an_end or not (self._all_unfenced or agent_id in self._unfenced)
         return queue[:]
 
     def release(self, claimant: Claimant, request_id: str, *, has_ended: bool) -> list[Claim]:
@@ -162,9 +168,11 @@ class Agents:
             self._note_unfenced(agent_id)
         del self._claims[request_id]
         queue = self._queues[agent_id]
+        was_first = queue[0] is claim
         queue.remove(claim)
         if not queue:
             del self._queues[agent_id]
+        if not (was_first and queue):
             return []
         return self._grant_first(agent_id, follows_an_end=is_clean)
 

@@ -27,10 +27,10 @@ LET_GO_MAX = 10_000
 
 
 class Claims:
-    """The agents of one router actor. `first_number`: fencing numbers granted here are higher."""
+    """The agents of one router actor."""
 
-    def __init__(self, requests: Requests, clients: Clients, lifecycle: Lifecycle, first_number: int) -> None:
-        self.agents: Agents = Agents(first_number)
+    def __init__(self, requests: Requests, clients: Clients, lifecycle: Lifecycle) -> None:
+        self.agents: Agents = Agents()
         self.fences: Fences = Fences()
         self._requests = requests
         self._clients = clients

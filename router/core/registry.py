@@ -79,13 +79,8 @@ class Inconsistent(RuntimeError):
 class Registry:
     """All requests, actors and clients of one router actor."""
 
-    def __init__(
-        self, config: RouterConfig, incarnation: str, now: float, first_number: int = 0, node_id: str = ""
-    ) -> None:
-        """`first_number`: fencing numbers granted here are higher, and than those of earlier incarnations.
-
-        `node_id`: where this router stands; empty: nodes are not told apart.
-        """
+    def __init__(self, config: RouterConfig, incarnation: str, now: float, node_id: str = "") -> None:
+        """`node_id`: where this router stands; empty: nodes are not told apart."""
         self.config = config
         self.incarnation = incarnation
         self.requests: Requests = Requests()
@@ -104,7 +99,7 @@ class Registry:
         self.forward: Callable[[str, Sequence[Sequence[Any]], float], None] = self._intake.forward
         self.delivered: Callable[[str, Iterable[Envelope]], None] = self._intake.delivered
         self.ignored_by: dict[str, int] = self._intake.ignored_by
-        self.claims: Claims = Claims(self.requests, self.clients, self.lifecycle, first_number)
+        self.claims: Claims = Claims(self.requests, self.clients, self.lifecycle)
         self.recovery: Recovery = Recovery(self.lifecycle, self.claims, self._set_timer)
         self.agents: Agents = self.claims.agents
         self.fences: Fences = self.claims.fences

@@ -80,6 +80,16 @@ def find_router_actor(name: str, namespace: str, shard: int) -> Any:
     return ray.get_actor(router_name(name, shard), namespace=namespace)
 
 
+def restarts() -> int:
+    """Return how often Ray has restarted the actor that asks; that waits for Ray's control store."""
+    context = ray.get_runtime_context()
+    try:
+        from ray._private.state import actors  # noqa: PLC0415  # what `was_current_actor_reconstructed` asks, which says less
+    except ImportError:
+        return int(bool(context.was_current_actor_reconstructed))
+    return int(actors(actor_id=context.get_actor_id())["NumRestarts"])
+
+
 def find_stream_actors(config: RouterConfig, shard: int) -> dict[str, Any]:
     """Return the stream actors of a router actor by actor_id; some may be dead already."""
     prefix = config.stream_actor_name(shard, "")

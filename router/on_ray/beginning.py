@@ -26,6 +26,17 @@ log: logging.Logger = logging.getLogger("router.router_actor")
 ADOPTION_PATIENCE_S = 1.5
 CLEAR_DEADLINE_S = 15.0
 CLEAR_RETRY_S = 0.02
+# Of the time of day in milliseconds, till the year 2109.
+MILLISECOND_BITS = 42
+
+
+def first_number(restarts: int, time_s: float) -> int:
+    """Return a number above all fencing numbers that a router of this name has granted in its earlier lives.
+
+    Ray counts its restarts, whatever becomes of the clock. The time of day tells apart routers that were made anew
+    under one name; what the first left behind is ended before the second serves anybody.
+    """
+    return (restarts << MILLISECOND_BITS) + int(time_s * 1000)
 
 
 async def clear_away(config: RouterConfig, shard: int) -> None:

@@ -78,8 +78,7 @@ class RouterActor(LookingCalls, ShelfCalls):
         self._incarnation = uuid.uuid4().hex
         self._node_id = ray.get_runtime_context().get_node_id()
         reach = stands_here(self._config.reach)
-        first_number = int(time.time() * 1000)
-        self._registry = Registry(self._config, self._incarnation, time.monotonic(), first_number, self._node_id)
+        self._registry = Registry(self._config, self._incarnation, time.monotonic(), self._node_id)
         self._set_clock()
         self._alarm = Alarm(time.monotonic, self._tick)
         self._pause_watch = PauseWatch(PAUSE_S, self._paused)
@@ -334,7 +333,9 @@ class RouterActor(LookingCalls, ShelfCalls):
 
     async def _begin(self) -> None:
         self._pause_watch.begin(lambda: self._stopping)
-        if ray.get_runtime_context().was_current_actor_reconstructed:
+        restarts = await asyncio.to_thread(ray_actors.restarts)
+        self._registry.agents.grant_above(beginning.first_number(restarts, time.time()))
+        if restarts:
             await self._recover()
         else:
             await beginning.clear_away(self._config, self._shard)

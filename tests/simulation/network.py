@@ -61,7 +61,7 @@ class SimulatedActor:
     process: Process
     restarts: bool = False
     instance: Any = None
-    has_restarted: bool = False
+    restarted: int = 0
     gone: bool = False
     gone_known_at: float = 0.0
     up_at: float = 0.0

@@ -231,7 +231,7 @@ class World:
         router.process = self._new_process(router.name, self.random.choice(NODES))
         self._actor_of[router.process] = router
         router.instance = None
-        router.has_restarted = True
+        router.restarted += 1
 
     @property
     def registry(self) -> Any:
@@ -248,7 +248,6 @@ class World:
                 return SimpleNamespace(get_node_id=lambda: NODES[0])
             return SimpleNamespace(
                 get_node_id=lambda: actor.process.node,
-                was_current_actor_reconstructed=actor.has_restarted,
                 current_actor=Handle(self.network, actor),
             )
 
@@ -264,6 +263,9 @@ class World:
         return SimpleNamespace(
             get_runtime_context=context, is_initialized=lambda: True, kill=self.control.asked(kill), util=util
         )
+
+    def _restarts(self) -> int:
+        return self._actor_of[self._current()].restarted
 
     @staticmethod
     def _current() -> Process:
@@ -338,6 +340,7 @@ class World:
             (router.on_ray.pauses, "time", time),
             (router.on_ray.fleet, "random", self.random),
             (router.on_ray.actors, "make_stream_actor", self.control.asked(self.make_stream_actor)),
+            (router.on_ray.actors, "restarts", self.control.asked(self._restarts)),
             (router.on_ray.actors, "find_stream_actors", self.control.asked(self.find_stream_actors)),
             (router.client.links.link, "random", self.random),
             (router.client.links.caller, "random", self.random),

@@ -39,7 +39,8 @@ def test_the_first_holds_and_a_second_is_turned_away_by_name():
 
 
 def test_those_that_wait_come_in_their_order_with_rising_numbers():
-    agents = Agents(100)
+    agents = Agents()
+    agents.grant_above(100)
     for request_id in "abc":
         claim(agents, request_id, "queue")
     assert phases(agents, "abc") == [HELD, QUEUED, QUEUED]
@@ -99,7 +100,8 @@ def test_the_fence_is_still_owed_when_who_owed_it_goes_away():
 
 
 def test_a_router_that_knows_of_a_later_grant_makes_the_number_higher():
-    agents = Agents(10)
+    agents = Agents()
+    agents.grant_above(10)
     agents.recover()
     claim(agents, "a")
     agents.recovered()
@@ -111,7 +113,8 @@ def test_a_router_that_knows_of_a_later_grant_makes_the_number_higher():
 
 
 def test_after_a_restart_nobody_is_granted_an_agent_before_its_holder_has_had_time_to_say_so():
-    agents = Agents(50)
+    agents = Agents()
+    agents.grant_above(50)
     agents.recover()
     claim(agents, "waiting", "queue")
     claim(agents, "impatient", "reject")
@@ -127,7 +130,8 @@ def test_after_a_restart_nobody_is_granted_an_agent_before_its_holder_has_had_ti
 
 
 def test_after_a_restart_an_agent_that_nobody_claimed_is_fenced_all_the_same():
-    agents = Agents(50)
+    agents = Agents()
+    agents.grant_above(50)
     agents.recover()
     agents.recovered()
     claim(agents, "a")
@@ -135,7 +139,8 @@ def test_after_a_restart_an_agent_that_nobody_claimed_is_fenced_all_the_same():
 
 
 def test_a_holder_that_comes_back_too_late_is_told_so():
-    agents = Agents(50)
+    agents = Agents()
+    agents.grant_above(50)
     agents.recover()
     claim(agents, "next", "queue")
     agents.recovered()
@@ -143,8 +148,21 @@ def test_a_holder_that_comes_back_too_late_is_told_so():
         claim(agents, "holder", held=7)
 
 
+def test_who_was_overtaken_by_a_holder_with_a_higher_number_hears_when_its_turn_has_come_again():
+    agents = Agents()
+    agents.recover()
+    agents.recovered()
+    claim(agents, "next")
+    assert agents.phase("next") == FENCING
+    claim(agents, "holder", held=7)
+    claim(agents, "next", fenced=7)
+    assert release(agents, "holder") == ["next"]
+    assert (agents.phase("next"), agents.number("next")) == (FENCING, 8)
+
+
 def test_an_interrupt_that_came_before_the_holder_said_so_reaches_it():
-    agents = Agents(50)
+    agents = Agents()
+    agents.grant_above(50)
     agents.recover()
     claim(agents, "next", "interrupt")
     claim(agents, "holder", held=7)

@@ -11,7 +11,7 @@ import pytest
 from actors.errors import RouterUnavailable
 from router.config import RouterConfig
 from router.on_ray import beginning
-from router.on_ray.beginning import clear_away, take_over
+from router.on_ray.beginning import clear_away, first_number, take_over
 
 CONFIG = RouterConfig.model_validate({"name": "agents"})
 
@@ -129,3 +129,9 @@ async def test_who_breaks_when_it_is_adopted_is_waited_for_no_longer_and_told_in
     await asyncio.gather(*told.tasks)
     assert sorted(itself for actor_ids in told.settled for itself in actor_ids) == ["s1", "s2"]
     assert "nobody had thought of that" in caplog.text
+
+
+def test_a_clock_that_was_set_back_makes_no_fencing_number_lower_after_a_restart():
+    before = first_number(0, 4_398_046_511.0)  # the last second for which there is room
+    assert first_number(1, 0.0) > before
+    assert first_number(0, 100.0) < first_number(0, 101.0)

@@ -114,6 +114,8 @@ class StoredEnvelope(NamedTuple):
     kind: int
     request_id: str
     epoch: int
+    ttl_s: float
+    """How long it stays readable from now on: the router may have heard of the end late."""
 
 
 class RestoreEnvelope(NamedTuple):

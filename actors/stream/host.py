@@ -29,6 +29,7 @@ from actors.protocol.envelopes import (
     OpenEnvelope,
     Order,
     RestoreEnvelope,
+    StoredEnvelope,
 )
 from actors.protocol.frames import checked, pack, unpack_list
 from actors.protocol.reads import NOTHING
@@ -263,10 +264,11 @@ class StreamHost:
         if session is not None:
             session.cancel_after_step()
 
-    def _stored(self, envelope: Envelope, _now: float) -> None:
+    def _stored(self, envelope: StoredEnvelope, now: float) -> None:
         session = self.sessions.get(envelope.request_id)
         if session is not None and session.epoch == envelope.epoch and session.sealed:
-            session.confirm_stored()
+            session.confirm_stored(now + envelope.ttl_s)
+            self._schedule(session, now)
             self.audience.news(session)
 
     def _restore(self, envelope: RestoreEnvelope, now: float) -> None:
@@ -436,7 +438,7 @@ class StreamHost:
             self._report(session)
             self.audience.news(session)
         elif session.sealed and session.forget_at <= now:
-            if session.stored:
+            if session.log_is_safe:
                 self._forget(session)
                 return
             session.forget_at = now + UNSTORED_TTL_S  # not before the router has it

@@ -286,11 +286,12 @@ class Session:
                 self.used = used_by(self.translator.interface.model, self.owner[0] if self.owner else None, usage)
         self.translator = None
 
-    def confirm_stored(self) -> None:
-        """The router holds the sealed log: the terminal may be seen."""
+    def confirm_stored(self, forget_at: float) -> None:
+        """The router holds the sealed log, until `forget_at`: the terminal may be seen."""
         if self.sealed:
             self.stored = True
             self.log_is_safe = True
+            self.forget_at = forget_at
 
     # --- messages out -----------------------------------------------------------------------
 

@@ -81,9 +81,10 @@ class Dispatch:
             after_seq = 0 if request.is_abandoned else request.sent_seq
             self.send(request, EndEnvelope(Order.END, request.request_id, request.epoch, reason, detail, after_seq))
 
-    def send_stored(self, request: Request) -> None:
-        """Say that the log is kept where it should be: the terminal may be shown."""
-        self.send(request, StoredEnvelope(Order.STORED, request.request_id, request.epoch), 64)
+    def send_stored(self, request: Request, now: float) -> None:
+        """Say that the log is kept where it should be, and for how long: the terminal may be shown."""
+        ttl_s = max(0.0, request.forget_at - now)
+        self.send(request, StoredEnvelope(Order.STORED, request.request_id, request.epoch, ttl_s), 64)
 
     def send_forget(self, request: Request) -> None:
         """Drop the session of a request."""

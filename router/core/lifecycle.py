@@ -366,7 +366,7 @@ class Lifecycle:
 
     def show(self, request: Request, now: float) -> None:
         """Let readers see the end of a request whose log is kept here, and everybody else hear of it."""
-        self.dispatch.send_stored(request)
+        self.dispatch.send_stored(request, now)
         self._known(request, now)
 
     def _known(self, request: Request, now: float) -> None:

@@ -44,7 +44,7 @@ class Recovery:
         self._expected: set[str] = set()
         self._put_off = False
         self._until: dict[str, float] = {}
-        self._copies: list[tuple[str, Report, SessionRecord]] = []
+        self._copies: list[tuple[str, Report, SessionRecord, float]] = []
 
     # --- from stream actors -----------------------------------------------------------------
 
@@ -55,13 +55,20 @@ class Recovery:
             self._lifecycle.pool.expect(actor_id)
             self._lifecycle.is_recovering = True
 
-    def adopt(self, actor_id: str, inventory: Sequence[Sequence[Any]], now: float) -> None:
-        """Take in an actor of an earlier incarnation, with all that it says it holds."""
+    def adopt(
+        self, actor_id: str, inventory: Sequence[Sequence[Any]], now: float, asked_at: float | None = None
+    ) -> None:
+        """Take in an actor of an earlier incarnation, with all that it says it holds.
+
+        It was asked at `asked_at` (None: just now): a router that was stopped since then hears late how long its
+        copies live.
+        """
         self._lifecycle.pool.adopt(actor_id).idle_since = now
         for parts, record in map(Inventory._make, inventory):
             report, known = checked(Report, parts), SessionRecord(**record)
             if report.phase == SessionPhase.COPY:
-                self._copies.append((actor_id, report, known))
+                ends_at = (now if asked_at is None else asked_at) + known.ttl_s
+                self._copies.append((actor_id, report, known, ends_at))
             else:
                 self._adopt_session(actor_id, report, known, now)
 
@@ -69,8 +76,8 @@ class Recovery:
         """These actors have been adopted, or given up: make of the copies among what they hold what is needed."""
         self._expected.difference_update(asked)
         copies, self._copies = self._copies, []
-        for actor_id, report, record in copies:
-            self._adopt_copy(actor_id, report, record, now)
+        for actor_id, report, record, ends_at in copies:
+            self._adopt_copy(actor_id, report, record, ends_at, now)
         if self._put_off and not self._expected:
             self._put_off = False
             self.wait_for_publishers(now)
@@ -123,7 +130,7 @@ class Recovery:
         lifecycle.clients.tell_readers(request.request_id)
         return request
 
-    def _adopt_copy(self, actor_id: str, report: Report, record: SessionRecord, now: float) -> None:
+    def _adopt_copy(self, actor_id: str, report: Report, record: SessionRecord, ends_at: float, now: float) -> None:
         lifecycle = self._lifecycle
         known = lifecycle.requests.get(report.request_id)
         if known is None or known.epoch < report.epoch:
@@ -136,7 +143,7 @@ class Recovery:
             and not known.is_live
             and known.copy_id is None
             # One that goes before its request does is none: another is sent.
-            and now + record.ttl_s >= known.forget_at - COPY_EARLY_S
+            and ends_at >= known.forget_at - COPY_EARLY_S
         ):
             lifecycle.requests.copy(known, actor_id)
             lifecycle.copied(known, now)

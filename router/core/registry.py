@@ -114,7 +114,7 @@ class Registry:
         self.is_new_open: Callable[[OpenCall, float], bool] = self._openings.is_new
         self.tick: Callable[[float], None] = self.timeouts.tick
         self.expect: Callable[[Iterable[str]], None] = self.recovery.expect
-        self.adopt: Callable[[str, Sequence[Sequence[Any]], float], None] = self.recovery.adopt
+        self.adopt: Callable[..., None] = self.recovery.adopt
         self.settle: Callable[[Iterable[str], float], None] = self.recovery.settle
         self.actor_started: Callable[[str, int, str, float], None] = self.lifecycle.actor_started
         self.actor_died: Callable[[str, float], None] = self.lifecycle.actor_died

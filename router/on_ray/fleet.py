@@ -236,9 +236,16 @@ class Fleet:
 
         It is given as long as any other actor: one that is merely slow must not lose what it holds.
         """
+        asked_at = 0.0
+
+        def ask() -> Any:
+            nonlocal asked_at
+            asked_at = time.monotonic()
+            return handle.inventory.remote()
+
         try:
             who = await self.begin_with(handle, ACTOR_DEADLINE_S, CALL_DEADLINE_S)
-            inventory = await _insist(handle.inventory.remote, ACTOR_DEADLINE_S, CALL_DEADLINE_S)
+            inventory = await _insist(ask, ACTOR_DEADLINE_S, CALL_DEADLINE_S)
         except (RayError, TimeoutError, RouterUnavailable) as error:
             log.warning("stream actor %s cannot be adopted: %s", actor_id, type(error).__name__)
             await _kill(handle)
@@ -249,7 +256,7 @@ class Fleet:
         self._has_started(actor, now)
         self._observer.actor_adopted(actor_id)
         try:
-            self._registry.adopt(actor_id, unpack_list(inventory), now)
+            self._registry.adopt(actor_id, unpack_list(inventory), now, asked_at)
         except (ProtocolViolation, TypeError, ValueError):
             # Else all that is not known would be waited for, and for ever.
             log.exception("stream actor %s says what it holds in words that cannot be read", actor_id)

@@ -95,7 +95,11 @@ class Faults:
         victim = self._victim(incident)
         if victim is not None:
             self._pause(victim.process, 5.0)
-        self._world.later(1.0, self.kill_router)
+        self._world.later(1.0, self._kill_router_then)
+
+    def _kill_router_then(self) -> None:
+        self._blow += 1  # whatever has struck meanwhile
+        self.kill_router()
 
     def _stop_actor(self, incident: Incident) -> None:
         victim = self._victim(incident)

@@ -51,11 +51,11 @@ class Driver:
         self._next_seq[request_id] = first + len(items)
         return self.send((Order.DATA, request_id, epoch, first, frames.pack(list(items))))
 
-    def end(self, request_id: str, epoch: int = 1) -> bytes:
+    def end(self, request_id: str, epoch: int = 1, ttl_s: float = 300.0) -> bytes:
         """Let a request be finished; return its sealed log."""
         log = self.say(request_id, record("finish", stop_reason=None), epoch=epoch)[request_id].log
         assert log is not None
-        self.send((Order.STORED, request_id, epoch))
+        self.send((Order.STORED, request_id, epoch, ttl_s))
         return log
 
     def passes(self, seconds: float) -> None:

@@ -105,7 +105,7 @@ def test_a_log_that_cannot_be_packed_ends_its_request_as_error_and_the_others_re
     assert reports["good"].log is not None
     assert reports["bad"].stop_reason == "error"
     assert Log.unpack(reports["bad"].log).last_seq == reports["bad"].last_seq_id == 4
-    driver.send((Order.STORED, "bad", 1))
+    driver.send((Order.STORED, "bad", 1, 300.0))
     for reader, gap in (("quick", None), ("late", (1, 2))):
         part = driver.poll(reader)[1]
         assert part.state == PartState.ENDED
@@ -142,8 +142,35 @@ def test_an_ended_request_is_kept_and_reported_until_the_router_has_it(driver):
     driver.host.take_reports()
     driver.passes(2 * UNSTORED_TTL_S)
     assert [report.request_id for report in driver.host.take_reports()] == ["req"]
-    driver.send((Order.STORED, "req", 1))
-    driver.passes(2 * UNSTORED_TTL_S)
+    driver.send((Order.STORED, "req", 1, 10.0))
+    driver.passes(11)
+    assert driver.host.sessions == {}
+
+
+def test_an_ended_request_of_which_the_router_heard_late_stays_as_long_as_with_the_router(driver):
+    driver.open("req", sealed_ttl_s=10)
+    driver.say("req", record("finish", stop_reason=None))
+    driver.passes(8)
+    driver.send((Order.STORED, "req", 1, 10.0))
+    driver.passes(9)
+    assert "req" in driver.host.sessions
+    driver.passes(2)
+    assert driver.host.sessions == {}
+
+
+def test_an_ended_request_that_a_router_without_memory_asked_for_stays_until_that_has_its_log(driver):
+    driver.open("req", sealed_ttl_s=10)
+    driver.end("req", ttl_s=10.0)
+    driver.passes(2)
+    (found,) = driver.host.inventory(driver.now)
+    assert found.record["ttl_s"] == 8.0
+    driver.host.take_reports()
+    driver.passes(9)  # the router was stopped meanwhile, and takes it to live for 8 s from now on
+    assert [report.log is not None for report in driver.host.take_reports()] == [True]
+    driver.send((Order.STORED, "req", 1, 8.0))
+    driver.passes(7)
+    assert "req" in driver.host.sessions
+    driver.passes(2)
     assert driver.host.sessions == {}
 
 
@@ -171,7 +198,7 @@ def test_nothing_stays_of_closed_requests_and_their_readers(driver):
         driver.subscribe("process", n, request_id)
         driver.host.audience.peek(request_id, "bare", 0, 10, driver.now)
         driver.say(request_id, text("a"))
-        driver.end(request_id)
+        driver.end(request_id, ttl_s=1.0)
         driver.poll("process")
         driver.passes(2)
         assert len(driver.host._timeouts._heap) < 200
@@ -211,7 +238,7 @@ def test_a_copy_lives_as_long_as_it_is_said_to_and_an_adopted_one_as_well(driver
         (Order.COPY, "copy", 1, "incomplete", log, 10.0, "", []),
         (Order.COPY, "adopted", 1, "incomplete", log, 10.0, "", []),
     )
-    other.send((Order.ADOPT, "adopted", 1), (Order.STORED, "adopted", 1))
+    other.send((Order.ADOPT, "adopted", 1), (Order.STORED, "adopted", 1, 10.0))
     other.passes(9)
     assert (len(other.host.copies), len(other.host.sessions)) == (1, 1)
     other.passes(2)
@@ -247,7 +274,7 @@ def test_a_log_that_cannot_be_read_shows_that_to_its_readers_who_would_wait_for_
     reports = driver.send((Order.RESTORE, "restored", 2, "end_turn", log, 10.0, "", []), (Order.ADOPT, "adopted", 2))
     assert driver.host.refusals.refused == {"log": 2}
     assert reports["restored"].stop_reason == reports["adopted"].stop_reason == "error"
-    driver.send((Order.STORED, "adopted", 2))
+    driver.send((Order.STORED, "adopted", 2, 300.0))
     parts = driver.poll("reader")
     assert [part.state for part in parts.values()] == [PartState.ENDED] * 2
     assert all("cannot be read" in part.segments[0][1]["detail"] for part in parts.values())

@@ -144,7 +144,7 @@ def test_items_and_ends_of_a_request_that_is_not_here_are_answered_so(actor):
 
 
 def test_a_terminal_is_not_shown_because_somebody_says_that_it_is_stored_before_it_is_there(actor):
-    actor.feed((STORED, "mine", 1))
+    actor.feed((STORED, "mine", 1, 300.0))
     assert not actor.host.sessions["mine"].complete
 
 
@@ -217,7 +217,7 @@ def test_frames_with_flipped_bytes_set_off_nothing_unnamed(seed):
     actor.feed(opened("victim"))
     frames = [
         wire.pack([data("victim", 1, "x", "y"), opened("victim-2")]),
-        wire.pack([(END, "victim", 1, "cancelled", "why", 0), (STORED, "victim", 1)]),
+        wire.pack([(END, "victim", 1, "cancelled", "why", 0), (STORED, "victim", 1, 300.0)]),
         wire.pack([opened("victim-3", epoch=2), data("victim-3", 1, "z", epoch=2)]),
     ]
     for _ in range(300):

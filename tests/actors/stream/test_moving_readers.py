@@ -28,7 +28,7 @@ def ended_host(messages: int) -> StreamHost:
     frame = [(Order.OPEN, "req", 2, settings, "client", DATE, 0.0, 0, 1, 0, [])]
     if messages:
         frame.append((Order.DATA, "req", 2, 1, wire.pack(texts(messages))))
-    frame += [(Order.END, "req", 2, "cancelled", None, 0), (Order.STORED, "req", 2)]
+    frame += [(Order.END, "req", 2, "cancelled", None, 0), (Order.STORED, "req", 2, 300.0)]
     host.feed("router", 1, [wire.pack(frame)], 0.0)
     return host
 

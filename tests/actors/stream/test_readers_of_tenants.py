@@ -60,7 +60,7 @@ def adopt_copy(driver: Driver) -> None:
     log = driver.end(FULL)
     driver.send((Order.FORGET, FULL, 1))
     driver.send((Order.COPY, FULL, 2, "end_turn", log, 300.0, "", []))
-    driver.send((Order.ADOPT, FULL, 2), (Order.STORED, FULL, 2))
+    driver.send((Order.ADOPT, FULL, 2), (Order.STORED, FULL, 2, 300.0))
 
 
 def stay_open(_driver: Driver) -> None:

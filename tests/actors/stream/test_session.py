@@ -55,7 +55,7 @@ def messages(s: Session, after: int = 0) -> list[dict]:
 def whole() -> list[dict]:
     s = session()
     s.feed(1, 1, ITEMS, 0.0)
-    s.confirm_stored()
+    s.confirm_stored(300.0)
     return messages(s)
 
 
@@ -72,7 +72,7 @@ def test_every_split_into_batches_gives_the_same_messages():
                 s.feed(1, seq, batch, 0.0)
                 seq += len(batch)
                 batch = []
-        s.confirm_stored()
+        s.confirm_stored(300.0)
         assert messages(s) == expected, f"split {cuts:b}"
 
 
@@ -85,7 +85,7 @@ def test_duplicates_and_gaps_in_any_order_change_nothing(seed):
         s.feed(rng.choice([1, 1, 1, 2]), first, ITEMS[first - 1 : first - 1 + rng.randint(1, 4)], 0.0)
         if first > s.next_seq:
             assert s.report().phase in (Phase.GAP, Phase.OPEN, Phase.SEALED)
-    s.confirm_stored()
+    s.confirm_stored(300.0)
     assert messages(s) == whole(), f"seed {seed}"
 
 
@@ -111,7 +111,7 @@ def test_the_terminal_is_seen_only_when_another_process_has_the_log():
     report = s.report()
     assert report.log is not None
     assert s.report().log is not None, "the log goes with every report until it is confirmed"
-    s.confirm_stored()
+    s.confirm_stored(300.0)
     assert s.report().log is None
     assert [m["message_type"] for m in messages(s)][-2:] == ["stop_reason", "usage_statistics"]
 
@@ -130,7 +130,7 @@ def test_the_terminal_is_seen_only_when_another_process_has_the_log():
 def test_one_end_with_its_reason(items, stop_reason):
     s = session()
     s.feed(1, 1, items, 0.0)
-    s.confirm_stored()
+    s.confirm_stored(300.0)
     stops = [m for m in messages(s) if m["message_type"] == "stop_reason"]
     assert [m["stop_reason"] for m in stops] == [stop_reason]
     assert s.stop_reason == stop_reason
@@ -191,7 +191,7 @@ def test_a_message_in_parts_is_shown_once_whole_wherever_its_parts_are_cut_apart
         s = session()
         for at in range(0, len(items), batch):
             s.feed(1, at + 1, items[at : at + batch], 0.0)
-        s.confirm_stored()
+        s.confirm_stored(300.0)
         assert s.received_bytes == sum(map(item_bytes, items))
         shown.append(messages(s))
     assert next(m for m in shown[0] if m["message_type"] == "tool_return_message")["tool_return"] == "x" * 300_000
@@ -210,7 +210,7 @@ def test_records_are_counted_in_credit_as_chunks_are():
 def test_a_message_over_message_bytes_max_ends_its_request_by_name():
     s = session(StreamSettings(dialect="chat", message_bytes_max=100_000))
     s.feed(1, 1, large_message(300_000), 0.0)
-    s.confirm_stored()
+    s.confirm_stored(300.0)
     assert s.stop_reason == "error"
     assert "message_too_large" in str(messages(s))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from registry_driver import HERE, LOG, SETTINGS, THERE, Router, held, restarted
+from registry_driver import HERE, LOG, SETTINGS, THERE, Router, adopt, held, restarted
 
 from actors.errors import AgentFenced, Recovering
 from actors.protocol.envelopes import CopyEnvelope, Order
@@ -164,6 +164,25 @@ def test_a_copy_that_goes_before_its_request_is_none():
     router = restarted(s1=[held("req", SessionPhase.SEALED)], s2=[held("req", SessionPhase.COPY, ttl_s=2.0)])
     assert router.sent(Order.FORGET) == [("s2", "req")]
     assert router.registry.requests["req"].copy_id is None
+
+
+def test_a_copy_that_was_told_of_late_counts_by_when_it_was_asked_for():
+    """A router that was stopped with the answers on their way takes both to live longer than they do."""
+    router = Router()
+    router.registry.expect(["s1", "s2"])
+    adopt(router, "s1", [held("req", SessionPhase.SEALED)], 50.0)
+    router.registry.adopt("s2", [held("req", SessionPhase.COPY)], 50.0, 42.0)
+    router.registry.actor_started("s2", 1, THERE, 50.0)
+    router.registry.settle(["s1", "s2"], 50.0)
+    assert router.sent(Order.FORGET) == [("s2", "req")]
+    assert router.registry.requests["req"].copy_id is None
+
+
+def test_a_holder_hears_for_how_long_the_log_is_kept_here():
+    router = restarted(s1=[held("req", SessionPhase.SEALED, ttl_s=10.0)])
+    router.seals("req")
+    (stored,) = (e for _, _, e, _ in router.registry.take_effects().send if e[0] == Order.STORED)
+    assert stored.ttl_s == 10.0
 
 
 def test_a_copy_whose_session_is_gone_is_shown_to_readers():

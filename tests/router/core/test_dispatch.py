@@ -20,7 +20,7 @@ WORDS: dict[Order, Callable[[Dispatch, Request], None]] = {
     Order.OPEN: lambda dispatch, request: dispatch.send_open(request, 50.0),
     Order.CANCEL_AFTER_STEP: lambda dispatch, request: dispatch.send_cancel_after_step(request),
     Order.END: lambda dispatch, request: dispatch.send_end(request),
-    Order.STORED: lambda dispatch, request: dispatch.send_stored(request),
+    Order.STORED: lambda dispatch, request: dispatch.send_stored(request, 0.0),
     Order.FORGET: lambda dispatch, request: dispatch.send_forget(request),
 }
 

@@ -92,6 +92,14 @@ class RequestPlan:
             len(body) if kind == "chunk" else len(json.dumps(body or {})) for kind, body in self.ops if kind != "sleep"
         ]
 
+    def crawls_s(self, weather: Weather) -> float:
+        """How long it takes where an item must have crossed to its reader, and been acknowledged, before the next.
+
+        Each way has three hops: publisher, router, stream actor, reader.
+        """
+        is_one_by_one = self.settings.when_full == "wait" and self.settings.buffer_bytes_max < 2 * self.item_bytes_max
+        return len(self._item_sizes) * 6 * sum(weather.latency_s) / 2 if is_one_by_one else 0.0
+
     @property
     def sleeps_s(self) -> float:
         """How long its publisher sleeps of its own accord."""
@@ -190,7 +198,7 @@ def _settings(random: Random) -> tuple[dict[str, Any], int]:
     """Return the settings of one request and the largest piece it sends."""
     chosen: dict[str, Any] = {
         "dialect": random.choice(("chat", "chat", "chat", "letta")),
-        "request_timeout_s": 150.0,
+        "request_timeout_s": 600.0,
         "stall_timeout_s": 100.0,
         "first_message_timeout_s": 120.0,
         "publisher_grace_s": random.choice((0.5, 3.0, 8.0)),

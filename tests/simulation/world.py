@@ -201,8 +201,8 @@ class World:
     @property
     def patience_s(self) -> float:
         """How long after the last fault everybody must be done."""
-        longest = max(request.plan.sleeps_s + request.plan.starts_s for request in self.requests)
-        return 110.0 + longest
+        plans = [request.plan for request in self.requests]
+        return 110.0 + max(plan.sleeps_s + plan.starts_s + plan.crawls_s(self.scenario.weather) for plan in plans)
 
     def later(self, delay_s: float, call: Any, *arguments: Any) -> None:
         """Do something outside of all processes, after a while."""

@@ -15,6 +15,7 @@ from actors.errors import DuplicateRequest, InvalidArgument, UnknownRequest
 from gateway.formats.agui import AguiForm, had_before
 from gateway.formats.agui_input import input_of, more_of
 from gateway.serving.asking import Gateway, body_of, permit
+from gateway.serving.route import OBJECTS, TEXT, Route, fields, streams
 
 THREAD_TAG = "thread"
 ID_CHARACTERS_MAX = 128
@@ -26,10 +27,15 @@ class AguiRoutes:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
-        app.router.add_post("/agui", self._run)
-        app.router.add_post("/agui/{agent}", self._run)
+    def routes(self) -> list[Route]:
+        """See `Routes`."""
+        needed = ("threadId", "runId", "messages")
+        body = fields(needed, threadId=TEXT, runId=TEXT, messages=OBJECTS, tools=OBJECTS)
+        says = "Run an agent; with a `runId` that is known, read that run."
+        return [
+            Route("POST", path, self._run, says, ("run", "read"), body=body, answers=streams("Events of AG-UI."))
+            for path in ("/agui", "/agui/{agent}")
+        ]
 
     async def _run(self, request: web.Request) -> web.StreamResponse:
         permit(self._gateway, request, "run")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -18,21 +17,12 @@ from gateway.serving.asking import Gateway, caller_of, permit
 from gateway.serving.chat_routes import ChatRoutes
 from gateway.serving.letta_routes import LettaRoutes
 from gateway.serving.native_routes import NativeRoutes, come_again
+from gateway.serving.openapi import document
 from gateway.serving.responses_routes import ResponsesRoutes
+from gateway.serving.route import TEXT, Answer, Handler, Route, Routes, shows
 from gateway.serving.ui_routes import UiRoutes
 
 log: logging.Logger = logging.getLogger("gateway")
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Routes(Protocol):
-    """The routes of one format."""
-
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
-        ...
-
 
 OPEN_TO_ALL = frozenset({"/healthz", "/readyz"})
 
@@ -52,12 +42,31 @@ def make_app(gateway: Gateway) -> web.Application:
     middlewares: list[Middleware] = [_cors(gateway), _errors(gateway), _entry(gateway)]
     app = web.Application(client_max_size=gateway.config.body_bytes_max, middlewares=middlewares)
     app.on_response_prepare.append(_reading(gateway))
-    app.router.add_get("/healthz", _healthz, allow_head=True)
-    app.router.add_get("/readyz", _readyz(gateway), allow_head=True)
-    app.router.add_get("/metrics", _metrics(gateway), allow_head=False)
-    for name in gateway.config.formats:
-        _ROUTES[name](gateway).add_to(app)
+    for _, route in all_routes(gateway):
+        route.add_to(app)
     return app
+
+
+def all_routes(gateway: Gateway) -> list[tuple[str, Route]]:
+    """Return all routes of a gateway, each with the name of its format; those of the server itself are `service`."""
+    counts = {200: Answer("Counts.", {"text/plain": TEXT})}
+    routes = [
+        Route("GET", "/healthz", _healthz, "Say that it runs.", answers=shows("It does."), allow_head=True),
+        Route(
+            "GET", "/readyz", _readyz(gateway), "Say whether it can serve.", answers=shows("It can."), allow_head=True
+        ),
+        Route("GET", "/metrics", _metrics(gateway), "Say what it counts, for Prometheus.", ("read",), answers=counts),
+        Route("GET", "/openapi.json", _openapi(gateway), "Describe all routes.", answers=shows("OpenAPI 3.1.")),
+    ]
+    found = [("service", route) for route in routes]
+    return found + [(name, route) for name in gateway.config.formats for route in _ROUTES[name](gateway).routes()]
+
+
+def _openapi(gateway: Gateway) -> Handler:
+    async def openapi(_: web.Request) -> web.StreamResponse:
+        return answer(document(all_routes(gateway), open_to_all=OPEN_TO_ALL, has_tokens=gateway.tokens is not None))
+
+    return openapi
 
 
 async def _healthz(_: web.Request) -> web.Response:

@@ -16,6 +16,7 @@ from actors.errors import DuplicateRequest, InvalidArgument, UnknownRequest
 from gateway.formats.chat import ChatForm, completion
 from gateway.serving.answers import answer, refusal
 from gateway.serving.asking import Gateway, body_of, caller_of, permit
+from gateway.serving.route import FLAG, OBJECTS, TEXT, Route, fields, said, shows, shows_or_streams
 
 KEY_CHARACTERS_MAX = 256
 
@@ -26,11 +27,20 @@ class ChatRoutes:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
-        app.router.add_post("/v1/chat/completions", self._create)
-        app.router.add_get("/v1/models", self._models)
-        app.router.add_get("/v1/models/{id}", self._model)
+    def routes(self) -> list[Route]:
+        """See `Routes`."""
+        read = ("read",)
+        body = said(fields(("model", "messages"), model=TEXT, messages=OBJECTS, stream=FLAG), "As OpenAI's API has it.")
+        key = {"Idempotency-Key": said(TEXT, "The same one is the same run.")}
+        whole = shows_or_streams("A chat completion, whole or in chunks.", {"x-request-id": "The request's ID."})
+        return [
+            Route(
+                "POST", "/v1/chat/completions", self._create, "Run an agent.", ("run", "read"),
+                headers=key, body=body, answers=whole,
+            ),
+            Route("GET", "/v1/models", self._models, "List the agents.", read, answers=shows("Models.")),
+            Route("GET", "/v1/models/{agent}", self._model, "Show an agent.", read, answers=shows("It.")),
+        ]  # fmt: skip
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         permit(self._gateway, request, "run")
@@ -74,7 +84,7 @@ class ChatRoutes:
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
         permit(self._gateway, request, "read")
-        name = request.match_info["id"]
+        name = request.match_info["agent"]
         if name not in self._gateway.config.agents:
             return refusal(404, "model_not_found", f"there is no model {name[:60]!r} here; GET /v1/models names all")
         return answer(_shown(name))

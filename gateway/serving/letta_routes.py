@@ -22,10 +22,37 @@ from gateway.formats.letta_runs import STREAM_TOKENS, input_of, response_of, run
 from gateway.runs.order import AGENT_TAG
 from gateway.serving.answers import answer
 from gateway.serving.asking import Gateway, body_of, flag, permit, said_until_now, whole_number
+from gateway.serving.route import (
+    FLAG,
+    NUMBER,
+    OBJECT,
+    OBJECTS,
+    TEXT,
+    Route,
+    Schema,
+    fields,
+    said,
+    shows,
+    shows_or_streams,
+    streams,
+)
 from router import RequestInfo
 
 LIMIT_MAX = 1000
+_AGENT = "/v1/agents/{agent}/messages"
 _RUN = "/v1/runs/{id}"
+_LIST: dict[str, Schema] = {
+    "agent_id": TEXT,
+    "agent_ids": {"type": "array", "items": TEXT},
+    "statuses": {"type": "array", "items": TEXT},
+    "stop_reason": TEXT,
+    "active": FLAG,
+    "after": said(TEXT, "Behind this run."),
+    "limit": NUMBER,
+    "order": said(TEXT, "asc or desc."),
+    "ascending": FLAG,
+}
+_MESSAGES: dict[str, Schema] = {"after": said(TEXT, "Behind this message."), "limit": NUMBER, "order": TEXT}
 
 
 class LettaRoutes:
@@ -34,19 +61,34 @@ class LettaRoutes:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
-        app.router.add_post("/v1/agents/{agent}/messages", partial(self._create, streams=False))
-        app.router.add_post("/v1/agents/{agent}/messages/stream", partial(self._create, streams=True))
-        app.router.add_post("/v1/agents/{agent}/messages/cancel", self._cancel)
-        app.router.add_post("/v1/conversations/{agent}/messages", partial(self._create, streams=True))
-        app.router.add_get("/v1/runs/", self._list)
-        app.router.add_get(_RUN, self._show, allow_head=False)
-        app.router.add_post(_RUN + "/stream", self._stream)
-        app.router.add_get(_RUN + "/messages", self._messages, allow_head=False)
-        app.router.add_get(_RUN + "/usage", self._usage, allow_head=False)
-        app.router.add_get(_RUN + "/steps", self._steps, allow_head=False)
-        app.router.add_get("/v1/health/", self._health)
+    def routes(self) -> list[Route]:
+        """See `Routes`."""
+        read, runs = ("read",), ("run", "read")
+        create, both = partial(self._create, streams=False), shows_or_streams("What it says, streamed or whole.")
+        stream = partial(self._create, streams=True)
+        many = shows("A list.", OBJECTS)
+        body = said(OBJECT, "As Letta's API has it: `input` or `messages`, `streaming`, `stream_tokens`, ...")
+        cancel = fields(("run_ids",), run_ids={"type": "array", "items": TEXT})
+        return [
+            Route("POST", _AGENT, create, "Run an agent.", runs, body=body, answers=both),
+            Route("POST", _AGENT + "/stream", stream, "The same, streamed.", runs, body=body, answers=both),
+            Route(
+                "POST", _AGENT + "/cancel", self._cancel, "Cancel runs.", ("cancel",),
+                body=cancel, answers=shows("What became of each."),
+            ),
+            Route("POST", "/v1/conversations/{agent}/messages", stream, "Run an agent.", runs, body=body, answers=both),
+            Route("GET", "/v1/runs/", self._list, "List runs.", read, _LIST, answers=shows("Runs.", OBJECTS)),
+            Route("GET", _RUN, self._show, "Show a run.", read, answers=shows("The run.")),
+            Route(
+                "POST", _RUN + "/stream", self._stream, "Read a run from a cursor to its end.", read,
+                body=fields(starting_after=said(NUMBER, "The last `seq_id` that was had.")), needs_body=False,
+                answers=streams("Letta's messages."),
+            ),
+            Route("GET", _RUN + "/messages", self._messages, "Show what a run said.", read, _MESSAGES, answers=many),
+            Route("GET", _RUN + "/usage", self._usage, "Show a run's tokens.", read, answers=shows("Counts.")),
+            Route("GET", _RUN + "/steps", self._steps, "Show none: no steps are kept.", read, answers=many),
+            Route("GET", "/v1/health/", self._health, "Say that it runs.", answers=shows("It does.")),
+        ]  # fmt: skip
 
     # --- running and reading ----------------------------------------------------------------
 

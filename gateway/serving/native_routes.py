@@ -29,6 +29,22 @@ from actors.errors import (
 from gateway.formats.native import MESSAGE_TYPES, NativeForm
 from gateway.serving.answers import answer
 from gateway.serving.asking import Gateway, body_of, flag, permit, turns_of, whole_number
+from gateway.serving.openapi import ref
+from gateway.serving.route import (
+    EVENTS_TYPE,
+    FLAG,
+    JSON_TYPE,
+    NUMBER,
+    OBJECT,
+    TEXT,
+    Answer,
+    Route,
+    Schema,
+    fields,
+    said,
+    shows,
+    streams,
+)
 from gateway.serving.streams import HEADERS
 from router import RequestInfo
 
@@ -36,6 +52,41 @@ LIMIT_MAX = 1000
 _STREAM = "/v1/streams/{id}"
 _STARTS_WITH = frozenset({"agent", "input", "id", "tags", "metadata", "agent_id"})
 _FILTERS = ("agent", "tag", "state", "since", "after")
+_START: Schema = fields(
+    ("agent", "input"),
+    agent=said(TEXT, "What is to run."),
+    input=said({"type": ["string", "object"]}, "Text, or the object that the agent is called with."),
+    id=said(TEXT, "The request's ID; without one it gets one."),
+    tags={"type": "object", "additionalProperties": TEXT},
+    metadata=OBJECT,
+    agent_id=said(TEXT, "Of one ID, one request runs at a time."),
+)
+_PLACE = {"Location": "The stream.", "X-Stream-Id": "The request's ID, percent-encoded."}
+_STARTED = {
+    200: Answer("The stream itself, where `Accept` is text/event-stream.", {EVENTS_TYPE: TEXT}, _PLACE),
+    201: Answer("It runs.", {JSON_TYPE: fields(("id", "events"), id=TEXT, events=TEXT)}, _PLACE),
+}
+_LIST: dict[str, Schema] = {
+    "agent": said(TEXT, "Of this agent_id."),
+    "tag": said(TEXT, "With this tag: NAME=VALUE, or NAME."),
+    "state": said(TEXT, "In this state."),
+    "since": said(TEXT, "Opened since then."),
+    "after": said(TEXT, "Behind this cursor."),
+    "limit": said(NUMBER, f"At most so many, up to {LIMIT_MAX}."),
+    "newest_first": FLAG,
+}
+_PAGE = fields(
+    ("streams", "cursor", "has_more"),
+    streams={"type": "array", "items": ref("Stream")},
+    cursor={"type": ["string", "null"]},
+    has_more=FLAG,
+)
+_CANCEL = {"after_step": said(FLAG, "Not before the step that is under way has ended.")}
+_EVENTS: dict[str, Schema] = {
+    "after": said(NUMBER, "The `seq_id` of the last message that was had."),
+    "types": said(TEXT, "Messages of these types only, joined by commas."),
+    "wait_s": said(NUMBER, "Wait for a request that is opened only later."),
+}
 # On a reconnect, any answer but 200 or 204 makes an EventSource give up for good.
 _PASSES = (RouterUnavailable, Recovering, LimitExceeded)
 _COME_AGAIN = b"retry: 2000\n\n"
@@ -57,14 +108,25 @@ class NativeRoutes:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
-        app.router.add_post("/v1/streams", self._start)
-        app.router.add_get("/v1/streams", self._list)
-        app.router.add_get(_STREAM, self._show, allow_head=False)
-        app.router.add_delete(_STREAM, self._cancel)
-        app.router.add_get(_STREAM + "/events", self._events, allow_head=False)
-        app.router.add_post(_STREAM + "/ticket", self._ticket)
+    def routes(self) -> list[Route]:
+        """See `Routes`."""
+        read, run, cancel = ("read",), ("run",), ("cancel",)
+        ends = {204: Answer("There is nothing behind the cursor, and the stream has ended.")}
+        return [
+            Route("POST", "/v1/streams", self._start, "Start a run.", run, body=_START, answers=_STARTED),
+            Route("GET", "/v1/streams", self._list, "List streams.", read, _LIST, answers=shows("A page.", _PAGE)),
+            Route("GET", _STREAM, self._show, "Show how a stream stands.", read, answers=shows("It.", ref("Stream"))),
+            Route("DELETE", _STREAM, self._cancel, "Cancel a run.", cancel, _CANCEL, answers=shows("Whether it ran.")),
+            Route(
+                "GET", _STREAM + "/events", self._events, "Read a stream from a cursor to its end.", read, _EVENTS,
+                {"Last-Event-ID": said(NUMBER, "The cursor, as an `EventSource` sends it; goes before `after`.")},
+                answers={**streams("Messages (`Message`), the seq_id as `id`; then `event: end`."), **ends},
+            ),
+            Route(
+                "POST", _STREAM + "/ticket", self._ticket, "Get an address that opens a stream for a minute.", read,
+                answers=shows("The address, `events`."),
+            ),
+        ]  # fmt: skip
 
     async def _start(self, request: web.Request) -> web.StreamResponse:
         permit(self._gateway, request, "run")

@@ -18,6 +18,7 @@ from gateway.formats.responses_input import input_of
 from gateway.runs.order import AGENT_TAG
 from gateway.serving.answers import answer
 from gateway.serving.asking import Gateway, body_of, flag, permit, said_until_now, whole_number
+from gateway.serving.route import FLAG, NUMBER, TEXT, Route, fields, said, shows, shows_or_streams
 from router import RequestInfo
 
 _RESPONSE = "/v1/responses/{id}"
@@ -29,11 +30,18 @@ class ResponsesRoutes:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
-        app.router.add_post("/v1/responses", self._create)
-        app.router.add_get(_RESPONSE, self._show, allow_head=False)
-        app.router.add_post(_RESPONSE + "/cancel", self._cancel)
+    def routes(self) -> list[Route]:
+        """See `Routes`."""
+        text = {"type": ["string", "array"]}
+        flags = {"stream": FLAG, "background": FLAG}
+        body = said(fields(("model", "input"), model=TEXT, input=text, **flags), "As OpenAI's API has it.")
+        query = {"stream": FLAG, "starting_after": said(NUMBER, "The last `sequence_number` that was had.")}
+        either = shows_or_streams("A response, whole or as events.", {"x-request-id": "The response's ID."})
+        return [
+            Route("POST", "/v1/responses", self._create, "Run an agent.", ("run", "read"), body=body, answers=either),
+            Route("GET", _RESPONSE, self._show, "Show a response, or read on.", ("read",), query, answers=either),
+            Route("POST", _RESPONSE + "/cancel", self._cancel, "Cancel.", ("cancel",), answers=shows("The response.")),
+        ]
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         permit(self._gateway, request, "run")

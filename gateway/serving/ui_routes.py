@@ -15,6 +15,7 @@ from actors.errors import InvalidArgument
 from gateway.formats.ui import HEADER, UiForm
 from gateway.formats.ui_input import turns_of
 from gateway.serving.asking import Gateway, body_of, permit
+from gateway.serving.route import OBJECTS, TEXT, Answer, Route, fields, said, streams
 from gateway.serving.streams import HEADERS
 
 CHAT_TAG = "chat"
@@ -27,10 +28,18 @@ class UiRoutes:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes."""
-        app.router.add_post("/api/chat", self._chat)
-        app.router.add_get("/api/chat/{chat}/stream", self._resume, allow_head=False)
+    def routes(self) -> list[Route]:
+        """See `Routes`."""
+        body = said(fields(("messages",), id=TEXT, messages=OBJECTS, agent=TEXT), "As the AI SDK sends it.")
+        parts = streams("A UI message stream.", {"X-Stream-Id": "The request's ID, percent-encoded."})
+        none = {204: Answer("The chat has none.")}
+        return [
+            Route("POST", "/api/chat", self._chat, "Run an agent.", ("run", "read"), body=body, answers=parts),
+            Route(
+                "GET", "/api/chat/{chat}/stream", self._resume, "Read the run that a chat has under way.", ("read",),
+                answers={**parts, **none},
+            ),
+        ]  # fmt: skip
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         permit(self._gateway, request, "run")

@@ -71,6 +71,7 @@ async def serve(router: StreamRouter, config: GatewayConfig, runners: RunsAgents
         await site.stop()
         await gateway.streams.drain()
     finally:
+        gateway.streams.close()
         await runner.cleanup()
 
 

@@ -1,23 +1,22 @@
-"""All streams that are read here: which taps there are, and how one reader is answered."""
+"""All streams that are read here: which taps there are, who reads them, and what is sent while nothing is said."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from actors.errors import LimitExceeded
-from gateway.config import WRITE_BYTES_MAX, GatewayConfig
+from gateway.config import GatewayConfig
 from gateway.figures import Figures
-from gateway.formats.form import Form
-from gateway.serving.tap import Behind, Interrupted, Tap, Write, follow_alone
+from gateway.serving.reader import Reader
+from gateway.serving.taking import Taken, head_of, is_chunked, take
+from gateway.serving.tap import Interrupted, MakeForm, Tap
 from router import StreamRouter
-
-log: logging.Logger = logging.getLogger("gateway.streams")
 
 OPEN_WAIT_S = 30.0
 HEADERS = {
@@ -25,10 +24,12 @@ HEADERS = {
     "X-Accel-Buffering": "no",
     "X-Content-Type-Options": "nosniff",
 }
-_SLOW = "this reader took less than it was sent for too long; connect again to go on"
-_DRAINING = "this gateway is being stopped; connect again to go on elsewhere"
+_DRAINING = Interrupted("draining", "this gateway is being stopped; connect again to go on elsewhere")
 
-MakeForm = Callable[[], Form]
+# A turn of the wheel: so many fit into a heartbeat, and what has said nothing for so much of one is due.
+_TURNS = 32
+_DUE = 0.8
+_SHARE = 8  # of all readers, in one turn: else those that came together would hold up all others every time
 
 
 class Streams:
@@ -39,7 +40,11 @@ class Streams:
         self._config = config
         self._figures = figures
         self._taps: dict[tuple[Any, ...], Tap] = {}
-        self._readers: set[asyncio.Task[Any]] = set()
+        self._readers: set[Reader] = set()
+        self._full: set[Reader] = set()
+        self._wheel: asyncio.TimerHandle | None = None
+        self._turn_s = min(config.heartbeat_s / _TURNS, config.write_timeout_s / 4)
+        self._are_gone = asyncio.Event()
         self.is_draining: bool = False
 
     def check_room(self) -> None:
@@ -61,104 +66,110 @@ class Streams:
     ) -> web.StreamResponse:
         """Answer with a stream, from a cursor to its end. `key`: the format, and what of it the reader chose.
 
-        Raises LimitExceeded before anything is sent.
+        The connection is taken from the server, and this returns as soon as the stream has begun. Raises
+        LimitExceeded before anything is sent.
         """
         self.check_room()
-        form = make_form()
-        response = web.StreamResponse(headers={**HEADERS, **(headers or {})})
-        response.headers["Content-Type"] = form.content_type
-        reader = asyncio.current_task()
-        if reader is not None:
-            self._readers.add(reader)
-        label = str(key[0])
-        self._figures.add("readers", label)
-        self._figures.add("opened", label)
-        if after:
-            self._figures.add("resumed", label)
+        response = Taken(headers={**HEADERS, **(headers or {})})
+        await request.app.on_response_prepare.send(request, response)
+        tap = self._tap((request_id, *key), make_form)
+        response.headers["Content-Type"] = tap.form.content_type
+        reader = Reader(self, str(key[0]), tap, after, is_chunked=is_chunked(request))
         try:
-            await response.prepare(request)
-            write = self._writing(response, label)
-            await write(form.opening)
-            await self._send(request_id, key, make_form, after, write)
-            await response.write_eof()
-        except TimeoutError:
-            self._figures.add("slow", label)
-            if request.transport is not None:
-                request.transport.abort()  # to say anything would have to wait for it too
-        except ConnectionError:
-            log.debug("a reader of %r has left", request_id)
-        finally:
-            self._figures.add("readers", label, -1)
-            if reader is not None:
-                self._readers.discard(reader)
+            head = head_of(request, response)
+            transport = take(request, reader)
+        except BaseException:
+            self.leave(tap)
+            raise
+        self._readers.add(reader)
+        self._are_gone.clear()
+        self._figures.add("readers", reader.label)
+        self._figures.add("opened", reader.label)
+        if after:
+            self._figures.add("resumed", reader.label)
+        if self._wheel is None:
+            self._wheel = self._next_turn()
+        reader.begin(transport, head)
         return response
 
-    def _writing(self, response: web.StreamResponse, label: str) -> Write:
-        async def write(data: bytes) -> None:
-            # In parts, so that what waits in a connection is bounded: aiohttp waits behind each 64 kB.
-            for start in range(0, len(data), WRITE_BYTES_MAX):
-                async with asyncio.timeout(self._config.write_timeout_s):
-                    await response.write(data[start : start + WRITE_BYTES_MAX])
-            self._figures.add("bytes", label, len(data))
-
-        return write
-
-    async def _send(self, request_id: str, key: tuple[Any, ...], make_form: MakeForm, after: int, write: Write) -> None:
-        """Write a stream from a cursor; where it cannot go on, say so in its format and stop."""
-        label = str(key[0])
-        try:
-            async with self._tap((request_id, *key), request_id, make_form) as tap:
-                try:
-                    await tap.follow(after, write)
-                except Behind as behind:
-                    if behind.had_all:
-                        raise
-                    after = behind.after
-                else:
-                    self._figures.add("ended", label)
-                    return
-            await follow_alone(self._batches(request_id), make_form(), after, write)
-        except Behind:
-            self._figures.add("slow", label)
-            await write(make_form().broken("slow_reader", _SLOW))
-        except Interrupted as error:
-            self._figures.add("interrupted", label)
-            await write(make_form().broken(error.code, error.text))
-        else:
-            self._figures.add("ended", label)
-
-    @asynccontextmanager
-    async def _tap(self, key: tuple[Any, ...], request_id: str, make_form: MakeForm) -> AsyncIterator[Tap]:
+    def _tap(self, key: tuple[Any, ...], make_form: MakeForm) -> Tap:
+        """Return a tap, held for one reader more."""
         tap = self._taps.get(key)
         if tap is None or tap.is_broken:
-            tap = self._taps[key] = Tap(
-                lambda: self._batches(request_id),
-                make_form(),
-                self._config.window_bytes_max,
-                self._config.heartbeat_s,
-            )
+            count = partial(self._figures.add, "bytes", str(key[1]))
+            tap = Tap(key, partial(self._batches, key[0]), make_form, self._config.window_bytes_max, count)
+            self._taps[key] = tap
             tap.begin()
         tap.readers += 1
-        try:
-            yield tap
-        finally:
-            tap.readers -= 1
-            if not tap.readers:
-                if self._taps.get(key) is tap:
-                    del self._taps[key]
-                await tap.close()
+        return tap
 
-    def _batches(self, request_id: str) -> AsyncIterator[Any]:
+    def _batches(self, request_id: str, ping_s: float | None = None) -> AsyncIterator[Any]:
         return aiter(
-            self._router.subscribe(
-                request_id, format="dict", observer=True, wait_s=OPEN_WAIT_S, ping_s=self._config.heartbeat_s
-            )
+            self._router.subscribe(request_id, format="dict", observer=True, wait_s=OPEN_WAIT_S, ping_s=ping_s)
         )
+
+    def _turn(self) -> None:
+        """Turn the wheel: one timer for all readers."""
+        now_s = asyncio.get_running_loop().time()
+        for reader in [one for one in self._full if now_s - (one.full_at_s or now_s) > self._config.write_timeout_s]:
+            reader.give_up()
+        due_at_s = now_s - _DUE * self._config.heartbeat_s
+        left = max(len(self._readers) // _SHARE, 1)
+        for tap in list(self._taps.values()):
+            if tap.said_at_s <= due_at_s:
+                tap.beat(now_s)
+                left -= tap.readers
+                if left <= 0:
+                    break
+        self._wheel = self._next_turn() if self._readers else None
+
+    def _next_turn(self) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(self._turn_s, self._turn)
 
     async def drain(self) -> None:
         """Take no more readers, and give those there are an end from which they go on elsewhere."""
         self.is_draining = True
-        for tap in self._taps.values():
-            tap.interrupt("draining", _DRAINING)
+        for tap in list(self._taps.values()):
+            tap.interrupt(_DRAINING)
+        for reader in list(self._readers):
+            reader.interrupt(_DRAINING)
         if self._readers:
-            await asyncio.wait(self._readers, timeout=self._config.drain_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.drain_s):
+                    await self._are_gone.wait()
+
+    def close(self) -> None:
+        """Close all connections that there are still."""
+        for reader in list(self._readers):
+            reader.abort()
+        if self._wheel is not None:
+            self._wheel.cancel()
+
+    # --- what readers say ---------------------------------------------------------------------------
+
+    def batches_with_pings(self, tap: Tap) -> AsyncIterator[Any]:
+        """See `Keeper`."""
+        return self._batches(tap.key[0], self._config.heartbeat_s)
+
+    def leave(self, tap: Tap) -> None:
+        """See `Keeper`."""
+        tap.readers -= 1
+        if not tap.readers:
+            if self._taps.get(tap.key) is tap:
+                del self._taps[tap.key]
+            tap.close()
+
+    def is_full(self, reader: Reader, *, is_full: bool) -> None:
+        """See `Keeper`."""
+        (self._full.add if is_full else self._full.discard)(reader)
+
+    def ends(self, reader: Reader, how: str) -> None:
+        """See `Keeper`."""
+        self._figures.add(how, reader.label)
+
+    def lost(self, reader: Reader) -> None:
+        """See `Keeper`."""
+        self._readers.discard(reader)
+        self._figures.add("readers", reader.label, -1)
+        if not self._readers:
+            self._are_gone.set()

@@ -14,7 +14,7 @@ from actors.stop_reasons import StopReason
 from gateway.formats.chat import ChatForm
 from gateway.formats.letta import STOP_REASONS, LettaForm, letta_stop_reason
 from gateway.formats.native import MESSAGE_TYPES, NativeForm
-from gateway.serving.tap import Block
+from gateway.serving.window import Block
 from tests.gateway.golden import DIGESTS, FOLDER, SHOWN, bytes_of, digests
 from tests.gateway.said import FORMS, RECORDED, RUN, chat_chunk, frames_of_all, messages_of, translated
 

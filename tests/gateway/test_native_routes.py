@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from actors.errors import AgentBusy, LimitExceeded, PoolFull, RouterUnavailable
+from gateway.config import WRITE_BYTES_MAX
 from gateway.formats.native import NativeForm
 from tests.gateway.fakes import Served, served, until
 from tests.gateway.said import RECORDED, frames_of_all, messages_of
@@ -89,6 +90,24 @@ async def test_silence_is_filled_with_comments():
             await answered.content.readuntil(b"\n\n")
             for _ in range(3):
                 assert await answered.content.readuntil(b"\n\n") == b": ping\n\n"
+
+
+async def test_a_client_of_http_10_has_bare_bytes_to_the_close_and_what_it_sends_meanwhile_is_left_alone(
+    gateway: Served,
+):
+    stream = gateway.router.open("req-1")
+    host, port = gateway.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /v1/streams/req-1/events HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"GET /v1/streams/req-1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await gateway.text("/healthz")  # behind which it has been read
+    stream.say(MESSAGES, end=True)
+    assert (await reader.read()).decode() == whole("req-1")
+    assert head.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert b"chunked" not in head
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_only_the_types_that_are_asked_for_come(gateway: Served):
@@ -344,6 +363,23 @@ async def test_a_gateway_that_ends_lets_its_readers_go_on_elsewhere():
     assert text.startswith("retry: 1000\n\n")
     assert ": interrupted, draining:" in text
     assert not stream.has_ended
+
+
+async def test_a_reader_that_has_caught_up_by_itself_is_told_too():
+    large = {**MESSAGES[0], "message_type": "assistant_message", "content": "x" * WRITE_BYTES_MAX}
+    async with aiohttp.ClientSession() as http:
+        async with served(window_bytes_max=WRITE_BYTES_MAX) as gateway:
+            stream = gateway.router.open("req-1")
+            path = f"{gateway.url}/v1/streams/req-1/events"
+            first = await http.get(path, read_bufsize=1 << 20)
+            for seq_id in (1, 2, 3):
+                stream.say([{**large, "seq_id": seq_id}])
+                await first.content.readuntil(b"id: %d\n" % seq_id)
+            second = await http.get(path, read_bufsize=1 << 20)
+            await second.content.readuntil(b"id: 3\n")
+            assert stream.readers == 2
+        text = await second.text()
+    assert text.endswith(": interrupted, draining: this gateway is being stopped; connect again to go on elsewhere\n\n")
 
 
 async def test_an_eventsource_that_comes_back_to_a_gateway_that_ends_is_not_turned_away_for_good():

@@ -6,14 +6,17 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from actors.errors import RouterUnavailable
 from gateway.formats.native import NativeForm
-from gateway.serving.tap import Behind, Block, Interrupted, Tap, Window, follow_alone
+from gateway.serving.reader import Reader
+from gateway.serving.tap import Interrupted, MakeForm, Tap, follow_alone
+from gateway.serving.window import Behind, Block, Window
 from router import Batch
+from tests.gateway.fakes import until
 from tests.gateway.golden import bytes_of
 from tests.gateway.said import FORMS, RECORDED, RUN, batch_of, batches_of, frames_of_all, messages_of
 
@@ -24,7 +27,7 @@ LARGE = 1 << 20
 
 
 class Written:
-    """A reader that takes everything."""
+    """A function that takes everything."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -35,6 +38,47 @@ class Written:
     @property
     def data(self) -> bytes:
         return b"".join(self.parts)
+
+
+class Connection:
+    """A reader's connection: a transport, and the reader's keeper."""
+
+    def __init__(self, tap: Tap, after: int = 0, *, is_chunked: bool = False) -> None:
+        self.parts: list[bytes] = []
+        self.how: list[str] = []
+        self.is_closed = False
+        self.reader = Reader(self, "native", tap, after, is_chunked=is_chunked)
+        tap.readers += 1
+        self.reader.begin(cast("asyncio.Transport", self), b"")
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.parts).removeprefix(self.reader._tap.form.opening)
+
+    def write(self, data: bytes) -> None:
+        assert not self.is_closed
+        self.parts.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def batches_with_pings(self, _: Tap) -> AsyncIterator[Batch[Any]]:
+        return batches_of(MESSAGES, 3, 7, 8)
+
+    def leave(self, tap: Tap) -> None:
+        tap.readers -= 1
+
+    def is_full(self, reader: Reader, *, is_full: bool) -> None:
+        pass
+
+    def ends(self, _: Reader, how: str) -> None:
+        self.how.append(how)
+
+    def lost(self, reader: Reader) -> None:
+        pass
 
 
 class Source:
@@ -61,8 +105,8 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def tap_of(source: Source, window_bytes_max: int = LARGE, heartbeat_s: float = 60.0) -> Tap:
-    tap = Tap(source, NativeForm(RUN), window_bytes_max, heartbeat_s)
+def tap_of(source: Source, window_bytes_max: int = LARGE, make_form: MakeForm = lambda: NativeForm(RUN)) -> Tap:
+    tap = Tap((RUN, "native"), source, make_form, window_bytes_max, lambda _: None)
     tap.begin()
     return tap
 
@@ -76,104 +120,109 @@ async def test_readers_that_come_at_any_time_with_any_cursor_get_the_rest_of_the
     whole = bytes_of(file, name).removeprefix(FORMS[name]().opening)
     frames = frames_of_all(FORMS[name](), messages)
     source = Source()
-    tap = Tap(source, FORMS[name](), LARGE, 60.0)
-    tap.begin()
-    readers: list[tuple[int, Written, asyncio.Task[None]]] = []
+    tap = tap_of(source, make_form=FORMS[name])
+    readers: list[tuple[int, Connection]] = []
 
     def come() -> None:
-        after, written = rng.randint(0, len(messages)), Written()
-        readers.append((after, written, asyncio.create_task(tap.follow(after, written))))
+        after = rng.randint(0, len(messages))
+        readers.append((after, Connection(tap, after)))
+
+    def stall_some() -> None:
+        for _, connection in readers:
+            if rng.random() < 0.3 and not connection.is_closed:
+                connection.reader.pause_writing()
 
     edges = sorted({0, len(messages), *(rng.randint(0, len(messages)) for _ in range(6))})
     for first, last in itertools.pairwise(edges):
         come()
+        stall_some()
         source.put(batch_of(messages[first:last], end=last == len(messages)))
         await settle()
+        for _, connection in readers:
+            connection.reader.resume_writing()
     come()
-    await asyncio.gather(*(task for _, _, task in readers))
-    for after, written, _ in readers:
-        assert written.data == b"".join(frame.data for frame in frames if frame.number > after)
-        assert whole.endswith(written.data)
+    for after, connection in readers:
+        assert connection.how == ["ended"]
+        assert connection.data == b"".join(frame.data for frame in frames if frame.number > after)
+        assert whole.endswith(connection.data)
     assert source.begun == 1
-    await tap.close()
+    assert tap.readers == 0
+    tap.close()
 
 
-async def test_the_bytes_of_the_newest_batch_are_the_same_object_for_all_readers():
+async def test_the_bytes_of_a_batch_are_the_same_object_for_all_readers_and_of_http_11_one_chunk():
     source = Source()
     tap = tap_of(source)
-    readers = [Written() for _ in range(3)]
-    tasks = [asyncio.create_task(tap.follow(0, written)) for written in readers]
+    readers = [Connection(tap, is_chunked=True) for _ in range(3)]
     source.put(batch_of(MESSAGES[:4]))
     await settle()
     source.put(batch_of(MESSAGES[4:], end=True))
-    await asyncio.gather(*tasks)
-    assert len({id(part) for written in readers for part in written.parts}) == len(readers[0].parts) == 2
+    await settle()
+    told = [reader.parts[1:3] for reader in readers]
+    assert len({id(part) for parts in told for part in parts}) == 2
+    parts = [part.split(b"\r\n", 1) for part in told[0]]
+    assert b"".join(data[:-2] for _, data in parts) == WHOLE
+    assert [int(size, 16) for size, _ in parts] == [len(data) - 2 for _, data in parts]
+    assert [reader.parts[3:] for reader in readers] == [[b"0\r\n\r\n"]] * 3
 
 
-async def test_a_reader_that_is_slow_falls_out_and_holds_up_nobody():
+async def test_a_reader_whose_connection_is_full_holds_up_nobody_and_falls_out_of_the_window():
     source = Source()
     tap = tap_of(source, window_bytes_max=1)
-    may_go_on = asyncio.Event()
-    slow_has: list[bytes] = []
-
-    async def slowly(data: bytes) -> None:
-        slow_has.append(data)
-        await may_go_on.wait()
-
-    slow = asyncio.create_task(tap.follow(0, slowly))
-    quick = Written()
-    quickly = asyncio.create_task(tap.follow(0, quick))
+    slow, quick = Connection(tap), Connection(tap)
     for message in MESSAGES:
         source.put(batch_of([message], end=message is MESSAGES[-1]))
         await settle()
-    await quickly
-    assert quick.data == WHOLE
-    may_go_on.set()
-    with pytest.raises(Behind) as caught:
-        await slow
-    assert not caught.value.had_all  # it came to a stream that was ahead of it from the first
-    assert WHOLE.startswith(b"".join(slow_has))
-    await tap.close()
+        slow.reader.pause_writing()
+    assert (quick.data, quick.how) == (WHOLE, ["ended"])
+    assert slow.how == []
+    slow.reader.resume_writing()
+    assert (slow.how, slow.is_closed) == (["slow"], True)
+    had, _, told = slow.data.partition(b": interrupted, slow_reader")
+    assert WHOLE.startswith(had)
+    assert told
 
 
-async def test_who_was_up_to_date_and_falls_out_is_told_from_who_has_yet_to_catch_up():
+async def test_a_reader_that_comes_to_a_stream_that_is_ahead_of_it_reads_by_itself_as_fast_as_it_takes():
     source = Source()
     tap = tap_of(source, window_bytes_max=1)
-    goes_on = asyncio.Event()
-    goes_on.set()
-
-    async def write(_: bytes) -> None:
-        await goes_on.wait()
-
-    reader = asyncio.create_task(tap.follow(0, write))
-    source.put(batch_of(MESSAGES[:1]))
-    await settle()
-    goes_on.clear()
-    for message in MESSAGES[1:5]:
-        source.put(batch_of([message]))
+    for message in MESSAGES:
+        source.put(batch_of([message], end=message is MESSAGES[-1]))
         await settle()
-    goes_on.set()
-    with pytest.raises(Behind) as caught:
-        await reader
-    assert caught.value.had_all
-    assert caught.value.after == 2
-    await tap.close()
+    reader = Connection(tap)
+    reader.reader.pause_writing()
+    await settle()
+    begun = len(reader.parts)
+    assert not reader.how
+    reader.reader.resume_writing()
+    await until(lambda: reader.is_closed)
+    assert (reader.data, reader.how, tap.readers) == (WHOLE, ["ended"], 0)
+    assert begun < len(reader.parts)
 
 
-async def test_silence_gives_one_ping_to_all_and_so_do_messages_that_are_not_shown():
+async def test_silence_gives_a_ping_to_all_also_to_those_whose_cursor_is_ahead():
     source = Source()
-    tap = Tap(source, NativeForm(RUN, frozenset({"stop_reason"})), LARGE, 0.0)
-    tap.begin()
-    readers = [Written(), Written()]
-    tasks = [asyncio.create_task(tap.follow(0, written)) for written in readers]
+    tap = tap_of(source)
+    readers = [Connection(tap), Connection(tap), Connection(tap, after=2)]
+    tap.beat(1.0)
+    assert [reader.data for reader in readers] == [b": ping\n\n"] * 3
+    source.put(batch_of(MESSAGES, end=True))
     await settle()
-    source.put(Batch([{"message_type": "ping"}], 0))
-    await settle()
+    rest = b"".join(frame.data for frame in frames_of_all(NativeForm(RUN), MESSAGES)[2:])
+    assert [reader.data.removeprefix(b": ping\n\n") for reader in readers] == [WHOLE, WHOLE, rest]
+
+
+async def test_frames_that_are_not_shown_do_not_count_as_something_said():
+    source = Source()
+    tap = tap_of(source, make_form=lambda: NativeForm(RUN, frozenset({"stop_reason"})))
+    begun_at_s = tap.said_at_s
+    reader = Connection(tap)
     source.put(batch_of(MESSAGES[:1]))
     await settle()
-    assert [written.data for written in readers] == [b": ping\n\n" * 2] * 2
+    assert (tap.said_at_s, reader.data) == (begun_at_s, b"")
     source.put(batch_of(MESSAGES[1:], end=True))
-    await asyncio.gather(*tasks)
+    await settle()
+    assert tap.said_at_s > begun_at_s
 
 
 async def test_an_error_of_the_router_reaches_all_readers_behind_what_there_was():
@@ -181,35 +230,36 @@ async def test_an_error_of_the_router_reaches_all_readers_behind_what_there_was(
     tap = tap_of(source)
     source.put(batch_of(MESSAGES[:2]))
     source.put(RouterUnavailable("gone"))
-    written = Written()
-    with pytest.raises(Interrupted) as caught:
-        await tap.follow(0, written)
-    assert (caught.value.code, caught.value.text) == ("router_unavailable", "gone")
-    assert written.data == b"".join(frame.data for frame in frames_of_all(NativeForm(RUN), MESSAGES)[:2])
+    readers = [Connection(tap)]
+    await settle()
+    readers.append(Connection(tap))
+    said = b"".join(frame.data for frame in frames_of_all(NativeForm(RUN), MESSAGES)[:2])
+    for reader in readers:
+        assert reader.how == ["interrupted"]
+        assert reader.data == said + b": interrupted, router_unavailable: gone\n\n"
     assert tap.is_broken
 
 
 async def test_a_draining_gateway_ends_readers_but_not_those_that_have_all():
+    tap = tap_of(Source())
+    waiting = Connection(tap)
+    tap.interrupt(Interrupted("draining", "bye"))
+    assert waiting.how == ["interrupted"]
     source = Source()
-    tap = tap_of(source)
-    waiting = asyncio.create_task(tap.follow(0, Written()))
-    await settle()
-    tap.interrupt("draining", "bye")
-    with pytest.raises(Interrupted):
-        await waiting
     ended = tap_of(source)
     source.put(batch_of(MESSAGES, end=True))
     await settle()
-    ended.interrupt("draining", "bye")
-    await ended.follow(0, Written())
+    ended.interrupt(Interrupted("draining", "bye"))
+    assert Connection(ended).how == ["ended"]
 
 
 async def test_a_fault_in_a_format_ends_the_stream_by_name(caplog: pytest.LogCaptureFixture):
     source = Source()
     tap = tap_of(source)
     source.put(Batch([{"message_type": "assistant_message"}], 1))  # without what every message has
-    with pytest.raises(Interrupted, match="the gateway failed"):
-        await tap.follow(0, Written())
+    reader = Connection(tap)
+    await settle()
+    assert b"interrupted, internal_error: the gateway failed" in reader.data
     assert "KeyError" in caplog.text
 
 

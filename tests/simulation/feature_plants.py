@@ -218,6 +218,6 @@ PLANTED = {
     "a-break-is-a-death": (Feature.SOCKETS, _a_break_is_a_death, range(40)),
     "ahead-is-had": (Feature.SOCKETS, _ahead_is_had, range(200)),
     "rival-let-in": (Feature.RIVALS, _rival_let_in, range(60)),
-    "numbers-from-before-are-nothing": (Feature.CLOCKS, _numbers_from_before_are_nothing, range(200, 215)),
+    "numbers-from-before-are-nothing": (Feature.CLOCKS, _numbers_from_before_are_nothing, range(15, 45)),
     "one-space-of-names": (Feature.TENANTS, _one_space_of_names, range(20)),
 }

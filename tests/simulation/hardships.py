@@ -212,6 +212,11 @@ def _clocks(random: Random, scenario: Scenario) -> None:
         # Who holds the agent is not heard while the router that granted it begins again.
         first.ops[:0] = [("chunk", first.piece("c")), ("sleep", 0.3)] * 10
         scenario.incidents.append(Incident(at_s - random.uniform(0.0, 0.3), "stop_process", first.process, 20.0))
+        if random.random() < 0.5:
+            # Nor while the one that has granted it to another meanwhile does; and nobody has its messages any more.
+            _incident(random, scenario, "kill_router", at_s=at_s)
+            _incident(random, scenario, "kill_actor", at_s=at_s)
+            _incident(random, scenario, "kill_router", at_s=at_s + random.uniform(15.0, 19.0))
 
 
 def _tenants(_random: Random, scenario: Scenario) -> None:

@@ -69,6 +69,7 @@ class GatewayConfig(_Section):
     )
     port: int = Field(8283, ge=0, le=65_535, description="0: any that is free.")
     formats: tuple[Format, ...] = Field(FORMATS, description="Whose routes there are.")
+    page: bool = Field(True, description="Whether there is a page to look at, at `/`; it reads the format native.")
     agents: dict[str, AgentConfig] = Field(default_factory=dict, description="What clients may have run, by name.")
     runner_actors: int = Field(2, ge=0, le=256, description="Actors that agents share; 0: a Ray task for each run.")
     runs_max: int = Field(1000, ge=1, description="Runs under way at a time; more are refused (429).")

@@ -18,6 +18,8 @@ from gateway.serving.asking import Gateway, body_of, permit
 from gateway.serving.route import OBJECTS, TEXT, Route, fields, streams
 
 THREAD_TAG = "thread"
+RUN_PREFIX = "agui-"
+"""Of the request IDs of its runs; the rest is the client's `runId`."""
 ID_CHARACTERS_MAX = 128
 
 
@@ -42,7 +44,7 @@ class AguiRoutes:
         permit(self._gateway, request, "read")
         body = await body_of(request)
         thread_id, run_id = _id(body, "threadId"), _id(body, "runId")
-        request_id = f"agui-{run_id}"
+        request_id = RUN_PREFIX + run_id
         is_new = await self._begin(request, body, thread_id, request_id)
         had = None if is_new else had_before(body.get("messages") or (), run_id)
         make_form = partial(AguiForm, thread_id, run_id, had)

@@ -16,15 +16,17 @@ from gateway.serving.answers import answer, refusal, refusal_of
 from gateway.serving.asking import Gateway, caller_of, permit
 from gateway.serving.chat_routes import ChatRoutes
 from gateway.serving.letta_routes import LettaRoutes
+from gateway.serving.looking_routes import LookingRoutes
 from gateway.serving.native_routes import NativeRoutes, come_again
 from gateway.serving.openapi import document
+from gateway.serving.page_routes import PAGE, PART, PageRoutes, is_page
 from gateway.serving.responses_routes import ResponsesRoutes
 from gateway.serving.route import TEXT, Answer, Handler, Route, Routes, shows
 from gateway.serving.ui_routes import UiRoutes
 
 log: logging.Logger = logging.getLogger("gateway")
 
-OPEN_TO_ALL = frozenset({"/healthz", "/readyz"})
+OPEN_TO_ALL = frozenset({"/healthz", "/readyz", PAGE, PART})
 
 
 _ROUTES: dict[str, Callable[[Gateway], Routes]] = {
@@ -58,6 +60,9 @@ def all_routes(gateway: Gateway) -> list[tuple[str, Route]]:
         Route("GET", "/metrics", _metrics(gateway), "Say what it counts, for Prometheus.", ("read",), answers=counts),
         Route("GET", "/openapi.json", _openapi(gateway), "Describe all routes.", answers=shows("OpenAPI 3.1.")),
     ]
+    routes += LookingRoutes(gateway).routes()
+    if gateway.config.page and "native" in gateway.config.formats:
+        routes += PageRoutes().routes()
     found = [("service", route) for route in routes]
     return found + [(name, route) for name in gateway.config.formats for route in _ROUTES[name](gateway).routes()]
 
@@ -133,7 +138,7 @@ def _entry(gateway: Gateway) -> Middleware:
 
     @web.middleware
     async def entry(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in OPEN_TO_ALL:
+        if request.path in OPEN_TO_ALL or is_page(request.path):
             return await handler(request)
         if gateway.tokens is None and not _is_for_this_machine(gateway, request):
             return refusal(

@@ -51,7 +51,7 @@ from router import RequestInfo
 LIMIT_MAX = 1000
 _STREAM = "/v1/streams/{id}"
 _STARTS_WITH = frozenset({"agent", "input", "id", "tags", "metadata", "agent_id"})
-_FILTERS = ("agent", "tag", "state", "since", "after")
+_FILTERS = ("agent", "state", "since", "after")
 _START: Schema = fields(
     ("agent", "input"),
     agent=said(TEXT, "What is to run."),
@@ -68,7 +68,7 @@ _STARTED = {
 }
 _LIST: dict[str, Schema] = {
     "agent": said(TEXT, "Of this agent_id."),
-    "tag": said(TEXT, "With this tag: NAME=VALUE, or NAME."),
+    "tag": said(TEXT, "With this tag: NAME=VALUE, or NAME; several times: with all of them."),
     "state": said(TEXT, "In this state."),
     "since": said(TEXT, "Opened since then."),
     "after": said(TEXT, "Behind this cursor."),
@@ -164,6 +164,8 @@ class NativeRoutes:
     async def _list(self, request: web.Request) -> web.StreamResponse:
         permit(self._gateway, request, "read")
         query: dict[str, Any] = {key: request.query[key] for key in _FILTERS if key in request.query}
+        if tags := request.query.getall("tag", []):
+            query["tag"] = tags[0] if len(tags) == 1 else _tags(tags)
         limit = whole_number(request.query.get("limit"), "limit") or 100
         if limit > LIMIT_MAX:
             raise InvalidArgument(f"limit: at most {LIMIT_MAX}")
@@ -239,6 +241,12 @@ def _types(text: str | None) -> frozenset[str] | None:
     if unknown:
         raise InvalidArgument(f"types: {', '.join(sorted(unknown))[:80]}; known are {', '.join(sorted(MESSAGE_TYPES))}")
     return types
+
+
+def _tags(texts: list[str]) -> dict[str, str | None]:
+    """Return several tags, each as `name` (whatever its value) or `name=value`."""
+    pairs = [text.partition("=") for text in texts]
+    return {name: value if sign else None for name, sign, value in pairs}
 
 
 def _shown(info: RequestInfo) -> dict[str, Any]:

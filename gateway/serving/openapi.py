@@ -15,6 +15,8 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 _PLACES = {
     "id": "The request's ID, which is the run's.",
     "agent": "An agent, as the section `gateway.agents` of the configuration names it.",
+    "format": "A format, as the section `gateway.formats` of the configuration names it.",
+    "name": "A file.",
     "chat": "The ID that the page has given its chat.",
     "thread": "The thread, which is the run's tag `thread`; of a run without one, its own ID.",
 }

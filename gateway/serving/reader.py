@@ -91,6 +91,19 @@ class Reader(asyncio.Protocol):
         transport.write(head + (chunk_of(opening) if self._is_chunked else opening))
         self.go_on()
 
+    @property
+    def request_id(self) -> str:
+        """Whose messages it reads."""
+        return str(self._tap.key[0])
+
+    def shown(self) -> dict[str, Any]:
+        """Return how far it is: its cursor, and how much there is behind it. None: it reads by itself, catching up."""
+        last = self._tap.window.last_number
+        at = None if not self._holds_tap else last if self in self._tap.listeners else self._after
+        behind = None if at is None else max(last - at, 0)
+        waiting = self._transport.get_write_buffer_size()
+        return {"format": self.label, "at": at, "behind": behind, "unsent_bytes": waiting}
+
     # --- what its tap says --------------------------------------------------------------------------
 
     def hear(self, data: bytes, chunk: bytes) -> None:

@@ -54,6 +54,10 @@ class Streams:
                 f"{len(self._readers)} streams are read here, and readers_max is {self._config.readers_max}; try again"
             )
 
+    def readers_of(self, request_id: str) -> list[dict[str, Any]]:
+        """Return who reads a request here, and how far each is."""
+        return [reader.shown() for reader in self._readers if reader.request_id == request_id]
+
     async def respond(
         self,
         request: web.Request,

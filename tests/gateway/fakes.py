@@ -15,6 +15,7 @@ from gateway.config import gateway_section
 from gateway.runs.order import Order
 from gateway.serving.serve import serve
 from router import Batch, Listing, RequestInfo, StreamRouter
+from router.status.overview import Overview, StreamOverview
 from tests.gateway.said import Message, batch_of, translated
 
 DEADLINE_S = 10.0
@@ -129,6 +130,12 @@ class FakeRouter:
             return False
         stream.say(ended(stream, "cancelled"), end=True)
         return True
+
+    async def overview(self, streams_max: int) -> Overview:
+        self.asked.append({"overview": streams_max})
+        opened = [stream for stream in self.streams.values() if not stream.has_ended]
+        lags = [StreamOverview.model_construct(request_id=one.request_id, lag=7, unread_bytes=70) for one in opened]
+        return Overview.model_construct(streams=lags[:streams_max])
 
     async def list(self, **query: Any) -> Listing:
         self.asked.append(query)

@@ -244,7 +244,9 @@ async def listed(gateway: Served, state: str = "open") -> Any:
     return said
 
 
-@pytest.mark.parametrize("path", ["/v1/streams/none", "/v1/streams/none/events", "/v1/nothing", "/../etc/passwd", "/"])
+@pytest.mark.parametrize(
+    "path", ["/v1/streams/none", "/v1/streams/none/events", "/v1/nothing", "/../etc/passwd", "/page/"]
+)
 async def test_what_is_not_there_is_not_found(gateway: Served, path: str):
     status, said = await gateway.json("GET", path)
     assert status == 404

@@ -60,9 +60,9 @@ def all_routes(gateway: Gateway) -> list[tuple[str, Route]]:
         Route("GET", "/metrics", _metrics(gateway), "Say what it counts, for Prometheus.", ("read",), answers=counts),
         Route("GET", "/openapi.json", _openapi(gateway), "Describe all routes.", answers=shows("OpenAPI 3.1.")),
     ]
-    routes += LookingRoutes(gateway).routes()
-    if gateway.config.page and "native" in gateway.config.formats:
-        routes += PageRoutes().routes()
+    if "native" in gateway.config.formats:
+        routes += LookingRoutes(gateway).routes()
+        routes += PageRoutes().routes() if gateway.config.page else []
     found = [("service", route) for route in routes]
     return found + [(name, route) for name in gateway.config.formats for route in _ROUTES[name](gateway).routes()]
 

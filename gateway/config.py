@@ -5,7 +5,6 @@ A router's configuration may have it, and the routers themselves leave it alone:
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from actors.errors import ConfigError, SettingsError
 from actors.settings import StreamSettings, explain
+from gateway.access_config import JwtConfig, ProxyConfig, is_loopback
 from router.config import GATEWAY, RouterConfig, find_config, parse_config, parse_yaml, with_changes
 from router.runs.endpoint import Endpoint
 
@@ -65,7 +65,9 @@ class GatewayConfig(_Section):
     """What `stream-router gateway` serves, where, and to whom."""
 
     host: str = Field(
-        "127.0.0.1", min_length=1, description="Where it listens. Beyond this machine it wants a tokens_file."
+        "127.0.0.1",
+        min_length=1,
+        description="Where it listens. Beyond this machine it wants a tokens_file, jwt or proxy.",
     )
     port: int = Field(8283, ge=0, le=65_535, description="0: any that is free.")
     formats: tuple[Format, ...] = Field(FORMATS, description="Whose routes there are.")
@@ -76,13 +78,26 @@ class GatewayConfig(_Section):
     tokens_file: str | None = Field(
         None,
         min_length=1,
-        description="Who may come: a line each, NAME TOKEN SCOPES, of the scopes read, run and cancel.",
+        description="Who may come: a line each, NAME TOKEN SCOPES [TENANT [AGENTS]].",
+    )
+    jwt: JwtConfig | None = Field(None, description="Who may come: signed tokens of an issuer.")
+    proxy: ProxyConfig | None = Field(None, description="Who may come: whom a proxy names in its headers.")
+    ticket_key_env: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="The environment variable of the secret that signs tickets; null: the tokens_file is it.",
     )
     ticket_s: float = Field(60.0, gt=0, le=3600, description="How long a ticket for one stream opens it (?token=).")
     cors_origins: tuple[str, ...] = Field((), description="Whose pages may read answers; *: everybody's.")
     body_bytes_max: int = Field(1024 * 1024, ge=1024, description="Of one request; more is refused (413).")
     head_bytes_max: int = Field(8 * 1024, ge=1024, description="Of one header, and of the address.")
     readers_max: int = Field(10_000, ge=1, description="Streams read at a time; more are refused (503).")
+    tenant_opens_per_s: float | None = Field(
+        None, gt=0, description="Requests of one tenant a second, at one gateway; more are refused (429). null: any."
+    )
+    tenant_runs_max: int | None = Field(
+        None, ge=1, description="Runs of one tenant under way at a time; more are refused (429). null: runs_max."
+    )
     heartbeat_s: float = Field(15.0, ge=0.05, le=300, description="Something is sent at least so often.")
     window_bytes_max: int = Field(
         1024 * 1024,
@@ -102,22 +117,12 @@ class GatewayConfig(_Section):
 
     @model_validator(mode="after")
     def _strangers_show_a_token(self) -> Self:
-        if self.tokens_file is None and not is_loopback(self.host):
+        if not (self.tokens_file or self.jwt or self.proxy or is_loopback(self.host)):
             raise ValueError(
                 f"host is {self.host}, which others can reach, and no tokens_file says who may come: set tokens_file "
-                "(a line each: NAME TOKEN read,run,cancel), or leave host at 127.0.0.1"
+                "(a line each: NAME TOKEN read,run,cancel), jwt or proxy, or leave host at 127.0.0.1"
             )
         return self
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def load_config(path: str | Path) -> tuple[GatewayConfig, RouterConfig]:

@@ -31,6 +31,27 @@ class Order(NamedTuple):
     tags: Mapping[str, str]
     metadata: Mapping[str, Any]
     agent_id: str | None = None
+    tenant: str | None = None
+    """Whose run it is, of a service with tenants."""
+    tenant_runs_max: int | None = None
+    """So many runs of one tenant may be under way."""
+
+    @property
+    def full_id(self) -> str:
+        """The request's ID as who sees all has it."""
+        return self._full(self.request_id)
+
+    @property
+    def full_agent_id(self) -> str | None:
+        """The agent's ID as who sees all has it."""
+        return None if self.agent_id is None else self._full(self.agent_id)
+
+    def _full(self, name: str) -> str:
+        return name if self.tenant is None else f"{self.tenant}:{name}"
+
+    def own_text(self, text: str) -> str:
+        """Return a text in which the run has the name that its tenant knows."""
+        return text.replace(repr(self.full_id), repr(self.request_id))
 
     @property
     def all_tags(self) -> dict[str, str]:

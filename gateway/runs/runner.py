@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import RayActorError, RayError
 
 from actors.errors import LimitExceeded, RouterUnavailable, StreamRouterError, from_wire
+from actors.tenants import names_in
 from gateway.runs.order import Order, function_of, request_of
 from gateway.runs.provider import ask_provider
 from router import StreamRouter
@@ -36,7 +37,7 @@ class RunnerActor:
         self._router = router
         self._actors = actors
         self._runs_max = runs_max
-        self._runs: dict[str, AgentRun] = {}
+        self._runs: dict[AgentRun, str | None] = {}  # and whose they are
         self._idle: asyncio.TimerHandle | None = None
 
     async def run(self, order: Order) -> tuple[str, str] | None:
@@ -45,7 +46,8 @@ class RunnerActor:
         try:
             await self._run(order)
         except StreamRouterError as error:
-            return error.to_wire()
+            code, text = error.to_wire()
+            return code, order.own_text(text)
         return None
 
     async def check(self, path: str) -> tuple[str, str] | None:
@@ -60,6 +62,11 @@ class RunnerActor:
     async def _run(self, order: Order) -> None:
         if len(self._runs) >= self._runs_max:
             raise LimitExceeded(f"{len(self._runs)} runs are under way, and runs_max is {self._runs_max}; try again")
+        of_tenant = sum(tenant == order.tenant for tenant in self._runs.values())
+        if order.tenant_runs_max is not None and of_tenant >= order.tenant_runs_max:
+            raise LimitExceeded(
+                f"{of_tenant} runs are under way, and tenant_runs_max is {order.tenant_runs_max}; try again"
+            )
         endpoint = order.agent.endpoint
         if endpoint is not None:
             agent: Any = ask_provider
@@ -69,18 +76,18 @@ class RunnerActor:
         run = self._router.start(
             agent,
             *given,
-            request_id=order.request_id,
+            request_id=order.full_id,
             settings=order.agent.stream_settings,
-            agent_id=order.agent_id,
+            agent_id=order.full_agent_id,
             actors=self._actors,
             raise_failed=False,
             tags=order.all_tags,
             metadata=order.metadata,
         )
-        self._runs[order.request_id] = run
+        self._runs[run] = order.tenant
         ending = asyncio.ensure_future(run.result())
-        ending.add_done_callback(lambda _: self._has_ended(order.request_id))
-        opening = asyncio.ensure_future(self._router.locate(order.request_id, wait_s=OPEN_WAIT_S))
+        ending.add_done_callback(lambda _: self._has_ended(run))
+        opening = asyncio.ensure_future(self._router.locate(order.full_id, wait_s=OPEN_WAIT_S))
         try:
             await asyncio.wait([ending, opening], return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
@@ -91,8 +98,8 @@ class RunnerActor:
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
 
-    def _has_ended(self, request_id: str) -> None:
-        self._runs.pop(request_id, None)
+    def _has_ended(self, run: AgentRun) -> None:
+        self._runs.pop(run, None)
         self._stay()
 
     def _stay(self) -> None:
@@ -143,9 +150,10 @@ class Runners:
 
     def _find_or_make(self) -> Any:
         config = self._router.config
+        whose = names_in(self._router.client_id).subject if config.tenants.enabled else None
         make: Any = ray.remote(RunnerActor)
         options: dict[str, Any] = {
-            "name": f"{config.name}/{PLACE}",
+            "name": f"{config.name}/{PLACE}" if whose is None else f"{config.name}/{PLACE}/{whose}",
             "namespace": config.namespace,
             "get_if_exists": True,
             "num_cpus": 0,

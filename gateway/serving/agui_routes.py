@@ -58,7 +58,7 @@ class AguiRoutes:
         try:
             await self._gateway.router.request(request_id)
         except UnknownRequest:
-            agents = self._gateway.config.agents
+            agents = self._gateway.agents
             name = request.match_info.get("agent") or (next(iter(agents)) if len(agents) == 1 else None)
             given = input_of(body)
             if self._gateway.agent(name).run is not None:

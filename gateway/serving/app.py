@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -10,11 +12,13 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from actors.errors import Draining, NotPermitted, StreamRouterError
-from gateway.config import is_loopback
+from gateway.access import ADMIN, Caller
+from gateway.access_config import is_loopback
 from gateway.serving.agui_routes import AguiRoutes
 from gateway.serving.answers import answer, refusal, refusal_of
-from gateway.serving.asking import Gateway, caller_of, permit
+from gateway.serving.asking import Gateway, permit
 from gateway.serving.chat_routes import ChatRoutes
+from gateway.serving.keys import KeysMissing
 from gateway.serving.letta_routes import LettaRoutes
 from gateway.serving.looking_routes import LookingRoutes
 from gateway.serving.native_routes import NativeRoutes, come_again
@@ -23,6 +27,7 @@ from gateway.serving.page_routes import PAGE, PART, PageRoutes, is_page
 from gateway.serving.responses_routes import ResponsesRoutes
 from gateway.serving.route import TEXT, Answer, Handler, Route, Routes, shows
 from gateway.serving.ui_routes import UiRoutes
+from gateway.serving.whose import asking
 
 log: logging.Logger = logging.getLogger("gateway")
 
@@ -69,7 +74,7 @@ def all_routes(gateway: Gateway) -> list[tuple[str, Route]]:
 
 def _openapi(gateway: Gateway) -> Handler:
     async def openapi(_: web.Request) -> web.StreamResponse:
-        return answer(document(all_routes(gateway), open_to_all=OPEN_TO_ALL, has_tokens=gateway.tokens is not None))
+        return answer(document(all_routes(gateway), open_to_all=OPEN_TO_ALL, has_tokens=not gateway.entry.is_open))
 
     return openapi
 
@@ -82,7 +87,7 @@ def _readyz(gateway: Gateway) -> Handler:
     async def readyz(_: web.Request) -> web.StreamResponse:
         if gateway.streams.is_draining:
             return refusal(503, "draining", "this gateway is being stopped")
-        await gateway.router.list(limit=1)  # raises where the routers cannot be reached
+        await gateway.own_router.list(limit=1)  # raises where the routers cannot be reached
         return answer({"status": "ready", "readers": gateway.figures.of("readers")})
 
     return readyz
@@ -90,7 +95,7 @@ def _readyz(gateway: Gateway) -> Handler:
 
 def _metrics(gateway: Gateway) -> Handler:
     async def metrics(request: web.Request) -> web.StreamResponse:
-        permit(gateway, request, "read")
+        permit(gateway, request, "read" if gateway.caller.tenant is None else ADMIN)  # it counts for all tenants
         return web.Response(
             text=gateway.figures.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )
@@ -140,24 +145,48 @@ def _entry(gateway: Gateway) -> Middleware:
     async def entry(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in OPEN_TO_ALL or is_page(request.path):
             return await handler(request)
-        if gateway.tokens is None and not _is_for_this_machine(gateway, request):
-            return refusal(
-                403,
-                "foreign_host",
-                "without tokens this gateway answers to this machine's names only, and to no page of another origin; "
-                f"this came for {request.host[:100]!r} from {request.headers.get('Origin', 'no page')[:100]!r}",
-            )
+        if gateway.entry.is_open and not _is_for_this_machine(gateway, request):
+            return _foreign(request)
         try:
-            caller_of(gateway, request)
+            caller = await gateway.entry.caller(request)
         except NotPermitted as error:
             return refusal(401, error.code, str(error), {"WWW-Authenticate": "Bearer"})
-        if gateway.streams.is_draining and "Last-Event-ID" in request.headers and request.path.endswith("/events"):
-            return await come_again(request)
-        if gateway.streams.is_draining:
-            raise Draining("this gateway is being stopped; connect again to be served by another")
-        return await handler(request)
+        except KeysMissing as error:
+            return refusal(503, "keys_missing", str(error))
+        turned_away = await _turned_away(gateway, request, caller)
+        if turned_away is not None:
+            return turned_away
+        whose = asking.set(await gateway.tenants.of(caller))
+        try:
+            return await handler(request)
+        finally:
+            asking.reset(whose)
 
     return entry
+
+
+def _foreign(request: web.Request) -> web.Response:
+    return refusal(
+        403,
+        "foreign_host",
+        "without tokens this gateway answers to this machine's names only, and to no page of another origin; "
+        f"this came for {request.host[:100]!r} from {request.headers.get('Origin', 'no page')[:100]!r}",
+    )
+
+
+async def _turned_away(gateway: Gateway, request: web.Request, caller: Caller) -> web.StreamResponse | None:
+    """Return what is answered while nobody is served, or not so many of one tenant; None: they are."""
+    wait_s = gateway.rates.wait_s(caller.tenant or "", asyncio.get_running_loop().time())
+    if not gateway.streams.is_draining and not wait_s:
+        return None
+    if "Last-Event-ID" in request.headers and request.path.endswith("/events"):
+        return await come_again(request)
+    if gateway.streams.is_draining:
+        raise Draining("this gateway is being stopped; connect again to be served by another")
+    whose = "this gateway" if caller.tenant is None else f"the tenant {caller.tenant!r}"
+    text = f"{whose} opens more than {gateway.config.tenant_opens_per_s:g} connections a second (tenant_opens_per_s)"
+    gateway.figures.add("refused", "429")
+    return refusal(429, "too_many_opens", f"{text}; try again", {"Retry-After": str(math.ceil(wait_s))})
 
 
 def _is_for_this_machine(gateway: Gateway, request: web.Request) -> bool:

@@ -10,12 +10,15 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from actors.errors import InvalidArgument, NotPermitted
-from gateway.access import ANYBODY, Caller, Tokens
+from actors.errors import ConfigError, InvalidArgument
+from gateway.access import Caller
 from gateway.config import AgentConfig, GatewayConfig
 from gateway.figures import Figures
+from gateway.rates import Rates
 from gateway.runs.order import Order
+from gateway.serving.entry import Entry
 from gateway.serving.streams import Streams
+from gateway.serving.whose import OfAgents, Source, Tenants, asking
 from router import RequestInfo, StreamRouter
 
 _JSON = "application/json"
@@ -36,21 +39,53 @@ class RunsAgents(Protocol):
 class Gateway:
     """What the routes share."""
 
-    def __init__(self, router: StreamRouter, config: GatewayConfig, tokens: Tokens | None, runners: RunsAgents) -> None:
-        self.router = router
+    def __init__(self, router: StreamRouter, config: GatewayConfig, entry: Entry, runners: RunsAgents) -> None:
+        """`router`: with the gateway's own identity."""
+        self.own_router = router
         self.config = config
-        self.tokens = tokens
+        self.entry = entry
+        self.tenants: Tenants = Tenants(router)
+        self.rates: Rates = Rates(config.tenant_opens_per_s)
         self.figures: Figures = Figures()
-        self.streams: Streams = Streams(router, config, self.figures)
+        self.streams: Streams = Streams(config, self.figures)
         self.runners = runners
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+        return asking.get().caller
+
+    @property
+    def router(self) -> StreamRouter | OfAgents:
+        """The router as the caller sees it: their tenant's requests, and of those the runs of their agents."""
+        return asking.get().seen
+
+    async def source(self, request_id: str) -> Source:
+        """Return where a request of the caller's is read. Raises UnknownRequest where they may not see it."""
+        return await asking.get().source(request_id)
+
+    @property
+    def agents(self) -> dict[str, AgentConfig]:
+        """The agents that the caller may use, by name."""
+        may_use = self.caller.may_use
+        return {name: agent for name, agent in self.config.agents.items() if may_use(name)}
 
     def agent(self, name: Any) -> AgentConfig:
         """Return an agent by its name. Raises InvalidArgument."""
-        agent = self.config.agents.get(name) if isinstance(name, str) else None
+        agent = self.agents.get(name) if isinstance(name, str) else None
         if agent is None:
-            known = ", ".join(sorted(self.config.agents)) or "none; the section `gateway.agents` names them"
+            known = ", ".join(sorted(self.agents)) or "none; the section `gateway.agents` names them"
             raise InvalidArgument(f"there is no agent {str(name)[:60]!r} here; there are {known}")
         return agent
+
+    def ticket(self, name: str) -> str:
+        """Return a ticket for a stream of the caller's. Raises ConfigError."""
+        if self.entry.tickets is None:
+            raise ConfigError(
+                "tickets are signed with a secret that all gateways of the service have: whoever runs this one sets "
+                "gateway.ticket_key_env"
+            )
+        return self.entry.tickets.make(name, self.caller.tenant, time.time() + self.config.ticket_s)
 
     async def run(
         self,
@@ -69,29 +104,26 @@ class Gateway:
                 raise InvalidArgument(f"{what}: expected an object, got {type(said).__name__}")
         request_id = request_id or f"run-{secrets.token_hex(12)}"
         key = agent.endpoint.key() if agent.endpoint is not None else None
-        order = Order(request_id, name, agent, dict(given), key, tags or {}, metadata or {}, agent_id)
+        order = Order(
+            request_id,
+            name,
+            agent,
+            dict(given),
+            key,
+            tags or {},
+            metadata or {},
+            agent_id,
+            asking.get().tenant,
+            self.config.tenant_runs_max,
+        )
         await self.runners.run(order)
         self.figures.add("runs", name)
         return request_id
 
 
-def caller_of(gateway: Gateway, request: web.Request) -> Caller:
-    """Return who asks. Raises NotPermitted."""
-    if gateway.tokens is None:
-        return ANYBODY
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return gateway.tokens.caller(token.strip())
-    if (key := request.headers.get("x-api-key")) is not None:
-        return gateway.tokens.caller(key)
-    if (ticket := request.query.get("token")) is not None and request.method == "GET":
-        return gateway.tokens.ticket_holder(ticket, request.match_info.get("id", ""), time.time())
-    raise NotPermitted("this gateway wants a token: Authorization: Bearer TOKEN")
-
-
-def permit(gateway: Gateway, request: web.Request, scope: str, request_id: str | None = None) -> None:
+def permit(gateway: Gateway, _request: web.Request, scope: str, request_id: str | None = None) -> None:
     """Raise NotPermitted where the caller may not do this."""
-    caller_of(gateway, request).check(scope, request_id)
+    gateway.caller.check(scope, request_id)
 
 
 async def body_of(request: web.Request) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from aiohttp import web
 from actors.errors import DuplicateRequest, InvalidArgument, UnknownRequest
 from gateway.formats.chat import ChatForm, completion
 from gateway.serving.answers import answer, refusal
-from gateway.serving.asking import Gateway, body_of, caller_of, permit
+from gateway.serving.asking import Gateway, body_of, permit
 from gateway.serving.route import FLAG, OBJECTS, TEXT, Route, fields, said, shows, shows_or_streams
 
 KEY_CHARACTERS_MAX = 256
@@ -67,7 +67,7 @@ class ChatRoutes:
             return await self._gateway.run(model, _input(body))
         if not 0 < len(key) <= KEY_CHARACTERS_MAX:
             raise InvalidArgument(f"Idempotency-Key: expected 1 to {KEY_CHARACTERS_MAX} characters, got {len(key)}")
-        caller = caller_of(self._gateway, request).name
+        caller = self._gateway.caller.name
         request_id = "chat-" + hashlib.sha256(f"{caller}\n{model}\n{key}".encode()).hexdigest()[:32]
         try:
             await self._gateway.router.request(request_id)
@@ -80,12 +80,12 @@ class ChatRoutes:
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         permit(self._gateway, request, "read")
-        return answer({"object": "list", "data": [_shown(name) for name in sorted(self._gateway.config.agents)]})
+        return answer({"object": "list", "data": [_shown(name) for name in sorted(self._gateway.agents)]})
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
         permit(self._gateway, request, "read")
         name = request.match_info["agent"]
-        if name not in self._gateway.config.agents:
+        if name not in self._gateway.agents:
             return refusal(404, "model_not_found", f"there is no model {name[:60]!r} here; GET /v1/models names all")
         return answer(_shown(name))
 

@@ -24,10 +24,11 @@ from gateway.formats.ui import UiForm
 from gateway.runs.order import AGENT_TAG
 from gateway.serving.agui_routes import RUN_PREFIX, THREAD_TAG
 from gateway.serving.answers import answer
-from gateway.serving.asking import Gateway, caller_of, permit, whole_number
+from gateway.serving.asking import Gateway, permit, whole_number
 from gateway.serving.route import NUMBER, TEXT, Route, Schema, fields, said, shows, streams
 from gateway.serving.tap import MakeForm
-from router import RequestInfo
+from gateway.serving.whose import Source
+from router import RequestInfo, StreamRouter
 
 LAGGARDS = 200
 """Of so many requests the service's own lag is asked for: those that lag most."""
@@ -94,8 +95,7 @@ class LookingRoutes:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._lags: dict[str, dict[str, int]] = {}
-        self._looked_at_s = 0.0
+        self._looks: dict[StreamRouter, tuple[float, dict[str, dict[str, int]]]] = {}  # of each tenant, and when
 
     def routes(self) -> list[Route]:
         """See `Routes`."""
@@ -111,27 +111,30 @@ class LookingRoutes:
             ),
         ]  # fmt: skip
 
-    async def _about(self, request: web.Request) -> web.StreamResponse:
+    async def _about(self, _: web.Request) -> web.StreamResponse:
         config = self._gateway.config
-        scopes = sorted(caller_of(self._gateway, request).scopes)
-        return answer({"formats": list(config.formats), "agents": sorted(config.agents), "scopes": scopes})
+        agents, scopes = sorted(self._gateway.agents), sorted(self._gateway.caller.scopes)
+        return answer({"formats": list(config.formats), "agents": agents, "scopes": scopes})
 
     async def _readers(self, request: web.Request) -> web.StreamResponse:
         request_id = request.match_info["id"]
         permit(self._gateway, request, "read", request_id)
         info = await self._gateway.router.request(request_id)
-        here = self._gateway.streams.readers_of(request_id)
-        consumer = None if info.state == "sealed" else await self._lag(request_id)
+        source = await self._gateway.source(request_id)
+        here = self._gateway.streams.readers_of(source)
+        consumer = None if info.state == "sealed" else await self._lag(source)
         return answer({"id": request_id, "last_seq_id": info.last_seq_id, "here": here, "consumer": consumer})
 
-    async def _lag(self, request_id: str) -> dict[str, int] | None:
+    async def _lag(self, source: Source) -> dict[str, int] | None:
         """Return how far the slowest reader that its publisher waits for is behind; None: less than the worst are."""
         now_s = time.monotonic()
-        if now_s - self._looked_at_s > LOOK_S:
-            self._looked_at_s = now_s
-            view = await self._gateway.router.overview(LAGGARDS)
-            self._lags = {one.request_id: {"behind": one.lag, "unread_bytes": one.unread_bytes} for one in view.streams}
-        return self._lags.get(request_id)
+        looked_at_s, lags = self._looks.get(source.router, (0.0, {}))
+        if now_s - looked_at_s > LOOK_S:
+            self._looks[source.router] = (now_s, lags)
+            view = await source.router.overview(LAGGARDS)
+            lags = {one.request_id: {"behind": one.lag, "unread_bytes": one.unread_bytes} for one in view.streams}
+            self._looks[source.router] = (now_s, lags)
+        return lags.get(source.request_id)
 
     async def _as(self, request: web.Request) -> web.StreamResponse:
         request_id, name = request.match_info["id"], request.match_info["format"]

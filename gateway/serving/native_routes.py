@@ -10,7 +10,6 @@ DELETE /v1/streams/ID           cancel
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -191,9 +190,9 @@ class NativeRoutes:
         gateway = self._gateway
         await gateway.router.request(request_id)
         place = f"/v1/streams/{quote(request_id, safe='')}/events"
-        if gateway.tokens is None:
+        if gateway.entry.is_open:
             return answer({"events": place, "token": None, "expires_in_s": None})
-        ticket = gateway.tokens.ticket(request_id, time.time() + gateway.config.ticket_s)
+        ticket = gateway.ticket(request_id)
         return answer(
             {"events": f"{place}?token={ticket}", "token": ticket, "expires_in_s": int(gateway.config.ticket_s)}
         )

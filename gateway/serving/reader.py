@@ -92,9 +92,9 @@ class Reader(asyncio.Protocol):
         self.go_on()
 
     @property
-    def request_id(self) -> str:
+    def source(self) -> Any:
         """Whose messages it reads."""
-        return str(self._tap.key[0])
+        return self._tap.key[0]
 
     def shown(self) -> dict[str, Any]:
         """Return how far it is: its cursor, and how much there is behind it. None: it reads by itself, catching up."""

@@ -6,31 +6,18 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from aiohttp import web
 
 from actors.errors import ConfigError
-from gateway.access import Tokens
 from gateway.config import GatewayConfig
 from gateway.runs.runner import Runners
 from gateway.serving.app import make_app
 from gateway.serving.asking import Gateway, RunsAgents
+from gateway.serving.entry import Entry
 from router import StreamRouter
 
 BACKLOG = 4096
-
-
-def read_tokens(config: GatewayConfig) -> Tokens | None:
-    """Return who may come; None: whoever can reach it. Raises ConfigError."""
-    if config.tokens_file is None:
-        return None
-    file = Path(config.tokens_file).expanduser()
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"gateway.tokens_file {file} cannot be read: {error}") from None
-    return Tokens.parse(text, str(file))
 
 
 @asynccontextmanager
@@ -41,7 +28,8 @@ async def serve(router: StreamRouter, config: GatewayConfig, runners: RunsAgents
     """
     if runners is None:
         runners = Runners(router, actors=config.runner_actors, runs_max=config.runs_max)
-    gateway = Gateway(router, config, read_tokens(config), runners)
+    gateway = Gateway(router, config, Entry(config), runners)
+    gateway.tenants.check(gateway.entry.tenants)
     for agent in config.agents.values():
         if agent.endpoint is not None:
             agent.endpoint.key()  # raises where its variable is not set
@@ -58,6 +46,7 @@ async def serve(router: StreamRouter, config: GatewayConfig, runners: RunsAgents
     )
     await runner.setup()
     try:
+        await gateway.entry.begin()
         site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG)
         try:
             await site.start()
@@ -73,6 +62,8 @@ async def serve(router: StreamRouter, config: GatewayConfig, runners: RunsAgents
     finally:
         gateway.streams.close()
         await runner.cleanup()
+        await gateway.entry.close()
+        await gateway.tenants.close()
 
 
 async def serve_until_told(router: StreamRouter, config: GatewayConfig, say: Callable[[str], None]) -> None:

@@ -16,7 +16,7 @@ from gateway.figures import Figures
 from gateway.serving.reader import Reader
 from gateway.serving.taking import Taken, head_of, is_chunked, take
 from gateway.serving.tap import Interrupted, MakeForm, Tap
-from router import StreamRouter
+from gateway.serving.whose import Source, asking
 
 OPEN_WAIT_S = 30.0
 HEADERS = {
@@ -35,8 +35,7 @@ _SHARE = 8  # of all readers, in one turn: else those that came together would h
 class Streams:
     """Gives readers their streams. Use within one event loop."""
 
-    def __init__(self, router: StreamRouter, config: GatewayConfig, figures: Figures) -> None:
-        self._router = router
+    def __init__(self, config: GatewayConfig, figures: Figures) -> None:
         self._config = config
         self._figures = figures
         self._taps: dict[tuple[Any, ...], Tap] = {}
@@ -54,9 +53,9 @@ class Streams:
                 f"{len(self._readers)} streams are read here, and readers_max is {self._config.readers_max}; try again"
             )
 
-    def readers_of(self, request_id: str) -> list[dict[str, Any]]:
+    def readers_of(self, source: Source) -> list[dict[str, Any]]:
         """Return who reads a request here, and how far each is."""
-        return [reader.shown() for reader in self._readers if reader.request_id == request_id]
+        return [reader.shown() for reader in self._readers if reader.source == source]
 
     async def respond(
         self,
@@ -71,12 +70,13 @@ class Streams:
         """Answer with a stream, from a cursor to its end. `key`: the format, and what of it the reader chose.
 
         The connection is taken from the server, and this returns as soon as the stream has begun. Raises
-        LimitExceeded before anything is sent.
+        LimitExceeded, and UnknownRequest for what the caller may not see, before anything is sent.
         """
         self.check_room()
+        source = await asking.get().source(request_id)
         response = Taken(headers={**HEADERS, **(headers or {})})
         await request.app.on_response_prepare.send(request, response)
-        tap = self._tap((request_id, *key), make_form)
+        tap = self._tap((source, *key), make_form)
         response.headers["Content-Type"] = tap.form.content_type
         reader = Reader(self, str(key[0]), tap, after, is_chunked=is_chunked(request))
         try:
@@ -107,10 +107,9 @@ class Streams:
         tap.readers += 1
         return tap
 
-    def _batches(self, request_id: str, ping_s: float | None = None) -> AsyncIterator[Any]:
-        return aiter(
-            self._router.subscribe(request_id, format="dict", observer=True, wait_s=OPEN_WAIT_S, ping_s=ping_s)
-        )
+    def _batches(self, source: Source, ping_s: float | None = None) -> AsyncIterator[Any]:
+        router, request_id = source
+        return aiter(router.subscribe(request_id, format="dict", observer=True, wait_s=OPEN_WAIT_S, ping_s=ping_s))
 
     def _turn(self) -> None:
         """Turn the wheel: one timer for all readers."""

@@ -51,7 +51,7 @@ class UiRoutes:
         if chat is not None and not isinstance(chat, str):
             raise InvalidArgument(f"id: expected the chat's ID as text, got {type(chat).__name__}")
         tags = {} if chat is None else {CHAT_TAG: chat}
-        agents = self._gateway.config.agents
+        agents = self._gateway.agents
         name = body.get("agent") or (next(iter(agents)) if len(agents) == 1 else None)
         return await self._respond(request, await self._gateway.run(name, given, tags=tags))
 

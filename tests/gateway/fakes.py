@@ -14,7 +14,7 @@ from actors.errors import StreamRouterError, UnknownRequest
 from gateway.config import gateway_section
 from gateway.runs.order import Order
 from gateway.serving.serve import serve
-from router import Batch, Listing, RequestInfo, StreamRouter
+from router import Batch, Listing, RequestInfo, RouterConfig, StreamRouter
 from router.status.overview import Overview, StreamOverview
 from tests.gateway.said import Message, batch_of, translated
 
@@ -95,11 +95,26 @@ class Stream:
 class FakeRouter:
     """Requests by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, subject: str | None = None) -> None:
+        """`subject`: of a service with tenants, whose token this has."""
+        self.config = RouterConfig.model_validate({"tenants": {"enabled": subject is not None}})
+        self.client_id = "tests" if subject is None else f"tests|{subject}|read|0"
+        self.tenants: dict[str, FakeRouter] = {}
         self.streams: dict[str, Stream] = {}
         self.asked: list[dict[str, Any]] = []
         self.error: StreamRouterError | None = None
         self.page_max = 1000
+
+    async def narrowed(self, subject: str) -> FakeRouter:
+        assert "|*|" in self.client_id
+        return self.of_tenant(subject)
+
+    def of_tenant(self, subject: str) -> FakeRouter:
+        """The router of one tenant."""
+        return self.tenants.setdefault(subject, FakeRouter(subject))
+
+    async def close(self) -> None:
+        pass
 
     def open(self, request_id: str, metadata: Mapping[str, Any] | None = None, **tags: str) -> Stream:
         """Open a request."""
@@ -110,7 +125,7 @@ class FakeRouter:
         if self.error is not None:
             raise self.error
         if request_id not in self.streams:
-            raise UnknownRequest(f"request {request_id!r} is not known")
+            raise UnknownRequest(f"no request {request_id!r}: never opened here, or its time-to-live is over")
         return self.streams[request_id]
 
     def subscribe(self, request_id: str, **options: Any) -> AsyncIterator[Batch[Message]]:
@@ -174,7 +189,8 @@ class FakeRunners:
         if self.error is not None:
             raise self.error
         self.orders.append(order)
-        stream = self._router.open(order.request_id, order.metadata, **order.all_tags)
+        router = self._router if order.tenant is None else self._router.of_tenant(order.tenant)
+        stream = router.open(order.request_id, order.metadata, **order.all_tags)
         if self.says is not None:
             stream.say(self.says, end=True)
 
@@ -203,10 +219,10 @@ class Served:
 
 
 @asynccontextmanager
-async def served(**section: Any) -> AsyncIterator[Served]:
-    """Serve a router without Ray."""
+async def served(subject: str | None = None, **section: Any) -> AsyncIterator[Served]:
+    """Serve a router without Ray; `subject`: of a service with tenants, that of the gateway's own token."""
     config = gateway_section({"port": 0, "agents": {"ada": {"run": "agents:ada"}}, "drain_s": 1, **section})
-    router = FakeRouter()
+    router = FakeRouter(subject)
     runners = FakeRunners(router)
     async with serve(cast("StreamRouter", router), config, runners) as url, aiohttp.ClientSession() as http:
         yield Served(url, router, runners, http)

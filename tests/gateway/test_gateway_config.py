@@ -9,7 +9,7 @@ import yaml
 
 from actors.errors import ConfigError
 from gateway.config import AgentConfig, GatewayConfig, gateway_section, load_config, with_options
-from gateway.serving.serve import read_tokens
+from gateway.serving.entry import read_tokens
 from router.config import RouterConfig, packaged_configs
 from router.config import load_config as load_routers
 

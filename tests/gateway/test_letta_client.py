@@ -182,7 +182,7 @@ async def test_what_a_tool_of_the_client_returned_reaches_the_agent(gateway: Ser
 async def test_errors_are_those_that_the_client_knows(gateway: Served, letta: Any):
     with pytest.raises(letta_client.BadRequestError, match="there is no agent 'bob' here; there are ada"):
         await letta.agents.messages.create("bob", input="x", streaming=True)
-    with pytest.raises(letta_client.NotFoundError, match="is not known"):
+    with pytest.raises(letta_client.NotFoundError, match="never opened here"):
         await letta.runs.retrieve("none")
     with pytest.raises(letta_client.BadRequestError, match="expected messages"):
         await letta.agents.messages.create("ada", messages=[])

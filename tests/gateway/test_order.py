@@ -69,3 +69,11 @@ def test_a_function_is_found_by_its_module_and_name():
 def test_the_agents_name_is_a_tag_that_no_client_can_change():
     order = Order("run-1", "ada", AgentConfig(run="m:f"), {}, None, {"agent": "bob", "team": "a"}, {})
     assert order.all_tags == {"agent": "ada", "team": "a"}
+
+
+def test_a_run_of_a_tenant_has_its_full_name_where_it_is_started_and_its_own_in_what_is_said_of_it():
+    order = Order("run-1", "ada", AgentConfig(run="m:f"), {}, None, {}, {}, "one", "team-a")
+    assert (order.full_id, order.full_agent_id) == ("team-a:run-1", "team-a:one")
+    assert order.own_text("request 'team-a:run-1' is open") == "request 'run-1' is open"
+    plain = order._replace(tenant=None, agent_id=None)
+    assert (plain.full_id, plain.full_agent_id) == ("run-1", None)

@@ -206,7 +206,7 @@ async def _all(client: openai.AsyncOpenAI) -> list[Any]:
 
 
 async def test_what_is_not_there_or_cannot_be_done_is_refused(gateway: Served, client: openai.AsyncOpenAI):
-    with pytest.raises(openai.NotFoundError, match="is not known"):
+    with pytest.raises(openai.NotFoundError, match="never opened here"):
         await client.responses.retrieve("resp_none")
     gateway.router.open("resp_1")
     with pytest.raises(openai.APIStatusError, match="DELETE is not for /v1/responses/resp_1"):

@@ -39,7 +39,7 @@ def command(
     It finds a running service by name, or starts one for itself (--local). It keeps nothing: any number of gateways
     serve the same streams, and a reader goes on with another where it stopped with one.
 
-    It listens on this machine alone, to whoever is there; beyond it, it wants a file of tokens (gateway.tokens_file).
+    It listens on this machine alone, to whoever is there; beyond it, it wants tokens_file, jwt or proxy (who may come).
     SIGTERM or Ctrl-C ends it in order: its readers are told to connect again. docs/gateway.md has the routes.
     """
     import asyncio

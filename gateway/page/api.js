@@ -48,7 +48,7 @@ export class Follower {
 
   async connect() {
     try {
-      const { events } = await ask("POST", place(this.id, "/ticket"));
+      const events = await this.address();
       if (this.isClosed) return;
       this.listen(`${events.slice(1)}${events.includes("?") ? "&" : "?"}after=${this.last}`);
     } catch (error) {
@@ -57,6 +57,14 @@ export class Follower {
       else if (FINAL.has(error.status)) this.stop(error);
       else this.later();
     }
+  }
+
+  // Without a token nothing has to be shown (a proxy may say who asks), but whether the run is there is asked first: of
+  // an EventSource that is refused nobody learns why.
+  async address() {
+    if (token.get()) return (await ask("POST", place(this.id, "/ticket"))).events;
+    await ask("GET", place(this.id));
+    return place(this.id, "/events");
   }
 
   listen(address) {

@@ -17,8 +17,8 @@ from gateway.access_config import JwtConfig, ProxyConfig, is_loopback
 from router.config import GATEWAY, RouterConfig, find_config, parse_config, parse_yaml, with_changes
 from router.runs.endpoint import Endpoint
 
-Format = Literal["native", "letta", "chat", "responses", "ui", "agui"]
-FORMATS: tuple[Format, ...] = ("native", "letta", "chat", "responses", "ui", "agui")
+Format = Literal["native", "letta", "chat", "responses", "ui", "agui", "langgraph"]
+FORMATS: tuple[Format, ...] = ("native", "letta", "chat", "responses", "ui", "agui", "langgraph")
 WRITE_BYTES_MAX = 64 * 1024
 
 

@@ -53,7 +53,7 @@ class Form(Protocol):
         ...
 
     def broken(self, code: str, text: str) -> bytes:
-        """Return what a reader is told whose stream ends here without its terminal."""
+        """Return what a reader is told whose stream ends here without its terminal; nothing: its connection is cut."""
         ...
 
 

@@ -17,6 +17,9 @@ from router.runs.requests import Request
 AGENT_TAG = "agent"
 """The tag that names a run's agent. (Of one `agent_id`, one request runs at a time; an agent here may have many.)"""
 
+THREAD_TAG = "thread"
+"""The tag that names the conversation that a run belongs to, where its client has a name for that."""
+
 
 class Order(NamedTuple):
     """One run."""

@@ -14,10 +14,10 @@ from aiohttp import web
 from actors.errors import DuplicateRequest, InvalidArgument, UnknownRequest
 from gateway.formats.agui import AguiForm, had_before
 from gateway.formats.agui_input import input_of, more_of
+from gateway.runs.order import THREAD_TAG
 from gateway.serving.asking import Gateway, body_of, permit
 from gateway.serving.route import OBJECTS, TEXT, Route, fields, streams
 
-THREAD_TAG = "thread"
 RUN_PREFIX = "agui-"
 """Of the request IDs of its runs; the rest is the client's `runId`."""
 ID_CHARACTERS_MAX = 128

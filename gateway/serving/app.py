@@ -19,6 +19,7 @@ from gateway.serving.answers import answer, refusal, refusal_of
 from gateway.serving.asking import Gateway, permit
 from gateway.serving.chat_routes import ChatRoutes
 from gateway.serving.keys import KeysMissing
+from gateway.serving.langgraph_routes import LangGraphRoutes
 from gateway.serving.letta_routes import LettaRoutes
 from gateway.serving.looking_routes import LookingRoutes
 from gateway.serving.native_routes import NativeRoutes, come_again
@@ -41,6 +42,7 @@ _ROUTES: dict[str, Callable[[Gateway], Routes]] = {
     "responses": ResponsesRoutes,
     "ui": UiRoutes,
     "agui": AguiRoutes,
+    "langgraph": LangGraphRoutes,
 }
 
 
@@ -239,7 +241,9 @@ def _reading(gateway: Gateway) -> Callable[[web.Request, web.StreamResponse], Aw
         origin = request.headers.get("Origin")
         if origin is not None and _is_named(gateway, origin):
             response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = "Location, X-Stream-Id, x-request-id, Retry-After"
+            response.headers["Access-Control-Expose-Headers"] = (
+                "Content-Location, Location, X-Stream-Id, x-request-id, Retry-After"
+            )
             response.headers["Vary"] = "Origin"
 
     return reading

@@ -17,14 +17,16 @@ from aiohttp import web
 from actors.errors import InvalidArgument
 from gateway.formats.agui import AguiForm
 from gateway.formats.chat import ChatForm
+from gateway.formats.langgraph import MODES, LangGraphForm
 from gateway.formats.letta import LettaForm
 from gateway.formats.native import NativeForm
 from gateway.formats.responses import ResponsesForm
 from gateway.formats.ui import UiForm
 from gateway.runs.order import AGENT_TAG
-from gateway.serving.agui_routes import RUN_PREFIX, THREAD_TAG
+from gateway.serving.agui_routes import RUN_PREFIX
 from gateway.serving.answers import answer
 from gateway.serving.asking import Gateway, permit, whole_number
+from gateway.serving.langgraph_routes import thread_of
 from gateway.serving.route import NUMBER, TEXT, Route, Schema, fields, said, shows, streams
 from gateway.serving.tap import MakeForm
 from gateway.serving.whose import Source
@@ -53,8 +55,13 @@ def _responses(info: RequestInfo) -> _Form:
 
 
 def _agui(info: RequestInfo) -> _Form:
-    thread_id, run_id = info.tags.get(THREAD_TAG, info.request_id), info.request_id.removeprefix(RUN_PREFIX)
+    thread_id, run_id = thread_of(info), info.request_id.removeprefix(RUN_PREFIX)
     return ("agui", thread_id, run_id), partial(AguiForm, thread_id, run_id)
+
+
+def _langgraph(info: RequestInfo) -> _Form:
+    modes = frozenset(MODES) - {"custom"}
+    return ("langgraph", *sorted(modes)), partial(LangGraphForm, info.request_id, thread_of(info), modes)
 
 
 FORMS: dict[str, Callable[[RequestInfo], _Form]] = {
@@ -64,6 +71,7 @@ FORMS: dict[str, Callable[[RequestInfo], _Form]] = {
     "responses": _responses,
     "ui": lambda info: (("ui",), partial(UiForm, info.request_id)),
     "agui": _agui,
+    "langgraph": _langgraph,
 }
 """Of each format what makes its bytes of a run that anybody has started."""
 

@@ -84,10 +84,9 @@ class Reader(asyncio.Protocol):
         self._alone: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport
 
-    def begin(self, transport: asyncio.Transport, head: bytes) -> None:
+    def begin(self, transport: asyncio.Transport, head: bytes, opening: bytes) -> None:
         """Answer on a connection, which is this reader's from now on."""
         self._transport = transport
-        opening = self._tap.form.opening
         transport.write(head + (chunk_of(opening) if self._is_chunked else opening))
         self.go_on()
 
@@ -198,14 +197,14 @@ class Reader(asyncio.Protocol):
         self._end("interrupted", self._tap.make_form().broken(error.code, error.text))
 
     def _end(self, how: str, data: bytes = b"") -> None:
-        """Write the last bytes, and close behind them."""
+        """Write the last bytes, and close behind them; where it breaks off without a word, as one that is cut."""
         if self._is_over:
             return
         self._is_over = True
         self._keeper.ends(self, how)
         self._let_go()
         self._write(data)
-        if self._is_chunked:
+        if self._is_chunked and (data or how == "ended"):
             self._transport.write(_LAST_CHUNK)
         if self._transport.get_write_buffer_size():
             self._fills()  # so that it is closed where it takes nothing more

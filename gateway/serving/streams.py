@@ -76,8 +76,9 @@ class Streams:
         source = await asking.get().source(request_id)
         response = Taken(headers={**HEADERS, **(headers or {})})
         await request.app.on_response_prepare.send(request, response)
+        form = make_form()  # a reader's own: how it begins depends on what the reader has had
+        response.headers["Content-Type"] = form.content_type
         tap = self._tap((source, *key), make_form)
-        response.headers["Content-Type"] = tap.form.content_type
         reader = Reader(self, str(key[0]), tap, after, is_chunked=is_chunked(request))
         try:
             head = head_of(request, response)
@@ -93,7 +94,7 @@ class Streams:
             self._figures.add("resumed", reader.label)
         if self._wheel is None:
             self._wheel = self._next_turn()
-        reader.begin(transport, head)
+        reader.begin(transport, head, form.opening)
         return response
 
     def _tap(self, key: tuple[Any, ...], make_form: MakeForm) -> Tap:

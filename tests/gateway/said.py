@@ -16,6 +16,7 @@ from actors.translator import Translator
 from gateway.formats.agui import AguiForm
 from gateway.formats.chat import ChatForm
 from gateway.formats.form import Form, Frame
+from gateway.formats.langgraph import MODES, LangGraphForm
 from gateway.formats.letta import LettaForm
 from gateway.formats.native import NativeForm
 from gateway.formats.responses import ResponsesForm
@@ -35,6 +36,8 @@ FORMS: dict[str, Any] = {
     "responses": lambda: ResponsesForm(RUN, "agent"),
     "ui": lambda: UiForm(RUN),
     "agui": lambda: AguiForm("thread-1", RUN),
+    "langgraph": lambda: LangGraphForm(RUN, "thread-1", frozenset(MODES)),
+    "langgraph-pieces": lambda: LangGraphForm(RUN, "thread-1", frozenset({"messages-tuple"})),
 }
 
 

@@ -60,7 +60,7 @@ def _agui(info: RequestInfo) -> _Form:
 
 
 def _langgraph(info: RequestInfo) -> _Form:
-    modes = frozenset(MODES) - {"custom"}
+    modes = frozenset(MODES)
     return ("langgraph", *sorted(modes)), partial(LangGraphForm, info.request_id, thread_of(info), modes)
 
 

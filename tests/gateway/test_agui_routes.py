@@ -75,6 +75,17 @@ async def test_a_run_is_begun_once_and_joined_by_whoever_posts_it_again():
     assert order.input == {"messages": [{"role": "user", "content": "Hi"}], "context": ASKED["context"]}
 
 
+async def test_who_joins_a_run_that_is_read_already_has_a_snapshot_all_the_same():
+    async with served() as gateway, gateway.http.post(f"{gateway.url}/agui", json=ASKED) as first:
+        stream = gateway.router.streams["agui-run-1"]
+        async with gateway.http.post(f"{gateway.url}/agui", json=ASKED) as joined:
+            stream.say(TEXT, end=True)
+            whole, again = events_in(await first.read()), events_in(await joined.read())
+        assert stream.subscriptions == 1
+    assert [event["type"] for event in again[:2]] == ["RUN_STARTED", "MESSAGES_SNAPSHOT"]
+    assert [again[0], *again[2:]] == whole
+
+
 @pytest.mark.parametrize("key", ["threadId", "runId"])
 async def test_a_run_has_a_name(key: str):
     async with served() as gateway:

@@ -49,7 +49,7 @@ class Connection:
         self.is_closed = False
         self.reader = Reader(self, "native", tap, after, is_chunked=is_chunked)
         tap.readers += 1
-        self.reader.begin(cast("asyncio.Transport", self), b"")
+        self.reader.begin(cast("asyncio.Transport", self), b"", tap.form.opening)
 
     @property
     def data(self) -> bytes:

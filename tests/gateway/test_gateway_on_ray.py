@@ -183,9 +183,10 @@ async def test_lettas_client_has_the_whole_answer(router: StreamRouter):
 async def test_what_the_page_shows_runs_as_printed(router: StreamRouter, capsys: pytest.CaptureFixture[str]):
     # The page is gateway.md.
     pytest.importorskip("letta_client")
+    pytest.importorskip("langgraph_sdk")
     async with gateway(router) as http:
         for snippet in SNIPPETS[1:]:
             await asyncio.to_thread(exec, snippet.replace("http://127.0.0.1:8283", http.url), {})
     said = capsys.readouterr().out
     assert "assistant_message 1\nstop_reason 2\nusage_statistics 3\n" in said
-    assert said.endswith("You asked: Hello" * 2)
+    assert said.endswith("You asked: Hello" * 3)

@@ -54,7 +54,8 @@ def _client(port: int, *, hiredis: bool) -> Any:
 
 
 @contextmanager
-def _server() -> Iterator[int]:
+def redis_server() -> Iterator[int]:
+    """Run a redis-server of our own; gives its port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -107,7 +108,7 @@ async def chunks_per_s(streams: int, chunks: int, repeats: int, *, hiredis: bool
     producer, consumer = (spawn(kind) for kind in (RedisProducer, RedisConsumer))
     rates = []
     for _ in range(repeats):
-        with _server() as port:
+        with redis_server() as port:
             await asyncio.sleep(0.3)
             keys = [f"request-{n}" for n in range(streams)]
             reading = consumer.read.remote(port, keys, chunks, hiredis)

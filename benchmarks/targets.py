@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.measure import significant
 
 AT_LEAST, AT_MOST = "≥", "≤"
 
-TARGETS: tuple[tuple[str, str, str, float], ...] = (
+Target = tuple[str, str, str, float]
+
+TARGETS: tuple[Target, ...] = (
     ("throughput.shared.ratio_to_naive", "512 streams, shared actors: chunks/s over naive", AT_LEAST, 300),
     ("throughput.shared.ratio_to_bound", "the same over bound", AT_LEAST, 0.65),
     ("throughput.shared.ratio_to_redis", "the same over redis_streams, redis-py", AT_LEAST, 4),
@@ -65,10 +68,10 @@ def add_ratios(found: dict[str, Any]) -> None:
         throughput["dedicated"]["ratio_to_naive"] = value
 
 
-def check(found: dict[str, Any]) -> list[dict[str, Any]]:
+def check(found: dict[str, Any], wanted: Sequence[Target] = TARGETS) -> list[dict[str, Any]]:
     """Return each target with its value and whether it holds (None where it was not measured)."""
     rows = []
-    for key, what, relation, target in TARGETS:
+    for key, what, relation, target in wanted:
         value = look_up(found, key)
         holds = None if value is None else value >= target if relation == AT_LEAST else value <= target
         rows.append({"key": key, "what": what, "target": f"{relation} {target:g}", "value": value, "holds": holds})

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from gateway.config import GatewayConfig
 from router.cli.app import make_app
 from router.config import load_config, parse_config
 from router.loadtest.workload import Workload
@@ -119,16 +120,46 @@ def test_the_manifest_says_what_the_packaged_configuration_says():
 
 
 def test_every_pod_asks_for_the_token_and_has_the_same_image():
-    for file in ("kuberay-service.yaml", "kuberay-loadtest.yaml"):
+    for file in ("kuberay-service.yaml", "kuberay-loadtest.yaml", "kuberay-gateway.yaml"):
         text = (DEPLOY / file).read_text()
-        assert len(set(re.findall(r"image: (\S+)", text))) == 1
-        assert "authOptions" in text
+        assert set(re.findall(r"image: (\S+)", text)) == {"agent-stream-router:0.1.0"}
+        assert "authOptions" in text or "RAY_AUTH_TOKEN" in text
     assert all(
         "RAY_AUTH_MODE=token" in command
         for key in ("head_start_ray_commands", "worker_start_ray_commands")
         for command in yaml.safe_load((DEPLOY / "ray-cluster.yaml").read_text())[key]
         if "ray start" in command
     )
+
+
+def test_the_gateways_end_in_the_time_that_they_have_and_their_proxy_waits_for_them():
+    found = documents("kuberay-gateway.yaml")
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    config = GatewayConfig()
+    pause_s = int(container["lifecycle"]["preStop"]["exec"]["command"][-1])
+    readiness = container["readinessProbe"]
+    assert pause_s >= readiness["periodSeconds"]
+    assert pod["terminationGracePeriodSeconds"] > pause_s + config.drain_s
+    assert container["ports"] == [{"containerPort": config.port, "name": "http"}]
+    annotations = found["Ingress"]["metadata"]["annotations"]
+    waits_s = {key.rpartition("/")[2]: value for key, value in annotations.items()}
+    assert int(waits_s["proxy-read-timeout"]) > 10 * config.heartbeat_s
+    assert int(waits_s["proxy-body-size"].removesuffix("m")) * 2**20 > config.body_bytes_max
+    paths = {probe["httpGet"]["path"] for name, probe in container.items() if name.endswith("Probe")}
+    assert paths == {"/healthz", "/readyz"}
+    command = container["command"][-1].splitlines()[-1].removeprefix("exec ")
+    options = [word for word in shlex.split(command) if word.startswith("--")]
+    shown = CliRunner().invoke(make_app(), ["gateway", "--help"], env={"COLUMNS": "300", "TERM": "dumb"}).output
+    assert all(re.search(rf"{option}\b", shown) for option in options)
+    assert "tokens_file=/tokens/tokens" in command
+    assert {"name": "tokens", "mountPath": "/tokens", "readOnly": True} in container["volumeMounts"]
+    service = found["Service"]["spec"]
+    assert service["selector"] == found["Deployment"]["spec"]["selector"]["matchLabels"]
+    wall = documents("kuberay-service.yaml")["NetworkPolicy"]["spec"]["ingress"][0]["from"]
+    (may_reach_ray,) = [one for one in wall if "agent-streams/client" in str(one)]
+    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert may_reach_ray["podSelector"]["matchLabels"].items() <= labels.items()
 
 
 def test_the_load_test_of_the_manifest_is_one_that_there_is():

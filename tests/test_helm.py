@@ -48,6 +48,37 @@ def test_without_changes_it_makes_what_the_manifest_says():
     assert {kind: plain(found) for kind, found in rendered().items()} == expected
 
 
+def made(text: str) -> dict[tuple[str, str], dict]:
+    return {(one["kind"], one["metadata"]["name"]): plain(one) for one in yaml.safe_load_all(text) if one}
+
+
+def test_with_the_gateway_it_makes_what_its_manifest_says_beside_the_rest():
+    manifest = made((DEPLOY / "kuberay-gateway.yaml").read_text())
+    done = helm("template", "agent-streams", str(CHART), "--set", "gateway.enabled=true")
+    rest = made(helm("template", "agent-streams", str(CHART)).stdout)
+    assert {key: one for key, one in made(done.stdout).items() if key not in rest} == {
+        (kind, name): {**one, "metadata": {"name": name}} for (kind, name), one in manifest.items()
+    }
+
+
+def test_the_gateways_values_come_through():
+    found = rendered(
+        "gateway.enabled=true", "gateway.replicas=5", "gateway.tokensSecret=mine", "gateway.ingress.host=a.example",
+        "gateway.ingress.className=other", "gateway.ingress.tlsSecret=tls", "image.pullPolicy=Always",
+        "env[0].name=STREAM_ROUTER_KEY", "env[0].value=secret", release="other",
+    )  # fmt: skip
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    assert found["Deployment"]["spec"]["replicas"] == 5
+    assert {"name": "tokens", "secret": {"secretName": "mine"}} in pod["volumes"]
+    assert pod["containers"][0]["imagePullPolicy"] == "Always"
+    assert {"name": "STREAM_ROUTER_KEY", "value": "secret"} in pod["containers"][0]["env"]
+    assert "--address=other-head-svc:6379" in pod["containers"][0]["command"][-1]
+    ingress = found["Ingress"]["spec"]
+    assert (ingress["ingressClassName"], ingress["rules"][0]["host"]) == ("other", "a.example")
+    assert ingress["tls"] == [{"hosts": ["a.example"], "secretName": "tls"}]
+    assert "Ingress" not in rendered("gateway.enabled=true", "gateway.ingress.enabled=false")
+
+
 def test_every_value_comes_through():
     found = rendered(
         "image.repository=registry/router", "image.tag=v7", "image.pullPolicy=Always", "imagePullSecrets[0].name=pull",

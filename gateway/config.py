@@ -91,6 +91,8 @@ class GatewayConfig(_Section):
     cors_origins: tuple[str, ...] = Field((), description="Whose pages may read answers; *: everybody's.")
     body_bytes_max: int = Field(1024 * 1024, ge=1024, description="Of one request; more is refused (413).")
     head_bytes_max: int = Field(8 * 1024, ge=1024, description="Of one header, and of the address.")
+    head_timeout_s: float = Field(10.0, gt=0, description="A connection whose first head takes longer is closed.")
+    body_timeout_s: float = Field(30.0, gt=0, description="A body that takes longer is refused (408).")
     readers_max: int = Field(10_000, ge=1, description="Streams read at a time; more are refused (503).")
     tenant_opens_per_s: float | None = Field(
         None, gt=0, description="Requests of one tenant a second, at one gateway; more are refused (429). null: any."

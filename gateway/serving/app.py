@@ -16,15 +16,16 @@ from gateway.access import ADMIN, Caller
 from gateway.access_config import is_loopback
 from gateway.serving.agui_routes import AguiRoutes
 from gateway.serving.answers import answer, refusal, refusal_of
-from gateway.serving.asking import Gateway, permit
+from gateway.serving.asking import BODY_TIMEOUT_S, Gateway, permit
 from gateway.serving.chat_routes import ChatRoutes
+from gateway.serving.doorway import fault_of
 from gateway.serving.keys import KeysMissing
 from gateway.serving.langgraph_routes import LangGraphRoutes
 from gateway.serving.letta_routes import LettaRoutes
 from gateway.serving.looking_routes import LookingRoutes
 from gateway.serving.native_routes import NativeRoutes, come_again
 from gateway.serving.openapi import document
-from gateway.serving.page_routes import PAGE, PART, PageRoutes, is_page
+from gateway.serving.page_routes import PAGE, PART, PageRoutes
 from gateway.serving.responses_routes import ResponsesRoutes
 from gateway.serving.route import TEXT, Answer, Handler, Route, Routes, shows
 from gateway.serving.ui_routes import UiRoutes
@@ -48,8 +49,9 @@ _ROUTES: dict[str, Callable[[Gateway], Routes]] = {
 
 def make_app(gateway: Gateway) -> web.Application:
     """Return the application of a gateway."""
-    middlewares: list[Middleware] = [_cors(gateway), _errors(gateway), _entry(gateway)]
+    middlewares: list[Middleware] = [_plain(gateway), _cors(gateway), _errors(gateway), _entry(gateway)]
     app = web.Application(client_max_size=gateway.config.body_bytes_max, middlewares=middlewares)
+    app[BODY_TIMEOUT_S] = gateway.config.body_timeout_s
     app.on_response_prepare.append(_reading(gateway))
     for _, route in all_routes(gateway):
         route.add_to(app)
@@ -108,6 +110,24 @@ def _metrics(gateway: Gateway) -> Handler:
 # --- in front of all routes -------------------------------------------------------------------
 
 
+def _plain(gateway: Gateway) -> Middleware:
+    """Refuse heads that not everybody reads in the same way."""
+
+    @web.middleware
+    async def plain(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if gateway.doorway is not None:
+            gateway.doorway.has_head(request.protocol)
+        fault = fault_of(request)
+        if fault is None:
+            return await handler(request)
+        answered = refusal(400, "bad_request", fault)
+        answered.force_close()
+        gateway.figures.add("refused", "400")
+        return answered
+
+    return plain
+
+
 def _errors(gateway: Gateway) -> Middleware:
     """Answer every error as JSON with a letter in it."""
 
@@ -133,6 +153,7 @@ def _http_refusal(request: web.Request, error: web.HTTPException, body_bytes_max
     texts = {
         404: ("unknown_route", f"there is nothing at {request.path[:200]}; docs/gateway.md names what there is"),
         405: ("wrong_method", f"{request.method} is not for {request.path[:200]}"),
+        408: ("body_too_slow", "the body did not come in time (gateway.body_timeout_s)"),
         413: ("body_too_large", f"the body has more than {body_bytes_max} bytes (gateway.body_bytes_max)"),
     }
     code, text = texts.get(error.status, ("http_error", error.reason))
@@ -145,7 +166,7 @@ def _entry(gateway: Gateway) -> Middleware:
 
     @web.middleware
     async def entry(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in OPEN_TO_ALL or is_page(request.path):
+        if _is_open_to_all(request):
             return await handler(request)
         if gateway.entry.is_open and not _is_for_this_machine(gateway, request):
             return _foreign(request)
@@ -165,6 +186,12 @@ def _entry(gateway: Gateway) -> Middleware:
             asking.reset(whose)
 
     return entry
+
+
+def _is_open_to_all(request: web.Request) -> bool:
+    """Whether anybody may have this: said by the route that answers, whatever the address looks like."""
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical in OPEN_TO_ALL
 
 
 def _foreign(request: web.Request) -> web.Response:

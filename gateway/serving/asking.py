@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
@@ -16,12 +17,14 @@ from gateway.config import AgentConfig, GatewayConfig
 from gateway.figures import Figures
 from gateway.rates import Rates
 from gateway.runs.order import Order
+from gateway.serving.doorway import Doorway
 from gateway.serving.entry import Entry
 from gateway.serving.streams import Streams
 from gateway.serving.whose import OfAgents, Source, Tenants, asking
 from router import RequestInfo, StreamRouter
 
 _JSON = "application/json"
+BODY_TIMEOUT_S = web.AppKey("BODY_TIMEOUT_S", float)
 
 
 class RunsAgents(Protocol):
@@ -44,6 +47,7 @@ class Gateway:
         self.own_router = router
         self.config = config
         self.entry = entry
+        self.doorway: Doorway | None = None
         self.tenants: Tenants = Tenants(router)
         self.rates: Rates = Rates(config.tenant_opens_per_s)
         self.figures: Figures = Figures()
@@ -127,12 +131,21 @@ def permit(gateway: Gateway, _request: web.Request, scope: str, request_id: str 
 
 
 async def body_of(request: web.Request) -> dict[str, Any]:
-    """Return the JSON object in a body. Raises InvalidArgument; aiohttp's own for what is too large."""
+    """Return the JSON object in a body.
+
+    Raises InvalidArgument; aiohttp's own for what is too large, and for what does not come in time.
+    """
     if request.content_type != _JSON:  # a page of another origin can send any other type without being asked
         raise InvalidArgument(f"expected a body of Content-Type {_JSON}, got {request.content_type}")
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise InvalidArgument("expected a body that is not compressed")
-    raw = await request.read()
+    try:
+        async with asyncio.timeout(request.app[BODY_TIMEOUT_S]):
+            raw = await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    except web.RequestPayloadError as error:
+        raise InvalidArgument(f"the body breaks off: {error}") from None
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError) as error:

@@ -39,11 +39,6 @@ class _File(NamedTuple):
     etag: str
 
 
-def is_page(path: str) -> bool:
-    """Whether an address is of the page, which holds nothing that a token would have to guard."""
-    return path == PAGE or path.startswith("/page/")
-
-
 class PageRoutes:
     """Answers with the page's files, which are read once."""
 

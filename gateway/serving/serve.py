@@ -14,10 +14,15 @@ from gateway.config import GatewayConfig
 from gateway.runs.runner import Runners
 from gateway.serving.app import make_app
 from gateway.serving.asking import Gateway, RunsAgents
+from gateway.serving.doorway import Runner
 from gateway.serving.entry import Entry
 from router import StreamRouter
 
 BACKLOG = 4096
+KEEPALIVE_S = 75.0
+"""A connection on which no request has come for so long is closed; a proxy's own limit (nginx: 60) comes before."""
+LINGERING_S = 2.0
+"""What is left of a body that nobody wants is read for so long, so that the answer arrives."""
 
 
 @asynccontextmanager
@@ -35,16 +40,18 @@ async def serve(router: StreamRouter, config: GatewayConfig, runners: RunsAgents
             agent.endpoint.key()  # raises where its variable is not set
         if agent.run is not None:
             await gateway.runners.check(agent.run)
-    runner = web.AppRunner(
+    runner = Runner(
         make_app(gateway),
         access_log=None,
         handler_cancellation=True,  # a reader that leaves is let go of at once
         auto_decompress=False,  # a small body could become a large one
         max_line_size=config.head_bytes_max,
         max_field_size=config.head_bytes_max,
+        keepalive_timeout=KEEPALIVE_S,
+        lingering_time=LINGERING_S,
         shutdown_timeout=1.0,
     )
-    await runner.setup()
+    gateway.doorway = await runner.begin(config.head_timeout_s)
     try:
         await gateway.entry.begin()
         site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG)
@@ -60,6 +67,7 @@ async def serve(router: StreamRouter, config: GatewayConfig, runners: RunsAgents
         await site.stop()
         await gateway.streams.drain()
     finally:
+        gateway.doorway.close()
         gateway.streams.close()
         await runner.cleanup()
         await gateway.entry.close()

@@ -118,24 +118,29 @@ class StreamHost:
     def feed(self, router: str, frame_no: int, frames: Iterable[bytes], now: float) -> bytes:
         """Take frames of envelopes under their number; return the reports, packed.
 
-        The same number again gives the same answer again, so that reports can ride in an answer that
-        may be lost. A lower one is a call that was given up and comes late. `NOT_MY_ROUTER`: this
-        incarnation of the router has to `begin` first.
+        The same number again gives the same answer again, so that reports can ride in an answer that may be lost. A
+        lower one is a call that was given up and comes late. `NOT_MY_ROUTER`: this incarnation has to `begin` first.
         """
+        taken = self.take(router, frame_no, frames, now)
+        if taken:
+            self._answer = pack(self.take_reports())
+        return NOT_MY_ROUTER if taken is None else NOTHING if frame_no < self._frame_no else self._answer
+
+    def take(self, router: str, frame_no: int, frames: Iterable[bytes], now: float) -> bool | None:
+        """Take frames as `feed`, but give no reports; whether they are new, None where it is NOT_MY_ROUTER."""
         if router != self._router:
             self.refusals.refuse("router", f"a frame of router {router[:40]!r}, which is not the one that began last")
-            return NOT_MY_ROUTER
-        if frame_no < self._frame_no:
-            return NOTHING
-        if frame_no > self._frame_no:
-            self._frame_no = frame_no
-            for frame in frames:
-                try:
-                    self.handle(unpack_list(frame), now)
-                except ProtocolViolation as error:
-                    self.refusals.refuse("frame", str(error))
-            self._answer = pack(self.take_reports())
-        return self._answer
+            return None
+        if frame_no <= self._frame_no:
+            return False
+        self._frame_no = frame_no
+        self._answer = NOTHING
+        for frame in frames:
+            try:
+                self.handle(unpack_list(frame), now)
+            except ProtocolViolation as error:
+                self.refusals.refuse("frame", str(error))
+        return True
 
     def handle(self, envelopes: Iterable[Sequence[Any]], now: float) -> None:
         """Take envelopes in order.

@@ -14,6 +14,7 @@ import logging
 import os
 import random
 import time
+from functools import partial
 from typing import Any
 
 import ray
@@ -30,10 +31,11 @@ from actors.protocol.states import Report
 from actors.shell import Alarm, Clock, Crowds, Waits, calm_garbage_collection, keep_freed_memory, wait_at_most
 from actors.stream import arguments, measures
 from actors.stream.followers import Followers, Reply
-from actors.stream.host import StreamHost
+from actors.stream.host import NOT_MY_ROUTER, StreamHost
 from actors.stream.spans import RequestSpans
 from actors.tracing import provider_of
 from actors.transport.door import Door
+from actors.transport.late_answers import LateAnswers
 from actors.transport.line import CARRIED, FOLLOWED, Line, stands_here
 from actors.transport.meeting import Reach
 
@@ -87,6 +89,7 @@ class StreamActor:
         self._clock.keep()
         self._alarm = Alarm(self._clock.now, self._tick)
         self._polls = Waits()
+        self._late = LateAnswers()
         self._followers = Followers(self._host.audience, self._clock)
         self._pulls = Crowds()
         self._pulls_waiting = 0
@@ -118,6 +121,25 @@ class StreamActor:
         answer = self._host.feed(router, frame_no, frames, self._clock.now())
         self._after_event()
         return answer
+
+    def post(self, router: str, frame_no: int, frames: list[bytes], at_once: bool, reply: Reply) -> None:  # noqa: FBT001  # a call
+        """Take frames as `feed` does, through a socket; they are answered, with reports, only where that is `at_once`.
+
+        Else one answer says late of all of them that they came, and what is to be reported is reported by itself.
+        """
+        arguments.whole("post", "frame_no", frame_no)
+        now = self._clock.now()
+        answer: bytes | None = None
+        if at_once:
+            answer = self._host.feed(router, frame_no, frames, now)
+        elif self._host.take(router, frame_no, frames, now) is None:
+            answer = NOT_MY_ROUTER
+        self._after_event()  # first, since readers wait, and the router may not
+        if answer is None:
+            self._late.owe(router, partial(reply.last, NOTHING))
+        else:
+            self._late.given(router)
+            reply.last(answer)
 
     async def inventory(self) -> bytes:
         """Tell a router that has lost its memory what is here."""

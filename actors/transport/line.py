@@ -29,8 +29,8 @@ CARRIED = frozenset({
 })  # fmt: skip
 """The methods of both actors whose arguments and answers are plain data, and that may be called twice."""
 
-FOLLOWED = frozenset({"follow"})
-"""Those that are answered more than once, which only a socket can carry."""
+FOLLOWED = frozenset({"follow", "post"})
+"""Those that are answered more than once, or late and together, which only a socket can carry."""
 
 MEET_AGAIN_S = 5.0
 """Where a meeting failed, another one is asked for after so long."""

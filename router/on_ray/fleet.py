@@ -24,16 +24,16 @@ from ray.exceptions import ActorDiedError, RayError
 
 from actors.errors import ProtocolViolation, RouterUnavailable, StreamRouterError
 from actors.protocol.backoff import Backoff
-from actors.protocol.envelopes import Envelope
-from actors.protocol.frames import cut_into_frames, pack, unpack_list
-from actors.protocol.lane import CALL_BYTES_MAX, Fifo, Lane
+from actors.protocol.frames import pack, unpack_list
 from actors.shell import wait_at_most
 from actors.stream.host import NOT_MY_ROUTER
 from actors.transport.line import Line
 from actors.transport.meeting import Reach
+from actors.transport.posting import Posting
 from router.config import RouterConfig
 from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
+from router.on_ray.fleet_actor import Delivery, FleetActor, Posted
 from router.status.observer import Observer
 
 log: logging.Logger = logging.getLogger("router.router_actor")
@@ -49,87 +49,10 @@ BACKOFF_S_MAX = 0.5
 PAUSE_S = 2.0
 # The first of all gets so much time for itself: where all start at once, all come late, and so does the first request.
 HEAD_START_S = 2.0
+# What is on its way without being waited for may be such a share of what may wait for an actor.
+POSTED_SHARE = 8
 # An actor that Ray could not make is given up after so long, so that the next one is not asked for at once.
 MAKE_RETRY_S = 2.0
-
-
-class FleetActor:
-    """One stream actor: its handle and a line to it (None until Ray has made it), its lane, when it was last heard."""
-
-    __slots__ = (
-        "_lane",
-        "_next",
-        "_next_bytes",
-        "busy",
-        "frame_no",
-        "handle",
-        "heard_at",
-        "is_started",
-        "line",
-        "queues",
-        "settled",
-        "waits_since",
-    )
-
-    def __init__(self, now: float) -> None:
-        self.handle: Any = None
-        self.line: Any = None
-        self.frame_no: int = 0
-        self.heard_at: float = now
-        self.is_started: bool = False
-        # Set when it has started, or has failed to.
-        self.settled: asyncio.Event = asyncio.Event()
-        # What fits into the next frame whole waits in the order in which it came; only beyond that is
-        # there anything to share out, by the lane, and what waits there is younger.
-        self._next: list[Envelope] = []
-        self._next_bytes = 0
-        self._lane: Lane[str, Envelope] = Lane()
-        self.queues: dict[str, Fifo[Envelope]] = {}
-        self.busy: bool = False
-        self.waits_since: float | None = None
-
-    def reach_by(self, handle: Any, line: Line) -> None:
-        """Ray has made it."""
-        self.handle = handle
-        self.line = line
-
-    @property
-    def waits(self) -> bool:
-        """Whether anything waits to leave."""
-        return bool(self._next) or self._lane.waits
-
-    def put(self, request_id: str, envelope: Envelope, size_bytes: int) -> None:
-        """Let an envelope wait for the next call."""
-        if self.waits_since is None:
-            self.waits_since = time.monotonic()
-        if not self._lane.waits and (self._next_bytes + size_bytes <= CALL_BYTES_MAX or not self._next):
-            self._next.append(envelope)
-            self._next_bytes += size_bytes
-            return
-        queue = self.queues.get(request_id)
-        if queue is None:
-            queue = self.queues[request_id] = Fifo()
-        queue.put(envelope, size_bytes)
-        self._lane.offer(request_id, queue)
-
-    def take(self) -> list[Envelope]:
-        """Return the envelopes of the next call; none where nothing waits."""
-        if self._next:
-            envelopes, self._next, self._next_bytes = self._next, [], 0
-        else:
-            taken = self._lane.take()
-            self._lane.done()
-            for request_id, _ in taken:
-                if not self.queues[request_id].has_items():
-                    del self.queues[request_id]
-            envelopes = [envelope for _, found in taken for envelope in found]
-        return envelopes
-
-    def waited_since(self) -> float:
-        """Return when the first of the envelopes just taken came; what is left counts from now."""
-        now = time.monotonic()
-        since, self.waits_since = self.waits_since, now if self.waits else None
-        return now if since is None else since
 
 
 class Fleet:
@@ -192,7 +115,7 @@ class Fleet:
             if self.actors.get(actor_id) is not actor:
                 await _kill(handle)
                 return
-            actor.reach_by(handle, self._line(actor_id, actor, handle))
+            actor.reach_by(handle, *self._lines(actor_id, actor, handle))
             who = await self.begin_with(handle, START_DEADLINE_S, START_TRY_S)
         except (RayError, TimeoutError, RouterUnavailable, ValueError) as error:
             log.error("stream actor %s did not start: %s", actor_id, str(error).splitlines()[0][:200])  # noqa: TRY400
@@ -206,14 +129,20 @@ class Fleet:
         self._after_event()
         self.pump(actor_id)
 
-    def _line(self, actor_id: str, actor: FleetActor, handle: Any) -> Line:
-        """Return a line to an actor, which is asked whether it lives where a connection to it breaks."""
+    def _lines(self, actor_id: str, actor: FleetActor, handle: Any) -> tuple[Line, Posting[Delivery]]:
+        """Return a line to an actor, which is asked whether it lives where a connection to it breaks; and its posts."""
 
         def broken() -> None:
             if self.actors.get(actor_id) is actor:
                 self.spawn(self.probe(actor_id, actor))
 
-        return Line(handle, self._reach, broken)
+        def failed() -> None:
+            if self.actors.get(actor_id) is actor:
+                self.pump(actor_id)
+
+        # What is not heard of yet takes room from what waits: a small share of it.
+        bytes_max = self._config.limits.queued_bytes_max // self._config.stream_actors.max_actors // POSTED_SHARE
+        return Line(handle, self._reach, broken), Posting(partial(self._heard, actor_id, actor), failed, bytes_max)
 
     @staticmethod
     def _has_started(actor: FleetActor, now: float) -> None:
@@ -252,7 +181,7 @@ class Fleet:
             return
         now = time.monotonic()
         actor = self.actors[actor_id] = FleetActor(now)
-        actor.reach_by(handle, self._line(actor_id, actor, handle))
+        actor.reach_by(handle, *self._lines(actor_id, actor, handle))
         self._has_started(actor, now)
         self._observer.actor_adopted(actor_id)
         try:
@@ -267,39 +196,73 @@ class Fleet:
     # --- feeding ----------------------------------------------------------------------------
 
     def pump(self, actor_id: str) -> None:
-        """Let what waits for an actor leave, unless a call is out."""
+        """Let what waits for an actor leave, unless an answer is waited for."""
         actor = self.actors[actor_id]
-        if actor.is_started and not actor.busy and actor.waits:
-            # Busy from now on, until nothing waits any more: two calls out at once could overtake each other.
+        if not actor.is_started or actor.busy or not (actor.waits or actor.has_failed):
+            return
+        if actor.has_failed or not actor.waits_for_no_answer or not self._post(actor, at_once=False):
+            # Busy from now on, until nothing waits any more: what is sent beside it could overtake it.
             actor.busy = True
             self.spawn(self._feed(actor_id, actor))
 
+    def _post(self, actor: FleetActor, *, at_once: bool) -> Posted | None:
+        """Post what waits; None where no socket leads there, or nothing waits."""
+        connection, posting = actor.line.connection, actor.posting
+        delivery = None if connection is None or posting is None else actor.next_delivery()
+        if posting is None or delivery is None:
+            return None
+        arguments = (self._incarnation, delivery.frame_no, delivery.frames)
+        return Posted(delivery, posting.post(connection, delivery, delivery.size_bytes, arguments, at_once=at_once))
+
     async def _feed(self, actor_id: str, actor: FleetActor) -> None:
         try:
-            while self.actors.get(actor_id) is actor and (envelopes := actor.take()):
-                since = actor.waited_since()
-                answer = await self._deliver(actor_id, actor, cut_into_frames(envelopes))
-                if answer is None:
-                    self.gone(actor_id, actor)
-                    return
-                actor.heard_at = time.monotonic()
-                self._observer.delivered(actor.heard_at - since)
-                self._registry.delivered(actor_id, envelopes)
-                reports = unpack_list(answer)
-                if reports:
-                    self._registry.reports(actor_id, reports, actor.heard_at)
-                if reports or self._registry.has_effects:
-                    self._after_event()
+            while self.actors.get(actor_id) is actor:
+                if actor.has_failed and actor.posting is not None:
+                    deliveries = actor.posting.take_failed()
+                elif posted := self._post(actor, at_once=not actor.waits_for_no_answer):
+                    if posted.answered is not None:
+                        await posted.answered
+                        self._observer.delivered(time.monotonic() - posted.delivery.since)
+                    continue
+                else:
+                    delivery = actor.next_delivery()
+                    if delivery is None:
+                        return
+                    deliveries = [delivery]
+                for delivery in deliveries:
+                    if not await self._delivered(actor_id, actor, delivery):
+                        self.gone(actor_id, actor)
+                        return
         finally:
             actor.busy = False
 
-    async def _deliver(self, actor_id: str, actor: FleetActor, frames: list[bytes]) -> bytes | None:
+    async def _delivered(self, actor_id: str, actor: FleetActor, delivery: Delivery) -> bool:
+        """Call until there is an answer; False when the actor is dead or must be given up."""
+        answer = await self._deliver(actor_id, actor, delivery)
+        if answer is None:
+            return False
+        self._observer.delivered(time.monotonic() - delivery.since)
+        self._heard(actor_id, actor, delivery, answer)
+        return True
+
+    def _heard(self, actor_id: str, actor: FleetActor, delivery: Delivery, answer: bytes | None) -> None:
+        """Note that an actor has had what was sent; `answer`: None where another one says so."""
+        if self.actors.get(actor_id) is not actor:
+            return
+        actor.heard_at = time.monotonic()
+        self._registry.delivered(actor_id, delivery.envelopes)
+        reports = unpack_list(answer) if answer is not None else []
+        if reports:
+            self._registry.reports(actor_id, reports, actor.heard_at)
+        if reports or self._registry.has_effects:
+            self._after_event()
+
+    async def _deliver(self, actor_id: str, actor: FleetActor, delivery: Delivery) -> bytes | None:
         """Call until there is an answer; None when the actor is dead or must be given up."""
-        deadline = time.monotonic() + ACTOR_DEADLINE_S
+        deadline = max(delivery.left_at + ACTOR_DEADLINE_S, time.monotonic() + CALL_DEADLINE_S)
         was_heard = False
         backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
-        actor.frame_no += 1
-        call = partial(actor.line.feed.remote, self._incarnation, actor.frame_no, *frames)
+        call = partial(actor.line.feed.remote, self._incarnation, delivery.frame_no, *delivery.frames)
         while True:
             began = time.monotonic()
             try:
@@ -373,7 +336,7 @@ class Fleet:
         """End a stream actor."""
         actor = self.actors.pop(actor_id, None)
         if actor is not None and actor.line is not None:
-            actor.line.close()
+            actor.close()
             self.spawn(_kill(actor.handle))
 
     async def measure(self, laggards: int = 0) -> dict[str, dict[str, Any]]:

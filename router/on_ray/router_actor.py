@@ -12,6 +12,8 @@ import logging
 import os
 import time
 import uuid
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import ray
@@ -33,8 +35,10 @@ from actors.protocol.calls import (
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import pack, read, unpack_list
 from actors.shell import Alarm, Crowds, Waits, calm_garbage_collection, keep_freed_memory
-from actors.transport.door import Door
+from actors.transport.door import Door, Reply
+from actors.transport.late_answers import LateAnswers
 from actors.transport.line import CARRIED, FOLLOWED, stands_here
+from actors.transport.posting import NOT_TAKEN
 from router.config import RouterConfig
 from router.core.doors import Doors
 from router.core.effects import Effects
@@ -84,6 +88,7 @@ class RouterActor(LookingCalls, ShelfCalls):
         self._pause_watch = PauseWatch(PAUSE_S, self._paused)
         self._watchers = Waits()
         self._lookers = Crowds()
+        self._late = LateAnswers()
         self._ends = Ends()
         self._door = Door(self, CARRIED, reach, FOLLOWED)
         self._begun: asyncio.Task[None] | None = None
@@ -156,16 +161,35 @@ class RouterActor(LookingCalls, ShelfCalls):
         """Take frames of a publisher's `ItemsEnvelope`s; return its `News`."""
         if self._begun is None or not self._begun.done():
             await self._ready()
+        now = time.monotonic()
+        self._take(client_id, seen, frames, now)
+        return pack(self._doors.news(client_id, seen, now))
+
+    def post(self, client_id: str, seen: list[Any], frames: list[bytes], at_once: bool, reply: Reply) -> None:  # noqa: FBT001  # a call
+        """Take frames as `feed` does, through a socket; without news they are answered late, unless it is `at_once`."""
+        if self._begun is None or not self._begun.done():
+            reply.last(NOT_TAKEN)
+            return
+        self._take(client_id, seen, frames, time.monotonic())
+        if at_once or self._registry.clients.has_unseen(client_id, seen):
+            self._late.given(client_id)
+            self._give_news(client_id, seen, reply)
+        else:
+            self._late.owe(client_id, partial(self._give_news, client_id, seen, reply))
+
+    def _give_news(self, client_id: str, seen: list[Any], reply: Reply) -> None:
+        reply.last(pack(self._doors.news(client_id, seen, time.monotonic())))
+
+    def _take(self, client_id: str, seen: list[Any], frames: Sequence[bytes], now: float) -> None:
+        """Take frames of `ItemsEnvelope`s. Raises ProtocolViolation, NotPermitted."""
         try:
             check_caller(client_id, seen)
         except ProtocolViolation as error:
             self._registry.refuse(error)
             raise
-        now = time.monotonic()
         for frame in frames:
             self._doors.forward(client_id, self._read_list(frame), now)
         self._after_event()
-        return pack(self._doors.news(client_id, seen, now))
 
     def _read(self, shape: type[_Call], frame: bytes) -> _Call:
         """Read a caller's frame, and count it where that cannot be done. Raises ProtocolViolation."""

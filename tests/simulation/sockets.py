@@ -180,7 +180,16 @@ class SimulatedConnection:
             self._sockets.world.loop.spawn(self._process, self._serve_asked(method, arguments, number))
 
     async def _serve_asked(self, method: str, arguments: tuple[Any, ...], number: int) -> None:
-        getattr(self._actor.instance, method)(*arguments, SimulatedReply(self, number))
+        try:
+            getattr(self._actor.instance, method)(*arguments, SimulatedReply(self, number))
+        except StreamRouterError as raised:
+            loop = self._sockets.world.loop
+            loop.errors.append({"message": f"{method} of {self._actor.name} raised", "exception": raised})
+            loop.call_soon(self._raised, number, self._as_raised(*raised.to_wire()), context=self._at_caller())
+
+    def _raised(self, number: int, error: Exception) -> None:
+        if self._asker is not None and number >= self._asked_from:
+            self._asker.failed(error)
 
     def reply(self, number: int, answer: Any, *, is_last: bool) -> bool:
         """Let an answer to a call that may have many be on its way; whether it may arrive."""

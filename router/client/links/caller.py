@@ -89,6 +89,11 @@ class RouterCaller:
             self._on_end(error)
         return self.error
 
+    def count(self) -> int:
+        """Return the number of a call that is made otherwise: numbers say in which order calls were made."""
+        self._calls_made += 1
+        return self._calls_made
+
     async def call(self, method: str, *arguments: Any, limit_s: float = CALL_DEADLINE_S) -> tuple[int, Any]:
         """Return the number of the call that was answered, and its answer.
 
@@ -102,7 +107,7 @@ class RouterCaller:
                 raise fresh(self.error)
             began = loop.time()
             try:
-                self._calls_made = made = self._calls_made + 1
+                made = self.count()
                 return made, await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), limit_s)
             except (RayError, TimeoutError, StreamRouterError) as error:
                 patience.spend(loop.time() - began, limit_s)

@@ -8,8 +8,9 @@ and the one that cannot be sent is told to its listener (`Connection.fault`). Al
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from actors.errors import ProtocolViolation, Recovering, StreamRouterError, from_wire
 from actors.protocol.calls import LocateCall, OpenAnswer, OpenCall, Registration
@@ -17,20 +18,27 @@ from actors.protocol.envelopes import ItemsEnvelope
 from actors.protocol.frames import checked, cut_into_frames, pack, read
 from actors.protocol.lane import ROUTER_CALL_BYTES_MAX, Lane, Source, Spacing
 from actors.protocol.states import Key, News, Role
+from actors.transport.line import Line
+from actors.transport.posting import Posting
 from router.client.links.answers import Answers
 from router.client.links.caller import RouterCaller, as_named
+
+log: logging.Logger = logging.getLogger("router.link")
 
 LOSSES_DELAY_S = 1.0
 OPENS_MAX = 512
 LOCATES_MAX = 1024
 
 Opening = tuple[Registration, "asyncio.Future[int]"]
+Taken = tuple[str, list[ItemsEnvelope]]
+"""Items of one request that leave together."""
 
 
 class Connection(Protocol):
     """What the pumps need of their link."""
 
     client_id: str
+    line: Line
     caller: RouterCaller
     answers: Answers
 
@@ -137,8 +145,15 @@ def _read_open_answer(answer: bytes, count: int) -> tuple[list[Any], list[Any], 
     return errors, numbers, checked(News, news)
 
 
+class _Posted(NamedTuple):
+    """Items that were posted, and the number of the call."""
+
+    taken: list[Taken]
+    made: int
+
+
 class Feed:
-    """Items on their way to the router: the lane and its one call."""
+    """Items on their way to the router: the lane and its one call, or, through a socket, its posts."""
 
     def __init__(self, link: Connection, gather_s: float) -> None:
         """`gather_s`: so long after a call, what has come since waits for what else comes."""
@@ -146,16 +161,18 @@ class Feed:
         self._lane: Lane[str, ItemsEnvelope] = Lane(ROUTER_CALL_BYTES_MAX)
         self._spacing = Spacing(gather_s)
         self._timer: asyncio.TimerHandle | None = None
+        self._posting: Posting[_Posted] = Posting(self._heard, self._send_again)
 
     @property
     def waits(self) -> bool:
         """Whether anything waits to leave."""
-        return self._lane.waits
+        return self._lane.waits or self._posting.has_failed
 
     def clear(self) -> None:
         """Nothing leaves any more: let go of the publishers that wait."""
         self._stop_timer()
         self._lane = Lane(ROUTER_CALL_BYTES_MAX)
+        self._posting.close()
 
     def has_items(self, request_id: str, source: Source[ItemsEnvelope], *, at_once: bool = True) -> None:
         """Note that a publisher has items to send; `at_once`: they are to wait for no others."""
@@ -176,7 +193,7 @@ class Feed:
             return
         # Busy from now on, so that one pump runs; what comes until it starts rides along.
         self._lane.busy = True
-        self._link.spawn(self._pump(loop))
+        loop.call_soon(self._leave, loop)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -188,27 +205,96 @@ class Feed:
         if not self._lane.busy and self._link.caller.error is None:
             self._begin_when_due()
 
-    async def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
-        lane, link, spacing = self._lane, self._link, self._spacing
-        lane.done()
-        while True:
-            taken = lane.take()
-            spacing.sent(loop.time())
-            for request_id, error in lane.take_failed():
-                link.fault((Role.PUBLISHER, request_id), error, "its items could not be read")
-            if not taken:
-                return
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let what waits leave: what nobody need wait for here and now, all else in a task."""
+        self._lane.done()
+        if self._link.caller.error is not None:
+            return
+        taken = self._take(loop)
+        if taken and not self._posting.has_failed and self._post(taken, only_a_little=True) is not None:
+            self._lane.done()
+            if self._posting.has_failed:
+                self._send_again()
+            elif self._lane.waits:
+                self._begin_when_due()
+        elif taken or self._posting.has_failed:
+            self._lane.busy = True
+            self._link.spawn(self._pump(loop, taken))
+
+    def _take(self, loop: asyncio.AbstractEventLoop) -> list[Taken]:
+        taken = self._lane.take()
+        self._spacing.sent(loop.time())
+        for request_id, error in self._lane.take_failed():
+            self._link.fault((Role.PUBLISHER, request_id), error, "its items could not be read")
+        return taken
+
+    async def _pump(self, loop: asyncio.AbstractEventLoop, taken: list[Taken]) -> None:
+        lane, link, spacing, posting = self._lane, self._link, self._spacing, self._posting
+        while taken or posting.has_failed:
             try:
-                await self._send(taken)
+                for posted in posting.take_failed():
+                    await self._send(posted.taken)
+                if taken:
+                    await self._send_or_post(taken)
             finally:
                 lane.done()
             if link.caller.error is not None:
                 return  # every listener has been told
+            if posting.has_failed:
+                lane.busy, taken = True, []
+                continue
             if lane.waits and spacing.wait_s(loop.time()):
                 self._begin_when_due()
                 return
+            taken = self._take(loop)
 
-    async def _send(self, taken: list[tuple[str, list[ItemsEnvelope]]]) -> None:
+    # --- through a socket, without waiting for each ------------------------------------------
+
+    def _post(self, taken: list[Taken], *, only_a_little: bool) -> asyncio.Future[None] | bool | None:
+        """Post items; return what is done when others may follow, or True: now. None where they cannot be posted."""
+        link, posting = self._link, self._posting
+        connection = link.line.connection
+        if connection is None:
+            return None
+        try:
+            frames = cut_into_frames([envelope for _, found in taken for envelope in found])
+        except Exception:  # noqa: BLE001  # whose fault it is comes out where they are sent one by one
+            return None
+        size_bytes = sum(map(len, frames))
+        at_once = not posting.has_room(size_bytes)
+        if at_once and only_a_little:
+            return None
+        posted = _Posted(taken, link.caller.count())
+        arguments = (link.client_id, link.answers.seen, frames)
+        return posting.post(connection, posted, size_bytes, arguments, at_once=at_once) or True
+
+    async def _send_or_post(self, taken: list[Taken]) -> None:
+        posted = self._post(taken, only_a_little=False)
+        if posted is None:
+            await self._send(taken)
+        elif posted is not True:
+            await posted  # type: ignore[misc]  # no other bool
+
+    def _heard(self, posted: _Posted, answer: bytes | None) -> None:
+        if answer is None or self._link.caller.error is not None:
+            return  # another answer says so
+        try:
+            news = read(News, answer)
+        except StreamRouterError as error:
+            log.warning("router %s answered what cannot be read: %s", self._link.caller.name, error)
+        else:
+            self._link.take_news(news, posted.made, is_all=True)
+
+    def _send_again(self) -> None:
+        """Make calls again whose outcome is unknown, before any others."""
+        if not self._lane.busy and self._link.caller.error is None:
+            self._stop_timer()
+            self._lane.busy = True
+            self._link.spawn(self._pump(asyncio.get_running_loop(), []))
+
+    # --- by calls that are answered -----------------------------------------------------------
+
+    async def _send(self, taken: list[Taken]) -> None:
         link = self._link
         envelopes = [envelope for _, found in taken for envelope in found]
         try:

@@ -3,7 +3,8 @@
 Theory. Answers come without being asked for one by one (`actors.stream.following`), so what the reader has to say
 (that they have come, and what was consumed) can wait for others to ride with, but not for long:
 
-    something came, or was consumed     `RENEW_S` later
+    something came, or was consumed     with the next that comes after `RIDE_S`, so that nobody wakes up for it alone;
+                                        `RENEW_S` later where nothing comes
     half of what was granted is used    at once, or the actor would have to stop
     much has come                       at once, since the actor keeps it until it hears that
     a publisher waits for its readers   at once, when they have consumed what came
@@ -14,7 +15,8 @@ from __future__ import annotations
 from actors.protocol.deadlines import NEVER
 from actors.protocol.reads import ANSWERS_AHEAD_MAX
 
-RENEW_S = 0.05
+RIDE_S = 0.1
+RENEW_S = 0.25
 RENEW_BYTES = 128 * 1024
 
 
@@ -52,7 +54,8 @@ class Asking:
         self.had_no += 1
         self._had_bytes += size_bytes
         is_half_used = 2 * (self._through_no - self.had_no) <= ANSWERS_AHEAD_MAX
-        self.wants(now, at_once=is_half_used or self._had_bytes >= RENEW_BYTES)
+        has_waited = self.due_at <= now + RENEW_S - RIDE_S
+        self.wants(now, at_once=has_waited or is_half_used or self._had_bytes >= RENEW_BYTES)
 
     def wants(self, now: float, *, at_once: bool) -> None:
         """Note that there is something to say."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.protocol.deadlines import NEVER
 from actors.protocol.reads import ANSWERS_AHEAD_MAX
-from router.client.reading.asking import RENEW_BYTES, RENEW_S, Asking
+from router.client.reading.asking import RENEW_BYTES, RENEW_S, RIDE_S, Asking
 
 
 def asked(now: float = 0.0) -> Asking:
@@ -17,10 +17,17 @@ def asked(now: float = 0.0) -> Asking:
 def test_what_has_come_is_said_a_little_later_with_all_that_comes_meanwhile():
     asking = asked()
     asking.had(100, 1.0)
-    asking.had(100, 1.0 + RENEW_S / 2)
+    asking.had(100, 1.0 + RIDE_S / 2)
     assert asking.due_at == 1.0 + RENEW_S
     assert asking.asked() == 3
     assert asking.due_at == NEVER
+
+
+def test_what_has_waited_rides_with_what_comes_next():
+    asking = asked()
+    asking.had(100, 1.0)
+    asking.had(100, 1.01 + RIDE_S)
+    assert asking.due_at == 1.01 + RIDE_S
 
 
 def test_more_is_asked_for_before_what_was_granted_is_used():

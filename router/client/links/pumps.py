@@ -152,6 +152,16 @@ class _Posted(NamedTuple):
     made: int
 
 
+class _Outcome(NamedTuple):
+    """Whether items were posted, and what is done when others may follow; None: now."""
+
+    is_posted: bool
+    answered: asyncio.Future[None] | None
+
+
+_NOT_POSTED = _Outcome(is_posted=False, answered=None)
+
+
 class Feed:
     """Items on their way to the router: the lane and its one call, or, through a socket, its posts."""
 
@@ -211,11 +221,10 @@ class Feed:
         if self._link.caller.error is not None:
             return
         taken = self._take(loop)
-        if taken and not self._posting.has_failed and self._post(taken, only_a_little=True) is not None:
+        if taken and not self._posting.has_failed and self._post(taken, only_a_little=True).is_posted:
             self._lane.done()
-            if self._posting.has_failed:
-                self._send_again()
-            elif self._lane.waits:
+            self._send_again()
+            if self._lane.waits and not self._lane.busy:
                 self._begin_when_due()
         elif taken or self._posting.has_failed:
             self._lane.busy = True
@@ -250,30 +259,31 @@ class Feed:
 
     # --- through a socket, without waiting for each ------------------------------------------
 
-    def _post(self, taken: list[Taken], *, only_a_little: bool) -> asyncio.Future[None] | bool | None:
-        """Post items; return what is done when others may follow, or True: now. None where they cannot be posted."""
+    def _post(self, taken: list[Taken], *, only_a_little: bool) -> _Outcome:
+        """Post items, where that can be done; `only_a_little`: only where nobody need wait for an answer."""
         link, posting = self._link, self._posting
         connection = link.line.connection
         if connection is None:
-            return None
+            return _NOT_POSTED
         try:
             frames = cut_into_frames([envelope for _, found in taken for envelope in found])
         except Exception:  # noqa: BLE001  # whose fault it is comes out where they are sent one by one
-            return None
+            return _NOT_POSTED
         size_bytes = sum(map(len, frames))
         at_once = not posting.has_room(size_bytes)
         if at_once and only_a_little:
-            return None
+            return _NOT_POSTED
         posted = _Posted(taken, link.caller.count())
         arguments = (link.client_id, link.answers.seen, frames)
-        return posting.post(connection, posted, size_bytes, arguments, at_once=at_once) or True
+        answered = posting.post(connection, posted, size_bytes, arguments, at_once=at_once)
+        return _Outcome(is_posted=True, answered=answered)
 
     async def _send_or_post(self, taken: list[Taken]) -> None:
-        posted = self._post(taken, only_a_little=False)
-        if posted is None:
+        is_posted, answered = self._post(taken, only_a_little=False)
+        if not is_posted:
             await self._send(taken)
-        elif posted is not True:
-            await posted  # type: ignore[misc]  # no other bool
+        elif answered is not None:
+            await answered
 
     def _heard(self, posted: _Posted, answer: bytes | None) -> None:
         if answer is None or self._link.caller.error is not None:
@@ -287,7 +297,7 @@ class Feed:
 
     def _send_again(self) -> None:
         """Make calls again whose outcome is unknown, before any others."""
-        if not self._lane.busy and self._link.caller.error is None:
+        if self._posting.has_failed and not self._lane.busy and self._link.caller.error is None:
             self._stop_timer()
             self._lane.busy = True
             self._link.spawn(self._pump(asyncio.get_running_loop(), []))

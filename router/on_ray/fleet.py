@@ -222,7 +222,7 @@ class Fleet:
                 elif posted := self._post(actor, at_once=not actor.waits_for_no_answer):
                     if posted.answered is not None:
                         await posted.answered
-                        self._observer.delivered(time.monotonic() - posted.delivery.since)
+                        self._observer.delivered(actor.was_answered(posted.delivery))
                     continue
                 else:
                     delivery = actor.next_delivery()
@@ -241,7 +241,7 @@ class Fleet:
         answer = await self._deliver(actor_id, actor, delivery)
         if answer is None:
             return False
-        self._observer.delivered(time.monotonic() - delivery.since)
+        self._observer.delivered(actor.was_answered(delivery))
         self._heard(actor_id, actor, delivery, answer)
         return True
 

@@ -12,6 +12,9 @@ from actors.protocol.lane import CALL_BYTES_MAX, Fifo, Lane
 from actors.transport.line import Line
 from actors.transport.posting import Posting
 
+ANSWERED_EVERY_S = 1.0
+"""One frame in so long is waited for, where many are not, so that it is known how long they take."""
+
 
 class Delivery(NamedTuple):
     """What crosses to a stream actor under one number, perhaps in several frames."""
@@ -41,6 +44,7 @@ class FleetActor:
     """One stream actor: its handle and a line to it (None until Ray has made it), its lane, when it was last heard."""
 
     __slots__ = (
+        "_answered_at",
         "_lane",
         "_next",
         "_next_bytes",
@@ -72,6 +76,7 @@ class FleetActor:
         self._lane: Lane[str, Envelope] = Lane()
         self.queues: dict[str, Fifo[Envelope]] = {}
         self.busy: bool = False
+        self._answered_at = 0.0
         self.waits_since: float | None = None
 
     def reach_by(self, handle: Any, line: Line, posting: Posting[Delivery] | None = None) -> None:
@@ -98,9 +103,11 @@ class FleetActor:
 
     @property
     def waits_for_no_answer(self) -> bool:
-        """Whether what waits may go without being waited for: items alone, a little of them."""
+        """Whether what waits may go without being waited for: items alone, a little of them, and not all the time."""
         posting = self.posting
         if posting is None or self._lane.waits or not posting.has_room(self._next_bytes):
+            return False
+        if time.monotonic() > self._answered_at + ANSWERED_EVERY_S:
             return False
         return all(envelope[0] == Order.DATA for envelope in self._next)
 
@@ -130,6 +137,11 @@ class FleetActor:
                     del self.queues[request_id]
             envelopes = [envelope for _, found in taken for envelope in found]
         return envelopes
+
+    def was_answered(self, delivery: Delivery) -> float:
+        """A delivery has had an answer of its own; return the seconds since the first of it came."""
+        self._answered_at = time.monotonic()
+        return self._answered_at - delivery.since
 
     def next_delivery(self) -> Delivery | None:
         """Return what is to leave next, under its number; None where nothing waits."""

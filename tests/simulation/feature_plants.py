@@ -15,6 +15,7 @@ from actors import shell, tenants
 from actors.stream.readers import Reader
 from actors.stream.session import Session
 from actors.transport import line
+from actors.transport.posting import Posting
 from router.client import arguments
 from router.client.links.caller import RouterCaller
 from router.client.links.link import Link
@@ -194,6 +195,15 @@ def _ahead_is_had() -> list[Patch]:
     return [mock.patch.object(Reader, "forget_before", broken)]
 
 
+def _posted_is_had() -> list[Patch]:
+    """What was posted counts as had, also where its connection broke."""
+
+    def broken(self: Posting[Any]) -> None:
+        self._out.clear()
+
+    return [mock.patch.object(Posting, "_give_up", broken)]
+
+
 def only(feature: Feature) -> Harder:
     """Return what makes every seed show one feature, and no other."""
     return Harder(features=NONE, surely=frozenset({feature}))
@@ -217,6 +227,7 @@ PLANTED = {
     "closes-in-silence": (Feature.CLOSES, _closes_in_silence, range(40)),
     "a-break-is-a-death": (Feature.SOCKETS, _a_break_is_a_death, range(40)),
     "ahead-is-had": (Feature.SOCKETS, _ahead_is_had, range(200)),
+    "posted-is-had": (Feature.SOCKETS, _posted_is_had, range(40, 60)),
     "rival-let-in": (Feature.RIVALS, _rival_let_in, range(60)),
     "numbers-from-before-are-nothing": (Feature.CLOCKS, _numbers_from_before_are_nothing, range(15, 45)),
     "one-space-of-names": (Feature.TENANTS, _one_space_of_names, range(20)),

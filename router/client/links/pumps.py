@@ -221,14 +221,15 @@ class Feed:
         if self._link.caller.error is not None:
             return
         taken = self._take(loop)
-        if taken and not self._posting.has_failed and self._post(taken, only_a_little=True).is_posted:
+        is_posted, answered = self._post(taken) if taken and not self._posting.has_failed else _NOT_POSTED
+        if is_posted and answered is None:
             self._lane.done()
             self._send_again()
             if self._lane.waits and not self._lane.busy:
                 self._begin_when_due()
         elif taken or self._posting.has_failed:
             self._lane.busy = True
-            self._link.spawn(self._pump(loop, taken))
+            self._link.spawn(self._pump(loop, [] if is_posted else taken, answered))
 
     def _take(self, loop: asyncio.AbstractEventLoop) -> list[Taken]:
         taken = self._lane.take()
@@ -237,10 +238,16 @@ class Feed:
             self._link.fault((Role.PUBLISHER, request_id), error, "its items could not be read")
         return taken
 
-    async def _pump(self, loop: asyncio.AbstractEventLoop, taken: list[Taken]) -> None:
+    async def _pump(
+        self, loop: asyncio.AbstractEventLoop, taken: list[Taken], answered: asyncio.Future[None] | None
+    ) -> None:
+        """Send these, when `answered` is done, and what has come meanwhile."""
         lane, link, spacing, posting = self._lane, self._link, self._spacing, self._posting
-        while taken or posting.has_failed:
+        while taken or answered is not None or posting.has_failed:
             try:
+                if answered is not None:
+                    await answered
+                    answered = None
                 for posted in posting.take_failed():
                     await self._send(posted.taken)
                 if taken:
@@ -259,8 +266,8 @@ class Feed:
 
     # --- through a socket, without waiting for each ------------------------------------------
 
-    def _post(self, taken: list[Taken], *, only_a_little: bool) -> _Outcome:
-        """Post items, where that can be done; `only_a_little`: only where nobody need wait for an answer."""
+    def _post(self, taken: list[Taken]) -> _Outcome:
+        """Post items, where that can be done."""
         link, posting = self._link, self._posting
         connection = link.line.connection
         if connection is None:
@@ -271,15 +278,13 @@ class Feed:
             return _NOT_POSTED
         size_bytes = sum(map(len, frames))
         at_once = not posting.has_room(size_bytes)
-        if at_once and only_a_little:
-            return _NOT_POSTED
         posted = _Posted(taken, link.caller.count())
         arguments = (link.client_id, link.answers.seen, frames)
         answered = posting.post(connection, posted, size_bytes, arguments, at_once=at_once)
         return _Outcome(is_posted=True, answered=answered)
 
     async def _send_or_post(self, taken: list[Taken]) -> None:
-        is_posted, answered = self._post(taken, only_a_little=False)
+        is_posted, answered = self._post(taken)
         if not is_posted:
             await self._send(taken)
         elif answered is not None:
@@ -300,7 +305,7 @@ class Feed:
         if self._posting.has_failed and not self._lane.busy and self._link.caller.error is None:
             self._stop_timer()
             self._lane.busy = True
-            self._link.spawn(self._pump(asyncio.get_running_loop(), []))
+            self._link.spawn(self._pump(asyncio.get_running_loop(), [], None))
 
     # --- by calls that are answered -----------------------------------------------------------
 

@@ -183,6 +183,60 @@ async def test_whatever_calls_do_an_actor_gets_all_once_in_order_and_one_call_at
     assert world.registry.requests["first"].credit_bytes > 0, "what the answers said was heard"
 
 
+class FakeSocket:
+    """A connection to an actor whose answers are lost, with all that is on it, when it breaks."""
+
+    def __init__(self, host: StreamHost) -> None:
+        self.host = host
+        self.asked = 0
+        self.asker: Any = None
+
+    def ask(self, method: str, arguments: tuple[Any, ...], asker: Any) -> int:
+        assert method == "post"
+        incarnation, frame_no, frames, at_once = arguments
+        self.asked, self.asker = self.asked + 1, asker
+        if at_once:
+            answer = self.host.feed(incarnation, frame_no, frames, 0.0)
+            asyncio.get_running_loop().call_soon(asker.last, self.asked, answer)
+        elif self.asked % 3:  # the others are cut off on their way there
+            self.host.take(incarnation, frame_no, frames, 0.0)
+        return self.asked
+
+
+async def test_items_that_go_through_a_socket_wait_for_no_answers_and_come_once_in_order_after_a_break(world):
+    world.open("req")
+    actor = await world.started("s1")
+    entry = world.fleet.actors["s1"]
+    await world.until(lambda: not entry.busy)
+    socket = entry.line.connection = FakeSocket(actor.host)
+    fed = len(actor.fed)
+    for seq in range(1, 4):
+        items = pack([b'{"choices":[{"index":0,"delta":{"content":"x"}}]}'])
+        entry.put("req", DataEnvelope(Order.DATA, "req", 1, seq, items), len(items))
+        world.fleet.pump("s1")
+    assert (socket.asked, len(actor.fed)) == (3, fed), "nothing was waited for"
+    assert actor.host.sessions["req"].next_seq == 3, "the third was cut off"
+    entry.line.connection = None
+    socket.asker.failed(ConnectionError())
+    await world.until(lambda: not entry.busy)
+    assert actor.fed[fed:] == [2, 3, 4], "all that was not heard of, through Ray"
+    assert actor.host.sessions["req"].next_seq == 4
+
+
+async def test_what_is_no_items_is_waited_for_through_a_socket(world):
+    world.open("req")
+    actor = await world.started("s1")
+    entry = world.fleet.actors["s1"]
+    await world.until(lambda: not entry.busy)
+    socket = entry.line.connection = FakeSocket(actor.host)
+    world.registry.cancel("req", 0.0)
+    world.after_event()
+    assert entry.busy
+    await world.until(lambda: not entry.busy)
+    assert socket.asked >= 1
+    assert world.registry.requests["req"].stop_reason == "cancelled", "the report came with the answer"
+
+
 async def test_an_actor_that_dies_is_replaced_and_its_requests_begin_anew(world):
     world.open("req")
     actor = await world.started("s1")

@@ -220,8 +220,10 @@ class Fleet:
                 if actor.has_failed and actor.posting is not None:
                     deliveries = actor.posting.take_failed()
                 elif posted := self._post(actor, at_once=not actor.waits_for_no_answer):
-                    if posted.answered is not None:
-                        await posted.answered
+                    if posted.answered is None:
+                        continue
+                    await posted.answered
+                    if not actor.has_failed:
                         self._observer.delivered(actor.was_answered(posted.delivery))
                     continue
                 else:

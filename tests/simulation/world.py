@@ -337,6 +337,7 @@ class World:
             (router.on_ray.beginning, "time", time),
             (router.on_ray.fleet, "ray", ray),
             (router.on_ray.fleet, "time", time),
+            (router.on_ray.fleet_actor, "time", time),
             (router.on_ray.pauses, "time", time),
             (router.on_ray.fleet, "random", self.random),
             (router.on_ray.actors, "make_stream_actor", self.control.asked(self.make_stream_actor)),

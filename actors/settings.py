@@ -10,9 +10,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from actors.errors import ProtocolViolation, SettingsError
 from actors.protocol.frames import pack, unpack
@@ -117,6 +117,18 @@ class StreamSettings(BaseModel):
             return cls.model_validate(dict(data or {}))
         except ValidationError as error:
             raise SettingsError(explain(error, cls)) from None
+
+
+def _can_be_loaded(given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        StreamSettings.load(given)
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
+    return given
+
+
+PartOfSettings = Annotated[dict[str, Any], AfterValidator(_can_be_loaded)]
+"""Some of a request's settings, as somebody writes them down; checked, and kept as they are until others join them."""
 
 
 @lru_cache(maxsize=1024)

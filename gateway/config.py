@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from actors.errors import ConfigError, SettingsError
-from actors.settings import StreamSettings, explain
+from actors.errors import ConfigError
+from actors.settings import PartOfSettings, explain
 from gateway.access_config import JwtConfig, ProxyConfig, is_loopback
 from router.config import GATEWAY, RouterConfig, find_config, parse_config, parse_yaml, with_changes
 from router.runs.endpoint import Endpoint
@@ -35,7 +35,7 @@ class AgentConfig(_Section):
         description="module:function, called with the client's input, a dict; what `StreamRouter.start` takes.",
     )
     endpoint: Endpoint | None = Field(None, description="A provider that is asked instead; as of `stream-router run`.")
-    settings: dict[str, Any] = Field(
+    settings: PartOfSettings = Field(
         default_factory=dict, description="StreamSettings of its requests; of an endpoint, the dialect is chat."
     )
 
@@ -43,14 +43,6 @@ class AgentConfig(_Section):
     def _is_one_of_both(self) -> Self:
         if (self.run is None) == (self.endpoint is None):
             raise ValueError("expected run (module:function) or endpoint (a provider), and not both")
-        return self
-
-    @model_validator(mode="after")
-    def _settings_are_stream_settings(self) -> Self:
-        try:
-            StreamSettings.load(self.settings)
-        except SettingsError as error:
-            raise ValueError(f"settings: {error}") from None
         return self
 
     @property

@@ -14,6 +14,7 @@ from .reading import Reading, ReadProgram
 from .scenario import RequestPlan
 from .tenants import names_in
 from .truth import Message, Truth
+from .watch import LOOK_S
 
 if TYPE_CHECKING:
     from .world import World
@@ -112,7 +113,7 @@ class Request:
         self.world.fail(f"{reading.name}: {text}")
 
     def _came_back_to_nothing(self) -> bool:
-        """Whether its request has ended and was forgotten while its publisher could not hear of it.
+        """Whether its request has ended and was forgotten before its publisher, or another one, could hear of that.
 
         It then opens the request anew, and a reader that is still there reads two.
         """
@@ -120,7 +121,9 @@ class Request:
         if sealed_at is None:
             return False
         forgotten_at = sealed_at + self.plan.settings.sealed_ttl_s
-        return any(
+        # Who waits for its agent meanwhile asks for the request itself only then.
+        is_anew = any(p.has_opened and p.opened_at_s >= forgotten_at - LOOK_S for p in self.publishers)
+        return is_anew or any(
             began_at <= sealed_at + HEARS_S and forgotten_at - HEARS_S <= began_at + seconds
             for number in {program.number for program in self.publishers}
             for began_at, kind, seconds in self.world.faults.process_troubles.get(number, ())

@@ -48,6 +48,7 @@ class PublishProgram(Program):
         self.finished = False
         self.at = "not begun"
         self.has_opened = False
+        self.opened_at_s = 0.0
         self.was_timed = False
 
     def describe(self) -> str:
@@ -101,6 +102,7 @@ class PublishProgram(Program):
             )
             async with publisher as stream:
                 self.has_opened = True
+                self.opened_at_s = world.loop.now
                 self._see_that_open_was_prompt(began_s)
                 start = stream.next_seq - 1 if take_over else 0
                 if take_over:

@@ -19,10 +19,7 @@ from collections.abc import Callable
 from functools import partial
 
 from actors.errors import PoolFull
-from actors.protocol.envelopes import (
-    Order,
-    RestoreEnvelope,
-)
+from actors.protocol.envelopes import Order, RestoreEnvelope
 from actors.protocol.states import RequestPhase
 from actors.tenants import own_name
 from actors.terminal import terminal_log
@@ -36,6 +33,7 @@ from router.core.pool import ActorState, Pool, Slot
 from router.core.request import Request
 from router.core.requests import Requests
 from router.core.timers import SetTimer, Timer
+from router.core.untold import Untold, patience_s
 
 ROUTER_ITSELF = "router"
 """Holds logs as a stream actor does, where no stream actor answers."""
@@ -71,6 +69,7 @@ class Lifecycle:
         self.spread_copies: Callable[[float], None] = self.copies.spread
         counted = ("opened", "refused", "restarted", "lost", "sealed", "chunks", "chunk_bytes")
         self.counts: dict[str, int] = dict.fromkeys(counted, 0)
+        self.untold: Untold = Untold()
         self.ended_by: dict[str, int] = {}
         self.is_recovering = False
         self.has_restarted: bool = False
@@ -159,7 +158,7 @@ class Lifecycle:
             if request.awaits == actor_id:
                 self._open_on(request, actor_id, now)
         # What no stream actor could hold is now in two processes.
-        for request in self.requests.held_by(ROUTER_ITSELF):
+        for request in [*self.requests.held_by(ROUTER_ITSELF), *self.untold.without_holder()]:
             self.dispatch.send_forget(request)
             self.restore(request, now)
 
@@ -281,8 +280,20 @@ class Lifecycle:
 
     def _end_unplaced(self, request: Request, reason: str, detail: str | None, now: float) -> None:
         self.seal(request, reason, terminal_log(request.request_id, request.date, reason, detail), now)
+        if not request.is_abandoned:  # else nobody is left to be told first
+            self.untold.add(request)
+            self._set_timer(now + patience_s(request), Timer.UNTOLD, request.request_id)
         self._known(request, now)
-        self.restore(request, now)
+        if request not in self.untold or self.pool.ready:
+            self.restore(request, now)
+
+    def told(self, request: Request, now: float) -> None:
+        """Another process may know that a request has ended that never had a session."""
+        if request in self.untold:
+            self.untold.discard(request)
+            self.dispatch.note(ENDED, request, now, request.stop_reason)
+            if request.actor_id is None:
+                self.restore(request, now)
 
     def limit_reached(self, request: Request, now: float) -> None:
         """A timer of a request may have run out while no session watches over it."""
@@ -368,12 +379,14 @@ class Lifecycle:
         """Let readers see the end of a request whose log is kept here, and everybody else hear of it."""
         self.dispatch.send_stored(request, now)
         self._known(request, now)
+        self.told(request, now)
 
     def _known(self, request: Request, now: float) -> None:
         """Let its publisher, and whoever waits for its end, hear that a request has ended."""
         if not request.is_shown:
             request.show()
-            self.dispatch.note(ENDED, request, now, request.stop_reason)
+            if request not in self.untold:
+                self.dispatch.note(ENDED, request, now, request.stop_reason)
             self.dispatch.tell_publisher(request)
 
     def _release(self, request: Request, now: float) -> None:
@@ -397,7 +410,7 @@ class Lifecycle:
             self.requests.hold(request, None)
             self.forget(request)
             return
-        ready = [slot for slot in self.pool.slots.values() if slot.state is ActorState.READY]
+        ready = self.pool.ready
         if not self.pool.slots:
             self.effects.start.append(self.pool.add().actor_id)
         holder = min(ready, key=partial(self._fitness, request)).actor_id if ready else ROUTER_ITSELF
@@ -426,6 +439,7 @@ class Lifecycle:
 
     def forget(self, request: Request) -> None:
         """Forget a request whose time is over, here and on its actors."""
+        self.untold.discard(request)
         self.copies.drop(request)
         self.requests.remove(request)
         self.clients.tell_readers(request.request_id)

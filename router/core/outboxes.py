@@ -140,6 +140,12 @@ class Clients:
             return True
         return bool(client.outbox) and next(reversed(client.outbox.values())) > version
 
+    def has_seen(self, client_id: str, key: Key, seen: Sequence[Any]) -> bool:
+        """Whether a client has seen the present state of a key that it was told of."""
+        client = self._clients.get(client_id)
+        incarnation, version = seen
+        return client is not None and incarnation == client.incarnation and client.outbox.get(key, 0) <= version
+
     @property
     def has_wakes(self) -> bool:
         """Whether somebody who watches has news."""

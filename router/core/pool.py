@@ -100,6 +100,11 @@ class Pool:
         chosen.served += 1
         return chosen
 
+    @property
+    def ready(self) -> list[Slot]:
+        """The actors that answer and take something new."""
+        return [slot for slot in self.slots.values() if slot.state is ActorState.READY]
+
     def has_place(self) -> bool:
         """Whether `place` would find one."""
         return len(self.slots) < self._max_actors or any(

@@ -169,6 +169,12 @@ class Registry:
         keys = self.clients.unseen(client, seen)
         return News(client.incarnation, client.version, [self._state(client_id, key) for key in keys])
 
+    def saw(self, client_id: str, seen: Sequence[Any], now: float) -> None:
+        """Take note of what a client has `seen`: ends that only this router knew of, it knows as well."""
+        for request in self.lifecycle.untold.of(client_id):
+            if self.clients.has_seen(client_id, (Role.PUBLISHER, request.request_id), seen):
+                self.lifecycle.told(request, now)
+
     def _state(self, client_id: str, key: Key) -> State:
         role, request_id = key
         if role == Role.AGENT:
@@ -182,9 +188,9 @@ class Registry:
         if request is None:
             phase = RequestPhase.RECOVERING if self.lifecycle.is_recovering else RequestPhase.UNKNOWN
             return ReaderState(Role.READER, request_id, phase, None, 0)
-        if request.phase == RequestPhase.WAITING and request.epoch == 0:
-            # While its first open may still fail, and be tried again, it is not there yet for a reader; but before a
-            # restart it may have been, and the reader have read of it.
+        if request.actor_id is None and request.epoch == 0:
+            # While its first open may still fail, and be tried again, or nobody else knows of its end, it is not there
+            # yet for a reader; but before a restart it may have been, and the reader have read of it.
             phase = RequestPhase.RECOVERING if self.lifecycle.has_restarted else RequestPhase.UNKNOWN
             return ReaderState(Role.READER, request_id, phase, None, 0)
         return ReaderState(Role.READER, request_id, request.phase, request.actor_id, request.epoch)

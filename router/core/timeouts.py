@@ -115,6 +115,11 @@ class Timeouts:
         if request is not None and not request.is_live and not request.is_shown and request.log is not None:
             self._lifecycle.show(request, now)
 
+    def _tick_untold(self, request_id: str, now: float) -> None:
+        request = self._requests.get(request_id)
+        if request is not None and not request.is_live:
+            self._lifecycle.told(request, now)
+
     def _tick_copies(self, _what: str, now: float) -> None:
         self._lifecycle.spread_copies(now)
 
@@ -127,5 +132,6 @@ class Timeouts:
         Timer.GRACE: "_tick_grace",
         Timer.SEALED: "_tick_sealed",
         Timer.SHOW: "_tick_show",
+        Timer.UNTOLD: "_tick_untold",
         Timer.COPIES: "_tick_copies",
     }

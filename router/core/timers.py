@@ -25,6 +25,8 @@ class Timer(StrEnum):
     """The time-to-live of an ended request may be over."""
     SHOW = "show"
     """The end of a request was held back long enough for a copy on another node."""
+    UNTOLD = "untold"
+    """A publisher has had time to hear of an end that only this router knows."""
     COPIES = "copies"
     """Logs of ended requests that stand on one node may get a copy on another."""
 

@@ -215,7 +215,11 @@ class RouterActor(LookingCalls, ShelfCalls):
         client_id, seen, wait_s = self._read(WatchCall, frame)
         self._doors.names(client_id)  # nobody else is heard
         registry = self._registry
-        client = registry.clients.heard(client_id, time.monotonic())
+        now = time.monotonic()
+        client = registry.clients.heard(client_id, now)
+        registry.saw(client_id, seen, now)
+        if registry.has_effects:
+            self._after_event()
         if not registry.clients.has_unseen(client_id, seen):
             client.watching += 1
             try:

@@ -39,7 +39,6 @@ class Request:
         self.cancel_is_asked = False
         self.was_taken_over = False
         self.must_be_cancelled = False
-        self.only_its_router_knows = False
         self.opened: list[str] = []
 
     def begin(self) -> None:
@@ -263,13 +262,9 @@ class Request:
         sealed_at = self.world.watch.sealed_seen_at.get(self.plan.request_id)
         return sealed_at is not None and self.world.loop.now >= sealed_at + self.plan.settings.sealed_ttl_s - 1.0
 
-    def _was_known_to_a_dead_router(self) -> bool:
-        """Whether it was cancelled while no stream actor had it, and its router died."""
-        return self.only_its_router_knows and bool(self.world.faults.router_downs)
-
     def may_end_twice(self) -> bool:
         """Whether it may begin and end anew: what only both knew is lost, or it was forgotten behind its publisher."""
-        return self._may_be_forgotten() or self._came_back_to_nothing() or self._was_known_to_a_dead_router()
+        return self._may_be_forgotten() or self._came_back_to_nothing()
 
     def _may_be_forgotten(self) -> bool:
         """Whether router and actor were dead at once, and nobody else may know of the request."""

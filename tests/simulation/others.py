@@ -48,7 +48,6 @@ class CancelProgram(Program):
             if was_open and not plan.cancel_after_step:
                 ends_itself = not plan.settings.multi_step or any(p.finished for p in self.request.publishers)
                 self.request.must_be_cancelled = not ends_itself
-                self.request.only_its_router_knows = not world.watch.is_placed(plan.request_id)
             world.tell(f"{plan.request_id} cancelled; it was {'open' if was_open else 'over'}")
             if was_open and not plan.cancel_after_step and world.scenario.is_calm:
                 await self._see_that_it_is_prompt()

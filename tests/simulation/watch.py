@@ -87,11 +87,6 @@ class Watch:
             if registry.requests.catalogue.find(wanted).requests != [known]:
                 self._world.fail(f"{request_id}: it is known and not found by its tags, which are {known.labels!r}")
 
-    def is_placed(self, name: str) -> bool:
-        """Whether a stream actor has a request."""
-        hosts = [actor.instance._host for actor in self._world.stream_actors.values() if actor.instance is not None]
-        return any(self._names.full(name) in host.sessions for host in hosts)
-
     # --- nodes ------------------------------------------------------------------------------------
 
     def _check_nodes(self) -> None:

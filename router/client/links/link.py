@@ -255,6 +255,7 @@ class Link:
         return standing != Standing.OVERTAKEN
 
     def _take_states(self, states: list[Any], version: int) -> None:
+        is_waited_for = False
         for parts in states:
             try:
                 state = state_of(parts)
@@ -262,6 +263,7 @@ class Link:
                 log.warning("router %s said what cannot be read: %s", self.caller.name, error)
                 continue
             key = (state.role, state.request_id)
+            is_waited_for = is_waited_for or _is_told_here_first(state)
             heard = self._listeners.get(key)
             if heard is None:
                 self._give_back(state)
@@ -273,6 +275,8 @@ class Link:
                     listener.on_state(state)
                 except Exception as error:  # noqa: BLE001  # the listeners after it must hear theirs
                     self.fault(key, error, "what the router says of it could not be taken", [listener])
+        if is_waited_for:  # by others, until the router knows that it was heard here; the watch may end with it
+            self.say("watch", pack(WatchCall(self.client_id, self.answers.seen, 0.0)))
 
     def _give_back(self, state: State) -> None:
         """Nobody here has what the router says: a call came late that was given up, or undone before it came."""
@@ -380,3 +384,8 @@ class Link:
         self._feed.clear()
         self._listeners.clear()
         self.handles.clear()
+
+
+def _is_told_here_first(state: State) -> bool:
+    """Whether a state tells of an end that the router shows to others once it has been heard of here."""
+    return isinstance(state, PublisherState) and state.phase == RequestPhase.SEALED and state.epoch == 0

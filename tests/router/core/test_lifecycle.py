@@ -182,6 +182,8 @@ def test_one_that_never_had_a_place_ends_at_once_and_its_end_can_be_read_though_
     router = Router()
     router.opens("req")
     router.registry.cancel("req", 1.0, detail="no more")
+    heard = router.registry.news("publisher", ("", 0), 1.0)
+    router.registry.saw("publisher", (heard.incarnation, heard.version), 1.0)
     router.registry.validate()
     known = router.request("req")
     assert (known.stop_reason, known.actor_id, known.is_shown) == ("cancelled", ROUTER_ITSELF, True)

@@ -18,6 +18,8 @@ from actors.errors import (
     StreamRouterError,
     UnknownRequest,
 )
+from actors.protocol.calls import WatchCall
+from actors.protocol.frames import read
 from actors.settings import StreamSettings
 from router.client.links import caller
 from router.client.publishing.spill_file import SpillFile
@@ -222,6 +224,20 @@ async def test_a_watch_that_is_refused_is_made_again(router):
     (stream,) = await opened(client, "req")
     router.say_publisher("req", "sealed", stop_reason="cancelled")
     await until(lambda: stream.stop_reason == "cancelled")
+    await client.close()
+
+
+async def test_a_router_hears_that_an_end_was_heard_which_it_tells_nobody_else_before(router):
+    client = door(router)
+    (stream,) = await opened(client, "req")
+    router.say_publisher("req", "sealed", epoch=0, stop_reason="cancelled")
+    await until(lambda: stream.stop_reason == "cancelled")
+
+    def seen() -> list[int]:
+        frames = [arguments[0] for name, arguments in router.handle.calls if name == "watch"]
+        return [read(WatchCall, frame).seen[1] for frame in frames]
+
+    await until(lambda: seen()[-1] == router.version)  # though nothing is listened for any more
     await client.close()
 
 

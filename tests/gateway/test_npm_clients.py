@@ -219,6 +219,56 @@ async def test_a_client_of_ag_ui_takes_failures_and_cuts_for_what_they_are(gatew
     assert cancelled["events"][-1]["outcome"] == {"type": "cancelled"}
 
 
+# --- LangGraph's for TypeScript -------------------------------------------------------------------
+
+
+def calls_of(messages: list[Message]) -> dict[str, tuple[str, Any]]:
+    """Return a log's calls: the name and the arguments of each, by its ID."""
+    return {key: (name, json.loads(arguments or "{}")) for key, (name, arguments) in said_of(messages)["calls"].items()}
+
+
+@pytest.mark.parametrize("name", ["openai-tool-2", "anthropic-parallel-tools-2", "deepseek-responses-reasoning-1"])
+async def test_langgraphs_client_for_typescript_has_what_the_log_says(gateway: Served, name: str):
+    messages = gateway.runners.says = messages_of(FILES[name])
+    created, first, *_, last, shown = await node("langgraph.mjs", gateway.url, "run")
+    (order,) = gateway.runners.orders
+    assert created == {"created": {"run_id": order.request_id, "thread_id": "thread-1"}}
+    assert (first["event"], last["event"], last["data"]["status"]) == ("metadata", "end", "success")
+    said = said_of(messages)
+    assert (shown["text"], shown["reasoning"]) == (said["assistant"], said["reasoning"])
+    assert {call["id"]: (call["name"], call["args"]) for call in shown["calls"]} == calls_of(messages)
+    assert order.input == {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+async def test_langgraphs_client_for_typescript_mends_a_cut_by_itself(gateway: Served):
+    stream = gateway.router.open("run-1", thread="thread-1")
+    stream.say(PARALLEL[:5])
+    reading = asyncio.create_task(node("langgraph.mjs", gateway.url, "join", "run-1"))
+    await until(lambda: stream.readers == 1, 30)
+    stream.fail(RouterUnavailable("it restarts"))
+    await until(lambda: stream.readers == 0)
+    stream.error = None
+    await until(lambda: stream.readers == 1)
+    stream.say(PARALLEL[5:], end=True)
+    *events, shown = await reading
+    ids = [int(event["id"]) for event in events]
+    assert ids == sorted(set(ids))
+    assert {call["id"]: (call["name"], call["args"]) for call in shown["calls"]} == calls_of(PARALLEL)
+    assert events[-1]["event"] == "end"
+
+
+async def test_langgraphs_client_for_typescript_is_told_how_a_run_ended(gateway: Served):
+    gateway.runners.says = TEXT
+    (values,) = await node("langgraph.mjs", gateway.url, "wait")
+    assert [message["content"] for message in values["messages"]] == ["Hello"]
+    gateway.runners.says = FAILED
+    (raised,) = await node("langgraph.mjs", gateway.url, "wait")
+    assert "overloaded" in raised["raised"]
+    gateway.router.open("run-1", thread="thread-1").say(TEXT[:1])
+    (run,) = await node("langgraph.mjs", gateway.url, "cancel", "run-1")
+    assert run["status"] == "interrupted"
+
+
 # --- Letta's and OpenAI's for TypeScript ------------------------------------------------------------
 
 

@@ -35,7 +35,13 @@ export async function failed(error) {
   const chosen = await asking;
   if (!asking) return; // whoever asked first goes on
   asking = null;
-  if (chosen) await begin();
+  if (chosen) await // A page that a browser keeps for the way back reads nothing meanwhile.
+addEventListener("pagehide", () => {
+  run?.close();
+  run = null;
+});
+addEventListener("pageshow", (event) => event.persisted && begin());
+begin();
 }
 
 async function askForToken(why) {
@@ -146,4 +152,10 @@ $("new").addEventListener("click", start);
 $("token").addEventListener("click", () => failed({ status: 401 }));
 document.addEventListener("keydown", pressed);
 addEventListener("hashchange", open);
+// A page that a browser keeps for the way back reads nothing meanwhile.
+addEventListener("pagehide", () => {
+  run?.close();
+  run = null;
+});
+addEventListener("pageshow", (event) => event.persisted && begin());
 begin();

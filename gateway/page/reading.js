@@ -17,6 +17,8 @@ export class Reading {
     this.parts = h("div", { class: "parts", role: "log", "aria-live": "off", "aria-label": "What it says" });
     this.element = h("div", { class: "scroll", tabindex: "0", "aria-label": "What the run says", onscroll: () => this.scrolled() }, this.earlier, this.parts);
     this.follows = true;
+    this.sized = new ResizeObserver(() => this.follows && this.toEnd());
+    this.sized.observe(this.element);
     this.clear();
   }
 
@@ -85,8 +87,12 @@ export class Reading {
   settle() {
     this.earlier.hidden = this.first === 0;
     this.earlier.textContent = `${count(this.first, "earlier part")}: show more`;
-    if (this.follows) this.element.scrollTop = this.element.scrollHeight;
+    if (this.follows) this.toEnd();
     this.tell.drawn(this.transcript);
+  }
+
+  toEnd() {
+    this.element.scrollTop = this.element.scrollHeight;
   }
 
   showEarlier() {
@@ -116,5 +122,6 @@ export class Reading {
 
   close() {
     cancelAnimationFrame(this.frame);
+    this.sized.disconnect();
   }
 }

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from gateway.config import FORMATS
 from tests.gateway.browser import PROGRAM, Browser, Page, browsing
-from tests.gateway.fakes import Served, Stream, ended, served
+from tests.gateway.fakes import Served, Stream, ended, served, until
 from tests.gateway.relay import relayed
 from tests.gateway.said import RECORDED, Message, chat_chunk, messages_of, translated
 
@@ -255,6 +255,25 @@ async def test_its_bytes_are_those_of_every_format(gateway: Served, page: Page):
     assert await page.run("document.querySelector('.bytes')") is None
 
 
+async def test_what_nobody_looks_at_any_more_is_not_read(gateway: Served, page: Page):
+    stream = gateway.router.open("run-1")
+    stream.say(WORDS[:3])
+    await page.open(f"{gateway.url}/#/runs/run-1")
+    await page.sees("word2", "#run")
+    await page.press("b")
+    await page.click("[data-format=chat]")
+    await page.sees("word2", ".bytes")
+    await until(lambda: stream.readers == 2)
+    await page.press("b")
+    await until(lambda: stream.readers == 1)
+    await page.press("Escape")
+    await until(lambda: stream.readers == 0)
+    await page.press("Enter")
+    await until(lambda: stream.readers == 1)
+    await page.open(f"{gateway.url}/?elsewhere")  # the browser may keep the page for the way back
+    await until(lambda: stream.readers == 0)
+
+
 async def test_readers_are_shown_with_their_lag(gateway: Served, page: Page):
     stream = gateway.router.open("run-1")
     await page.open(f"{gateway.url}/#/runs/run-1")
@@ -304,7 +323,10 @@ async def test_a_run_of_twenty_thousand_messages_does_not_make_it_crawl(gateway:
     await page.sees("The run has ended: end_turn.", "#status")
     assert not await page.run("document.querySelector('.toend').hidden")  # it stays where its reader has gone
     await page.click(".toend")
-    await page.until("document.querySelector('.part.end')?.getBoundingClientRect().bottom < innerHeight")
+    is_seen = "document.querySelector('.part.end')?.getBoundingClientRect().bottom < innerHeight"
+    await page.until(is_seen)
+    await page.looks(height=500)
+    await page.until(is_seen)
 
 
 async def test_a_run_that_is_not_there_is_said_to_be_so(gateway: Served, page: Page):

@@ -147,6 +147,7 @@ async def _over(seconds: float) -> Spending:
 
 async def _controls(router: StreamRouter, pace: Pace) -> tuple[Spending, Spending]:
     """Return what is spent while nothing flows, and while chunks are made and not sent."""
+    await router.warm()
     async with router.publish("first", {"dialect": "chat"}) as stream:
         await stream.chunk(_chunk(time.perf_counter()))
     await _read(router, "first", [])

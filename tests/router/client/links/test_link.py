@@ -21,6 +21,7 @@ from actors.errors import (
 from actors.protocol.calls import WatchCall
 from actors.protocol.frames import read
 from actors.settings import StreamSettings
+from actors.transport.posting import POSTED_BYTES_MAX
 from router.client.links import caller
 from router.client.publishing.spill_file import SpillFile
 
@@ -124,6 +125,74 @@ async def test_first_chunks_ends_and_what_uses_up_credit_wait_for_no_others(rout
     assert loop.time() - began < LONG_MS / 1000
     for publisher in (first, second):
         end(publisher, router)
+    await client.close()
+
+
+# --- through a socket ---------------------------------------------------------------------------
+
+
+class FakeSocket:
+    """A connection on which nothing is answered until a test says so."""
+
+    means = "local"
+
+    def __init__(self) -> None:
+        self.frames: list[list[bytes]] = []
+        self.asked_at_once: list[bool] = []
+        self.asker = None
+
+    def ask(self, method, arguments, asker):
+        assert method == "post"
+        _client_id, _seen, frames, at_once = arguments
+        self.asker = asker
+        self.frames.append(frames)
+        self.asked_at_once.append(at_once)
+        return len(self.frames)
+
+    def close(self):
+        self.asker = None
+
+
+async def through_a_socket(router, **config):
+    client = door(router, publisher={"gather_ms": 0}, **config)
+    (publisher,) = await opened(client, "req")
+    socket = client._links[0].line.connection = FakeSocket()
+    return client, publisher, socket
+
+
+async def test_chunks_through_a_socket_wait_for_no_answers_and_leave_again_in_order_after_a_break(router):
+    client, publisher, socket = await through_a_socket(router)
+    for number in range(3):
+        await publisher.chunk(b'{"n": %d}' % number)
+        await until(lambda number=number: len(socket.frames) == number + 1)
+    assert socket.asked_at_once == [False] * 3
+    client._links[0].line.connection = None
+    socket.asker.failed(ConnectionError())
+    await until(lambda: len(router.items.get("req", ())) == 3)
+    assert router.items["req"] == [b'{"n": 0}', b'{"n": 1}', b'{"n": 2}']
+    await client.close()
+
+
+async def test_much_through_a_socket_is_followed_by_nothing_until_it_is_answered(router):
+    client, publisher, socket = await through_a_socket(router)
+    await publisher.chunk(b'{"x": "%s"}' % (b"x" * POSTED_BYTES_MAX))
+    await until(lambda: socket.asked_at_once == [True])
+    await publisher.chunk(b'{"n": 1}')
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(socket.frames) == 1
+    socket.asker.last(1, await router.feed("", [None, 0]))
+    await until(lambda: socket.asked_at_once == [True, False])
+    await client.close()
+
+
+async def test_news_comes_with_the_answer_to_a_post(router):
+    client, publisher, socket = await through_a_socket(router)
+    await publisher.chunk(b'{"n": 0}')
+    await until(lambda: socket.frames)
+    end(publisher, router)
+    socket.asker.last(1, await router.feed("", client._links[0].answers.seen))
+    assert publisher.stop_reason == "end_turn"
     await client.close()
 
 

@@ -9,6 +9,7 @@ const PARTS_MAX = 400;
 const MORE = 200;
 const FRAME_MS = 10;
 const NEAR_PX = 60;
+const MOVED_MS = 1000; // so long a scroll goes on by itself
 
 export class Reading {
   constructor({ followed, drawn }) {
@@ -17,8 +18,14 @@ export class Reading {
     this.parts = h("div", { class: "parts", role: "log", "aria-live": "off", "aria-label": "What it says" });
     this.element = h("div", { class: "scroll", tabindex: "0", "aria-label": "What the run says", onscroll: () => this.scrolled() }, this.earlier, this.parts);
     this.follows = true;
+    // What is drawn first when it comes into view has a size of its own only then.
     this.sized = new ResizeObserver(() => this.follows && this.toEnd());
     this.sized.observe(this.element);
+    this.sized.observe(this.parts);
+    this.moved = -Infinity; // when its reader last did something that scrolls
+    for (const kind of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+      this.element.addEventListener(kind, () => (this.moved = performance.now()), { passive: true });
+    }
     this.clear();
   }
 
@@ -107,7 +114,7 @@ export class Reading {
 
   scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.element;
-    const goesUp = scrollTop < this.scrollTop - 2;
+    const goesUp = scrollTop < this.scrollTop - 2 && performance.now() - this.moved < MOVED_MS;
     this.scrollTop = scrollTop;
     if (scrollHeight - scrollTop - clientHeight < NEAR_PX) this.follow(true);
     else if (goesUp) this.follow(false);
@@ -117,7 +124,9 @@ export class Reading {
     if (this.follows === does) return;
     this.follows = does;
     this.tell.followed(does);
-    if (does) this.settle();
+    if (!does) return;
+    this.moved = -Infinity;
+    this.settle();
   }
 
   close() {

@@ -327,6 +327,9 @@ async def test_a_run_of_twenty_thousand_messages_does_not_make_it_crawl(gateway:
     await page.until(is_seen)
     await page.looks(height=500)
     await page.until(is_seen)
+    middle = {"x": 700, "y": 300, "deltaX": 0, "deltaY": -300}
+    await page.send("Input.dispatchMouseEvent", type="mouseWheel", **middle)
+    await page.until("!document.querySelector('.toend').hidden")
 
 
 async def test_a_run_that_is_not_there_is_said_to_be_so(gateway: Served, page: Page):

@@ -23,11 +23,11 @@ class Part:
     __slots__ = ("call_id", "kind", "name", "provider_executed", "step", "texts")
 
     def __init__(self, kind: str, step: str) -> None:
-        self.kind = kind
-        self.step = step
+        self.kind: str = kind
+        self.step: str = step
         self.texts: list[str] = []
-        self.call_id = ""
-        self.name = ""
+        self.call_id: str = ""
+        self.name: str = ""
         self.provider_executed: bool = False
 
     @property

@@ -24,13 +24,13 @@ class Entry:
     """Finds out who asks. Raises ConfigError for files and variables that are not there."""
 
     def __init__(self, config: GatewayConfig) -> None:
-        self.tokens = read_tokens(config)
+        self.tokens: Tokens | None = read_tokens(config)
         self.keys: IssuerKeys | None = None
         if config.jwt is not None:
             pyjwt()  # raises where it is not installed
             self.keys = IssuerKeys(config.jwt)
         self._proxy = None if config.proxy is None else TrustedProxy(config.proxy)
-        self.tickets = _tickets(config, self.tokens)
+        self.tickets: Tickets | None = _tickets(config, self.tokens)
 
     @property
     def is_open(self) -> bool:

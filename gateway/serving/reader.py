@@ -70,7 +70,7 @@ class Reader(asyncio.Protocol):
     )
 
     def __init__(self, keeper: Keeper, label: str, tap: Tap, after: int, *, is_chunked: bool) -> None:
-        self.label = label
+        self.label: str = label
         self.full_at_s: float | None = None
         """Since when its connection takes nothing; None: it does."""
         self._keeper = keeper

@@ -239,7 +239,7 @@ class Request:
             if timer is None or timer > SHORT_TIMER_S:
                 return "that timer was long: somebody was stuck"
         elif reason == "publisher_lost":
-            if not (self._publisher_trouble() or self.may_end_twice() or self.may_be_unreadable):
+            if not (self._publisher_trouble() or self.may_end_twice()):
                 return "its publisher was well"
         elif reason == "lost":
             if self.may_be_unreadable:

@@ -93,7 +93,7 @@ class _Spilled(NamedTuple):
 class ReplayStore:
     """The items of one stream, from `first_seq` on; the older ones perhaps on disk."""
 
-    __slots__ = ("_budget", "_items", "_spilled", "bytes_held", "first_seq", "in_memory_from")
+    __slots__ = ("_budget", "_is_cut", "_items", "_spilled", "bytes_held", "first_seq", "in_memory_from")
 
     def __init__(self, budget: ReplayBudget, first_seq: int = 1) -> None:
         self._budget = budget
@@ -102,6 +102,8 @@ class ReplayStore:
         self.in_memory_from: int = 0
         self._items: list[Item] = []
         self._spilled: tuple[_Spilled, ...] = ()
+        # Its end stands in the place of what the disk did not give back, and is not given to the disk itself.
+        self._is_cut = False
         self.bytes_held: int = 0
 
     @property
@@ -122,7 +124,7 @@ class ReplayStore:
     def _keep(self, item: Item, size_bytes: int) -> None:
         budget = self._budget
         items = self._items
-        if not items:
+        if not items and not self._is_cut:
             budget.holders[self] = None
         items.append(item)
         cost = size_bytes + ITEM_OVERHEAD_BYTES
@@ -130,7 +132,7 @@ class ReplayStore:
         budget.bytes_held += cost
 
     def cut(self, seq: int, item: Item, size_bytes: int) -> None:
-        """Drop all items from `seq` on, and keep this one as `seq`, whatever the disk says."""
+        """Drop all items from `seq` on, and keep this one as `seq`; from now on it needs no disk for what it takes."""
         index = seq - self.first_seq
         kept = self._items[: index - self.in_memory_from] if index > self.in_memory_from else []
         while self._spilled and self._spilled[-1].end > index:
@@ -143,6 +145,7 @@ class ReplayStore:
                 self._budget.give_back(last.block)
         self.in_memory_from = min(self.in_memory_from, index)
         self._let_go()
+        self._is_cut = True
         for one in kept:
             self._keep(one, item_bytes(one))
         self._keep(item, size_bytes)

@@ -179,6 +179,27 @@ def test_the_end_of_what_cannot_be_sent_is_taken_whatever_of_the_first_try_arriv
     assert len(drain(s, 1000)) > 0
 
 
+def test_the_end_of_what_the_disk_does_not_give_back_is_not_given_to_the_disk(monkeypatch):
+    """Else it could not be sent either, and its request would end as if its publisher were gone."""
+    budget = ReplayBudget(200)
+    s, other = PublishedStream("req", budget), PublishedStream("other", budget)
+    s.update(state())
+    for n in range(4):
+        s.accept(b"%d" % n * 100)
+    monkeypatch.setattr(budget.file, "read", lambda _block: (_ for _ in ()).throw(OSError("no")))
+    end = ["fail", b"\x80", 3]
+    with pytest.raises(LimitExceeded):
+        drain(s)
+    assert s.break_off(end)
+    for _ in range(20):
+        other.accept(b"y" * 100)
+    assert [items for _, _, items in drain(s)] == [[end]]
+    s.update(state(epoch=2))
+    assert drain(s) == [(2, 1, [end])]
+    s.update(state(epoch=2, phase="sealed", stop_reason="error"))
+    assert other.replay.bytes_held == budget.bytes_held
+
+
 def test_a_sealed_request_keeps_nothing():
     s = stream()
     s.accept(b"x" * 100)

@@ -127,11 +127,14 @@ class PublishedStream:
         if self._broken_at is not None and at >= self._broken_at:
             return False
         self._broken_at = at
+        others_bytes = self.accepted_bytes - self.replay.bytes_from(self.replay.first_seq)
         self.replay.cut(at, end, item_bytes(end))
         # What was sent under these numbers before may still be on its way, and be taken for them: so the end
         # stands at each of them, and once more behind them all. The first one that is taken is the end.
         for _ in range(at, self._sent_before + 1):
             self.replay.append(end, item_bytes(end), is_end=True)
+        # What was dropped will never be sent, and so must not wait for the credit of a later epoch either.
+        self.accepted_bytes = others_bytes + self.replay.bytes_from(self.replay.first_seq)
         self.sent_seq = at - 1
         return True
 

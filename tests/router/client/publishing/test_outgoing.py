@@ -179,6 +179,20 @@ def test_the_end_of_what_cannot_be_sent_is_taken_whatever_of_the_first_try_arriv
     assert len(drain(s, 1000)) > 0
 
 
+def test_what_was_cut_off_does_not_count_in_the_credit_of_a_later_epoch():
+    """Else what is left waits for ever for a credit that only what was cut off would need."""
+    s = stream()
+    for n in range(20):
+        s.accept(b"%d" % (n % 10) * 1_000)
+    s.give(2_500, at_least_one=True)
+    sent = s.sent_seq
+    end = ["fail", b"\x80", 3]
+    assert s.break_off(end)
+    s.update(state(epoch=2, credit=0))
+    s.update(state(epoch=2, credit=4_096))
+    assert [item for _, _, items in drain(s, 10_000) for item in items][sent:] == [end]
+
+
 def test_the_end_of_what_the_disk_does_not_give_back_is_not_given_to_the_disk(monkeypatch):
     """Else it could not be sent either, and its request would end as if its publisher were gone."""
     budget = ReplayBudget(200)

@@ -55,14 +55,14 @@ class AguiForm:
     def _said(self, happening: Happening) -> list[Event]:
         said: list[Event] = []
         match happening:
+            case Grown(part, text) if part.kind != CALL:
+                said = [{"type": f"{_KINDS[part.kind]}_CONTENT", "messageId": self._id(), "delta": text}]
             case Begun(part) | Grown(part) | Over(part) if part.provider_executed:
                 pass
             case Begun(part):
                 said = self._begun(part)
-            case Grown(part, text) if part.kind == CALL:
-                said = [{"type": "TOOL_CALL_ARGS", "toolCallId": part.call_id, "delta": text}]
             case Grown(part, text):
-                said = [{"type": f"{_KINDS[part.kind]}_CONTENT", "messageId": self._id(), "delta": text}]
+                said = [{"type": "TOOL_CALL_ARGS", "toolCallId": part.call_id, "delta": text}]
             case Over(part):
                 said = self._over(part)
             case Returned(message) if message["tool_call_id"] in self._known:

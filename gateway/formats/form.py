@@ -22,6 +22,11 @@ encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 """Compact JSON in UTF-8, keys in their own order."""
 
 
+def encoded(value: Any) -> msgspec.Raw:
+    """Return a value that is encoded once, to stand in others."""
+    return msgspec.Raw(encode(value))
+
+
 class Frame(NamedTuple):
     """Bytes, and the cursor of a reader who has had them."""
 

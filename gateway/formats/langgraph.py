@@ -29,7 +29,7 @@ from typing import Any
 from actors.joining import parsed
 from actors.openai_format import text_of
 from actors.stop_reasons import StopReason, is_failure
-from gateway.formats.form import Fields, Frame, comment, encode
+from gateway.formats.form import Fields, Frame, comment, encode, encoded
 from gateway.formats.parts import CALL, REASONING, Begun, Ended, Grown, Happening, Part, Parts, Returned
 
 MODES = ("values", "updates", "messages", "messages-tuple", "custom")
@@ -99,10 +99,10 @@ class LangGraphForm:
         "_modes",
         "_names",
         "_parts",
-        "_place",
+        "_places",
         "_run_id",
         "_said",
-        "_steps",
+        "_thread_id",
         "_told",
         "_whole",
         "opening",
@@ -112,14 +112,14 @@ class LangGraphForm:
 
     def __init__(self, run_id: str, thread_id: str, modes: AbstractSet[str], *, is_resumed: bool = False) -> None:
         self._run_id = run_id
-        self._place = {"run_id": run_id, "thread_id": thread_id}
+        self._thread_id = thread_id
         self._modes = modes
         self._parts = Parts()
         self._said: _Said | None = None  # the message that is not whole yet
         self._told: dict[str, _Said] = {}  # all of them, by their IDs
         self._whole: dict[str, dict[str, Any]] = {}  # messages that are whole, in the order in which they began to be
         self._names: dict[str, str] = {}  # of the tools that were called, by the calls' IDs
-        self._steps: dict[str, int] = {}  # the number of each message, from 1
+        self._places: dict[str, Any] = {}  # where each message comes from, encoded
         self._failure: dict[str, Any] | None = None
         metadata = b"id: 1\nevent: metadata\ndata: " + encode({"run_id": run_id, "attempt": 1}) + b"\n\n"
         self.opening: bytes = _OPEN if is_resumed else metadata
@@ -197,9 +197,13 @@ class LangGraphForm:
 
     # --- events -----------------------------------------------------------------------------
 
-    def _where(self, message_id: str, node: str) -> dict[str, Any]:
-        step = self._steps.setdefault(message_id, len(self._steps) + 1)
-        return {"langgraph_node": node, "langgraph_step": step, **self._place}
+    def _where(self, message_id: str, node: str) -> Any:
+        place = self._places.get(message_id)
+        if place is None:
+            step = {"langgraph_node": node, "langgraph_step": len(self._places) + 1}
+            place = encoded({**step, "run_id": self._run_id, "thread_id": self._thread_id})
+            self._places[message_id] = place
+        return place
 
     def _described(self, message_id: str, node: str) -> tuple[str, str, Any]:
         return "messages", "messages/metadata", {message_id: {"metadata": self._where(message_id, node)}}

@@ -18,22 +18,25 @@ TEXT, REASONING, CALL = "text", "reasoning", "call"
 
 
 class Part:
-    """What an agent says or thinks, or a call of a tool. `step`: the ID of the message that it belongs to."""
+    """What an agent says or thinks, or a call of a tool. `step`: the ID of the message that it belongs to.
 
-    __slots__ = ("call_id", "kind", "name", "provider_executed", "step", "texts")
+    Of a call its arguments are kept; what is said comes by and is not.
+    """
+
+    __slots__ = ("arguments", "call_id", "kind", "name", "provider_executed", "step")
 
     def __init__(self, kind: str, step: str) -> None:
         self.kind: str = kind
         self.step: str = step
-        self.texts: list[str] = []
+        self.arguments: list[str] = []
         self.call_id: str = ""
         self.name: str = ""
         self.provider_executed: bool = False
 
     @property
     def text(self) -> str:
-        """All that there is of it until now: what is said, or the call's arguments."""
-        return "".join(self.texts)
+        """A call's arguments until now."""
+        return "".join(self.arguments)
 
 
 class Stepped(NamedTuple):
@@ -130,7 +133,6 @@ class Parts:
             told = self._close()
             self._open, self._open_key = Part(kind, message["id"]), key
             told.append(Begun(self._open))
-        self._open.texts.append(text)
         return [*told, Grown(self._open, text)]
 
     def _call(self, message: Fields) -> list[Happening]:
@@ -147,7 +149,7 @@ class Parts:
             part.provider_executed = bool(message.get("provider_executed"))
             told.append(Begun(part))
         if text := call.get("arguments"):
-            part.texts.append(text)
+            part.arguments.append(text)
             told.append(Grown(part, text))
             # To look costs as much as the arguments are long, so the last character is asked first.
             if text.rstrip().endswith("}") and parsed(part.text)[0]:

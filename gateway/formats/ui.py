@@ -60,14 +60,14 @@ class UiForm:
     def _said(self, happening: Happening) -> list[dict[str, Any]]:
         said: list[dict[str, Any]] = []
         match happening:
+            case Grown(part, text) if part.kind != CALL:
+                said = [{"type": f"{part.kind}-delta", "id": str(self._texts), "delta": text}]
             case Stepped():
                 said = [{"type": "finish-step"}, {"type": "start-step"}]
             case Begun(part):
                 said = [self._begun(part)]
-            case Grown(part, text) if part.kind == CALL:
-                said = [{"type": "tool-input-delta", "toolCallId": part.call_id, "inputTextDelta": text}]
             case Grown(part, text):
-                said = [{"type": f"{part.kind}-delta", "id": str(self._texts), "delta": text}]
+                said = [{"type": "tool-input-delta", "toolCallId": part.call_id, "inputTextDelta": text}]
             case Over(part):
                 said = [
                     _whole_call(part) if part.kind == CALL else {"type": f"{part.kind}-end", "id": str(self._texts)}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from aiohttp import web
 
-from actors.errors import ConfigError, NotPermitted
+from actors.errors import ConfigError, InvalidArgument, NotPermitted
 from gateway.access import ANYBODY, Caller, Tokens
 from gateway.config import GatewayConfig
+from gateway.formats.many import joined, names_in
 from gateway.jwks import pyjwt
 from gateway.serving.keys import IssuerKeys
 from gateway.tickets import Tickets
@@ -77,8 +79,17 @@ class Entry:
 
 
 def stream_named(request: web.Request) -> str:
-    """Return which stream a request is about, as a ticket is made for it."""
-    return request.match_info.get("id", "")
+    """Return which stream a request is about, or which several, as a ticket is made for it."""
+    try:
+        names = names_in(request.rel_url.raw_query_string)
+    except InvalidArgument:
+        return ""
+    return request.match_info.get("id", "") if names is None else name_of_many(names)
+
+
+def name_of_many(names: Iterable[str]) -> str:
+    """Return the name under which a ticket is made for several streams; none is called so, for it is not printable."""
+    return "\n" + joined(names)
 
 
 def _token(request: web.Request) -> str | None:

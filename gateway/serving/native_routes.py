@@ -4,12 +4,14 @@ POST   /v1/streams              start a run
 GET    /v1/streams              what there is
 GET    /v1/streams/ID           how it stands
 GET    /v1/streams/ID/events    what it says: server-sent events
+GET    /v1/streams/events?ids=  what several say, in one connection
 POST   /v1/streams/ID/ticket    an address for a browser
 DELETE /v1/streams/ID           cancel
 """
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -25,9 +27,11 @@ from actors.errors import (
     StreamRouterError,
     UnknownRequest,
 )
+from gateway.formats.many import SEQ_DIGITS_MAX, ManyForm, Place, joined, names_in, places_in
 from gateway.formats.native import MESSAGE_TYPES, NativeForm
 from gateway.serving.answers import answer
 from gateway.serving.asking import Gateway, body_of, flag, permit, turns_of, whole_number
+from gateway.serving.entry import name_of_many
 from gateway.serving.openapi import ref
 from gateway.serving.route import (
     EVENTS_TYPE,
@@ -49,6 +53,9 @@ from router import RequestInfo
 
 LIMIT_MAX = 1000
 _STREAM = "/v1/streams/{id}"
+_MANY = "/v1/streams/events"
+MANY_MAX = 100
+_HEAD_BYTES = len("Last-Event-ID: ")
 _STARTS_WITH = frozenset({"agent", "input", "id", "tags", "metadata", "agent_id"})
 _FILTERS = ("agent", "state", "since", "after")
 _START: Schema = fields(
@@ -86,6 +93,12 @@ _EVENTS: dict[str, Schema] = {
     "types": said(TEXT, "Messages of these types only, joined by commas."),
     "wait_s": said(NUMBER, "Wait for a request that is opened only later."),
 }
+_EVENTS_OF_MANY: dict[str, Schema] = {
+    "ids": said(TEXT, f"Streams, separated by commas, each percent-encoded; at most {MANY_MAX}."),
+    "after": said(TEXT, "The `id` of the last event that was had."),
+    "types": _EVENTS["types"],
+    "wait_s": _EVENTS["wait_s"],
+}
 # On a reconnect, any answer but 200 or 204 makes an EventSource give up for good.
 _PASSES = (RouterUnavailable, Recovering, LimitExceeded)
 _COME_AGAIN = b"retry: 2000\n\n"
@@ -114,6 +127,11 @@ class NativeRoutes:
         return [
             Route("POST", "/v1/streams", self._start, "Start a run.", run, body=_START, answers=_STARTED),
             Route("GET", "/v1/streams", self._list, "List streams.", read, _LIST, answers=shows("A page.", _PAGE)),
+            Route(
+                "GET", _MANY, self._events_of_many, "Read several streams in one connection.", read, _EVENTS_OF_MANY,
+                {"Last-Event-ID": said(TEXT, "The cursor, as an `EventSource` sends it; goes before `after`.")},
+                answers={**streams("Messages, `stream` in each; `event: end` for each, and one for all."), **ends},
+            ),
             Route("GET", _STREAM, self._show, "Show how a stream stands.", read, answers=shows("It.", ref("Stream"))),
             Route("DELETE", _STREAM, self._cancel, "Cancel a run.", cancel, _CANCEL, answers=shows("Whether it ran.")),
             Route(
@@ -173,7 +191,7 @@ class NativeRoutes:
         return answer({"streams": [_shown(one) for one in found], "cursor": found.cursor, "has_more": found.has_more})
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
-        request_id = request.match_info["id"]
+        request_id = request.match_info.get("id", "events")
         permit(self._gateway, request, "read", request_id)
         return answer(_shown(await self._gateway.router.request(request_id)))
 
@@ -185,17 +203,61 @@ class NativeRoutes:
         return answer({"id": request_id, "cancelled": was_open})
 
     async def _ticket(self, request: web.Request) -> web.StreamResponse:
-        request_id = request.match_info["id"]
-        permit(self._gateway, request, "read", request_id)
+        names = self._names(request)
+        name = request.match_info["id"] if names is None else name_of_many(names)
+        permit(self._gateway, request, "read", name)
         gateway = self._gateway
-        await gateway.router.request(request_id)
-        place = f"/v1/streams/{quote(request_id, safe='')}/events"
+        for request_id in names or [name]:
+            await gateway.router.request(request_id)
+        place = f"/v1/streams/{quote(name, safe='')}/events?" if names is None else f"{_MANY}?ids={joined(names)}&"
         if gateway.entry.is_open:
-            return answer({"events": place, "token": None, "expires_in_s": None})
-        ticket = gateway.ticket(request_id)
+            return answer({"events": place[:-1], "token": None, "expires_in_s": None})
+        ticket = gateway.ticket(name)
         return answer(
-            {"events": f"{place}?token={ticket}", "token": ticket, "expires_in_s": int(gateway.config.ticket_s)}
+            {"events": f"{place}token={ticket}", "token": ticket, "expires_in_s": int(gateway.config.ticket_s)}
         )
+
+    def _names(self, request: web.Request) -> list[str] | None:
+        """Return which streams `ids` names; None: there is no `ids`. Raises InvalidArgument."""
+        names = names_in(request.rel_url.raw_query_string)
+        cursor_bytes = sum(len(quote(name, safe="")) + SEQ_DIGITS_MAX + 3 for name in names or ()) + _HEAD_BYTES
+        if len(names or ()) > MANY_MAX or cursor_bytes > self._gateway.config.head_bytes_max:
+            raise InvalidArgument(
+                f"ids: at most {MANY_MAX} streams, and a cursor over them of at most head_bytes_max "
+                f"({self._gateway.config.head_bytes_max}); got {len(names or ())} and {cursor_bytes}"
+            )
+        return names
+
+    async def _events_of_many(self, request: web.Request) -> web.StreamResponse:
+        names = self._names(request)
+        if names is None:
+            return await self._show(request)  # of a stream that is called `events`
+        permit(self._gateway, request, "read", name_of_many(names))
+        last_id = request.headers.get("Last-Event-ID")
+        places = places_in(request.query.get("after") if last_id is None else last_id, names)
+        try:
+            return await self._resume_many(request, places)
+        except StreamRouterError as error:
+            if last_id is None or not isinstance(error, _PASSES):
+                raise
+            return await come_again(request)
+
+    async def _resume_many(self, request: web.Request, places: dict[str, Place]) -> web.StreamResponse:
+        form = ManyForm(places, _types(request.query.get("types")))
+        if form.have_all_ended:
+            return web.Response(status=204, headers=HEADERS)
+        self._gateway.streams.check_room(len(places))
+        wait_s = whole_number(request.query.get("wait_s"), "wait_s")
+        left = [name for name, place in places.items() if not place.has_ended]
+        found = await asyncio.gather(*(self._known(name, wait_s) for name in left), return_exceptions=True)
+        is_resumed = any(place.seq_id or place.has_ended for place in places.values())
+        lost: dict[str, StreamRouterError] = {}
+        for name, info in zip(left, found, strict=True):
+            if isinstance(info, UnknownRequest) and is_resumed:
+                lost[name] = info  # the others go on
+            elif isinstance(info, BaseException):
+                raise info
+        return await self._gateway.streams.respond_many(request, form, lost, is_resumed=is_resumed)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         request_id = request.match_info["id"]

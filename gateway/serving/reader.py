@@ -22,9 +22,28 @@ from gateway.serving.window import Behind
 
 log: logging.Logger = logging.getLogger("gateway.reader")
 
-_LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: bytes = b"0\r\n\r\n"
 _SLOW = "this reader took less than it was sent for too long; connect again to go on"
 _FAILED = "the gateway failed on this stream; its log says more"
+
+
+class Kept(Protocol):
+    """A reader, to its keeper."""
+
+    label: str
+    full_at_s: float | None
+
+    def interrupt(self, error: Interrupted) -> None:
+        """End the answer, here."""
+        ...
+
+    def give_up(self) -> None:
+        """Close the connection, which has taken nothing for too long."""
+        ...
+
+    def abort(self) -> None:
+        """Close the connection, whatever it holds."""
+        ...
 
 
 class Keeper(Protocol):
@@ -38,15 +57,15 @@ class Keeper(Protocol):
         """Let go of a tap, for one of its readers."""
         ...
 
-    def is_full(self, reader: Reader, *, is_full: bool) -> None:
+    def is_full(self, reader: Kept, *, is_full: bool) -> None:
         """Hear whether a connection takes nothing more for now."""
         ...
 
-    def ends(self, reader: Reader, how: str) -> None:
+    def ends(self, reader: Kept, how: str) -> None:
         """Hear how a stream ends: ended, slow or interrupted."""
         ...
 
-    def lost(self, reader: Reader) -> None:
+    def lost(self, reader: Kept) -> None:
         """Forget a reader, whose connection has ended."""
         ...
 
@@ -205,7 +224,7 @@ class Reader(asyncio.Protocol):
         self._let_go()
         self._write(data)
         if self._is_chunked and (data or how == "ended"):
-            self._transport.write(_LAST_CHUNK)
+            self._transport.write(LAST_CHUNK)
         if self._transport.get_write_buffer_size():
             self._fills()  # so that it is closed where it takes nothing more
         self._transport.close()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from actors.errors import LimitExceeded
+from actors.errors import LimitExceeded, StreamRouterError
 from gateway.config import GatewayConfig
 from gateway.figures import Figures
-from gateway.serving.reader import Reader
+from gateway.formats.many import ManyForm
+from gateway.serving.many import ManyReader
+from gateway.serving.reader import Kept, Reader
 from gateway.serving.taking import Taken, head_of, is_chunked, take
 from gateway.serving.tap import Interrupted, MakeForm, Tap
 from gateway.serving.whose import Source, asking
@@ -39,23 +41,26 @@ class Streams:
         self._config = config
         self._figures = figures
         self._taps: dict[tuple[Any, ...], Tap] = {}
-        self._readers: set[Reader] = set()
-        self._full: set[Reader] = set()
+        self._readers: set[Kept] = set()
+        self._of_many: set[ManyReader] = set()  # those of them that read several streams
+        self._streams = 0  # that all of them read
+        self._full: set[Kept] = set()
         self._wheel: asyncio.TimerHandle | None = None
         self._turn_s = min(config.heartbeat_s / _TURNS, config.write_timeout_s / 4)
         self._are_gone = asyncio.Event()
         self.is_draining: bool = False
 
-    def check_room(self) -> None:
-        """Raise LimitExceeded where nobody more can read."""
-        if len(self._readers) >= self._config.readers_max:
+    def check_room(self, streams: int = 1) -> None:
+        """Raise LimitExceeded where so many streams more cannot be read."""
+        if self._streams + streams > self._config.readers_max:
             raise LimitExceeded(
-                f"{len(self._readers)} streams are read here, and readers_max is {self._config.readers_max}; try again"
+                f"{self._streams} streams are read here, and readers_max is {self._config.readers_max}; try again"
             )
 
     def readers_of(self, source: Source) -> list[dict[str, Any]]:
         """Return who reads a request here, and how far each is."""
-        return [reader.shown() for reader in self._readers if reader.source == source]
+        readers = [one.shown() for one in self._readers if isinstance(one, Reader) and one.source == source]
+        return readers + [one.shown(source) for one in self._of_many if source in one.sources]
 
     async def respond(
         self,
@@ -86,16 +91,37 @@ class Streams:
         except BaseException:
             self.leave(tap)
             raise
+        self._keep(reader, 1, is_resumed=after > 0)
+        reader.begin(transport, head, form.opening)
+        return response
+
+    async def respond_many(
+        self, request: web.Request, form: ManyForm, lost: Mapping[str, StreamRouterError], *, is_resumed: bool = False
+    ) -> web.StreamResponse:
+        """Answer with several streams, each from its place on. `lost`: what cannot be read. Raises as `respond`."""
+        self.check_room(len(form.places))
+        sources = [await asking.get().source(request_id) for request_id in form.places if request_id not in lost]
+        response = Taken(headers={**HEADERS, "Content-Type": form.content_type})
+        await request.app.on_response_prepare.send(request, response)
+        count = partial(self._figures.add, "bytes", ManyReader.label)
+        reader = ManyReader(self, sources, form, self._batches_behind, count, is_chunked=is_chunked(request))
+        head = head_of(request, response)
+        transport = take(request, reader)
+        self._of_many.add(reader)
+        self._keep(reader, len(sources), is_resumed=is_resumed)
+        reader.begin(transport, head, lost)
+        return response
+
+    def _keep(self, reader: Kept, streams: int, *, is_resumed: bool) -> None:
         self._readers.add(reader)
+        self._streams += streams
         self._are_gone.clear()
         self._figures.add("readers", reader.label)
         self._figures.add("opened", reader.label)
-        if after:
+        if is_resumed:
             self._figures.add("resumed", reader.label)
         if self._wheel is None:
             self._wheel = self._next_turn()
-        reader.begin(transport, head, form.opening)
-        return response
 
     def _tap(self, key: tuple[Any, ...], make_form: MakeForm) -> Tap:
         """Return a tap, held for one reader more."""
@@ -112,12 +138,19 @@ class Streams:
         router, request_id = source
         return aiter(router.subscribe(request_id, format="dict", observer=True, wait_s=OPEN_WAIT_S, ping_s=ping_s))
 
+    def _batches_behind(self, source: Source, after: int) -> AsyncIterator[Any]:
+        router, request_id = source
+        return aiter(router.subscribe(request_id, after=after, format="dict", observer=True, wait_s=OPEN_WAIT_S))
+
     def _turn(self) -> None:
         """Turn the wheel: one timer for all readers."""
         now_s = asyncio.get_running_loop().time()
         for reader in [one for one in self._full if now_s - (one.full_at_s or now_s) > self._config.write_timeout_s]:
             reader.give_up()
         due_at_s = now_s - _DUE * self._config.heartbeat_s
+        for several in list(self._of_many):
+            if several.said_at_s <= due_at_s:
+                several.beat()
         left = max(len(self._readers) // _SHARE, 1)
         for tap in list(self._taps.values()):
             if tap.said_at_s <= due_at_s:
@@ -163,17 +196,21 @@ class Streams:
                 del self._taps[tap.key]
             tap.close()
 
-    def is_full(self, reader: Reader, *, is_full: bool) -> None:
+    def is_full(self, reader: Kept, *, is_full: bool) -> None:
         """See `Keeper`."""
         (self._full.add if is_full else self._full.discard)(reader)
 
-    def ends(self, reader: Reader, how: str) -> None:
+    def ends(self, reader: Kept, how: str) -> None:
         """See `Keeper`."""
         self._figures.add(how, reader.label)
 
-    def lost(self, reader: Reader) -> None:
+    def lost(self, reader: Kept) -> None:
         """See `Keeper`."""
         self._readers.discard(reader)
+        self._streams -= 1
+        if isinstance(reader, ManyReader):
+            self._of_many.discard(reader)
+            self._streams -= len(reader.sources) - 1
         self._figures.add("readers", reader.label, -1)
         if not self._readers:
             self._are_gone.set()

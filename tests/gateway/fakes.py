@@ -52,11 +52,11 @@ class Stream:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def batches(self, ping_s: float) -> AsyncIterator[Batch[Message]]:
+    async def batches(self, ping_s: float, after: int = 0) -> AsyncIterator[Batch[Message]]:
         """Give what a subscription gives."""
         self.subscriptions += 1
         self.readers += 1
-        had = 0
+        had = after
         try:
             while True:
                 news = self._news
@@ -131,7 +131,7 @@ class FakeRouter:
     def subscribe(self, request_id: str, **options: Any) -> AsyncIterator[Batch[Message]]:
         assert options["observer"] is True
         assert options["format"] == "dict"
-        return self._stream(request_id).batches(options.get("ping_s", DEADLINE_S))
+        return self._stream(request_id).batches(options.get("ping_s") or DEADLINE_S, options.get("after", 0))
 
     async def request(self, request_id: str) -> RequestInfo:
         return self._stream(request_id).info

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+PAGE = Path(__file__).resolve().parents[1] / "gateway" / "page"
 README = Path(__file__).resolve().parents[1] / "README.md"
 DEADLINE_S = 240
 
@@ -82,6 +83,8 @@ def installed(bare: Bare) -> None:
     for line in where.split():
         assert line.startswith(str(bare.venv)), f"{line} is not what was installed"
         assert (Path(line).parent / "py.typed").is_file(), f"{line}: no py.typed beside it"
+    pages = [{file.name for file in place.iterdir()} for place in (Path(where.split()[2]).parent / "page", PAGE)]
+    assert pages[0] == pages[1], f"the gateway's page is {pages[0]}, and not {pages[1]}"
     expect(bare.run("stream-router", "--version"), "stream-router 0.")
     expect(bare.run("stream-router", "--help"), "demo", "translate", "run", "loadtest", "top")
 

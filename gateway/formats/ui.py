@@ -37,7 +37,7 @@ _FINISH: dict[str, str] = {
 class UiForm:
     """Makes the frames of one request."""
 
-    __slots__ = ("_known", "_number", "_parts", "_request_id", "_texts")
+    __slots__ = ("_has_begun", "_known", "_number", "_parts", "_request_id", "_texts")
 
     content_type: str = "text/event-stream; charset=utf-8"
     opening: bytes = comment("open")
@@ -45,13 +45,17 @@ class UiForm:
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
         self._number = 0
+        self._has_begun = False
         self._parts = Parts()
         self._texts = 0
         self._known: set[str] = set()  # the IDs of the calls that were told
 
     def feed(self, message: Fields) -> list[Frame]:
         """See `Form`."""
-        said = [] if self._number else [{"type": "start", "messageId": self._request_id}, {"type": "start-step"}]
+        said: list[dict[str, Any]] = []
+        if not self._has_begun:
+            self._has_begun = True
+            said = [{"type": "start", "messageId": self._request_id}, {"type": "start-step"}]
         self._number = message["seq_id"]
         for happening in self._parts.feed(message):
             said += self._said(happening)

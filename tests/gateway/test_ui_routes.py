@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actors.errors import InvalidArgument
+from gateway.formats.ui import UiForm
 from gateway.formats.ui_input import turns_of
 from tests.gateway.fakes import served
 from tests.gateway.golden import bytes_of
@@ -53,6 +54,15 @@ def test_what_is_shown_of_the_text_is_what_the_log_says():
         ):
             shown = "".join(part["delta"] for part in parts_in(bytes_of(file, "ui")) if part["type"] == delta)
             assert shown == "".join(one[field] for one in first if one["message_type"] == kind), file.stem
+
+
+def test_a_message_begins_also_where_retention_has_dropped_how_it_did():
+    form = UiForm("run-1")
+    frames = [*form.gap(1, 1), *(frame for message in TEXT[1:] for frame in form.feed(message)), *form.end()]
+    parts = parts_in(b"".join(frame.data for frame in frames))
+    assert [part["type"] for part in parts] == [
+        "start", "start-step", "text-start", "text-delta", "text-end", "finish-step", "finish",
+    ]  # fmt: skip
 
 
 async def test_a_chat_is_run_read_and_resumed_while_it_runs():

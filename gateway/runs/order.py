@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from actors.errors import ConfigError, InvalidArgument
-from actors.settings import explain
+from actors.settings import StreamSettings, explain
 from gateway.config import AgentConfig
 from router.runs.endpoint import Endpoint
 from router.runs.requests import Request
@@ -38,6 +38,8 @@ class Order(NamedTuple):
     """Whose run it is, of a service with tenants."""
     tenant_runs_max: int | None = None
     """So many runs of one tenant may be under way."""
+    traceparent: str | None = None
+    """The span in which it was asked for."""
 
     @property
     def full_id(self) -> str:
@@ -48,6 +50,12 @@ class Order(NamedTuple):
     def full_agent_id(self) -> str | None:
         """The agent's ID as who sees all has it."""
         return None if self.agent_id is None else self._full(self.agent_id)
+
+    def settings(self, of_service: StreamSettings) -> StreamSettings:
+        """Return the settings of its request. `of_service`: where its agent has none of its own."""
+        own = self.agent.stream_settings
+        chosen = of_service if own is None else StreamSettings.load(own)
+        return chosen if self.traceparent is None else chosen.model_copy(update={"traceparent": self.traceparent})
 
     def _full(self, name: str) -> str:
         return name if self.tenant is None else f"{self.tenant}:{name}"

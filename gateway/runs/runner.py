@@ -77,7 +77,7 @@ class RunnerActor:
             agent,
             *given,
             request_id=order.full_id,
-            settings=order.agent.stream_settings,
+            settings=order.settings(self._router.config.streams),
             agent_id=order.full_agent_id,
             actors=self._actors,
             raise_failed=False,

@@ -30,6 +30,7 @@ from gateway.serving.responses_routes import ResponsesRoutes
 from gateway.serving.route import TEXT, Answer, Handler, Route, Routes, shows
 from gateway.serving.ui_routes import UiRoutes
 from gateway.serving.whose import asking
+from gateway.trace_context import traceparent_in
 
 log: logging.Logger = logging.getLogger("gateway")
 
@@ -179,11 +180,13 @@ def _entry(gateway: Gateway) -> Middleware:
         turned_away = await _turned_away(gateway, request, caller)
         if turned_away is not None:
             return turned_away
-        whose = asking.set(await gateway.tenants.of(caller))
+        whose = await gateway.tenants.of(caller)
+        traceparent = traceparent_in(request.headers.getall("traceparent", []))
+        token = asking.set(whose if traceparent is None else whose._replace(traceparent=traceparent))
         try:
             return await handler(request)
         finally:
-            asking.reset(whose)
+            asking.reset(token)
 
     return entry
 
@@ -252,7 +255,8 @@ def _cors(gateway: Gateway) -> Middleware:
 
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID, Idempotency-Key, x-api-key",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID, Idempotency-Key, x-api-key, "
+    "traceparent, tracestate",
     "Access-Control-Max-Age": "600",
 }
 

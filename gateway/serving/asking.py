@@ -119,6 +119,7 @@ class Gateway:
             agent_id,
             asking.get().tenant,
             self.config.tenant_runs_max,
+            asking.get().traceparent,
         )
         await self.runners.run(order)
         self.figures.add("runs", name)

@@ -90,6 +90,8 @@ class Whose(NamedTuple):
     router: StreamRouter
     tenant: str | None = None
     """Whose it is, where the gateway's own identity sees all."""
+    traceparent: str | None = None
+    """The span in which they ask."""
 
     @property
     def seen(self) -> StreamRouter | OfAgents:

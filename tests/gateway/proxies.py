@@ -20,6 +20,7 @@ DEADLINE_S = 20.0
 _NGINX_KEEPS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 _NGINX = """events {{ }}
 http {{
+  access_log off;
   server {{
     listen 127.0.0.1:{port};
     location / {{ proxy_pass {url}; {more} }}

@@ -193,7 +193,9 @@ class Request:
     def _cut_off(reason: str | None, last_seq: int, truth: Truth) -> list[list[Message]]:
         # Between the last visible item and the terminal's two there may be what was held back.
         counts = [n for n, length in enumerate(truth.after_item) if length + 2 <= last_seq <= length + 12]
-        return [truth.whole(count, reason) for count in counts]
+        # What could not be sent is said in a message of its own.
+        error = ("limit_exceeded", "") if reason == "error" else None
+        return [truth.whole(count, reason, error) for count in counts]
 
     def _check_part(self, reading: Reading, truth: Truth) -> None:
         if any(m["message_type"] == "stop_reason" for m in reading.messages) and reading.error is None:

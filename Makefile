@@ -43,7 +43,7 @@ test-fast: $(STAMP) ## the pure tests alone: no Ray, little more than a minute
 
 test-sources: $(STAMP) ## what takes frameworks' streams, with the frameworks installed (docs/sources.md)
 	@$(PIP) $(CONSTRAINED) --editable '.[sources-test]'
-	@$(BIN)/python -m pytest tests/router/sources $(ARGS)
+	@$(BIN)/python -m pytest tests/router/sources tests/gateway/test_remote_graph.py $(ARGS)
 
 test-gateway: $(STAMP) npm-clients ## the gateway's tests, with clients from npm; Chromium, nginx and HAProxy where they are
 	@$(BIN)/python -m pytest tests/gateway $(ARGS)

@@ -98,7 +98,9 @@ class GatewayConfig(_Section):
         ge=WRITE_BYTES_MAX,
         description="Of a stream's bytes, kept for all its readers in one format; who falls out of it is closed.",
     )
-    write_timeout_s: float = Field(30.0, gt=0, description="A reader that takes nothing for so long is closed.")
+    write_timeout_s: float = Field(
+        30.0, gt=0, description="A reader that takes nothing for so long is closed, and who has not taken an answer."
+    )
     drain_s: float = Field(10.0, ge=0, description="How long answers under way may take when it is told to end.")
 
     @field_validator("cors_origins")

@@ -51,7 +51,7 @@ async def serve(router: StreamRouter, config: GatewayConfig, runners: RunsAgents
         lingering_time=LINGERING_S,
         shutdown_timeout=1.0,
     )
-    gateway.doorway = await runner.begin(config.head_timeout_s)
+    gateway.doorway = await runner.begin(config.head_timeout_s, config.write_timeout_s)
     try:
         await gateway.entry.begin()
         site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG)

@@ -83,6 +83,33 @@ async def test_a_run_is_started_read_and_resumed_and_its_reader_told_to_stop(rou
         assert listed["streams"][0] == shown
 
 
+async def test_several_runs_are_read_in_one_connection_and_resumed_by_one_cursor(router: StreamRouter):
+    async with gateway(router) as http:
+        names = [await http.start("echo", text) for text in ("One", "Two")]
+        path = f"/v1/streams/events?ids={','.join(names)}"
+        _, whole = await http.get(path)
+        assert whole.count("event: end\n") == 3
+        blocks = [block for block in whole.split("\n\n") if block.startswith("id: ")]
+        every = said_of_each(blocks)
+        assert all(numbers == list(range(1, len(numbers) + 1)) and len(numbers) > 2 for numbers in every.values())
+        for had in (5, len(blocks) // 2, len(blocks) - 4):
+            cursor = blocks[had - 1].partition("\n")[0].removeprefix("id: ")
+            _, rest = await http.get(path, headers={"Last-Event-ID": cursor})
+            together = said_of_each([*blocks[:had], *rest.split("\n\n")])
+            assert together == every
+        assert await http.get(path, headers={"Last-Event-ID": blocks[-1].split("\n")[0][4:]}) == (204, "")
+
+
+def said_of_each(blocks: list[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for block in blocks:
+        data = block.partition("data: ")[2]
+        message = json.loads(data) if data else {}
+        if "seq_id" in message:
+            found.setdefault(message["stream"], []).append(message["seq_id"])
+    return found
+
+
 async def test_a_cancel_ends_a_run_at_once_and_its_readers_hear_it(router: StreamRouter):
     async with gateway(router) as http:
         request_id = await http.start("endless")

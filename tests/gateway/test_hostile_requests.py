@@ -291,3 +291,22 @@ async def test_what_follows_a_readers_request_is_not_looked_at(asked: Asked):
     assert statuses(await reader.readuntil(b"\r\n\r\n")) == [200]
     assert asked.names == ["req-1", "req-1"]
     writer.close()
+
+
+async def test_who_does_not_take_an_answer_is_closed_in_time():
+    async with served(write_timeout_s=0.2) as gateway:
+        for number in range(40):
+            gateway.router.open(f"{number}", note="x" * 100_000)
+        asked = Asked(gateway)
+        host, port = gateway.url.removeprefix("http://").split(":")
+        taking, writer = await asyncio.open_connection(host, int(port), limit=1)
+        for _ in range(4):
+            writer.write(get(b"/v1/streams", connection=b"keep-alive"))
+        quiet = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.6, quiet.set_result, None)
+        await quiet
+        assert await asked.send(get()) == [404], "nobody else is held up"
+        async with asyncio.timeout(DEADLINE_S):
+            with suppress(ConnectionError):
+                assert statuses(await taking.read()).count(200) < 4
+        writer.close()

@@ -226,7 +226,7 @@ PLANTED = {
     "cursor-kept": (Feature.ABANDONED, _cursor_kept, range(60)),
     "closes-in-silence": (Feature.CLOSES, _closes_in_silence, range(40)),
     "a-break-is-a-death": (Feature.SOCKETS, _a_break_is_a_death, range(40)),
-    "ahead-is-had": (Feature.SOCKETS, _ahead_is_had, range(200)),
+    "ahead-is-had": (Feature.SOCKETS, _ahead_is_had, range(90, 200)),
     "posted-is-had": (Feature.SOCKETS, _posted_is_had, range(40, 60)),
     "rival-let-in": (Feature.RIVALS, _rival_let_in, range(60)),
     "numbers-from-before-are-nothing": (Feature.CLOCKS, _numbers_from_before_are_nothing, range(15, 45)),

@@ -105,6 +105,11 @@ def _read(fields: list[str], place: str) -> tuple[str, Caller]:
     return token, Caller(name, scopes, None if tenant == _NONE else tenant, named)
 
 
+def is_name(text: str) -> bool:
+    """Whether a text can name a caller."""
+    return 0 < len(text) <= NAME_CHARACTERS_MAX and text.isprintable()
+
+
 def is_tenant(text: str) -> bool:
     """Whether a text can name a tenant; see `actors.tenants`."""
     return _TENANT.fullmatch(text) is not None

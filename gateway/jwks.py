@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from actors.errors import ConfigError, NotPermitted
-from gateway.access import NAME_CHARACTERS_MAX, SCOPES, Caller, is_tenant
+from gateway.access import SCOPES, Caller, is_name, is_tenant
 from gateway.access_config import ClaimsConfig, JwtConfig
 from gateway.trusted_proxy import words
 
@@ -122,8 +122,8 @@ def claims_of(token: str, keys: PublicKeys, config: JwtConfig) -> dict[str, Any]
 def caller_of(claims: Mapping[str, Any], config: ClaimsConfig) -> Caller:
     """Return whom a token is for. Raises NotPermitted where its claims say nobody."""
     name = claims.get(config.name)
-    if not isinstance(name, str) or not 0 < len(name) <= NAME_CHARACTERS_MAX:
-        raise NotPermitted(f"this token does not say whose it is: {config.name} is to be text")
+    if not isinstance(name, str) or not is_name(name):
+        raise NotPermitted(f"this token does not say whose it is: {config.name} is to be printable text")
     tenant = None if config.tenant is None else claims.get(config.tenant)
     if tenant is not None and not (isinstance(tenant, str) and is_tenant(tenant)):
         raise NotPermitted(f"{config.tenant}: {str(tenant)[:80]!r} can be no tenant's name")

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Callable, Sequence
 
 from actors.errors import NotPermitted
-from gateway.access import NAME_CHARACTERS_MAX, SCOPES, Caller, is_tenant
+from gateway.access import NAME_CHARACTERS_MAX, SCOPES, Caller, is_name, is_tenant
 from gateway.access_config import ProxyConfig
 
 Values = Callable[[str], Sequence[str]]
@@ -40,8 +40,10 @@ class TrustedProxy:
         name = _one(values, config.name_header)
         if name is None:
             return None
-        if len(name) > NAME_CHARACTERS_MAX:
-            raise NotPermitted(f"{config.name_header}: expected at most {NAME_CHARACTERS_MAX} characters")
+        if not is_name(name):
+            raise NotPermitted(
+                f"{config.name_header}: expected printable text of at most {NAME_CHARACTERS_MAX} characters"
+            )
         tenant, agents = _one(values, config.tenant_header), _one(values, config.agents_header)
         if tenant is not None and not is_tenant(tenant):
             raise NotPermitted(f"{config.tenant_header}: {tenant[:80]!r} can be no tenant's name")

@@ -68,7 +68,8 @@ class ChatRoutes:
         if not 0 < len(key) <= KEY_CHARACTERS_MAX:
             raise InvalidArgument(f"Idempotency-Key: expected 1 to {KEY_CHARACTERS_MAX} characters, got {len(key)}")
         caller = self._gateway.caller.name
-        request_id = "chat-" + hashlib.sha256(f"{caller}\n{model}\n{key}".encode()).hexdigest()[:32]
+        said = f"{caller}\n{model}\n{key}".encode("utf-8", "surrogatepass")  # a header may hold any bytes
+        request_id = "chat-" + hashlib.sha256(said).hexdigest()[:32]
         try:
             await self._gateway.router.request(request_id)
         except UnknownRequest:

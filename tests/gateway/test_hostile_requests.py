@@ -186,6 +186,15 @@ async def test_no_address_goes_round_the_tokens(path: str, tmp_path: Any):
         assert await asked.send(get(path.encode(), heads)) == [404]
 
 
+@pytest.mark.parametrize("name", [b"Idempotency-Key", b"Authorization", b"traceparent", b"Accept", b"Origin"])
+async def test_a_header_may_hold_any_bytes(name: bytes, asked: Asked):
+    body = b'{"model":"ada","messages":[{"role":"user","content":"Hi"}],"stream":true}'
+    asked.gateway.runners.says = []
+    heads = name + b": a\xff\xed\xa0\x80\r\nConnection: close\r\nContent-Length: %d\r\n" % len(body)
+    raw = post(heads, body).replace(b"/v1/streams", b"/v1/chat/completions", 1)
+    assert await asked.send(raw) == [403 if name == b"Origin" else 200]
+
+
 async def test_no_address_puts_a_header_into_an_answer(asked: Asked):
     reader, writer = await asked.open()
     writer.write(get(b"/v1/streams/a%0d%0aX-Evil:%20b/events"))

@@ -153,7 +153,8 @@ def test_claims_say_who_it_is_and_what_they_may():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"sub": None}, {"sub": ""}, {"sub": 7}, {"sub": "x" * 257}, {"tenant": "*"}, {"tenant": 7}, {"tenant": ["a"]},
+    [{"sub": None}, {"sub": ""}, {"sub": 7}, {"sub": "x" * 257}, {"sub": "\ud800"}, {"sub": "a\nb"},
+     {"tenant": "*"}, {"tenant": 7}, {"tenant": ["a"]},
      {"tenant": ""}, {"agents": 7}, {"agents": [7]}, {"scope": {"read": True}}],
     ids=str,
 )  # fmt: skip

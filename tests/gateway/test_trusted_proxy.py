@@ -54,6 +54,7 @@ def test_what_can_be_no_tenant_is_refused(tenant: str):
         caller(proxy(), X_Auth_Name="ada", X_Auth_Tenant=tenant)
 
 
-def test_a_name_has_an_end():
-    with pytest.raises(NotPermitted, match="at most 256"):
-        caller(proxy(), X_Auth_Name="x" * 257)
+@pytest.mark.parametrize("name", ["x" * 257, "a\udcff", "a\0", "a\x1fb"])
+def test_a_name_is_printable_and_has_an_end(name: str):
+    with pytest.raises(NotPermitted, match="printable text of at most 256"):
+        caller(proxy(), X_Auth_Name=name)

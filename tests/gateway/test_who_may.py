@@ -39,6 +39,7 @@ def said(gateway: Served, tenant: str, request_id: str, agent: str = "ada") -> N
 
 
 READS = [
+    ("GET", "/threads/t/runs/ID"), ("GET", "/threads/t/runs/ID/join"), ("POST", "/threads/t/runs/ID/cancel"),
     ("GET", "/v1/streams/ID/readers"), ("GET", "/v1/streams/ID/as/native"),
     ("GET", "/v1/streams/ID"), ("GET", "/v1/streams/ID/events"), ("POST", "/v1/streams/ID/ticket"),
     ("DELETE", "/v1/streams/ID"), ("GET", "/v1/runs/ID"), ("POST", "/v1/runs/ID/stream"),
@@ -230,6 +231,16 @@ async def test_a_tenant_that_opens_too_many_connections_is_asked_to_wait_and_no_
         async with gateway.http.get(path, headers=again) as answered:
             assert await answered.text() == "retry: 2000\n\n", "a 429 would make an EventSource give up for good"
         assert (await gateway.json("GET", "/v1/streams", **WHO["b"]))[0] == 200
+
+
+async def test_a_gateway_that_is_full_says_when_to_come_again():
+    async with served(readers_max=1) as gateway:
+        gateway.router.open("run-1")
+        path = f"{gateway.url}/v1/streams/run-1/events"
+        async with gateway.http.get(path) as first:
+            await first.content.readuntil(b"\n\n")
+            async with gateway.http.get(path) as answered:
+                assert (answered.status, answered.headers["Retry-After"]) == (429, "1")
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,10 @@ class Tokens:
         """What every gateway with the same tokens knows, and nobody else."""
         return b"".join(sorted(self._callers))
 
+    def knows(self, token: str) -> bool:
+        """Whether this is one of them."""
+        return _digest(token) in self._callers
+
     def caller(self, token: str) -> Caller:
         """Return whose token this is. Raises NotPermitted."""
         caller = self._callers.get(_digest(token))  # by its digest: how long this takes tells nothing of a token

@@ -19,7 +19,6 @@ from gateway.tickets import Tickets
 from gateway.trusted_proxy import TrustedProxy
 
 SECRET_CHARACTERS_MIN = 16
-_JWT_DOTS = 2
 
 
 class Entry:
@@ -71,10 +70,10 @@ class Entry:
         raise NotPermitted("this gateway wants a token: Authorization: Bearer TOKEN")
 
     async def _holder(self, token: str) -> Caller:
-        if self.keys is not None and (self.tokens is None or token.count(".") == _JWT_DOTS):
-            return await self.keys.caller(token)
-        if self.tokens is not None:
+        if self.tokens is not None and (self.keys is None or self.tokens.knows(token)):
             return self.tokens.caller(token)
+        if self.keys is not None:
+            return await self.keys.caller(token)
         raise NotPermitted("this gateway takes no tokens; who may come, its proxy says")
 
 

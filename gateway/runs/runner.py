@@ -31,20 +31,24 @@ PLACE = "gateway-runs"
 
 
 class RunnerActor:
-    """Runs agents. The class is plain; `Runners` makes an actor of it."""
+    """Runs agents. The class is plain; `Runners` makes an actor of it.
 
-    def __init__(self, router: StreamRouter, actors: int, runs_max: int) -> None:
+    It has no configuration of its own: each run is started as the gateway says that asks for it.
+    """
+
+    def __init__(self, router: StreamRouter) -> None:
         self._router = router
-        self._actors = actors
-        self._runs_max = runs_max
         self._runs: dict[AgentRun, str | None] = {}  # and whose they are
         self._idle: asyncio.TimerHandle | None = None
 
-    async def run(self, order: Order) -> tuple[str, str] | None:
-        """Start a run, and return when its request is open; else why it is not, as (code, text)."""
+    async def run(self, order: Order, actors: int, runs_max: int) -> tuple[str, str] | None:
+        """Start a run, and return when its request is open; else why it is not, as (code, text).
+
+        `actors`: how many agents share, 0: a Ray task; `runs_max`: how many may be under way, this one among them.
+        """
         self._stay()
         try:
-            await self._run(order)
+            await self._run(order, actors, runs_max)
         except StreamRouterError as error:
             code, text = error.to_wire()
             return code, order.own_text(text)
@@ -59,9 +63,9 @@ class RunnerActor:
             return error.to_wire()
         return None
 
-    async def _run(self, order: Order) -> None:
-        if len(self._runs) >= self._runs_max:
-            raise LimitExceeded(f"{len(self._runs)} runs are under way, and runs_max is {self._runs_max}; try again")
+    async def _run(self, order: Order, actors: int, runs_max: int) -> None:
+        if len(self._runs) >= runs_max:
+            raise LimitExceeded(f"{len(self._runs)} runs are under way, and runs_max is {runs_max}; try again")
         of_tenant = sum(tenant == order.tenant for tenant in self._runs.values())
         if order.tenant_runs_max is not None and of_tenant >= order.tenant_runs_max:
             raise LimitExceeded(
@@ -79,7 +83,7 @@ class RunnerActor:
             request_id=order.full_id,
             settings=order.settings(self._router.config.streams),
             agent_id=order.full_agent_id,
-            actors=self._actors,
+            actors=actors,
             raise_failed=False,
             tags=order.all_tags,
             metadata=order.metadata,
@@ -117,26 +121,28 @@ class RunnerActor:
 class Runners:
     """A gateway's way to the actor that runs agents."""
 
-    def __init__(self, router: StreamRouter, *, actors: int, runs_max: int) -> None:
+    def __init__(self, router: StreamRouter, *, actors: int, runs_max: int, outlives_us: bool = False) -> None:
+        """`outlives_us`: it does not end with this process, also of a service that ends with its driver."""
         self._router = router
+        self._outlives_us = outlives_us
         self._actors = actors
         self._runs_max = runs_max
         self._handle: Any = None
 
     async def run(self, order: Order) -> None:
         """Start a run; return when its request is open. Raises what opening it does, RouterUnavailable."""
-        await self._ask("run", order)
+        await self._ask("run", order, self._actors, self._runs_max)
 
     async def check(self, path: str) -> None:
         """Raise ConfigError where a function cannot be imported where agents run."""
         await self._ask("check", path)
 
-    async def _ask(self, method: str, argument: Any) -> None:
+    async def _ask(self, method: str, *arguments: Any) -> None:
         for is_last in (False, True):
             if self._handle is None:
                 self._handle = await asyncio.to_thread(self._find_or_make)
             try:
-                refusal = await getattr(self._handle, method).remote(argument)
+                refusal = await getattr(self._handle, method).remote(*arguments)
             except RayActorError as error:
                 self._handle = None  # it went, idle or killed, since it was found
                 if is_last:
@@ -159,11 +165,11 @@ class Runners:
             "num_cpus": 0,
             "max_concurrency": CONCURRENCY_MAX,
         }
-        if config.detached:
+        if config.detached or self._outlives_us:
             options["lifetime"] = "detached"
         if config.ray.runtime_env:
             options["runtime_env"] = config.ray.runtime_env
-        return make.options(**options).remote(self._router, self._actors, self._runs_max)
+        return make.options(**options).remote(self._router)
 
 
 def _first_line(error: RayError) -> str:

@@ -153,6 +153,17 @@ async def test_a_run_that_fails_says_why(router: StreamRouter):
         assert "no more" in said[-2]["detail"]
 
 
+async def test_runs_are_started_as_the_gateway_says_that_asks_for_them(router: StreamRouter):
+    # One actor starts them for all gateways; it was made with the first one.
+    async with gateway(router) as first, gateway(router, runs_max=1) as second:
+        request_id = await first.start("endless")
+        async with second.session.post(f"{second.url}/v1/streams", json={"agent": "echo", "input": "Hi"}) as refused:
+            assert refused.status == 429
+            assert "runs_max is 1" in await refused.text()
+        await first.get(f"/v1/streams/{await first.start('echo')}/events")
+        assert await router.cancel(request_id)
+
+
 async def test_an_agent_that_cannot_be_imported_is_said_before_anything_is_served(router: StreamRouter):
     for path, why in (
         ("tests.gateway.gateway_agents:nothing", "cannot be imported"),

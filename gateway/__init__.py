@@ -9,4 +9,5 @@ any stream, and one that dies costs its readers a connection. docs/gateway.md sa
     runs/        starting agents, in actors that outlive the gateway
     serving/     the HTTP server
     page/        what it shows to whoever opens its address in a browser: plain files
+    workers/     several gateways that share a port, in actors
 """

@@ -62,6 +62,9 @@ class GatewayConfig(_Section):
         description="Where it listens. Beyond this machine it wants a tokens_file, jwt or proxy.",
     )
     port: int = Field(8283, ge=0, le=65_535, description="0: any that is free.")
+    workers: int = Field(
+        1, ge=1, le=64, description="Processes that share the port; --detached: so many on each node of the cluster."
+    )
     formats: tuple[Format, ...] = Field(FORMATS, description="Whose routes there are.")
     page: bool = Field(True, description="Whether there is a page to look at, at `/`; it reads the format native.")
     agents: dict[str, AgentConfig] = Field(default_factory=dict, description="What clients may have run, by name.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 _HELP = {
     "readers": ("gauge", "Streams that are being read."),
@@ -32,6 +33,13 @@ class Figures:
     def of(self, name: str) -> int:
         """Return a count over all labels."""
         return sum(count for (known, _), count in self._counts.items() if known == name)
+
+    def plus(self, others: Iterable[Figures]) -> Figures:
+        """Return the sums of these and others."""
+        together = Figures()
+        for figures in (self, *others):
+            together._counts.update(figures._counts)  # noqa: SLF001  # its own kind
+        return together
 
     def text(self) -> str:
         """Return all counts as Prometheus reads them."""

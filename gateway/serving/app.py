@@ -101,9 +101,8 @@ def _readyz(gateway: Gateway) -> Handler:
 def _metrics(gateway: Gateway) -> Handler:
     async def metrics(request: web.Request) -> web.StreamResponse:
         permit(gateway, request, "read" if gateway.caller.tenant is None else ADMIN)  # it counts for all tenants
-        return web.Response(
-            text=gateway.figures.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        )
+        figures = gateway.figures.plus(await gateway.counted.find_others())
+        return web.Response(text=figures.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     return metrics
 
@@ -144,6 +143,8 @@ def _errors(gateway: Gateway) -> Middleware:
             log.exception("%s %s failed", request.method, request.path)
             answered = refusal(500, "internal_error", "the gateway failed on this request; its log says more")
         gateway.figures.add("refused", str(answered.status))
+        if gateway.streams.is_draining:
+            answered.force_close()  # so that it comes to another gateway, where there is one
         return answered
 
     return errors

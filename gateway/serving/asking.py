@@ -6,8 +6,8 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from aiohttp import web
 
@@ -39,10 +39,28 @@ class RunsAgents(Protocol):
         ...
 
 
+async def _nobody() -> list[Figures]:
+    return []
+
+
+class Counted(NamedTuple):
+    """What a gateway counts. `find_others`: gives what others have counted that share its port."""
+
+    figures: Figures
+    find_others: Callable[[], Awaitable[list[Figures]]] = _nobody
+
+
 class Gateway:
     """What the routes share."""
 
-    def __init__(self, router: StreamRouter, config: GatewayConfig, entry: Entry, runners: RunsAgents) -> None:
+    def __init__(
+        self,
+        router: StreamRouter,
+        config: GatewayConfig,
+        entry: Entry,
+        runners: RunsAgents,
+        counted: Counted | None = None,
+    ) -> None:
         """`router`: with the gateway's own identity."""
         self.own_router = router
         self.config = config
@@ -50,7 +68,8 @@ class Gateway:
         self.doorway: Doorway | None = None
         self.tenants: Tenants = Tenants(router)
         self.rates: Rates = Rates(config.tenant_opens_per_s)
-        self.figures: Figures = Figures()
+        self.counted: Counted = counted or Counted(Figures())
+        self.figures: Figures = self.counted.figures
         self.streams: Streams = Streams(config, self.figures)
         self.runners = runners
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from aiohttp import web
 
@@ -13,7 +13,7 @@ from actors.errors import ConfigError
 from gateway.config import GatewayConfig
 from gateway.runs.runner import Runners
 from gateway.serving.app import make_app
-from gateway.serving.asking import Gateway, RunsAgents
+from gateway.serving.asking import Counted, Gateway, RunsAgents
 from gateway.serving.doorway import Runner
 from gateway.serving.entry import Entry
 from router import StreamRouter
@@ -26,14 +26,24 @@ LINGERING_S = 2.0
 
 
 @asynccontextmanager
-async def serve(router: StreamRouter, config: GatewayConfig, runners: RunsAgents | None = None) -> AsyncIterator[str]:
+async def serve(
+    router: StreamRouter,
+    config: GatewayConfig,
+    runners: RunsAgents | None = None,
+    counted: Counted | None = None,
+    *,
+    shares_port: bool = False,
+) -> AsyncIterator[str]:
     """Serve until the block ends; gives the base URL. `runners`: what starts agents; None: the service's own actor.
+
+    `shares_port`: others listen on it too (SO_REUSEPORT), and each connection comes to one of them.
 
     Raises ConfigError: the port is taken, no tokens, an agent that cannot be imported.
     """
     if runners is None:
-        runners = Runners(router, actors=config.runner_actors, runs_max=config.runs_max)
-    gateway = Gateway(router, config, Entry(config), runners)
+        # Whoever makes it has it end with itself, but of those that share a port one may go while the others stay.
+        runners = Runners(router, actors=config.runner_actors, runs_max=config.runs_max, outlives_us=shares_port)
+    gateway = Gateway(router, config, Entry(config), runners, counted)
     gateway.tenants.check(gateway.entry.tenants)
     for agent in config.agents.values():
         if agent.endpoint is not None:
@@ -54,7 +64,7 @@ async def serve(router: StreamRouter, config: GatewayConfig, runners: RunsAgents
     gateway.doorway = await runner.begin(config.head_timeout_s, config.write_timeout_s)
     try:
         await gateway.entry.begin()
-        site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG)
+        site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG, reuse_port=shares_port or None)
         try:
             await site.start()
         except OSError as error:
@@ -74,12 +84,12 @@ async def serve(router: StreamRouter, config: GatewayConfig, runners: RunsAgents
         await gateway.tenants.close()
 
 
-async def serve_until_told(router: StreamRouter, config: GatewayConfig, say: Callable[[str], None]) -> None:
+async def until_told(serving: AbstractAsyncContextManager[str], say: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM, then end in order; `say` is told the base URL. Raises as `serve`."""
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     signs = (signal.SIGINT, signal.SIGTERM)
-    async with serve(router, config) as url:
+    async with serving as url:
         for sign in signs:
             loop.add_signal_handler(sign, told.set)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -32,6 +33,13 @@ async def endless(stream: Publisher, _given: dict[str, Any]) -> None:
     """Say one word and nothing more, for ever."""
     await stream.chunk(chunk("Wait"))
     await asyncio.Event().wait()
+
+
+async def steady(given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """Say a word every ten milliseconds, or every `pace_s`, until it is cancelled."""
+    for number in itertools.count():
+        yield chunk(f" {number}")
+        await asyncio.sleep(given.get("pace_s", 0.01))
 
 
 async def large(_given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:

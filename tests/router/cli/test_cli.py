@@ -53,6 +53,7 @@ def test_every_command_has_help_with_a_sentence_for_each_option(run: Any):
         (["loadtest", "quick", "--set", "arival.kind=rate"], "did you mean 'arrival'?"),
         (["loadtest", "quick", "--json", "/nowhere/out.json"], "/nowhere/out.json: No such file"),
         (["report", "pyproject.toml"], "not JSON"),
+        (["gateway", "--local", "--detached"], "--local serves from here"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(run: Any, arguments: list[str], said: str):

@@ -18,6 +18,8 @@ Shells:
     generators.py       starts and calls the load generators, which are Ray actors:
     publishing_actor.py, reading_actor.py
                         publishers and readers; stream_events.py is what the first tell the second
+    gateways.py, sse_reader.py
+                        readers that come over HTTP, and the gateways by which they do
     memory_source.py    recordings played inside a publishing actor, without HTTP
     fault_injector.py   does the faults
     processes.py        measures CPU and memory of processes

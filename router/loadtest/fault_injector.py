@@ -16,7 +16,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.errors import StreamRouterError
 from router.client.stream_router import StreamRouter
-from router.loadtest.fault_schedule import KILL_NODE, KILL_ROUTER, KILL_STREAM_ACTOR, STOP_ACTOR, Strike
+from router.loadtest.fault_schedule import KILL_GATEWAY, KILL_NODE, KILL_ROUTER, KILL_STREAM_ACTOR, STOP_ACTOR, Strike
+from router.loadtest.gateways import Gateways
 from router.status.overview import Description
 
 FIND_FOR_S = 20.0
@@ -48,6 +49,7 @@ class FaultInjector:
     strikes: Sequence[Strike]
     now: Callable[[], float]
     cluster: Any = None
+    gateways: Gateways | None = None
     done: list[Struck] = field(default_factory=list)
     _waking: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -86,6 +88,13 @@ class FaultInjector:
             router = _pick(description.routers, strike.pick)
             await _signal(router.node_id, router.pid, signal.SIGKILL)
             return Struck(at_s, strike.kind, router.actor_id, f"{router.open_requests} open requests")
+        if strike.kind == KILL_GATEWAY:
+            pids = self.gateways.pids if self.gateways is not None else []
+            if not pids:
+                return Struck(at_s, strike.kind, None, "no gateway runs")
+            pid = _pick(pids, strike.pick)
+            os.kill(pid, signal.SIGKILL)
+            return Struck(at_s, strike.kind, f"gateway {pid}")
         busy = [actor for actor in description.stream_actors if actor.pid and actor.node_id and actor.open_requests]
         if strike.kind == KILL_NODE:
             return await self._kill_node(strike, description, at_s)

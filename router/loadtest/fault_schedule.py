@@ -20,9 +20,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from router.loadtest.distributions import Distribution, Number
 
-KILL_STREAM_ACTOR, KILL_ROUTER, KILL_NODE, STOP_ACTOR, RPC_FAILURES = (
+KILL_STREAM_ACTOR, KILL_ROUTER, KILL_GATEWAY, KILL_NODE, STOP_ACTOR, RPC_FAILURES = (
     "kill-stream-actor",
     "kill-router",
+    "kill-gateway",
     "kill-node",
     "stop-actor",
     "rpc-failures",
@@ -30,6 +31,7 @@ KILL_STREAM_ACTOR, KILL_ROUTER, KILL_NODE, STOP_ACTOR, RPC_FAILURES = (
 STRIKES: dict[str, str] = {
     KILL_STREAM_ACTOR: "SIGKILL to a stream actor that has requests",
     KILL_ROUTER: "SIGKILL to a router actor",
+    KILL_GATEWAY: "SIGKILL to a gateway that readers come by",
     KILL_NODE: "a worker node and all on it gone at once",
     STOP_ACTOR: "SIGSTOP to a stream actor, SIGCONT after a while: a process that hangs, then continues",
 }

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import psutil
 
-DRIVER, ROUTER, STREAM_ACTOR, PUBLISHER, READER, PROVIDER, RAY = (
+DRIVER, ROUTER, STREAM_ACTOR, PUBLISHER, READER, GATEWAY, PROVIDER, RAY = (
     "driver",
     "router",
     "stream actor",
     "publisher",
     "reader",
+    "gateway",
     "provider",
     "ray",
 )

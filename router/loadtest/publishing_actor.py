@@ -45,6 +45,8 @@ class Setup:
     run_id: str
     router_name: str
     namespace: str
+    gateways: Sequence[str] = ()
+    """Where readers come over HTTP; none: they read from the router."""
 
     def request_id(self, number: int) -> str:
         """Return the request ID of a stream."""

@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +20,13 @@ from actors.errors import RouterUnavailable, StreamRouterError
 from actors.recording_format import read_recording
 from actors.settings import StreamSettings
 from actors.translator import Translator
+from router.client.reading.batch import Batch
 from router.client.stream_router import StreamRouter
 from router.demo.recorded_content import Content
 from router.loadtest.measurements import Measurements
 from router.loadtest.plan import Planner, ReaderPlan, StreamPlan
 from router.loadtest.publishing_actor import Setup
+from router.loadtest.sse_reader import SseReader
 from router.loadtest.stream_events import END, HANDED, START, StreamEnd
 from router.loadtest.verify import Assembly, Expectations, content_faults, faults_of_end
 from router.scripted_provider.library import Recording
@@ -70,6 +72,7 @@ class ReadingActor:
         self._oracle: dict[tuple[str, int], tuple[list[int], int]] = {}
         self._open = AsyncExitStack()
         self._router: StreamRouter | None = None
+        self._sse: SseReader | None = None
         self._streams: dict[int, _Stream] = {}
         self._last_call: dict[int, int] = {}
         self._readings = 0
@@ -87,6 +90,9 @@ class ReadingActor:
             setup = self._setup
             entrance = StreamRouter.connect(setup.router_name, namespace=setup.namespace, token=token)
             self._router = await self._open.enter_async_context(entrance)
+            if setup.gateways:
+                sse = SseReader(setup.gateways, setup.workload.readers.format)
+                self._sse = await self._open.enter_async_context(sse)
 
     async def begin(self, zero: float) -> None:
         """Take the run's start, as `time.time()` has it."""
@@ -186,7 +192,7 @@ class ReadingActor:
             await asyncio.sleep(max(0.0, stream.asked_at + plan.late_s - time.time()))
         last_at = 0.0
         request_id = self._setup.request_id(stream.plan.number)
-        async for batch in self._router.subscribe(request_id, format="dict", wait_s=OPEN_WAIT_S):
+        async for batch in self._batches(self._router, request_id):
             now = time.time()
             if batch.gap is not None:
                 reading.assembly.gap(*batch.gap)
@@ -196,6 +202,24 @@ class ReadingActor:
                 last_at = self._count_batch(stream, reading, batch, now, last_at)
             if plan.messages_per_s is not None and not batch.end:
                 await asyncio.sleep(len(batch) / plan.messages_per_s)
+
+    def _batches(self, router: StreamRouter, request_id: str) -> AsyncIterator[Batch[Any]]:
+        if self._sse is None:
+            return aiter(router.subscribe(request_id, format="dict", wait_s=OPEN_WAIT_S))
+        if self._setup.workload.readers.format == "letta":
+            return self._with_our_words(self._sse.read(request_id, OPEN_WAIT_S), router, request_id)
+        return self._sse.read(request_id, OPEN_WAIT_S)
+
+    @staticmethod
+    async def _with_our_words(
+        batches: AsyncIterator[Batch[Any]], router: StreamRouter, request_id: str
+    ) -> AsyncIterator[Batch[Any]]:
+        """Put the stop reason as the router knows it: Letta has one word for several of ours."""
+        async for batch in batches:
+            for message in batch:
+                if message["message_type"] == "stop_reason":
+                    message["stop_reason"] = (await router.request(request_id)).stop_reason
+            yield batch
 
     def _count_batch(
         self, stream: _Stream, reading: _Reading, batch: Sequence[Mapping[str, Any]], now: float, last_at: float

@@ -24,6 +24,7 @@ from router.demo import RECORDINGS
 from router.loadtest import processes, results
 from router.loadtest.fault_injector import FaultInjector
 from router.loadtest.fault_schedule import schedule
+from router.loadtest.gateways import Gateways
 from router.loadtest.generators import CALL_DEADLINE_S, Generators, ask, call_of, start_generators
 from router.loadtest.infrastructure import router_under_test, rpc_failures, start_cluster, start_providers
 from router.loadtest.measurements import Measurements, merged
@@ -82,8 +83,10 @@ async def run_loadtest(workload: Workload, view: View) -> dict[str, Any]:
             router = await stack.enter_async_context(router_under_test(workload))
             setup.router_name, setup.namespace = router.config.name, router.config.namespace
             urls = await start_providers(stack, workload, setup.recordings)
+            gateways = await _gateways(stack, workload, router)
+            setup.gateways = [] if gateways is None else gateways.urls
             generators = await stack.enter_async_context(start_generators(setup, urls))
-            run = _Run(workload, router, generators, state, view, cluster)
+            run = _Run(workload, router, generators, state, view, cluster, gateways)
             interrupted = await run.run()
     about = {
         "started_at": started_at.isoformat(timespec="seconds"),
@@ -129,16 +132,32 @@ def _prepare(workload: Workload) -> tuple[Setup, Planner]:
     return setup, Planner(workload, recordings)
 
 
+async def _gateways(stack: AsyncExitStack, workload: Workload, router: StreamRouter) -> Gateways | None:
+    """Start the gateways that readers come by. Raises RouterUnavailable."""
+    if workload.readers.via != "sse":
+        return None
+    config = router.config
+    return await stack.enter_async_context(Gateways(workload.readers.gateways, config.name, config.namespace))
+
+
 class _Run:
     def __init__(
-        self, workload: Workload, router: StreamRouter, generators: Generators, state: State, view: View, cluster: Any
+        self,
+        workload: Workload,
+        router: StreamRouter,
+        generators: Generators,
+        state: State,
+        view: View,
+        cluster: Any,
+        gateways: Gateways | None = None,
     ) -> None:
         self._workload, self._router, self._generators = workload, router, generators
         self._state, self._view = state, view
         self._zero = time.time()
         strikes = schedule(workload.chaos, workload.seed, state.expected_s)
         self.faults_planned = len(strikes)
-        self._faults = FaultInjector(router, strikes, self._now, cluster)
+        self._faults = FaultInjector(router, strikes, self._now, cluster, gateways)
+        self._gateways = gateways
         self._stop = asyncio.Event()
         self._handles: dict[str, Any] = {}
         self._last_done_s: float | None = None
@@ -246,6 +265,8 @@ class _Run:
     async def _sample(self) -> None:
         """Measure processes and queues. A process that does not answer now (it was killed, say) is left out."""
         state = self._state
+        for pid in self._gateways.pids if self._gateways is not None else []:
+            self.sampler.know(pid, processes.GATEWAY)
         try:
             description = await asyncio.wait_for(self._router.describe(), CALL_DEADLINE_S)
         except (StreamRouterError, RayError, TimeoutError):

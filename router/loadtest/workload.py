@@ -17,7 +17,7 @@ from actors.errors import ConfigError, StreamRouterError
 from actors.settings import StreamSettings, explain
 from router.config import RouterConfig, load_config, parse_yaml, with_changes
 from router.loadtest.distributions import Number, fixed
-from router.loadtest.fault_schedule import Chaos
+from router.loadtest.fault_schedule import KILL_GATEWAY, Chaos
 from router.loadtest.figure_names import METRICS, full_name
 from router.runs.endpoint import Endpoint
 from router.scripted_provider.script import Script
@@ -159,6 +159,16 @@ class ReadersConfig(_Section):
     per_stream: Number = Field(default_factory=lambda: fixed(1), description="Readers of each stream, at least 1.")
     slow: Slow = Field(default_factory=Slow)
     late: Late = Field(default_factory=Late)
+    via: Literal["router", "sse"] = Field("router", description="sse: over HTTP, by way of gateways.")
+    format: Literal["native", "letta"] = Field("native", description="sse: what the gateways are read in.")
+    gateways: int = Field(1, ge=1, le=64, description="sse: so many gateways, each a process; readers take turns.")
+
+    @model_validator(mode="after")
+    def _gateways_are_read(self) -> Self:
+        strange = sorted(self.model_fields_set & {"format", "gateways"})
+        if self.via != "sse" and strange:
+            raise ValueError(f"{', '.join(strange)} has no meaning for readers via {self.via}; set via: sse")
+        return self
 
 
 class Generators(_Section):
@@ -236,6 +246,8 @@ class Workload(_Section):
                 near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.4)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(f"thresholds.{name}: there is no such figure{hint}")
+        if self.chaos.faults.get(KILL_GATEWAY) and self.readers.via != "sse":
+            raise ValueError("chaos: kill-gateway needs readers that come by way of one; set readers.via: sse")
         if self.router.connect is not None:
             if self.chaos.kills_nodes:
                 raise ValueError("chaos: kill-node needs a cluster of our own; without router.connect one is started")

@@ -25,7 +25,7 @@ def test_every_packaged_workload_is_valid_and_can_be_planned(file: Path, recordi
 
 def test_a_packaged_workload_is_found_by_its_name():
     assert Workload.load("chaos").name == "chaos"
-    assert {"steady", "chaos", "quick"} <= packaged_workloads().keys()
+    assert {"steady", "chaos", "quick", "sse"} <= packaged_workloads().keys()
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,8 @@ def test_a_packaged_workload_is_found_by_its_name():
         ({"router": {"connect": "agents", "overrides": {"routers": 2}}}, "overrides has no meaning with connect"),
         ({"router": {"address": "head:6379"}}, "address has no meaning without connect"),
         ({"chaos": {"faults": "rpc-failures:0.05"}, "router": {"connect": "agents"}}, "must be set before Ray starts"),
+        ({"chaos": {"faults": "kill-gateway:1"}}, "set readers.via: sse"),
+        ({"readers": {"gateways": 2}}, "gateways has no meaning for readers via router"),
         ({"target": {"kind": "endpoint"}}, "needs `endpoint`"),
         ({"target": {"requests": "x.jsonl"}}, "no meaning for kind scripted"),
     ],

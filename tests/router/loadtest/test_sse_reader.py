@@ -1,0 +1,45 @@
+"""Readers over HTTP read what a subscription gives, and go on where a gateway leaves them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from actors.errors import RouterUnavailable
+from router.loadtest.sse_reader import SseReader
+from tests.gateway.fakes import served, until
+from tests.gateway.said import RECORDED, messages_of
+
+MESSAGES = messages_of(next(file for file in RECORDED if file.stem == "openai-tool-2"))
+
+
+async def read(reader: SseReader, request_id: str, said: list[Any], wait_s: float = 10.0) -> None:
+    async for batch in reader.read(request_id, wait_s):
+        said += batch.messages
+
+
+@pytest.mark.parametrize("wire", ["native", "letta"])
+async def test_a_reader_that_is_cut_goes_on_with_another_gateway_and_has_each_message_once(wire: Any):
+    said: list[dict[str, Any]] = []
+    async with served() as second, AsyncExitStack() as held:
+        first = await held.enter_async_context(served())
+        first.router.open("req-1").say(MESSAGES[:5])
+        second.router.open("req-1").say(MESSAGES, end=True)
+        async with SseReader([first.url, second.url], wire) as reader:
+            reading = asyncio.create_task(read(reader, "req-1", said))
+            await until(lambda: len(said) == 5)
+            await held.aclose()
+            await reading
+    assert [message["seq_id"] for message in said] == [message["seq_id"] for message in MESSAGES]
+    assert [message["message_type"] for message in said] == [message["message_type"] for message in MESSAGES]
+    if wire == "native":
+        assert said == [{**message, "run_id": "req-1"} for message in MESSAGES]
+
+
+async def test_a_request_that_no_gateway_knows_is_given_up_in_the_end():
+    async with served() as gateway, SseReader([gateway.url], "native") as reader:
+        with pytest.raises(RouterUnavailable, match="no gateway has said anything of 'none'"):
+            await read(reader, "none", [], wait_s=0.0)

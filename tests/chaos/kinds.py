@@ -21,6 +21,7 @@ from router import Description, StreamRouter
 from router.status.overview import RouterDescription, StreamActorDescription
 
 from .common import config, figures, is_gone, until
+from .gateways import kill_actor_of_gateway, kill_gateway, kill_router_of_gateway, kill_runner
 from .load import Load
 from .misuse import close_and_break, full_disk, unplaced
 from .processes import kill_driver, kill_publisher, kill_reader, shut_down
@@ -282,4 +283,8 @@ KINDS: dict[str, Callable[[], Awaitable[dict[str, Any]]]] = {
     "full-disk": full_disk,
     "close-and-break": close_and_break,
     "cut-sockets": cut_sockets,
+    "kill-gateway": kill_gateway,
+    "kill-runner": kill_runner,
+    "kill-actor-of-gateway": kill_actor_of_gateway,
+    "kill-router-of-gateway": kill_router_of_gateway,
 }

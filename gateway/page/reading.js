@@ -9,6 +9,7 @@ const PARTS_MAX = 400;
 const MORE = 200;
 const FRAME_MS = 10;
 const NEAR_PX = 60;
+const UP = new Set(["ArrowUp", "PageUp", "Home"]);
 const MOVED_MS = 1000; // so long a scroll goes on by itself
 
 export class Reading {
@@ -18,14 +19,16 @@ export class Reading {
     this.parts = h("div", { class: "parts", role: "log", "aria-live": "off", "aria-label": "What it says" });
     this.element = h("div", { class: "scroll", tabindex: "0", "aria-label": "What the run says", onscroll: () => this.scrolled() }, this.earlier, this.parts);
     this.follows = true;
+    this.scrollTop = 0;
     // What is drawn first when it comes into view has a size of its own only then.
     this.sized = new ResizeObserver(() => this.follows && this.toEnd());
     this.sized.observe(this.element);
     this.sized.observe(this.parts);
-    this.moved = -Infinity; // when its reader last did something that scrolls
-    for (const kind of ["wheel", "touchmove", "pointerdown", "keydown"]) {
-      this.element.addEventListener(kind, () => (this.moved = performance.now()), { passive: true });
-    }
+    this.moved = -Infinity; // when its reader last touched what may scroll it
+    const moves = () => (this.moved = performance.now());
+    for (const kind of ["touchmove", "pointerdown"]) this.element.addEventListener(kind, moves, { passive: true });
+    this.element.addEventListener("wheel", (event) => event.deltaY < 0 && this.leave(), { passive: true });
+    this.element.addEventListener("keydown", (event) => UP.has(event.key) && this.leave());
     this.clear();
   }
 
@@ -99,7 +102,13 @@ export class Reading {
   }
 
   toEnd() {
-    this.element.scrollTop = this.element.scrollHeight;
+    this.goTo(this.element.scrollHeight);
+  }
+
+  // Scrolls; what that tells of is no reader who goes on to the end.
+  goTo(place) {
+    this.element.scrollTop = place;
+    this.scrollTop = this.element.scrollTop;
   }
 
   showEarlier() {
@@ -109,15 +118,21 @@ export class Reading {
     this.parts.prepend(...this.transcript.parts.slice(from, this.first).map((part) => this.view(part).element));
     this.first = from;
     this.settle();
-    this.element.scrollTop += this.element.scrollHeight - height;
+    this.goTo(this.element.scrollTop + this.element.scrollHeight - height);
+  }
+
+  // Somebody wants to see what was before.
+  leave() {
+    if (this.element.scrollTop > 0) this.follow(false);
   }
 
   scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.element;
-    const goesUp = scrollTop < this.scrollTop - 2 && performance.now() - this.moved < MOVED_MS;
+    const by = scrollTop - this.scrollTop;
     this.scrollTop = scrollTop;
-    if (scrollHeight - scrollTop - clientHeight < NEAR_PX) this.follow(true);
-    else if (goesUp) this.follow(false);
+    // What is above may shrink as it is drawn; that is no reader who goes up.
+    if (by < 0 && performance.now() - this.moved < MOVED_MS) this.follow(false);
+    if (by > 0 && scrollHeight - scrollTop - clientHeight < NEAR_PX) this.follow(true);
   }
 
   follow(does) {

@@ -38,6 +38,7 @@ _KEYS = {
     "ArrowDown": ("ArrowDown", 40, ""),
     "ArrowUp": ("ArrowUp", 38, ""),
     "ArrowRight": ("ArrowRight", 39, ""),
+    "Home": ("Home", 36, ""),
     "Tab": ("Tab", 9, ""),
     " ": ("Space", 32, " "),
 }

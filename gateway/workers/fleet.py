@@ -100,8 +100,11 @@ class Fleet:
 
     def __init__(self, router: StreamRouter, config: GatewayConfig, group: str = CLUSTER) -> None:
         tokens_file = config.tokens_file and str(Path(config.tokens_file).expanduser().absolute())
+        jwt = config.jwt
+        if jwt is not None and not jwt.is_address:
+            jwt = jwt.model_copy(update={"jwks": str(Path(jwt.jwks).expanduser().absolute())})
         self._router = router
-        self._config: GatewayConfig = config.model_copy(update={"tokens_file": tokens_file})
+        self._config: GatewayConfig = config.model_copy(update={"tokens_file": tokens_file, "jwt": jwt})
         self._group = group
         self._made: dict[Place, Any] = {}  # those that are not detached end when nobody holds them
         self._service: str = router.config.name

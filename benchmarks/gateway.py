@@ -34,6 +34,7 @@ from router.config import RayConfig
 from router.on_ray.cluster import ensure_ray
 
 HEARTBEAT_S = 15.0
+WARM_UP = 20
 US, MS, KB = 1e6, 1e3, 1e3
 MESSAGES_PER_S = 5.0
 PACED_RUNS = 400  # with which `benchmarks.pace` measures too
@@ -70,6 +71,7 @@ class Contender(Protocol):
     server: Any
     url: str
     server_pid: int
+    idle_readers_max: int
     pids: list[int]
     """Of all processes that carry something, the server's among them."""
 
@@ -84,6 +86,8 @@ class Contender(Protocol):
 
 class Ours:
     """A gateway."""
+
+    idle_readers_max = 10_000
 
     def __init__(self, stage: ours.Stage, server: Any, url: str, server_pid: int) -> None:
         self._stage = stage
@@ -107,6 +111,8 @@ class Ours:
 
 class Plain:
     """Starlette and Redis."""
+
+    idle_readers_max = 1000  # each takes two files, and a client of Redis
 
     def __init__(self, server: Any, url: str, server_pid: int, redis: Any, redis_pid: int) -> None:
         self._redis = redis
@@ -182,7 +188,7 @@ async def _memory(contender: Contender) -> tuple[int, int]:
 async def measure_open_and_idle(contender: Contender, readers: Any, size: Size, found: dict[str, Any]) -> list[str]:
     """Open readers, each of a run of its own, and let them wait; return the runs."""
     run_ids = await contender.open_runs(size.readers)
-    await readers.open.remote(contender.url, run_ids[: len(run_ids) // 4])
+    await readers.open.remote(contender.url, run_ids[:WARM_UP])  # few: what they leave is used again
     await readers.close.remote()
     before = await _memory(contender)
     began_s = await contender.server.cpu_s.remote()
@@ -210,13 +216,14 @@ async def measure_messages(
 
 async def measure_heartbeats(contender: Contender, readers: Any, size: Size, run_ids: list[str]) -> float:
     """Return what idle readers take, in percent of a core for 10,000."""
-    await readers.open.remote(contender.url, [run_ids[n % len(run_ids)] for n in range(size.idle_readers)], 32)
+    count = min(size.idle_readers, contender.idle_readers_max)
+    await readers.open.remote(contender.url, [run_ids[n % len(run_ids)] for n in range(count)], 32)
     await contender.server.settle.remote()
     began_s, began_at = await contender.server.cpu_s.remote(), time.monotonic()
     await asyncio.sleep(size.heartbeats_s)
     used_s: float = await contender.server.cpu_s.remote() - began_s
     await readers.close.remote()
-    return 100 * used_s / (time.monotonic() - began_at) * 10_000 / size.idle_readers
+    return 100 * used_s / (time.monotonic() - began_at) * 10_000 / count
 
 
 async def measure_all(contender: Contender, size: Size) -> dict[str, Any]:
@@ -228,8 +235,7 @@ async def measure_all(contender: Contender, size: Size) -> dict[str, Any]:
     found["message_us"] = await measure_messages(
         contender, readers, paced, 1, MESSAGES_PER_S * len(paced), size.seconds
     )
-    await readers.close.remote()
-    one = await contender.open_runs(1)
+    one = await contender.open_runs(1)  # read beside those that are there: what they would leave is used again
     before = await _memory(contender)
     await readers.open.remote(contender.url, one * size.readers)
     found["idle_kb_of_one_run"] = ((await _memory(contender))[0] - before[0]) / size.readers / KB

@@ -60,6 +60,7 @@ def redis_server() -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    command += ["--maxclients", "20000"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603  # a fixed command
     try:
         yield port

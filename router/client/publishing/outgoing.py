@@ -184,8 +184,13 @@ class PublishedStream:
 
     # --- what the router is told, and what it says ----------------------------------------------
 
-    def registration(self, wanted: Registration, agent_number: int) -> Registration:
-        """Return what to open the request with: what it was `wanted` with, and what has come to be known since."""
+    def register(self, wanted: Registration, agent_number: int) -> Registration:
+        """Return what to open the request with: what it was `wanted` with, and what has come to be known since.
+
+        Nothing is sent before the router has said where the request stands: one that does not know it would drop it,
+        and could not tell, since the registration says only what had been sent when it was made.
+        """
+        self.is_placed = False
         if self.epoch == 0 and self.cancel is None and agent_number == wanted.agent_number:
             return wanted
         return wanted._replace(

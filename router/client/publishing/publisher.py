@@ -446,4 +446,4 @@ class Publisher(Pumping):
             self._leave()
 
     def _registration(self) -> Registration:
-        return self._stream.registration(self._registered, 0 if self._claim is None else self._claim.number)
+        return self._stream.register(self._registered, 0 if self._claim is None else self._claim.number)

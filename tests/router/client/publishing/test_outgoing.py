@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import LimitExceeded, PoolFull
+from actors.protocol.calls import Registration
 from actors.protocol.states import PublisherState
 from router.client.publishing.outgoing import FAILED, OPEN, SEALED, PublishedStream
 from router.client.publishing.replay_store import ReplayBudget, ReplayStore
@@ -73,6 +74,18 @@ def test_a_gap_goes_back_to_the_number_wanted_and_no_further():
     assert drain(s, 1000) == [(1, 4, [b"3", b"4"])]
     s.update(state(phase="gap", next_seq=6))
     assert drain(s) == []
+
+
+def test_nothing_is_sent_between_a_registration_and_the_word_where_the_request_stands():
+    s = stream()
+    s.accept(b"0")
+    drain(s)
+    s.accept(b"1")
+    wanted = Registration("req", b"", "", None, False, 0, 0, 1, None, 0)
+    assert s.register(wanted, 0).sent_seq == 1
+    assert not s.has_items(), "a router that has restarted would drop it, and take the registration's word for all"
+    s.update(state(phase="gap", next_seq=1))
+    assert drain(s, 1000) == [(1, 1, [b"0", b"1"])]
 
 
 def test_credit_is_absolute_and_an_old_report_does_not_lower_it():

@@ -26,8 +26,26 @@ class _Section(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
 
+class NamedActor(_Section):
+    """A Ray actor that runs already, and the method of it that is called for each run."""
+
+    name: str = Field(min_length=1, description="The name that it was started with.")
+    namespace: str | None = Field(
+        None, min_length=1, description="Its Ray namespace; null: that of the service (`namespace`)."
+    )
+    method: str = Field(
+        "run",
+        pattern=r"^[A-Za-z]\w*$",
+        description="A generator, asynchronous or not: called with the client's input, a dict.",
+    )
+
+    def in_service(self, namespace: str) -> Self:
+        """Return it with a namespace: its own, else that of the service."""
+        return self if self.namespace is not None else self.model_copy(update={"namespace": namespace})
+
+
 class AgentConfig(_Section):
-    """What a client may have run: a function of ours, or a provider behind an address."""
+    """What a client may have run: a function of ours, a provider behind an address, or an actor that runs."""
 
     run: str | None = Field(
         None,
@@ -35,14 +53,19 @@ class AgentConfig(_Section):
         description="module:function, called with the client's input, a dict; what `StreamRouter.start` takes.",
     )
     endpoint: Endpoint | None = Field(None, description="A provider that is asked instead; as of `stream-router run`.")
+    actor: NamedActor | None = Field(None, description="A named Ray actor whose method is called instead.")
     settings: PartOfSettings = Field(
         default_factory=dict, description="StreamSettings of its requests; of an endpoint, the dialect is chat."
     )
 
     @model_validator(mode="after")
-    def _is_one_of_both(self) -> Self:
-        if (self.run is None) == (self.endpoint is None):
-            raise ValueError("expected run (module:function) or endpoint (a provider), and not both")
+    def _is_one_of_them(self) -> Self:
+        given = [name for name in ("run", "endpoint", "actor") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "expected one of run (module:function), endpoint (a provider) and actor (a named Ray actor), got "
+                + (" and ".join(given) or "none")
+            )
         return self
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -15,6 +16,7 @@ from ray.exceptions import RayActorError, RayError
 
 from actors.errors import LimitExceeded, RouterUnavailable, StreamRouterError, from_wire
 from actors.tenants import names_in
+from gateway.runs.named_actor import ask_actor
 from gateway.runs.order import Order, function_of, request_of
 from gateway.runs.provider import ask_provider
 from router import StreamRouter
@@ -71,12 +73,7 @@ class RunnerActor:
             raise LimitExceeded(
                 f"{of_tenant} runs are under way, and tenant_runs_max is {order.tenant_runs_max}; try again"
             )
-        endpoint = order.agent.endpoint
-        if endpoint is not None:
-            agent: Any = ask_provider
-            given: tuple[Any, ...] = (endpoint, order.key, request_of(order.input, endpoint))
-        else:
-            agent, given = function_of(order.agent.run or ""), (order.input,)
+        agent, given = self._agent_of(order)
         run = self._router.start(
             agent,
             *given,
@@ -101,6 +98,15 @@ class RunnerActor:
         finally:
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
+
+    def _agent_of(self, order: Order) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return what is run, and what it is called with. Raises ConfigError, InvalidArgument."""
+        endpoint, actor = order.agent.endpoint, order.agent.actor
+        if endpoint is not None:
+            return ask_provider, (endpoint, order.key, request_of(order.input, endpoint))
+        if actor is not None:
+            return ask_actor, (actor.in_service(self._router.config.namespace), order.input)
+        return function_of(order.agent.run or ""), (order.input,)
 
     def _has_ended(self, run: AgentRun) -> None:
         self._runs.pop(run, None)

@@ -61,7 +61,7 @@ class AguiRoutes:
             agents = self._gateway.agents
             name = request.match_info.get("agent") or (next(iter(agents)) if len(agents) == 1 else None)
             given = input_of(body)
-            if self._gateway.agent(name).run is not None:
+            if self._gateway.agent(name).endpoint is None:
                 given |= more_of(body)
             try:
                 await self._gateway.run(name, given, request_id=request_id, tags={THREAD_TAG: thread_id})

@@ -132,7 +132,7 @@ class LangGraphRoutes:
             raise InvalidArgument(f"metadata: expected an object, got {type(metadata).__name__}")
         name = body.get("assistant_id")
         given = input_of(body)
-        if self._gateway.agent(name).run is not None:
+        if self._gateway.agent(name).endpoint is None:
             given |= more_of(body)
         thread = request.match_info.get("thread")
         is_alone = body.get("multitask_strategy") == "reject" and thread is not None

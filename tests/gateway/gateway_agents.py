@@ -55,6 +55,45 @@ async def failing(_given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
     raise ValueError("no more")
 
 
+SPOKEN = {"message_type": "assistant_message", "content": "and a message"}
+
+
+async def speaking(_given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """Say a chunk and a message."""
+    yield chunk("A chunk ")
+    yield SPOKEN
+    yield chunk(None, "stop")
+
+
+class Crew:
+    """An actor whose methods are agents."""
+
+    def __init__(self) -> None:
+        self._was_left = asyncio.Event()
+
+    async def run(self, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Do as `speaking`."""
+        async for said in speaking(given):
+            yield said
+
+    async def wait(self, _given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Say one word and nothing more, until the call is cancelled."""
+        yield chunk("Wait")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._was_left.set()
+
+    async def until_left(self) -> None:
+        """Return when a call of `wait` was cancelled."""
+        await self._was_left.wait()
+
+    async def fail(self, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Do as `failing`."""
+        async for said in failing(given):
+            yield said
+
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "gateway.md"
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 exec(compile(SNIPPETS[0], str(PAGE), "exec"), globals())  # noqa: S102  # `ada`, the agent that the page shows

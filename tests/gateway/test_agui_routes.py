@@ -75,6 +75,14 @@ async def test_a_run_is_begun_once_and_joined_by_whoever_posts_it_again():
     assert order.input == {"messages": [{"role": "user", "content": "Hi"}], "context": ASKED["context"]}
 
 
+async def test_an_actor_is_told_what_a_function_is_told():
+    async with served(agents={"ada": {"actor": {"name": "crew"}}}) as gateway:
+        gateway.runners.says = TEXT
+        async with gateway.http.post(f"{gateway.url}/agui", json=ASKED) as answered:
+            await answered.read()
+    assert gateway.runners.orders[0].input["context"] == ASKED["context"]
+
+
 async def test_who_joins_a_run_that_is_read_already_has_a_snapshot_all_the_same():
     async with served() as gateway, gateway.http.post(f"{gateway.url}/agui", json=ASKED) as first:
         stream = gateway.router.streams["agui-run-1"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import openai
 import pytest
+import ray
 
 from actors.errors import ConfigError
 from gateway.config import gateway_section
@@ -19,7 +20,7 @@ from router import StreamRouter
 from router.demo import RECORDINGS
 from router.scripted_provider import Library, Script
 from router.scripted_provider import serve as serve_provider
-from tests.gateway.gateway_agents import LARGE_CHARACTERS, SNIPPETS, WORDS
+from tests.gateway.gateway_agents import LARGE_CHARACTERS, SNIPPETS, SPOKEN, WORDS, Crew
 
 pytestmark = pytest.mark.ray
 
@@ -174,6 +175,66 @@ async def test_an_agent_that_cannot_be_imported_is_said_before_anything_is_serve
                 pass
 
 
+def of_crew(method: str) -> dict[str, Any]:
+    return {"actor": {"name": "tests-crew", "namespace": "tests", "method": method}}
+
+
+ACTORS = {
+    "spoken": of_crew("run"),
+    "waiting": of_crew("wait"),
+    "failing": of_crew("fail"),
+    "nowhere": {"actor": {"name": "tests-crew"}},
+    "speaking": {"run": "tests.gateway.gateway_agents:speaking"},
+}
+
+
+@pytest.fixture(scope="module")
+def crew(running_router_of_gateway: str) -> Iterator[Any]:  # noqa: ARG001  # with it Ray runs
+    actor = ray.remote(Crew).options(name="tests-crew", namespace="tests", num_cpus=0, max_restarts=-1).remote()
+    yield actor
+    ray.kill(actor)
+
+
+@pytest.mark.usefixtures("crew")
+@pytest.mark.parametrize("agent", ["speaking", "spoken"])
+async def test_a_function_and_an_actor_may_yield_chunks_and_messages(router: StreamRouter, agent: str):
+    async with gateway(router, agents=ACTORS) as http:
+        _, text = await http.get(f"/v1/streams/{await http.start(agent)}/events")
+        said = messages_in(text)
+        assert [one["content"] for one in said[:-2]] == ["A chunk ", SPOKEN["content"]]
+        assert said[-2]["stop_reason"] == "end_turn"
+
+
+async def test_the_cancel_of_a_run_cancels_the_call_of_its_actor(router: StreamRouter, crew: Any):
+    async with gateway(router, agents=ACTORS) as http:
+        assert await router.cancel(await begun(http, "waiting"))
+        await asyncio.wait_for(crew.until_left.remote(), DEADLINE_S)
+
+
+async def begun(http: Http, agent: str) -> str:
+    """Start a run; return its ID when it has said something."""
+    request_id = await http.start(agent)
+    answered = await http.session.get(f"{http.url}/v1/streams/{request_id}/events")
+    await answered.content.readuntil(b"id: 1\n")
+    answered.close()
+    return request_id
+
+
+async def test_an_actor_that_is_not_there_raises_or_dies_is_named_in_the_runs_end(router: StreamRouter, crew: Any):
+    async with gateway(router, agents=ACTORS) as http:
+        for agent, why in (
+            ("nowhere", f"there is no actor 'tests-crew' in the Ray namespace '{router.config.namespace}'"),
+            ("failing", "the actor 'tests-crew' (namespace 'tests') raised in 'fail': ValueError: no more"),
+        ):
+            result = await router.result(await http.start(agent), raise_failed=False)
+            assert (result.stop_reason, why in (result.detail or "")) == ("error", True), result.detail
+        request_id = await begun(http, "waiting")
+        ray.kill(crew, no_restart=False)
+        result = await asyncio.wait_for(router.result(request_id, raise_failed=False), DEADLINE_S)
+        assert result.stop_reason == "error"
+        assert "the actor 'tests-crew' (namespace 'tests') died or cannot be reached" in (result.detail or "")
+
+
 async def test_a_provider_is_an_agent_and_openais_client_reads_it(router: StreamRouter):
     library = Library.load(RECORDINGS)
     name = next(recording.name for recording in library.recordings.values() if recording.api == "openai-chat")
@@ -222,9 +283,13 @@ async def test_what_the_page_shows_runs_as_printed(router: StreamRouter, capsys:
     # The page is gateway.md.
     pytest.importorskip("letta_client")
     pytest.importorskip("langgraph_sdk")
-    async with gateway(router) as http:
+    shown = {"crew": {"actor": {"name": "crew", "method": "answer"}}}
+    async with gateway(router, agents={**AGENTS, **shown}) as http:
         for snippet in SNIPPETS[1:]:
             await asyncio.to_thread(exec, snippet.replace("http://127.0.0.1:8283", http.url), {})
+        said_by_actor = await router.result(await http.start("crew"))
+        ray.kill(ray.get_actor("crew", namespace=router.config.namespace))
+    assert said_by_actor.text == "All of us say: Hello"
     said = capsys.readouterr().out
     assert "assistant_message 1\nstop_reason 2\nusage_statistics 3\n" in said
     assert said.endswith("You asked: Hello" * 3)

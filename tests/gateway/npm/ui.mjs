@@ -1,7 +1,6 @@
 // A chat of the AI SDK without a page: sends a message, or resumes; prints what it shows in the end.
-import { AbstractChat, DefaultChatTransport } from "ai";
-
-const [url, what, chatId] = process.argv.slice(2);
+const [sdk, url, what, chatId] = process.argv.slice(2);
+const { AbstractChat, DefaultChatTransport } = await import(sdk); // a version, as package.json names it
 
 class State {
   status = "ready";

@@ -39,7 +39,7 @@ async def ran(*command: str | Path, cwd: Path = EXAMPLES) -> list[str]:
         *command, cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, error = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0, error.decode()
+    assert process.returncode == 0, (out + error).decode()
     return out.decode().splitlines()
 
 
@@ -70,13 +70,27 @@ async def test_a_program_reads_a_run_in_two_parts_over_plain_http():
         assert order.input == {"messages": [{"role": "user", "content": "Count to 30"}]}
 
 
-@pytest.mark.clients
-@pytest.mark.skipif(not (FOLDER / "node_modules").is_dir(), reason="`make test-gateway` installs the clients from npm")
-async def test_a_program_for_node_reads_a_run_in_two_parts_with_openais_client(tmp_path: Path):
+@pytest.fixture
+def typescript(tmp_path: Path) -> Path:
+    """A folder with the program in TypeScript, as it is where its client has been installed."""
+    if not (FOLDER / "node_modules").is_dir():
+        pytest.skip("`make test-gateway` installs the clients from npm")
     (tmp_path / "node_modules").symlink_to(FOLDER / "node_modules")
-    (tmp_path / "respond.mjs").write_bytes((EXAMPLES / "respond.mjs").read_bytes())
+    (tmp_path / "respond.mts").write_bytes((EXAMPLES / "respond.mts").read_bytes())
+    return tmp_path
+
+
+@pytest.mark.clients
+async def test_a_program_in_typescript_reads_a_run_in_two_parts_with_openais_client(typescript: Path):
     async with counting() as gateway:
-        assert_is_whole(await ran(NODE, "respond.mjs", gateway.url, cwd=tmp_path), "response.completed")
+        assert_is_whole(await ran(NODE, "respond.mts", gateway.url, cwd=typescript), "response.completed")
+
+
+@pytest.mark.clients
+async def test_the_program_in_typescript_has_the_types_of_openais_client(typescript: Path):
+    strict = ["--strict", "--erasableSyntaxOnly", "--target", "es2024", "--module", "nodenext", "--types", "node"]
+    compiler = "node_modules/typescript/bin/tsc"
+    assert await ran(NODE, compiler, "--noEmit", "--skipLibCheck", *strict, "respond.mts", cwd=typescript) == []
 
 
 @pytest.mark.clients

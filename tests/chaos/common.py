@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import ray
 
-from router import RouterConfig
+from router import Description, RouterConfig
 
 from .load import Tally, percentile
 
@@ -55,6 +55,12 @@ def is_gone(pid: int) -> bool:
 def names() -> list[str]:
     """Return the names of all actors of the cluster."""
     return [known["name"] for known in ray.util.list_named_actors(all_namespaces=True)]
+
+
+def weight(described: Description, node_id: str) -> tuple[int, int]:
+    """Return what the loss of a node would cost: its routers, then the open requests of its stream actors."""
+    routers = sum(actor.node_id == node_id for actor in described.routers)
+    return routers, sum(actor.open_requests for actor in described.stream_actors if actor.node_id == node_id)
 
 
 def figures(kind: str, tally: Tally, kills: int, recovery_s: list[float], **more: Any) -> dict[str, Any]:

@@ -20,8 +20,14 @@ from ray.cluster_utils import Cluster
 from router import Description, StreamRouter
 from router.status.overview import RouterDescription, StreamActorDescription
 
-from .common import config, figures, is_gone, until
-from .gateways import kill_actor_of_gateway, kill_gateway, kill_router_of_gateway, kill_runner
+from .common import config, figures, is_gone, until, weight
+from .gateways import (
+    kill_actor_of_gateway,
+    kill_gateway,
+    kill_node_of_gateway,
+    kill_router_of_gateway,
+    kill_runner,
+)
 from .load import Load
 from .misuse import close_and_break, full_disk, unplaced
 from .processes import kill_driver, kill_publisher, kill_reader, shut_down
@@ -173,7 +179,7 @@ async def remove_node() -> dict[str, Any]:
         nonlocal routers_hit, over_network
         described = await router.describe()
         over_network = sum(one.transport == "network" for one in [*described.lines, *described.stream_actors])
-        victim = max(workers, key=lambda node: _weight(described, node.node_id))
+        victim = max(workers, key=lambda node: weight(described, node.node_id))
         routers = [actor for actor in described.routers if actor.node_id == victim.node_id]
         actors = [actor for actor in described.stream_actors if actor.node_id == victim.node_id]
         routers_hit = len(routers)
@@ -194,12 +200,6 @@ async def remove_node() -> dict[str, Any]:
     finally:
         ray.shutdown()
         cluster.shutdown()
-
-
-def _weight(described: Description, node_id: str) -> tuple[int, int]:
-    """Return what the loss of a node would cost: its routers, then the open requests of its stream actors."""
-    routers = sum(actor.node_id == node_id for actor in described.routers)
-    return routers, sum(actor.open_requests for actor in described.stream_actors if actor.node_id == node_id)
 
 
 def _open_on(
@@ -287,4 +287,5 @@ KINDS: dict[str, Callable[[], Awaitable[dict[str, Any]]]] = {
     "kill-runner": kill_runner,
     "kill-actor-of-gateway": kill_actor_of_gateway,
     "kill-router-of-gateway": kill_router_of_gateway,
+    "kill-node-of-gateway": kill_node_of_gateway,
 }

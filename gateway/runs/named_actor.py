@@ -7,6 +7,7 @@ as it is there. An actor is looked up anew for each run, so it may be started af
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 
 from gateway.config import NamedActor
+
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 class NamedActorFailed(Exception):  # none of the router's errors: its run's log is to have the traceback
@@ -57,8 +60,8 @@ def _call(handle: Any, actor: NamedActor, given: Mapping[str, Any]) -> Any:
         return once.remote(given)
     except (TypeError, ValueError) as error:
         raise NamedActorFailed(
-            f"the method {actor.method!r} of {_said_of(actor)} cannot be called as an agent: {error}; it is to take "
-            "one dict and to be a generator, best an asynchronous one: `async def run(self, given): yield ...`"
+            f"the method {actor.method!r} of {_said_of(actor)} cannot be called as an agent: {_short(error)}; it is to "
+            "take one dict and to be a generator, best an asynchronous one: `async def run(self, given): yield ...`"
         ) from error
 
 
@@ -67,23 +70,26 @@ def why_failed(actor: NamedActor, error: RayError) -> str:
     who, method = _said_of(actor), actor.method
     if isinstance(error, RayTaskError):
         cause = error.cause
+        said = _short(cause) if isinstance(cause, RayError) else cause  # it has called others itself
         return (
-            f"{who} raised in {method!r}: {type(cause).__name__}: {cause}; the log of the process that ran this agent "
+            f"{who} raised in {method!r}: {type(cause).__name__}: {said}; the log of the process that ran this agent "
             "(router.launch) has the actor's traceback"
         )
     if isinstance(error, RayActorError):
         return (
-            f"{who} died or cannot be reached, and {method!r} cannot go on: {_first_line(error)}; see that it runs "
+            f"{who} died or cannot be reached, and {method!r} cannot go on: {_short(error)}; see that it runs "
             "(its option max_restarts has Ray start it again), then start a new run"
         )
     if isinstance(error, TaskCancelledError):
         return f"the call of {method!r} of {who} was cancelled, and not by a cancel of its run; start a new run"
-    return f"{who} cannot be asked, or what {method!r} yields cannot be read: {_first_line(error)}; Ray's logs say more"
+    return f"{who} cannot be asked, or what {method!r} yields cannot be read: {_short(error)}; Ray's logs say more"
 
 
 def _said_of(actor: NamedActor) -> str:
     return f"the actor {actor.name!r} (namespace {actor.namespace!r})"
 
 
-def _first_line(error: RayError) -> str:
-    return str(error).partition("\n")[0]
+def _short(error: BaseException) -> str:
+    """Return the first and the last line of what Ray says, which has what became of it and why, without colours."""
+    lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
+    return " ... ".join(dict.fromkeys([lines[0], lines[-1]])).rstrip(".") if lines else type(error).__name__

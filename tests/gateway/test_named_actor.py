@@ -135,6 +135,12 @@ def test_a_call_that_others_have_cancelled_says_so():
     assert "and not by a cancel of its run" in why_failed(CREW, TaskCancelledError())
 
 
+def test_what_ray_says_in_many_lines_is_said_in_its_first_and_its_last():
+    said = why_failed(CREW, RayError("it died, \x1b[36mray::crew\x1b[39m\n  File ...\nRuntimeError: no room.\n\n"))
+    assert "it died, ray::crew ... RuntimeError: no room; " in said
+    assert "be read: RayError; " in why_failed(CREW, RayError(""))
+
+
 def test_it_is_looked_for_in_the_services_namespace_unless_it_names_another():
     assert NamedActor(name="crew").in_service("agents") == NamedActor(name="crew", namespace="agents")
     assert CREW.in_service("agents") == CREW

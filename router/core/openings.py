@@ -104,6 +104,11 @@ class Openings:
             self._recovery.refuse_while_recovering(f"request {request_id!r} is open")
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
         self._recovery.refuse_while_actors_are_asked(request_id)
+        if registers_again and self._requests.is_gone(request_id, wanted.epoch):
+            raise RequestEnded(
+                f"request {request_id!r} has ended and was forgotten, its time-to-live is over: its publisher could "
+                "not be told in time; publish under a new ID"
+            )
         if not is_new:
             raise Recovering(f"request {request_id!r} is not open, and this call may have opened it before; ask again")
         if not registers_again:

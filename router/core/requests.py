@@ -16,6 +16,9 @@ from router.core.request import Request
 
 _P = ParamSpec("_P")
 
+GONE_MAX = 10_000
+"""Of so many, those that were forgotten last, a publisher that comes back is told that its request has ended."""
+
 
 class Requests:
     """Requests by ID."""
@@ -31,6 +34,7 @@ class Requests:
         self._kept: OrderedDict[str, Request] = OrderedDict()
         self.kept_bytes: int = 0
         """Of logs, and of the labels of all requests."""
+        self._gone: OrderedDict[str, int] = OrderedDict()  # their epochs
         self.catalogue: Catalogue = Catalogue()
         self.get: Callable[[str], Request | None] = self._by_id.get  # asked for every envelope
 
@@ -100,6 +104,13 @@ class Requests:
         self.kept_bytes -= len(request.labels)
         self.catalogue.remove(request)
         del self._by_id[request.request_id]
+        self._gone[request.request_id] = request.epoch
+        if len(self._gone) > GONE_MAX:
+            self._gone.popitem(last=False)
+
+    def is_gone(self, request_id: str, epoch: int) -> bool:
+        """Whether a request was known here, in this epoch or a later one, has ended, and was forgotten."""
+        return epoch <= self._gone.get(request_id, -1)
 
     def reserve(self, request: Request, actor_id: str) -> None:
         """See `Request.reserve`."""

@@ -107,7 +107,7 @@ class PublishProgram(Program):
                 start = stream.next_seq - 1 if take_over else 0
                 if take_over:
                     self.request.was_taken_over = True
-                else:
+                elif not self._nobody_knows_of_another():
                     self.request.opened.append(self.name)
                 await self._say_all(stream, start)
                 self.at = "finishing"
@@ -121,6 +121,14 @@ class PublishProgram(Program):
         self.stop_reason = publisher.stop_reason if publisher is not None else None
         self.at = f"ended ({self.stop_reason}, {self.error!r})"
         world.tell(f"{self.name} {self.at}")
+
+    def _nobody_knows_of_another(self) -> bool:
+        """Whether all who published it before have heard its end, and the one router that knew of it too is gone."""
+        others = [other for other in self.request.publishers if other is not self and other.has_opened]
+        was_placed = self.request.plan.request_id in self.request.world.watch.sealed_seen_at
+        if not others or was_placed or not self.request.world.faults.router_downs:
+            return False
+        return all(other.is_done and other.stop_reason for other in others)
 
     async def _say_all(self, stream: Any, start: int) -> None:
         seq = 0

@@ -15,9 +15,10 @@ from router.client.publishing.outgoing import OPENING
 from router.core.catalogue import Wanted
 from router.core.lifecycle import Lifecycle
 from router.core.openings import Openings
+from router.core.outboxes import CLIENT_TIMEOUT_S
 
 from .features import Feature
-from .network import Exited
+from .network import Exited, Weather
 from .scenario import tags_of
 from .tenants import names_in
 
@@ -29,8 +30,8 @@ LOOK_S = 0.2
 ON_ONE_NODE_S = 3.0
 # What is sent while nothing but the control store stands still arrives within this.
 FLOW_S = 3.0
-# Whoever lets go of an agent has said so within this, also where calls fail.
-NOBODYS_S = 20.0
+# A claim may come late by so much, and whoever says nothing more counts as gone in its own time.
+NOBODYS_S = Weather.late_s_max + CLIENT_TIMEOUT_S + 3.0
 # What a window bounds is beside it: what a publisher may send on first credit, and records, which need none.
 BESIDE_WINDOW_BYTES = 4096 + 1024
 # What an item adds to the list that it is packed in.

@@ -310,3 +310,13 @@ def test_of_clients_that_were_forgotten_so_many_are_remembered(monkeypatch):
         clients.heard(client_id, 0.0).opens_no = number
         clients.forget(client_id)
     assert [clients.known(client_id, 1.0).opens_no for client_id in "abc"] == [0, 2, 3]
+
+
+def test_a_publisher_that_comes_back_to_what_has_ended_and_is_forgotten_does_not_begin_it_anew():
+    router = ended()
+    request = router.request("req")
+    router.registry.lifecycle.forget(request)
+    refused = router.opens("req", epoch=request.epoch, sent_seq=4, start_seq=1)
+    assert isinstance(refused, RequestEnded)
+    assert "forgotten" in str(refused)
+    assert router.opens("req") is None, "its ID is free for whoever opens it as new"

@@ -10,7 +10,7 @@ from actors.protocol.calls import Registration
 from actors.protocol.envelopes import Order
 from actors.protocol.lane import QUANTUM_BYTES
 from actors.protocol.states import Role
-from actors.stream.session import Session
+from actors.stream.session import REPLAY_ROOM_BYTES, Session
 from router.client.publishing.outgoing import OPENING
 from router.core.catalogue import Wanted
 from router.core.lifecycle import Lifecycle
@@ -174,8 +174,10 @@ class Watch:
                     continue
                 # The credit is in bytes of items, the log in bytes of messages: one item of n bytes gives
                 # no more than n plus a piece's overhead and a head. Beyond the buffer lies at most what had
-                # been accepted on first credit, and the one item that was begun with a little left.
-                allowed = plan.settings.buffer_bytes_max + 2 * 4096 + 2 * 1600 + 1024
+                # been accepted on first credit, and the one item that was begun with a little left. A session that
+                # takes what an earlier one had takes as much again behind it, whatever is unread.
+                rooms = max(2, session.epoch)
+                allowed = plan.settings.buffer_bytes_max + rooms * REPLAY_ROOM_BYTES + 2 * 1600 + 1024
                 if counts_messages:
                     allowed += 2 * plan.item_bytes_max
                 if session.epoch > 1 and world.faults.have_died_together():

@@ -7,7 +7,10 @@ alone; where nothing comes, a timer gives them.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Hashable
+
+log: logging.Logger = logging.getLogger("actors.transport")
 
 LATE_S = 0.1
 RING_S = 0.5
@@ -44,6 +47,9 @@ class LateAnswers:
         for name, (since, give) in list(self._owed.items()):
             if since + LATE_S <= loop.time():
                 del self._owed[name]
-                give()
+                try:
+                    give()
+                except Exception:  # whose call was not answered makes it again; the others must have theirs
+                    log.exception("what %s has posted could not be answered", name)
         if self._owed:
             self._timer = loop.call_later(RING_S, self._ring)

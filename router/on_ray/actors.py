@@ -87,7 +87,8 @@ def restarts() -> int:
         from ray._private.state import actors  # noqa: PLC0415  # what `was_current_actor_reconstructed` asks, which says less
     except ImportError:
         return int(bool(context.was_current_actor_reconstructed))
-    return int(actors(actor_id=context.get_actor_id())["NumRestarts"])
+    known = actors(actor_id=context.get_actor_id())
+    return int(known["NumRestarts"]) if known else 0
 
 
 def find_stream_actors(config: RouterConfig, shard: int) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -19,6 +20,8 @@ from gateway.serving.reader import Kept, Reader
 from gateway.serving.taking import Taken, head_of, is_chunked, take
 from gateway.serving.tap import Interrupted, MakeForm, Tap
 from gateway.serving.whose import Source, asking
+
+log: logging.Logger = logging.getLogger("gateway.streams")
 
 OPEN_WAIT_S = 30.0
 HEADERS = {
@@ -150,11 +153,11 @@ class Streams:
         due_at_s = now_s - _DUE * self._config.heartbeat_s
         for several in list(self._of_many):
             if several.said_at_s <= due_at_s:
-                several.beat()
+                _try(several.beat)
         left = max(len(self._readers) // _SHARE, 1)
         for tap in list(self._taps.values()):
             if tap.said_at_s <= due_at_s:
-                tap.beat(now_s)
+                _try(partial(tap.beat, now_s))
                 left -= tap.readers
                 if left <= 0:
                     break
@@ -214,3 +217,11 @@ class Streams:
         self._figures.add("readers", reader.label, -1)
         if not self._readers:
             self._are_gone.set()
+
+
+def _try(beat: Callable[[], None]) -> None:
+    """Let a stream send what it sends in a silence; where it cannot, the wheel turns on for the others."""
+    try:
+        beat()
+    except Exception:
+        log.exception("a stream could not send what it sends in a silence")

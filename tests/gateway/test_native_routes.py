@@ -92,6 +92,24 @@ async def test_silence_is_filled_with_comments():
                 assert await answered.content.readuntil(b"\n\n") == b": ping\n\n"
 
 
+async def test_a_stream_that_cannot_fill_its_silence_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch):
+    ping, beats = NativeForm.ping, []
+
+    def broken_at_first(form: NativeForm) -> bytes:
+        beats.append(form)
+        if len(beats) == 1:
+            raise ValueError("nothing to say")
+        return ping(form)
+
+    monkeypatch.setattr(NativeForm, "ping", broken_at_first)
+    async with served(heartbeat_s=0.05) as gateway:
+        gateway.router.open("req-1")
+        async with gateway.http.get(f"{gateway.url}/v1/streams/req-1/events") as answered:
+            await answered.content.readuntil(b"\n\n")
+            async with asyncio.timeout(10):
+                assert await answered.content.readuntil(b"\n\n") == b": ping\n\n"
+
+
 async def test_a_client_of_http_10_has_bare_bytes_to_the_close_and_what_it_sends_meanwhile_is_left_alone(
     gateway: Served,
 ):

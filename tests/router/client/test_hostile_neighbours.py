@@ -113,7 +113,7 @@ VALUES: dict[str, Any] = {
     "a model": Model(),
     "a nested object": Nested(Nested(object())),
     "a class": StreamSettings,
-    "a function": print,
+    "a function": len,
     "an error": ValueError("x"),
     "a generator": (number for number in ()),
 }

@@ -12,7 +12,6 @@ only when that deadline comes, however often it has moved meanwhile.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from sys import intern
 from typing import Any, ClassVar, Protocol
@@ -32,7 +31,6 @@ from actors.protocol.envelopes import (
     StoredEnvelope,
 )
 from actors.protocol.frames import checked, pack, unpack_list
-from actors.protocol.reads import NOTHING
 from actors.protocol.states import Inventory, Report, SessionPhase
 from actors.settings import unpacked
 from actors.stream.audience import Audience
@@ -41,22 +39,17 @@ from actors.stream.endings import without_its_log
 from actors.stream.log import Log
 from actors.stream.measures import Measures
 from actors.stream.refusals import Refusals
+from actors.stream.router_frames import NOT_MY_ROUTER, RouterFrames
 from actors.stream.session import Session
 from actors.stream.windows import Windows
 
 logger: logging.Logger = logging.getLogger("actors.stream_host")
-
-# How many incarnations of the router are remembered as former ones.
-FORMER_ROUTERS_MAX = 64
 
 # Names of unknown events that are counted apart.
 UNKNOWN_EVENTS_MAX = 256
 
 # An ended request whose log the router does not confirm is kept, and reported again each time so long.
 UNSTORED_TTL_S = 25.0
-
-NOT_MY_ROUTER = pack(None)
-"""The answer to a frame of a router that has not begun here, or that another one has followed."""
 
 NOT_HERE, OTHER_EPOCH, AHEAD = "not_here", "other_epoch", "ahead"
 """Why something was ignored: no such session here, an epoch that is over, a hole before it."""
@@ -86,11 +79,7 @@ class StreamHost:
         self.spans: Spans | None = None
         self.refusals: Refusals = Refusals()
         self.audience: Audience = Audience(self.sessions, self.refusals, self._grant)
-        self._router = ""
-        # Incarnations that another one has followed, the latest last.
-        self._former_routers: deque[str] = deque(maxlen=FORMER_ROUTERS_MAX)
-        self._frame_no = 0
-        self._answer = NOT_MY_ROUTER
+        self._frames = RouterFrames(self.refusals)
         self._reports: dict[str, Report | None] = {}
         self.copies: Copies = Copies()
         self._timeouts: Schedule[str] = Schedule()
@@ -99,48 +88,31 @@ class StreamHost:
     # --- from the router --------------------------------------------------------------------
 
     def begin(self, router: str) -> bool:
-        """Take frames of this incarnation of the router from now on, and of no other.
-
-        False for one that another has followed: its word was on its way when it died, or it lives on where
-        nobody sees it. Obeying it would let its late frames in, and what they did nobody would ever undo.
-        """
-        if router in self._former_routers:
-            self.refusals.refuse("router", f"a start by router {router[:40]!r}, which another one has followed")
-            return False
-        if router != self._router:
-            if self._router:
-                self._former_routers.append(self._router)
-            self._router = router
-            self._frame_no = 0
-            self._answer = NOT_MY_ROUTER
-        return True
+        """Take frames of this incarnation of the router from now on; see `RouterFrames.begin`."""
+        return self._frames.begin(router)
 
     def feed(self, router: str, frame_no: int, frames: Iterable[bytes], now: float) -> bytes:
         """Take frames of envelopes under their number; return the reports, packed.
 
-        The same number again gives the same answer again, so that reports can ride in an answer that may be lost. A
-        lower one is a call that was given up and comes late. `NOT_MY_ROUTER`: this incarnation has to `begin` first.
+        The same number again gives the same answer again. A lower one is a call that was given up and comes late.
+        `NOT_MY_ROUTER`: this incarnation has to `begin` first.
         """
         taken = self.take(router, frame_no, frames, now)
+        if taken is None:
+            return NOT_MY_ROUTER
         if taken:
-            self._answer = pack(self.take_reports())
-        return NOT_MY_ROUTER if taken is None else NOTHING if frame_no < self._frame_no else self._answer
+            self._frames.answered(pack(self.take_reports()))
+        return self._frames.answer_to(frame_no)
 
     def take(self, router: str, frame_no: int, frames: Iterable[bytes], now: float) -> bool | None:
         """Take frames as `feed`, but give no reports; whether they are new, None where it is NOT_MY_ROUTER."""
-        if router != self._router:
-            self.refusals.refuse("router", f"a frame of router {router[:40]!r}, which is not the one that began last")
-            return None
-        if frame_no <= self._frame_no:
-            return False
-        self._frame_no = frame_no
-        self._answer = NOTHING
-        for frame in frames:
+        is_new = self._frames.enter(router, frame_no)
+        for frame in frames if is_new else ():
             try:
                 self.handle(unpack_list(frame), now)
             except ProtocolViolation as error:
                 self.refusals.refuse("frame", str(error))
-        return True
+        return is_new
 
     def handle(self, envelopes: Iterable[Sequence[Any]], now: float) -> None:
         """Take envelopes in order.

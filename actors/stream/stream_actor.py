@@ -31,7 +31,8 @@ from actors.protocol.states import Report
 from actors.shell import Alarm, Clock, Crowds, Waits, calm_garbage_collection, keep_freed_memory, wait_at_most
 from actors.stream import arguments, measures
 from actors.stream.followers import Followers, Reply
-from actors.stream.host import NOT_MY_ROUTER, StreamHost
+from actors.stream.host import StreamHost
+from actors.stream.router_frames import NOT_MY_ROUTER
 from actors.stream.spans import RequestSpans
 from actors.tracing import provider_of
 from actors.transport.door import Door

@@ -26,7 +26,7 @@ from actors.errors import ProtocolViolation, RouterUnavailable, StreamRouterErro
 from actors.protocol.backoff import Backoff
 from actors.protocol.frames import pack, unpack_list
 from actors.shell import wait_at_most
-from actors.stream.host import NOT_MY_ROUTER
+from actors.stream.router_frames import NOT_MY_ROUTER
 from actors.transport.line import Line
 from actors.transport.meeting import Reach
 from actors.transport.posting import Posting

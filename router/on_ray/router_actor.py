@@ -1,8 +1,8 @@
 """The router actor: the Ray shell round a `Registry`.
 
-Frames of publishers come in and are sorted by request ID into the lanes of the stream actors (`fleet.py`).
-Who holds what, epochs and ends the registry decides; this file answers clients, performs what the registry
-names, and wakes watchers.
+Frames of publishers come in (`feeding_calls.py`) and are sorted by request ID into the lanes of the stream actors
+(`fleet.py`). Who holds what, epochs and ends the registry decides; this file answers clients, performs what the
+registry names, and wakes watchers.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 import ray
@@ -35,10 +33,9 @@ from actors.protocol.calls import (
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import pack, read, unpack_list
 from actors.shell import Alarm, Crowds, Waits, calm_garbage_collection, keep_freed_memory
-from actors.transport.door import Door, Reply
+from actors.transport.door import Door
 from actors.transport.late_answers import LateAnswers
 from actors.transport.line import CARRIED, FOLLOWED, stands_here
-from actors.transport.posting import NOT_TAKEN
 from router.config import RouterConfig
 from router.core.doors import Doors
 from router.core.effects import Effects
@@ -48,6 +45,7 @@ from router.on_ray import actors as ray_actors
 from router.on_ray import beginning
 from router.on_ray.archiving import Archiving
 from router.on_ray.ends import Ends
+from router.on_ray.feeding_calls import FeedingCalls
 from router.on_ray.fleet import PAUSE_S, Fleet
 from router.on_ray.keys import key_of
 from router.on_ray.looking_calls import LookingCalls
@@ -66,7 +64,7 @@ HOUSEKEEPING_S = 3.0
 LAZY_WAKE_S = 0.005
 
 
-class RouterActor(LookingCalls, ShelfCalls):
+class RouterActor(FeedingCalls, LookingCalls, ShelfCalls):
     """Fans chunks in by request ID to the stream actors that hold the requests; owns those actors.
 
     `open`, `feed`, `watch`, `locate` and `report` speak `actors.protocol` frames and may each be called
@@ -157,40 +155,6 @@ class RouterActor(LookingCalls, ShelfCalls):
         numbers = self._doors.numbers(call, errors)
         return pack(OpenAnswer(errors, numbers, list(self._doors.news(call.client_id, call.seen, now))))
 
-    async def feed(self, client_id: str, seen: list[Any], *frames: bytes) -> bytes:
-        """Take frames of a publisher's `ItemsEnvelope`s; return its `News`."""
-        if self._begun is None or not self._begun.done():
-            await self._ready()
-        now = time.monotonic()
-        self._take(client_id, seen, frames, now)
-        return pack(self._doors.news(client_id, seen, now))
-
-    def post(self, client_id: str, seen: list[Any], frames: list[bytes], at_once: bool, reply: Reply) -> None:  # noqa: FBT001  # a call
-        """Take frames as `feed` does, through a socket; without news they are answered late, unless it is `at_once`."""
-        if self._begun is None or not self._begun.done():
-            reply.last(NOT_TAKEN)
-            return
-        self._take(client_id, seen, frames, time.monotonic())
-        if at_once or self._registry.clients.has_unseen(client_id, seen):
-            self._late.given(client_id)
-            self._give_news(client_id, seen, reply)
-        else:
-            self._late.owe(client_id, partial(self._give_news, client_id, seen, reply))
-
-    def _give_news(self, client_id: str, seen: list[Any], reply: Reply) -> None:
-        reply.last(pack(self._doors.news(client_id, seen, time.monotonic())))
-
-    def _take(self, client_id: str, seen: list[Any], frames: Sequence[bytes], now: float) -> None:
-        """Take frames of `ItemsEnvelope`s. Raises ProtocolViolation, NotPermitted."""
-        try:
-            check_caller(client_id, seen)
-        except ProtocolViolation as error:
-            self._registry.refuse(error)
-            raise
-        for frame in frames:
-            self._doors.forward(client_id, self._read_list(frame), now)
-        self._after_event()
-
     def _read(self, shape: type[_Call], frame: bytes) -> _Call:
         """Read a caller's frame, and count it where that cannot be done. Raises ProtocolViolation."""
         try:
@@ -201,13 +165,6 @@ class RouterActor(LookingCalls, ShelfCalls):
             self._registry.refuse(error)
             raise
         return call
-
-    def _read_list(self, frame: bytes) -> list[Any]:
-        try:
-            return unpack_list(frame)
-        except ProtocolViolation as error:
-            self._registry.refuse(error)
-            raise
 
     async def watch(self, frame: bytes) -> bytes:
         """Wait for news: a `WatchCall` to `News`."""

@@ -13,7 +13,8 @@ from actors.protocol.reads import Operation, Part, PartState
 from actors.protocol.states import Report
 from actors.protocol.states import SessionPhase as Phase
 from actors.settings import StreamSettings, packed
-from actors.stream.host import NOT_MY_ROUTER, StreamHost
+from actors.stream.host import StreamHost
+from actors.stream.router_frames import NOT_MY_ROUTER
 
 DATA, OPEN, END, STORED = Order.DATA, Order.OPEN, Order.END, Order.STORED
 SUBSCRIBE, CONSUMED = Operation.SUBSCRIBE, Operation.CONSUMED

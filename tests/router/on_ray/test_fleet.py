@@ -18,7 +18,8 @@ from actors.protocol.envelopes import DataEnvelope, ForgetEnvelope, Order
 from actors.protocol.frames import pack
 from actors.protocol.lane import CALL_BYTES_MAX
 from actors.settings import StreamSettings, packed
-from actors.stream.host import NOT_MY_ROUTER, StreamHost
+from actors.stream.host import StreamHost
+from actors.stream.router_frames import NOT_MY_ROUTER
 from actors.transport.line import Line
 from router.config import RouterConfig
 from router.core.registry import Registry
@@ -268,7 +269,7 @@ async def test_an_actor_that_took_another_incarnation_for_its_router_is_told_aga
     world.open("req")
     actor = await world.started("s1")
     await world.until(lambda: not world.fleet.actors["s1"].busy)
-    actor.host._router = "a call that came late"
+    actor.host._frames._router = "a call that came late"
     assert actor.host.feed("me", 99, [], 0.0) == NOT_MY_ROUTER
     world.registry.cancel("req", 0.0)
     world.after_event()

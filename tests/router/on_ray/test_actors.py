@@ -71,3 +71,14 @@ def test_agents_are_one_function_and_one_class_of_hosts(ray):
         hosts.submit("router", order, 2, {})  # type: ignore[arg-type]
     assert ray.made == [run_in_task, AgentHost]
     assert len(ray.said) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "restarts"), [({}, 0), ({"NumRestarts": "0"}, 0), ({"NumRestarts": "2"}, 2), ({"NumRestarts": 3}, 3)]
+)
+def test_a_router_of_which_the_control_store_says_nothing_begins_as_a_new_one(monkeypatch, said, restarts):
+    asked = []
+    monkeypatch.setattr(actors.ray, "get_runtime_context", lambda: SimpleNamespace(get_actor_id=lambda: "a1"))
+    monkeypatch.setattr("ray._private.state.actors", lambda actor_id: asked.append(actor_id) or said)
+    assert actors.restarts() == restarts
+    assert asked == ["a1"]

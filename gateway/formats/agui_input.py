@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.errors import InvalidArgument
+from gateway.formats.content import content_of
 
 _SPOKEN = frozenset({"user", "assistant", "system", "developer"})
 _LEFT_OUT = frozenset({"reasoning", "activity"})  # told by an agent, not to it
@@ -36,23 +37,15 @@ def _turn(message: Any, place: str) -> list[dict[str, Any]]:
     role = message.get("role") if isinstance(message, dict) else None
     if role in _LEFT_OUT:
         return []
-    if role == "tool":
-        return [{"role": "tool", "tool_call_id": message.get("toolCallId"), "content": _content(message, place)}]
-    if role not in _SPOKEN:
+    if role != "tool" and role not in _SPOKEN:
         raise InvalidArgument(f"{place}: expected a message with a role, got {str(message)[:60]!r}")
-    turn = {"role": role, "content": _content(message, place)}
+    content = content_of(message.get("content"), place, _part)
+    if role == "tool":
+        return [{"role": "tool", "tool_call_id": message.get("toolCallId"), "content": content}]
+    turn = {"role": role, "content": content}
     if message.get("toolCalls"):
         turn["tool_calls"] = message["toolCalls"]
     return [turn]
-
-
-def _content(message: Mapping[str, Any], place: str) -> Any:
-    content = message.get("content")
-    if content is None or isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise InvalidArgument(f"{place}.content: expected text or a list of parts, got {type(content).__name__}")
-    return [_part(part, place) for part in content]
 
 
 def _part(part: Any, place: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.errors import InvalidArgument
+from gateway.formats.content import content_of
 from gateway.formats.langgraph import MODES
 
 STREAM_MODE = "langgraph_stream_mode"
@@ -93,7 +94,7 @@ def _turn(message: Any, place: str) -> dict[str, Any]:
     role = _ROLES.get(said) if isinstance(said, str) else None
     if role is None:
         raise InvalidArgument(f"{place}: expected a message with a role or a type, got {str(message)[:60]!r}")
-    content = _content(message.get("content"), place)
+    content = content_of(message.get("content"), place, _part)
     if role == "tool":
         return {"role": role, "tool_call_id": message.get("tool_call_id"), "content": content}
     turn = {"role": role, "content": content}
@@ -109,14 +110,6 @@ def _call(call: Any, place: str) -> dict[str, Any]:
         raise InvalidArgument(f"{place}.tool_calls: each has a name")
     function = {"name": call["name"], "arguments": json.dumps(call.get("args") or {})}
     return {"id": call.get("id"), "type": "function", "function": function}
-
-
-def _content(content: Any, place: str) -> Any:
-    if content is None or isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise InvalidArgument(f"{place}.content: expected text or a list of parts, got {type(content).__name__}")
-    return [_part(part, place) for part in content]
 
 
 def _part(part: Any, place: str) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import Any
 from actors.errors import StreamRouterError
 from gateway.formats.many import ManyForm
 from gateway.serving.answers import status_of
-from gateway.serving.reader import LAST_CHUNK, Keeper
-from gateway.serving.tap import Interrupted, chunk_of
+from gateway.serving.kept import Keeper, Kept
+from gateway.serving.tap import FAILED, Count, Interrupted
 from gateway.serving.whose import Source
 
 log: logging.Logger = logging.getLogger("gateway.many")
@@ -23,14 +23,12 @@ log: logging.Logger = logging.getLogger("gateway.many")
 Batches = Callable[[Source, int], AsyncIterator[Any]]
 """Begins to read a request behind a message."""
 
+LABEL = "native"
 _PASSES = frozenset({429, 503})
-_FAILED = "the gateway failed on this stream; its log says more"
 
 
-class ManyReader(asyncio.Protocol):
-    """One reader of several streams. `count`: told how much is written."""
-
-    label: str = "native"
+class ManyReader(Kept):
+    """One reader of several streams."""
 
     def __init__(
         self,
@@ -38,25 +36,19 @@ class ManyReader(asyncio.Protocol):
         sources: Sequence[Source],
         form: ManyForm,
         batches: Batches,
-        count: Callable[[int], None],
+        count: Count,
         *,
         is_chunked: bool,
     ) -> None:
+        super().__init__(keeper, LABEL, count, is_chunked=is_chunked)
         self.sources: Sequence[Source] = sources
-        self.full_at_s: float | None = None
-        """Since when its connection takes nothing; None: it does."""
         self.said_at_s: float = asyncio.get_running_loop().time()
         """When it was last sent something."""
-        self._keeper = keeper
         self._form = form
         self._batches = batches
-        self._count = count
-        self._is_chunked = is_chunked
-        self._is_over = False
-        self._has_room = asyncio.Event()
-        self._has_room.set()
+        self._room = asyncio.Event()
+        self._room.set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._transport: asyncio.Transport
 
     def begin(self, transport: asyncio.Transport, head: bytes, lost: Mapping[str, StreamRouterError]) -> None:
         """Answer on a connection, which is this reader's from now on. `lost`: what cannot be read."""
@@ -80,7 +72,7 @@ class ManyReader(asyncio.Protocol):
         name = source.request_id
         try:
             async for batch in self._batches(source, self._form.places[name].seq_id):
-                await self._has_room.wait()
+                await self._room.wait()
                 self._write(self._bytes_of(name, batch))
             reason = self._form.reason(name) or (await source.router.request(name)).stop_reason
             self._write(self._form.end(name, reason))
@@ -91,7 +83,7 @@ class ManyReader(asyncio.Protocol):
             self._write(self._lost(name, error))
         except Exception:
             log.exception("a stream could not be put into its format")
-            self.interrupt(Interrupted("internal_error", _FAILED))
+            self.interrupt(FAILED)
             return
         if self._form.have_all_ended:
             self._end("ended")
@@ -105,71 +97,29 @@ class ManyReader(asyncio.Protocol):
 
     def beat(self) -> None:
         """Send what is sent while nothing else is."""
-        if self.full_at_s is None:
+        if self.full_at_s is None and not self._is_over:
             self._write(self._form.ping())
 
     def interrupt(self, error: Interrupted) -> None:
         """End its answer, here; it may go on elsewhere."""
         self._end("interrupted", self._form.broken(error.code, error.text))
 
+    # --- the connection -----------------------------------------------------------------------------
+
     def _write(self, data: bytes) -> None:
-        if data and not self._is_over:
+        if data:
             self.said_at_s = asyncio.get_running_loop().time()
-            self._count(len(data))
-            self._transport.write(chunk_of(data) if self._is_chunked else data)
+        super()._write(data)
 
-    def _end(self, how: str, data: bytes = b"") -> None:
-        """Write the last bytes, and close behind them."""
-        if self._is_over:
-            return
-        self._keeper.ends(self, how)
-        self._write(data)
-        self._is_over = True
-        self._stop_reading()
-        if self._is_chunked:
-            self._transport.write(LAST_CHUNK)
-        if self._transport.get_write_buffer_size():
-            self._fills()  # so that it is closed where it takes nothing more
-        self._transport.close()
-
-    def _stop_reading(self) -> None:
+    def _stop(self) -> None:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
 
-    # --- the connection -----------------------------------------------------------------------------
-
-    def give_up(self) -> None:
-        """Close the connection, which has taken nothing for too long."""
-        if not self._is_over:
-            self._keeper.ends(self, "slow")
-        self.abort()
-
-    def abort(self) -> None:
-        """Close the connection, whatever it holds."""
-        self._is_over = True
-        self._transport.abort()
-
     def pause_writing(self) -> None:
         """See `asyncio.BaseProtocol`."""
-        self._has_room.clear()
-        self._fills()
+        self._room.clear()
+        super().pause_writing()
 
-    def resume_writing(self) -> None:
-        """See `asyncio.BaseProtocol`."""
-        self.full_at_s = None
-        self._keeper.is_full(self, is_full=False)
-        self._has_room.set()
-
-    def _fills(self) -> None:
-        if self.full_at_s is None:
-            self.full_at_s = asyncio.get_running_loop().time()
-            self._keeper.is_full(self, is_full=True)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
-        """See `asyncio.BaseProtocol`."""
-        self._is_over = True
-        self._stop_reading()
-        if self.full_at_s is not None:
-            self._keeper.is_full(self, is_full=False)
-        self._keeper.lost(self)
+    def _has_room(self) -> None:
+        self._room.set()

@@ -17,37 +17,17 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from gateway.config import WRITE_BYTES_MAX
-from gateway.serving.tap import Interrupted, Tap, chunk_of, follow_alone
+from gateway.serving.kept import Keeper, Kept
+from gateway.serving.tap import FAILED, Interrupted, Tap, chunk_of, follow_alone
 from gateway.serving.window import Behind
 
 log: logging.Logger = logging.getLogger("gateway.reader")
 
-LAST_CHUNK: bytes = b"0\r\n\r\n"
 _SLOW = "this reader took less than it was sent for too long; connect again to go on"
-_FAILED = "the gateway failed on this stream; its log says more"
 
 
-class Kept(Protocol):
-    """A reader, to its keeper."""
-
-    label: str
-    full_at_s: float | None
-
-    def interrupt(self, error: Interrupted) -> None:
-        """End the answer, here."""
-        ...
-
-    def give_up(self) -> None:
-        """Close the connection, which has taken nothing for too long."""
-        ...
-
-    def abort(self) -> None:
-        """Close the connection, whatever it holds."""
-        ...
-
-
-class Keeper(Protocol):
-    """What keeps readers."""
+class TapKeeper(Keeper, Protocol):
+    """What keeps readers of taps."""
 
     def batches_with_pings(self, tap: Tap) -> AsyncIterator[Any]:
         """Begin to read a tap's request anew; after each silence comes a batch of a ping."""
@@ -57,51 +37,21 @@ class Keeper(Protocol):
         """Let go of a tap, for one of its readers."""
         ...
 
-    def is_full(self, reader: Kept, *, is_full: bool) -> None:
-        """Hear whether a connection takes nothing more for now."""
-        ...
 
-    def ends(self, reader: Kept, how: str) -> None:
-        """Hear how a stream ends: ended, slow or interrupted."""
-        ...
+class Reader(Kept):
+    """One reader. `after`: its cursor."""
 
-    def lost(self, reader: Kept) -> None:
-        """Forget a reader, whose connection has ended."""
-        ...
+    __slots__ = ("_after", "_alone", "_had_all", "_holds_tap", "_room", "_tap")
 
-
-class Reader(asyncio.Protocol):
-    """One reader. `label`: what it is counted under; `after`: its cursor; `is_chunked`: as of HTTP/1.1."""
-
-    __slots__ = (
-        "_after",
-        "_alone",
-        "_had_all",
-        "_has_room",
-        "_holds_tap",
-        "_is_chunked",
-        "_is_over",
-        "_keeper",
-        "_tap",
-        "_transport",
-        "full_at_s",
-        "label",
-    )
-
-    def __init__(self, keeper: Keeper, label: str, tap: Tap, after: int, *, is_chunked: bool) -> None:
-        self.label: str = label
-        self.full_at_s: float | None = None
-        """Since when its connection takes nothing; None: it does."""
-        self._keeper = keeper
+    def __init__(self, keeper: TapKeeper, label: str, tap: Tap, after: int, *, is_chunked: bool) -> None:
+        super().__init__(keeper, label, tap.count, is_chunked=is_chunked)
+        self._keeper: TapKeeper
         self._tap = tap
         self._holds_tap = True
         self._after = after
-        self._is_chunked = is_chunked
         self._had_all = False
-        self._is_over = False
-        self._has_room: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
         self._alone: asyncio.Task[None] | None = None
-        self._transport: asyncio.Transport
 
     def begin(self, transport: asyncio.Transport, head: bytes, opening: bytes) -> None:
         """Answer on a connection, which is this reader's from now on."""
@@ -188,7 +138,7 @@ class Reader(asyncio.Protocol):
             self._break_off(error)
         except Exception:
             log.exception("a stream could not be put into its format")
-            self._break_off(Interrupted("internal_error", _FAILED))
+            self._break_off(FAILED)
         else:
             self._end("ended")
 
@@ -196,74 +146,30 @@ class Reader(asyncio.Protocol):
         for start in range(0, len(data), WRITE_BYTES_MAX):
             self._write(data[start : start + WRITE_BYTES_MAX])
             if self.full_at_s is not None:
-                self._has_room = asyncio.get_running_loop().create_future()
-                await self._has_room
+                self._room = asyncio.get_running_loop().create_future()
+                await self._room
 
     def interrupt(self, error: Interrupted) -> None:
         """End its answer, here, if it reads by itself."""
-        if self._alone is not None and not self._is_over:
-            self._alone.cancel()
+        if self._alone is not None:
             self._break_off(error)
 
     # --- the connection -----------------------------------------------------------------------------
 
-    def _write(self, data: bytes) -> None:
-        if data:
-            self._tap.count(len(data))
-            self._transport.write(chunk_of(data) if self._is_chunked else data)
-
     def _break_off(self, error: Interrupted) -> None:
         self._end("interrupted", self._tap.make_form().broken(error.code, error.text))
 
-    def _end(self, how: str, data: bytes = b"") -> None:
-        """Write the last bytes, and close behind them; where it breaks off without a word, as one that is cut."""
-        if self._is_over:
-            return
-        self._is_over = True
-        self._keeper.ends(self, how)
+    def _stop(self) -> None:
         self._let_go()
-        self._write(data)
-        if self._is_chunked and (data or how == "ended"):
-            self._transport.write(LAST_CHUNK)
-        if self._transport.get_write_buffer_size():
-            self._fills()  # so that it is closed where it takes nothing more
-        self._transport.close()
-
-    def give_up(self) -> None:
-        """Close the connection, which has taken nothing for too long."""
-        if not self._is_over:
-            self._keeper.ends(self, "slow")
-        self.abort()
-
-    def abort(self) -> None:
-        """Close the connection, whatever it holds."""
-        self._is_over = True
-        self._transport.abort()
+        if self._alone is not None and self._alone is not asyncio.current_task():
+            self._alone.cancel()
 
     def pause_writing(self) -> None:
         """See `asyncio.BaseProtocol`."""
-        self._fills()
+        super().pause_writing()
         self._stop_listening()
 
-    def resume_writing(self) -> None:
-        """See `asyncio.BaseProtocol`."""
-        self.full_at_s = None
-        self._keeper.is_full(self, is_full=False)
-        if self._has_room is not None and not self._has_room.done():
-            self._has_room.set_result(None)
+    def _has_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
         self.go_on()
-
-    def _fills(self) -> None:
-        if self.full_at_s is None:
-            self.full_at_s = asyncio.get_running_loop().time()
-            self._keeper.is_full(self, is_full=True)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
-        """See `asyncio.BaseProtocol`."""
-        self._is_over = True
-        self._let_go()
-        if self._alone is not None:
-            self._alone.cancel()
-        if self.full_at_s is not None:
-            self._keeper.is_full(self, is_full=False)
-        self._keeper.lost(self)

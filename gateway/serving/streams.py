@@ -15,8 +15,9 @@ from actors.errors import LimitExceeded, StreamRouterError
 from gateway.config import GatewayConfig
 from gateway.figures import Figures
 from gateway.formats.many import ManyForm
-from gateway.serving.many import ManyReader
-from gateway.serving.reader import Kept, Reader
+from gateway.serving.kept import Kept
+from gateway.serving.many import LABEL, ManyReader
+from gateway.serving.reader import Reader
 from gateway.serving.taking import Taken, head_of, is_chunked, take
 from gateway.serving.tap import Interrupted, MakeForm, Tap
 from gateway.serving.whose import Source, asking
@@ -106,7 +107,7 @@ class Streams:
         sources = [await asking.get().source(request_id) for request_id in form.places if request_id not in lost]
         response = Taken(headers={**HEADERS, "Content-Type": form.content_type})
         await request.app.on_response_prepare.send(request, response)
-        count = partial(self._figures.add, "bytes", ManyReader.label)
+        count = partial(self._figures.add, "bytes", LABEL)
         reader = ManyReader(self, sources, form, self._batches_behind, count, is_chunked=is_chunked(request))
         head = head_of(request, response)
         transport = take(request, reader)
@@ -188,11 +189,11 @@ class Streams:
     # --- what readers say ---------------------------------------------------------------------------
 
     def batches_with_pings(self, tap: Tap) -> AsyncIterator[Any]:
-        """See `Keeper`."""
+        """See `TapKeeper`."""
         return self._batches(tap.key[0], self._config.heartbeat_s)
 
     def leave(self, tap: Tap) -> None:
-        """See `Keeper`."""
+        """See `TapKeeper`."""
         tap.readers -= 1
         if not tap.readers:
             if self._taps.get(tap.key) is tap:

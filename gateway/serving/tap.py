@@ -37,6 +37,9 @@ class Interrupted(Exception):  # it never leaves this package
         self.text = text
 
 
+FAILED = Interrupted("internal_error", "the gateway failed on this stream; its log says more")
+
+
 class Listener(Protocol):
     """A reader, to its tap."""
 
@@ -108,7 +111,7 @@ class Tap:
             self._fail(Interrupted(error.code, str(error)))
         except Exception:
             log.exception("a stream could not be put into its format")
-            self._fail(Interrupted("internal_error", "the gateway failed on this stream; its log says more"))
+            self._fail(FAILED)
 
     def _take(self, frames: list[Frame], *, end: bool) -> None:
         self.has_ended = end

@@ -25,6 +25,7 @@ import router.client.reading.poller
 import router.client.startup
 import router.on_ray.actors
 import router.on_ray.beginning
+import router.on_ray.feeding_calls
 import router.on_ray.fleet
 import router.on_ray.keys
 import router.on_ray.router_actor
@@ -332,6 +333,7 @@ class World:
             (actors.stream.stream_actor, "random", self.random),
             (router.on_ray.router_actor, "ray", ray),
             (router.on_ray.router_actor, "time", time),
+            (router.on_ray.feeding_calls, "time", time),
             (router.on_ray.router_actor, "uuid", uuid),
             (router.on_ray.beginning, "ray", ray),
             (router.on_ray.beginning, "time", time),

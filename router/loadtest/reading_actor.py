@@ -23,6 +23,7 @@ from actors.translator import Translator
 from router.client.reading.batch import Batch
 from router.client.stream_router import StreamRouter
 from router.demo.recorded_content import Content
+from router.loadtest.format_readers import COUNT_AS_WE_DO
 from router.loadtest.measurements import Measurements
 from router.loadtest.plan import Planner, ReaderPlan, StreamPlan
 from router.loadtest.publishing_actor import Setup
@@ -206,20 +207,7 @@ class ReadingActor:
     def _batches(self, router: StreamRouter, request_id: str) -> AsyncIterator[Batch[Any]]:
         if self._sse is None:
             return aiter(router.subscribe(request_id, format="dict", wait_s=OPEN_WAIT_S))
-        if self._setup.workload.readers.format == "letta":
-            return self._with_our_words(self._sse.read(request_id, OPEN_WAIT_S), router, request_id)
         return self._sse.read(request_id, OPEN_WAIT_S)
-
-    @staticmethod
-    async def _with_our_words(
-        batches: AsyncIterator[Batch[Any]], router: StreamRouter, request_id: str
-    ) -> AsyncIterator[Batch[Any]]:
-        """Put the stop reason as the router knows it: Letta has one word for several of ours."""
-        async for batch in batches:
-            for message in batch:
-                if message["message_type"] == "stop_reason":
-                    message["stop_reason"] = (await router.request(request_id)).stop_reason
-            yield batch
 
     def _count_batch(
         self, stream: _Stream, reading: _Reading, batch: Sequence[Mapping[str, Any]], now: float, last_at: float
@@ -238,7 +226,8 @@ class ReadingActor:
         else:
             self._measured.time("time_to_first_message_ms", now - self._zero, now - stream.asked_at)
         if len(stream.pending) < PENDING_MAX:
-            stream.pending.extend((message["seq_id"], now) for message in batch)
+            numbers = (message.get("of_seq_id", message["seq_id"]) for message in batch)
+            stream.pending.extend((number, now) for number in numbers if number)
         self._match(stream)
 
     def _match(self, stream: _Stream) -> None:
@@ -274,7 +263,8 @@ class ReadingActor:
         settings = self._planner.settings(stream.plan)
         faults = [] if reading.error is None else [reading.error]
         lost = assembly.lost
-        if stream.plan.recording is not None and end.right is None and not end.interrupted:
+        is_counted = self._sse is None or self._setup.workload.readers.format in COUNT_AS_WE_DO
+        if is_counted and stream.plan.recording is not None and end.right is None and not end.interrupted:
             last_seq = self._right(stream.plan.recording, stream.plan.kind, settings)[1]
             lost += max(0, last_seq - assembly.last_seq)
         elif not assembly.terminals:

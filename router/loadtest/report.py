@@ -92,8 +92,18 @@ def _heading(found: Results) -> str:
         f"{environment['cpus']} CPUs, {environment['system']}, Python {environment['python']}, Ray {environment['ray']}"
     )
     described = f"{escape(found['description'])}<br>" if found["description"] else ""
-    text = f"{described}{escape(found['started_at'])} · seed {found['seed']} · {escape(where)}"
+    readers = escape(how_read(found))
+    text = f"{described}{escape(found['started_at'])} · seed {found['seed']} · {readers} · {escape(where)}"
     return f"<h1>Load test {escape(found['name'])}</h1><p>{text}</p>"
+
+
+def how_read(found: Results) -> str:
+    """Return by which way the streams were read, and in which format."""
+    readers = found["workload"].get("readers", {})
+    if readers.get("via") != "sse":
+        return "read from the router"
+    count = readers.get("gateways", 1)
+    return f"read in the format {readers.get('format', 'native')}, through {count} gateway{'s' if count > 1 else ''}"
 
 
 def _verdict(found: Results) -> str:

@@ -24,6 +24,7 @@ from router.demo import RECORDINGS
 from router.loadtest import processes, results
 from router.loadtest.fault_injector import FaultInjector
 from router.loadtest.fault_schedule import schedule
+from router.loadtest.format_readers import request_prefix
 from router.loadtest.gateways import Gateways
 from router.loadtest.generators import CALL_DEADLINE_S, Generators, ask, call_of, start_generators
 from router.loadtest.infrastructure import router_under_test, rpc_failures, start_cluster, start_providers
@@ -128,7 +129,8 @@ def _prepare(workload: Workload) -> tuple[Setup, Planner]:
     if target.kind != "endpoint":
         library = Library.load(target.recordings or RECORDINGS)
         recordings = all_recordings(workload, list(library.recordings.values()))
-    setup = Setup(workload, recordings, requests, f"{workload.name}-{uuid.uuid4().hex[:8]}", "", "")
+    prefix = request_prefix(workload.readers.format)
+    setup = Setup(workload, recordings, requests, f"{prefix}{workload.name}-{uuid.uuid4().hex[:8]}", "", "")
     return setup, Planner(workload, recordings)
 
 

@@ -1,22 +1,22 @@
 """A reader of a load test that comes over HTTP: it reads server-sent events, and goes on wherever it is cut.
 
-It gives the batches that a subscription would give: what came in one read of its connection.
+It gives the batches that a subscription would give: what came in one read of its connection. What events say, and what
+is asked for after a cut, is each format's own (format_readers.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, ClassVar, Self
-from urllib.parse import quote
+from typing import Any, Self
 
 import aiohttp
 
-from actors.errors import RouterUnavailable
+from actors.errors import ProtocolViolation, RouterUnavailable
 from router.client.reading.batch import Batch
+from router.loadtest.format_readers import FormatReader, Message, SseFormat, event_of, reader_of
 
 RETRY_S = 0.2
 # Some heartbeats of a gateway: a connection that is silent for so long is given up.
@@ -27,12 +27,10 @@ READ_BYTES = 256 * 1024
 class SseReader:
     """Reads requests by way of gateways, in one format. Use it as an `async with` block."""
 
-    ENDS: ClassVar[dict[str, bytes]] = {"native": b"event: end\n", "letta": b"data: [DONE]"}
-
-    def __init__(self, urls: Sequence[str], wire: str) -> None:
-        """`wire`: native or letta."""
+    def __init__(self, urls: Sequence[str], name: SseFormat) -> None:
+        """`name`: the format."""
         self._urls = itertools.cycle(urls)
-        self._wire = wire
+        self._name = name
         self._held = AsyncExitStack()
         self._http: aiohttp.ClientSession
 
@@ -46,14 +44,16 @@ class SseReader:
     async def __aexit__(self, *_: object) -> None:
         await self._held.aclose()
 
-    async def read(self, request_id: str, wait_s: float) -> AsyncIterator[Batch[dict[str, Any]]]:
-        """Read a request to its end, which may be opened later. Raises RouterUnavailable: nothing came for `wait_s`."""
-        after = 0
+    async def read(self, request_id: str, wait_s: float) -> AsyncIterator[Batch[Message]]:
+        """Read a request to its end, which may be opened later.
+
+        Raises RouterUnavailable: nothing came for `wait_s`; ProtocolViolation: what came is not of the format.
+        """
+        reader = reader_of(self._name, request_id)
         heard_at_s = asyncio.get_running_loop().time()
         while True:
             try:
-                async for batch in self._read_once(request_id, after):
-                    after = max(after, batch.last_seq_id)
+                async for batch in self._read_once(reader):
                     heard_at_s = asyncio.get_running_loop().time()
                     yield batch
                     if batch.end:
@@ -64,38 +64,36 @@ class SseReader:
                 raise RouterUnavailable(f"no gateway has said anything of {request_id!r} for {wait_s:g} s")
             await asyncio.sleep(RETRY_S)
 
-    def _asked(self, request_id: str, after: int) -> Any:
-        place = quote(request_id, safe="")
-        if self._wire == "letta":
-            return self._http.post(f"{next(self._urls)}/v1/runs/{place}/stream", json={"starting_after": after})
-        headers = {"Last-Event-ID": str(after)} if after else {}
-        return self._http.get(f"{next(self._urls)}/v1/streams/{place}/events", headers=headers)
-
-    async def _read_once(self, request_id: str, after: int) -> AsyncIterator[Batch[dict[str, Any]]]:
+    async def _read_once(self, reader: FormatReader) -> AsyncIterator[Batch[Message]]:
         """Read as far as one connection goes."""
-        async with self._asked(request_id, after) as answered:
+        asked = reader.asked()
+        url = next(self._urls) + asked.path
+        async with self._http.request(
+            asked.method, url, params=asked.query, headers=asked.headers, json=asked.body
+        ) as answered:
             if answered.status == 204:  # noqa: PLR2004  # all was had but the end's own event
-                yield Batch([], after, end=True)
+                yield Batch([], reader.cursor, end=True)
             if answered.status != 200:  # noqa: PLR2004
                 return
+            reader.begin()
             rest = b""
             async for data in answered.content.iter_any():
                 *blocks, rest = (rest + data).split(b"\n\n")
-                yield self._batch(blocks, after)
+                yield self._batch(reader, blocks)
 
-    def _batch(self, blocks: Sequence[bytes], after: int) -> Batch[dict[str, Any]]:
-        messages: list[dict[str, Any]] = []
-        gap: tuple[int, int] | None = None
-        is_end = False
+    def _batch(self, reader: FormatReader, blocks: Sequence[bytes]) -> Batch[Message]:
+        said: list[Message] = []
         for block in blocks:
-            _, found, data = block.rpartition(b"data: ")
-            if self.ENDS[self._wire] in block + b"\n":
-                is_end = True
-            elif found and block[:1] != b":":
-                said = json.loads(data)
-                if said["message_type"] == "gap":
-                    gap = (said["first_seq_id"], said["last_seq_id"])
-                elif "seq_id" in said:
-                    messages.append(said)
-        last = messages[-1]["seq_id"] if messages else (gap[1] if gap else after)
-        return Batch(messages, last, gap, end=is_end)
+            event = event_of(block)
+            if event is None:
+                continue
+            if reader.is_over:
+                raise ProtocolViolation(f"{self._name}: expected nothing behind the end, got {block[:200]!r}")
+            try:
+                said += reader.take(event)
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                wrong = f"{self._name}: an event cannot be read: {error!r} in {block[:200]!r}"
+                raise ProtocolViolation(wrong) from None
+        gaps: list[Any] = [(one["first_seq_id"], one["last_seq_id"]) for one in said if one["message_type"] == "gap"]
+        messages = [one for one in said if one["message_type"] != "gap"]
+        return Batch(messages, reader.cursor, gaps[0] if gaps else None, end=reader.is_over)

@@ -19,6 +19,7 @@ from router.config import RouterConfig, load_config, parse_yaml, with_changes
 from router.loadtest.distributions import Number, fixed
 from router.loadtest.fault_schedule import KILL_GATEWAY, Chaos
 from router.loadtest.figure_names import METRICS, full_name
+from router.loadtest.format_readers import TELL_GAPS, TIMED, SseFormat
 from router.runs.endpoint import Endpoint
 from router.scripted_provider.script import Script
 
@@ -160,7 +161,7 @@ class ReadersConfig(_Section):
     slow: Slow = Field(default_factory=Slow)
     late: Late = Field(default_factory=Late)
     via: Literal["router", "sse"] = Field("router", description="sse: over HTTP, by way of gateways.")
-    format: Literal["native", "letta"] = Field("native", description="sse: what the gateways are read in.")
+    format: SseFormat = Field("native", description="sse: what the gateways are read in.")
     gateways: int = Field(1, ge=1, le=64, description="sse: so many gateways, each a process; readers take turns.")
 
     @model_validator(mode="after")
@@ -248,6 +249,7 @@ class Workload(_Section):
                 raise ValueError(f"thresholds.{name}: there is no such figure{hint}")
         if self.chaos.faults.get(KILL_GATEWAY) and self.readers.via != "sse":
             raise ValueError("chaos: kill-gateway needs readers that come by way of one; set readers.via: sse")
+        self._check_format()
         if self.router.connect is not None:
             if self.chaos.kills_nodes:
                 raise ValueError("chaos: kill-node needs a cluster of our own; without router.connect one is started")
@@ -256,6 +258,23 @@ class Workload(_Section):
                     "chaos: rpc-failures must be set before Ray starts; without router.connect one is started with them"
                 )
         return self
+
+    def _check_format(self) -> None:
+        """Raise ValueError for what readers of a format cannot know."""
+        if self.readers.via != "sse":
+            return
+        name = self.readers.format
+        if name not in TELL_GAPS and any(kind.settings.when_full == "drop_oldest" for kind in self.mix):
+            raise ValueError(
+                f"mix: when_full is drop_oldest, and the format {name} has no word for what was dropped; read it as "
+                f"{' or '.join(sorted(TELL_GAPS))}"
+            )
+        timed = [limit for limit in self.thresholds if limit.startswith("added_latency_ms")]
+        if name not in TIMED and timed:
+            raise ValueError(
+                f"thresholds.{timed[0]}: events of the format {name} do not say which message they come of, so that "
+                f"added latency is not measured; it is in {', '.join(sorted(TIMED))}"
+            )
 
     @classmethod
     def load(cls, source: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> Workload:

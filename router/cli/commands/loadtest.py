@@ -122,13 +122,13 @@ def _summarise(console: Console, found: dict[str, Any]) -> None:
     from rich.markup import escape
 
     from router.cli.terminal import some
-    from router.loadtest.report import cores_busy
+    from router.loadtest.report import cores_busy, how_read
     from router.loadtest.view import wrong
 
     console.print(_times(found))
     console.print(
         f"{some(found['streams'], 'stream')}, at most {found['streams_open_max']:,} at once, through "
-        f"{some(found['actors'], 'stream actor')} in {found['wall_s']:.0f} s\n"
+        f"{some(found['actors'], 'stream actor')} in {found['wall_s']:.0f} s, {how_read(found)}\n"
         f"{found['chunks']:,} chunks in ({found['chunks_per_s']:,.0f}/s), {found['messages']:,} messages out "
         f"({found['messages_per_s']:,.0f}/s), {cores_busy(found)} cores busy, "
         f"{found['credit_waits']:,} waits for credit",

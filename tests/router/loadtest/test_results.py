@@ -50,6 +50,19 @@ def test_every_figure_that_a_threshold_may_name_is_in_the_results(make_results):
             value = value[part]
 
 
+@pytest.mark.parametrize(
+    ("readers", "said"),
+    [
+        ({}, "read from the router"),
+        ({"via": "sse"}, "read in the format native, through 1 gateway"),
+        ({"via": "sse", "format": "agui", "gateways": 2}, "read in the format agui, through 2 gateways"),
+    ],
+)
+def test_the_report_names_the_way_and_the_format_of_its_readers(make_results, readers, said):
+    workload = Workload.load({"streams": 1, "readers": readers}).model_dump(mode="json", exclude_defaults=True)
+    assert f" · {said} · " in report.to_html(make_results(workload=workload))
+
+
 def test_results_survive_their_file(tmp_path: Path, make_results):
     found = make_results()
     file = tmp_path / "a.json"

@@ -60,6 +60,15 @@ def test_a_packaged_workload_is_found_by_its_name():
         ({"chaos": {"faults": "rpc-failures:0.05"}, "router": {"connect": "agents"}}, "must be set before Ray starts"),
         ({"chaos": {"faults": "kill-gateway:1"}}, "set readers.via: sse"),
         ({"readers": {"gateways": 2}}, "gateways has no meaning for readers via router"),
+        ({"readers": {"via": "sse", "format": "xml"}}, "readers.format"),
+        (
+            {"readers": {"via": "sse", "format": "ui"}, "mix": [{"settings": {"when_full": "drop_oldest"}}]},
+            "the format ui has no word for what was dropped; read it as native",
+        ),
+        (
+            {"readers": {"via": "sse", "format": "chat"}, "thresholds": {"added_latency_ms.p99": 5}},
+            "it is in langgraph, letta, native",
+        ),
         ({"target": {"kind": "endpoint"}}, "needs `endpoint`"),
         ({"target": {"requests": "x.jsonl"}}, "no meaning for kind scripted"),
     ],

@@ -123,7 +123,12 @@ async def run(requests: int, pieces: int, rounds: int) -> int:
         {
             "name": "merge-benchmark",
             "ray": {"num_cpus": 2},
-            "stream_actors": {"max_actors": 2, "warm_actors": 2, "max_streams_per_actor": requests},
+            "stream_actors": {
+                "max_actors": 2,
+                "warm_actors": 2,
+                "packed_streams_per_actor": 1,
+                "max_streams_per_actor": requests,
+            },
         }
     )
     names = [f"request-{number}" for number in range(requests)]

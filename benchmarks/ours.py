@@ -39,6 +39,7 @@ def config(name: str, *, actors: int, streams_per_actor: int = 20_000) -> Router
             "stream_actors": {
                 "max_actors": actors,
                 "warm_actors": actors,
+                "packed_streams_per_actor": 1,
                 "max_streams_per_actor": streams_per_actor,
                 "idle_ttl_s": 3600.0,
                 "recycle_after_requests": 10_000_000,

@@ -1,10 +1,11 @@
 """What the pace of real models costs: cores busy and added latency, through Ray and through sockets.
 
 Run it with
-`python -m benchmarks.pace [--loads 20x10,100x5,400x5] [--transports ray,auto] [--gather 2] [--actors 4] [--nodes 1]
+`python -m benchmarks.pace [--loads 20x10,100x5,400x5] [--transports ray,auto] [--gather 2] [--packed 512] [--nodes 1]
 [--rounds 3] [--threads] [--json FILE]`.
 A load of 20x10 is 20 streams of 10 chunks a second each. Publishers and readers share one process, as in a driver.
-`--gather 0,2,5` compares settings of `publisher.gather_ms`, `--actors 1,4` numbers of stream actors.
+`--gather 0,2,5` compares settings of `publisher.gather_ms`, `--packed 512,1` of
+`stream_actors.packed_streams_per_actor`: all streams on one actor, or as even as can be on four.
 Each round runs every load through every transport, each on a fresh local Ray in a process of its own, so that a machine
 that others share is as busy for one as for the other; the median of the rounds is shown, and the ratio to Ray.
 
@@ -112,12 +113,12 @@ async def _read(router: StreamRouter, request_id: str, latencies: list[tuple[flo
 
 
 @contextmanager
-def _configured(transport: str, gather_ms: float, actors: int, nodes: int) -> Iterator[RouterConfig]:
+def _configured(transport: str, gather_ms: float, packed: int, nodes: int) -> Iterator[RouterConfig]:
     """Give a configuration for a Ray of its own, of one node or two."""
     given: dict[str, Any] = {
         "transport": transport,
         "publisher": {"gather_ms": gather_ms},
-        "stream_actors": {"max_actors": actors},
+        "stream_actors": {"packed_streams_per_actor": packed},
     }
     if nodes == 1:
         yield RouterConfig.model_validate(given)
@@ -130,7 +131,7 @@ def _configured(transport: str, gather_ms: float, actors: int, nodes: int) -> It
         given |= {
             "network": {"enabled": transport != "ray"},
             "ray": {"address": cluster.address},
-            "stream_actors": {"max_actors": actors, "resources": {"there": 0.01}},
+            "stream_actors": {"packed_streams_per_actor": packed, "resources": {"there": 0.01}},
         }
         yield RouterConfig.model_validate(given)
     finally:
@@ -184,7 +185,7 @@ async def run_one(pace: Pace, config: RouterConfig) -> dict[str, Any]:
         "pace": str(pace),
         "transport": config.transport,
         "gather_ms": config.publisher.gather_ms,
-        "actors": config.stream_actors.max_actors,
+        "packed": config.stream_actors.packed_streams_per_actor,
         "cores": _cores(flowing),
         "cores_by": {kind: _cores(flowing, kind) for kind in KINDS},
         "idle": _cores(idle),
@@ -218,7 +219,7 @@ class _Setting(NamedTuple):
     load: str
     transport: str
     gather_ms: str
-    actors: str
+    packed: str
 
 
 def _run_apart(setting: _Setting, nodes: int) -> dict[str, Any]:
@@ -233,7 +234,7 @@ def _run_apart(setting: _Setting, nodes: int) -> dict[str, Any]:
 def _median(runs: list[dict[str, Any]]) -> dict[str, Any]:
     figures = ("cores", "idle", "making", "carrying", "wake_ups", "chunks_per_s", "p50_ms", "p99_ms")
     return {
-        **{name: runs[0][name] for name in ("pace", "transport", "gather_ms", "actors", "threads")},
+        **{name: runs[0][name] for name in ("pace", "transport", "gather_ms", "packed", "threads")},
         **{name: statistics.median(run[name] for run in runs) for name in figures},
         "cores_by": {kind: statistics.median(run["cores_by"].get(kind, 0.0) for run in runs) for kind in KINDS},
     }
@@ -245,7 +246,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "pace",
         "by",
         "gather",
-        "actors",
+        "packed",
         "cores",
         "of Ray's",
         "idle",
@@ -263,7 +264,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         ratio = "" if of_ray is None else f"{row['cores'] / of_ray:.2f}"
         cores = [f"{row.get(name, 0.0):.2f}" for name in ("idle", "making", "carrying")]
         by = [f"{row['cores_by'].get(kind, 0.0):.2f}" for kind in KINDS]
-        settings = [f"{row.get('gather_ms', 0):g} ms", str(row.get("actors", ""))]
+        settings = [f"{row.get('gather_ms', 0):g} ms", str(row.get("packed", ""))]
         ends = [f"{row.get('wake_ups', 0):.1f}", f"{row['p50_ms']:.1f} ms", f"{row['p99_ms']:.1f} ms"]
         cells = [row["pace"], row["transport"], *settings, f"{row['cores']:.2f}", ratio, *cores, *ends, *by]
         lines.append(f"| {' | '.join(cells)} |")
@@ -290,7 +291,7 @@ def measure_rounds(
     loads: Sequence[str],
     transports: Sequence[str],
     gathers: Sequence[str] = ("2",),
-    actors: Sequence[str] = ("4",),
+    packed: Sequence[str] = ("512",),
     *,
     rounds: int,
     nodes: int = 1,
@@ -298,7 +299,7 @@ def measure_rounds(
     """Run every load through every transport with every setting, so many times; return the medians, and all runs."""
     runs: dict[_Setting, list[dict[str, Any]]] = {}
     for number in range(1, rounds + 1):
-        for setting in itertools.starmap(_Setting, itertools.product(loads, transports, gathers, actors)):
+        for setting in itertools.starmap(_Setting, itertools.product(loads, transports, gathers, packed)):
             runs.setdefault(setting, []).append(_run_apart(setting, nodes))
             print(f"round {number}/{rounds}: {' '.join(setting)}", file=sys.stderr, flush=True)
     return [_median(found) for found in runs.values()], [*runs.values()]
@@ -310,7 +311,7 @@ def main() -> None:
     parser.add_argument("--loads", default="20x10,100x5,400x5")
     parser.add_argument("--transports", default="ray,auto")
     parser.add_argument("--gather", default="2", help="publisher.gather_ms, one or many")
-    parser.add_argument("--actors", default="4", help="stream_actors.max_actors, one or many")
+    parser.add_argument("--packed", default="512", help="packed_streams_per_actor, one or many")
     parser.add_argument("--nodes", type=int, default=1, choices=(1, 2))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", action="store_true", help="a table of threads too, of the first round")
@@ -318,12 +319,12 @@ def main() -> None:
     parser.add_argument("--one", nargs=len(_Setting._fields), metavar=_Setting._fields, help="one run, here, as JSON")
     given = parser.parse_args()
     if given.one:
-        load, transport, gather_ms, actors = given.one
-        with _configured(transport, float(gather_ms), int(actors), given.nodes) as config:
+        load, transport, gather_ms, packed = given.one
+        with _configured(transport, float(gather_ms), int(packed), given.nodes) as config:
             print(json.dumps(asyncio.run(run_one(Pace.of(load), config))))
         return
     leave_uvloop_out()
-    lists = [text.split(",") for text in (given.loads, given.transports, given.gather, given.actors)]
+    lists = [text.split(",") for text in (given.loads, given.transports, given.gather, given.packed)]
     rows, runs = measure_rounds(*lists, rounds=given.rounds, nodes=given.nodes)
     print(table(rows))
     if given.threads:

@@ -24,7 +24,7 @@ from actors.transport.meeting import Reach
 
 DEFAULT_CONFIG = "local"
 GATEWAY = "gateway"
-WARM_ACTORS = 4
+WARM_ACTORS = 2
 QUEUED_BYTES_PER_ACTOR_MIN = 4 * 1024
 """As much as a publisher may send before it has heard of its credit."""
 
@@ -86,9 +86,18 @@ class StreamActorsConfig(_Section):
     warm_actors: int = Field(
         WARM_ACTORS,
         ge=0,
-        description="Started ahead and kept, so that an open need not wait for a start. Left out: 4, or max_actors.",
+        description="So many with room for another packed stream are started ahead and kept, so that no open, and no "
+        "stream whose actor dies, waits for a start. Left out: 2, or max_actors.",
     )
-    max_streams_per_actor: int = Field(512, ge=1, description="1: strict isolation, one actor a request.")
+    packed_streams_per_actor: int = Field(
+        512,
+        ge=1,
+        description="An actor takes so many streams before the next one is used; few busy actors cost less than many. "
+        "1: a request has an actor to itself while there are fewer than max_actors.",
+    )
+    max_streams_per_actor: int = Field(
+        512, ge=1, description="Where max_actors hold so many each, an open waits or is refused. 1: strict isolation."
+    )
     when_pool_full: Literal["wait", "refuse"] = Field(
         "wait", description="wait: an open waits up to open_timeout_s for a place. refuse: PoolFull at once."
     )

@@ -115,7 +115,15 @@ def test_the_manifest_says_what_the_packaged_configuration_says():
     for section in ("routers", "detached", "name", "namespace", "logs"):
         assert getattr(config, section) == getattr(packaged, section), section
     ours, theirs = config.stream_actors, packaged.stream_actors
-    for key in ("max_actors", "warm_actors", "max_streams_per_actor", "num_cpus", "memory_bytes", "spread"):
+    for key in (
+        "max_actors",
+        "warm_actors",
+        "packed_streams_per_actor",
+        "max_streams_per_actor",
+        "num_cpus",
+        "memory_bytes",
+        "spread",
+    ):
         assert getattr(ours, key) == getattr(theirs, key), key
 
 

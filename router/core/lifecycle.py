@@ -58,6 +58,7 @@ class Lifecycle:
         self.pool: Pool = Pool(
             max_actors=actors.max_actors,
             warm_actors=actors.warm_actors,
+            packed_streams_per_actor=actors.packed_streams_per_actor,
             max_streams_per_actor=actors.max_streams_per_actor,
             idle_ttl_s=actors.idle_ttl_s,
             recycle_after_requests=actors.recycle_after_requests,

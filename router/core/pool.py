@@ -1,10 +1,15 @@
 """Which stream actor a new request goes to, and when the pool grows, shrinks and recycles.
 
-Theory. An actor is STARTING, READY, RETIRING or gone. A new request gets an actor of its own while
-the pool may grow; beyond that it goes to the least loaded, up to `max_streams_per_actor`; beyond
-that there is no place, and the caller waits or is refused. Only open requests are load: an ended
-one is only being read. An actor that has served many requests, or has had none for long, retires:
-it takes nothing new, and goes when its last open request has ended.
+Theory. An actor is STARTING, READY, RETIRING or gone. Requests are packed: as long as an actor holds fewer than
+`packed_streams_per_actor`, it takes the next one, and the fullest of such actors comes first, so that those which
+are not needed stay empty. What comes to a router at one moment and goes to one actor costs one wake-up there, and
+one at the reader; on four actors it costs four. When all are so full the pool grows; when it may not grow, the
+least loaded is shared, up to `max_streams_per_actor`; beyond that there is no place, and the caller waits or is
+refused. With `packed_streams_per_actor` 1 a request has an actor to itself while the pool may grow.
+
+Only open requests are load: an ended one is only being read. `warm_actors` with room for another packed request
+stand ready: the one that is being filled is one of them. An actor that has served many requests, or has had none
+for long, retires: it takes nothing new, and goes when its last open request has ended.
 
 Decisions only. Starting and stopping actors is what the router's shell does with them.
 """
@@ -49,12 +54,14 @@ class Pool:
         *,
         max_actors: int,
         warm_actors: int,
+        packed_streams_per_actor: int,
         max_streams_per_actor: int,
         idle_ttl_s: float,
         recycle_after_requests: int,
     ) -> None:
         self._max_actors = max_actors
         self._warm_actors = warm_actors
+        self._packed_streams = min(packed_streams_per_actor, max_streams_per_actor)
         self._max_streams = max_streams_per_actor
         self._idle_ttl_s = idle_ttl_s
         self._recycle_after = recycle_after_requests
@@ -65,27 +72,34 @@ class Pool:
         """Choose where a request goes: (slot, True if that slot's actor must now be started).
 
         (None, False): there is no place. A request that is under way and has lost its actor rather
-        shares one that answers than wait for one of its own to start.
+        shares one that answers than wait for one to start.
         """
         candidates = [slot for slot in self.slots.values() if slot.state is not ActorState.RETIRING]
-        free = [slot for slot in candidates if slot.load == 0]
         ready = [slot for slot in candidates if slot.state is ActorState.READY and slot.load < self._max_streams]
+        packable = [slot for slot in candidates if slot.load < self._packed_streams]
         starts = False
         if is_under_way and ready:
-            chosen = min(ready, key=lambda slot: slot.load)
-        elif free:
-            # A ready one first: a starting one is most of a second away.
-            chosen = min(free, key=lambda slot: (slot.state is not ActorState.READY, slot.served))
+            chosen = self._best(ready)
+        elif packable:
+            chosen = self._best(packable)
         elif len(self.slots) < self._max_actors:
             chosen, starts = self.add(), True
         else:
             sharable = ready or [slot for slot in candidates if slot.load < self._max_streams]
             if not sharable:
                 return None, False
-            chosen = min(sharable, key=lambda slot: slot.load)
+            chosen = self._best(sharable)
         chosen.open_requests.add(request_id)
         chosen.served += 1
         return chosen, starts
+
+    def _best(self, slots: list[Slot]) -> Slot:
+        """Choose the fullest of those that requests are still packed on, else the least loaded."""
+        packable = [slot for slot in slots if slot.load < self._packed_streams]
+        if packable:
+            # A ready one first: a starting one is most of a second away.
+            return min(packable, key=lambda slot: (slot.state is not ActorState.READY, -slot.load, slot.served))
+        return min(slots, key=lambda slot: slot.load)
 
     def move_to_ready(self, actor_id: str, request_id: str) -> Slot | None:
         """Move a request to an actor that answers and has room; None where there is none."""
@@ -95,7 +109,7 @@ class Pool:
         if not ready:
             return None
         self.slots[actor_id].open_requests.discard(request_id)
-        chosen = min(ready, key=lambda slot: slot.load)
+        chosen = self._best(ready)
         chosen.open_requests.add(request_id)
         chosen.served += 1
         return chosen
@@ -132,9 +146,11 @@ class Pool:
             self._made = max(self._made, int(number))
 
     def wanted(self) -> list[Slot]:
-        """Return new slots, to be started, so that `warm_actors` without load stand ready."""
-        spare = sum(1 for slot in self.slots.values() if slot.load == 0 and slot.state is not ActorState.RETIRING)
-        count = min(self._warm_actors - spare, self._max_actors - len(self.slots))
+        """Return new slots, to be started, so that `warm_actors` with room for a packed request stand ready."""
+        with_room = sum(
+            slot.load < self._packed_streams and slot.state is not ActorState.RETIRING for slot in self.slots.values()
+        )
+        count = min(self._warm_actors - with_room, self._max_actors - len(self.slots))
         return [self.add() for _ in range(max(0, count))]
 
     def started(self, actor_id: str, pid: int, node_id: str, now: float) -> None:
@@ -162,12 +178,10 @@ class Pool:
         return self.slots.pop(actor_id, None)
 
     def to_stop(self, now: float) -> list[Slot]:
-        """Return the empty actors that should now be stopped: retired ones, and idle ones beyond the warm."""
-        idle = sorted(
-            (slot for slot in self.slots.values() if slot.load == 0 and slot.state is ActorState.READY),
-            key=lambda slot: slot.idle_since,
-        )
-        for slot in idle[: max(0, len(idle) - self._warm_actors)]:
+        """Return the empty actors that should now be stopped: retired ones, and idle ones of more than the warm."""
+        with_room = [slot for slot in self.ready if slot.load < self._packed_streams]
+        idle = sorted((slot for slot in with_room if slot.load == 0), key=lambda slot: slot.idle_since)
+        for slot in idle[: max(0, len(with_room) - self._warm_actors)]:
             if slot.idle_since + self._idle_ttl_s <= now:
                 slot.state = ActorState.RETIRING
         return [slot for slot in self.slots.values() if slot.state is ActorState.RETIRING and slot.load == 0]

@@ -10,7 +10,7 @@ from benchmarks import pace, threads
 from benchmarks.threads import Spent
 
 ROW = {
-    "pace": "20 x 10/s", "transport": "auto", "gather_ms": 2.0, "actors": 4, "cores": 0.4, "idle": 0.1, "making": 0.04,
+    "pace": "20 x 10/s", "transport": "auto", "gather_ms": 2.0, "packed": 9, "cores": 0.4, "idle": 0.1, "making": 0.04,
     "carrying": 0.26, "wake_ups": 4.5, "chunks_per_s": 200.0, "p50_ms": 1.0, "p99_ms": 2.3,
     "cores_by": {"driver": 0.1, "RouterActor": 0.1, "StreamActor": 0.1, "Ray's own": 0.1},
     "threads": [

@@ -254,6 +254,7 @@ def draw(seed: int, *, roughness: float | None = None, incident: str | None = No
             "stream_actors": {
                 "max_actors": max_actors,
                 "warm_actors": random.randint(0, max_actors),
+                "packed_streams_per_actor": Random(f"packed {seed}").choice((1, 1, 2, 50)),
                 "max_streams_per_actor": random.choice((1, 2, 50, 50)),
                 "when_pool_full": random.choice(("wait", "wait", "refuse")),
                 "open_timeout_s": random.choice((4.0, 30.0)),

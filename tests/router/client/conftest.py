@@ -19,7 +19,12 @@ def running_router() -> Iterator[str]:
             "name": "tests",
             "routers": 2,
             "ray": {"num_cpus": 2},
-            "stream_actors": {"max_actors": 2, "warm_actors": 1, "max_streams_per_actor": 256},
+            "stream_actors": {
+                "max_actors": 2,
+                "warm_actors": 1,
+                "packed_streams_per_actor": 1,
+                "max_streams_per_actor": 256,
+            },
             "limits": {"open_requests_max": 2000},
         }
     )

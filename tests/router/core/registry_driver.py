@@ -27,7 +27,13 @@ class Router:
     """A registry on node-a, with a stream actor for each node that is named."""
 
     def __init__(self, *nodes: str, **pool: Any) -> None:
-        pool = {"max_actors": 8, "warm_actors": 0, "max_streams_per_actor": 10_000, **pool}
+        pool = {
+            "max_actors": 8,
+            "warm_actors": 0,
+            "packed_streams_per_actor": 1,
+            "max_streams_per_actor": 10_000,
+            **pool,
+        }
         self.registry = Registry(RouterConfig.model_validate({"stream_actors": pool}), "me", 0.0, node_id=HERE)
         self.nodes: list[str] = []
         for node in nodes:

@@ -19,7 +19,7 @@ KIB = 1024
 
 
 def a_registry(*, actors: int = 1, bytes_max: int = 8 * KIB) -> Registry:
-    pool = {"max_actors": actors, "warm_actors": actors}
+    pool = {"max_actors": actors, "warm_actors": actors, "packed_streams_per_actor": 1}
     config = RouterConfig.model_validate({"stream_actors": pool, "limits": {"queued_bytes_max": bytes_max}})
     registry = Registry(config, "me", 0.0)
     registry.keep_house(0.0)

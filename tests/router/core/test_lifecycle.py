@@ -454,13 +454,13 @@ NAMES = ["r0", "r1", "r2", "r3"]
 @hypothesis_settings(max_examples=scaled(200), deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 9), st.sampled_from(NAMES)), max_size=60),
-    st.sampled_from([(1, 1), (2, 1), (3, 2), (2, 50)]),
+    st.sampled_from([(1, 1, 1), (2, 1, 1), (3, 1, 2), (3, 2, 2), (2, 1, 50), (2, 2, 50), (2, 50, 50)]),
     st.sampled_from([[HERE], [THERE], [HERE, THERE]]),
 )
 def test_whatever_happens_all_agrees_at_each_step_and_in_the_end_nothing_is_left(steps, pool, nodes):
     """Each request ends, and is forgotten; no place, no byte and nobody who waits stays behind."""
-    max_actors, max_streams = pool
-    router = Router(max_actors=max_actors, max_streams_per_actor=max_streams, recycle_after_requests=3, idle_ttl_s=5.0)
+    places = dict(zip(("max_actors", "packed_streams_per_actor", "max_streams_per_actor"), pool, strict=True))
+    router = Router(**places, recycle_after_requests=3, idle_ttl_s=5.0)
     registry = router.registry
     on = Actors(router, nodes)
     for step, number, name in steps:

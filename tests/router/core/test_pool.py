@@ -1,4 +1,4 @@
-"""Placement: an actor each while the pool may grow, shared beyond that, strict where configured."""
+"""Placement: packed, or an actor each while the pool may grow; shared beyond that, strict where configured."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ def pool(**changes) -> Pool:
     values = {
         "max_actors": 3,
         "warm_actors": 0,
+        "packed_streams_per_actor": 1,
         "max_streams_per_actor": 2,
         "idle_ttl_s": 60.0,
         "recycle_after_requests": 1000,
@@ -24,6 +25,41 @@ def test_each_new_request_gets_an_actor_of_its_own_while_the_pool_may_grow():
     p = pool()
     placed = [p.place(f"r{n}")[0].actor_id for n in range(3)]
     assert len(set(placed)) == 3
+
+
+def test_requests_are_packed_and_the_fullest_with_room_comes_first():
+    p = pool(packed_streams_per_actor=2, max_streams_per_actor=3)
+    placed = [p.place(f"r{n}")[0].actor_id for n in range(5)]
+    assert placed == ["s1", "s1", "s2", "s2", "s3"]
+    p.release("s1", "r0", now=0.0)
+    p.release("s1", "r1", now=0.0)
+    p.started("s3", 1, "n", now=0.0)
+    assert p.place("r5")[0].actor_id == "s3", "the empty one stays empty"
+    assert [p.place(f"r{n}")[0].actor_id for n in (6, 7)] == ["s1", "s1"]
+    assert [p.place(f"r{n}")[0].load for n in (8, 9, 10)] == [3, 3, 3]
+    assert p.place("r11") == (None, False)
+
+
+def test_an_actor_that_is_packed_has_room_and_counts_as_warm_until_it_is_full():
+    p = pool(warm_actors=2, packed_streams_per_actor=2, idle_ttl_s=10.0)
+    for slot in p.wanted():
+        p.started(slot.actor_id, 1, "n", now=0.0)
+    p.place("r0")
+    assert p.wanted() == []
+    assert p.to_stop(now=20.0) == [], "the empty one stands ready for when the other dies"
+    p.place("r1")
+    assert len(p.wanted()) == 1
+
+
+def test_a_request_that_has_lost_its_actor_is_packed_too():
+    p = pool(packed_streams_per_actor=2, max_streams_per_actor=3)
+    for n in range(3):
+        slot, _ = p.place(f"r{n}")
+        p.started(slot.actor_id, 1, "n", now=0.0)
+    assert p.place("under way", is_under_way=True)[0].actor_id == "s2"
+    assert p.place("another", is_under_way=True) == (p.slots["s1"], False), (
+        "all are packed: the first of the least loaded"
+    )
 
 
 def test_beyond_that_the_least_loaded_is_shared_up_to_its_bound_and_then_there_is_no_place():
@@ -90,9 +126,9 @@ def test_idle_actors_beyond_the_warm_go_after_their_time():
     assert p.to_stop(now=11.5) == slots[:2]
 
 
-@given(st.lists(st.integers(0, 9), max_size=80), st.integers(1, 4), st.integers(1, 3))
-def test_no_actor_ever_holds_more_than_its_bound_and_loads_add_up(moves, max_actors, max_streams):
-    p = pool(max_actors=max_actors, max_streams_per_actor=max_streams)
+@given(st.lists(st.integers(0, 9), max_size=80), st.integers(1, 4), st.integers(1, 3), st.integers(1, 4))
+def test_no_actor_ever_holds_more_than_its_bound_and_loads_add_up(moves, max_actors, max_streams, packed):
+    p = pool(max_actors=max_actors, max_streams_per_actor=max_streams, packed_streams_per_actor=packed)
     placed: dict[str, str] = {}
     for move in moves:
         request_id = f"r{move}"

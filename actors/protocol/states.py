@@ -29,6 +29,8 @@ class SessionPhase(IntEnum):
     """Open, and an item before those that came is missing: `next_seq` is wanted."""
     COPY = 4
     """No session: a second copy of the log of an ended request."""
+    GONE = 5
+    """No session: there was one, of a request that has ended, and its time to live is over."""
 
 
 class Report(NamedTuple):
@@ -81,7 +83,7 @@ class Inventory(NamedTuple):
     report: list[Any]
     """The parts of a `Report`, without its log."""
     record: dict[str, Any]
-    """A `SessionRecord` by the names of its parts."""
+    """A `SessionRecord` by the names of its parts; nothing of one that is gone."""
 
 
 # --- from a router to its clients ------------------------------------------------------------------

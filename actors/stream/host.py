@@ -31,6 +31,7 @@ from actors.protocol.envelopes import (
     StoredEnvelope,
 )
 from actors.protocol.frames import checked, pack, unpack_list
+from actors.protocol.gone import Gone
 from actors.protocol.states import Inventory, Report, SessionPhase
 from actors.settings import unpacked
 from actors.stream.audience import Audience
@@ -50,6 +51,9 @@ UNKNOWN_EVENTS_MAX = 256
 
 # An ended request whose log the router does not confirm is kept, and reported again each time so long.
 UNSTORED_TTL_S = 25.0
+
+# So many requests that it has forgotten last an actor remembers for a router that comes back without memory.
+GONE_MAX = 1_000
 
 NOT_HERE, OTHER_EPOCH, AHEAD = "not_here", "other_epoch", "ahead"
 """Why something was ignored: no such session here, an epoch that is over, a hole before it."""
@@ -75,6 +79,7 @@ class StreamHost:
         self.requests_served: int = 0
         self.chunks: int = 0
         self._unknown_of_gone: dict[str, int] = {}
+        self._gone = Gone(GONE_MAX)
         self.measures: Measures = Measures()
         self.spans: Spans | None = None
         self.refusals: Refusals = Refusals()
@@ -317,6 +322,8 @@ class StreamHost:
     def _forget(self, session: Session) -> None:
         """Drop a session; its subscriptions are told that it is not here."""
         self._count_unknown(session, self._unknown_of_gone)
+        if session.sealed:
+            self._gone.add(session.request_id, session.epoch)
         self.sessions.pop(session.request_id, None)
         self._timeouts.cancel(session.request_id)
         self._windows.note(session.request_id, is_open=False)
@@ -383,6 +390,7 @@ class StreamHost:
                 for session in self.sessions.values()
             ),
             *self.copies.inventory(now),
+            *(Inventory(list(Report(*gone, SessionPhase.GONE)), {}) for gone in self._gone),
         ]
 
     # --- time -------------------------------------------------------------------------------

@@ -155,13 +155,17 @@ class Agents:
         return queue[:]
 
     def release(self, claimant: Claimant, request_id: str, *, has_ended: bool) -> list[Claim]:
-        """Let go; the next in the queue, if any, is granted the agent. `has_ended`: the request is known to be over."""
+        """Let go; the next in the queue, if any, is granted the agent. `has_ended`: the request is known to be over.
+
+        The other claimants of the request hear of it too: one whose claim came late, after it had let go of it at a
+        router that has forgotten that, lets go once more.
+        """
         claim = self._claims.get(request_id)
         if claim is None or claimant not in claim.claimants:
             return []
         del claim.claimants[claimant]
         if claim.claimants:
-            return []
+            return [claim]
         agent_id = claim.agent_id
         is_clean = claim.number > 0 and has_ended and claim.is_fenced
         if claim.number and not is_clean:

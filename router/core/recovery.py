@@ -65,7 +65,11 @@ class Recovery:
         """
         self._lifecycle.pool.adopt(actor_id).idle_since = now
         for parts, record in map(Inventory._make, inventory):
-            report, known = checked(Report, parts), SessionRecord(**record)
+            report = checked(Report, parts)
+            if report.phase == SessionPhase.GONE:
+                self._lifecycle.requests.gone.add(report.request_id, report.epoch)
+                continue
+            known = SessionRecord(**record)
             if report.phase == SessionPhase.COPY:
                 ends_at = (now if asked_at is None else asked_at) + known.ttl_s
                 self._copies.append((actor_id, report, known, ends_at))

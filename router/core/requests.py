@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, ValuesView
 from typing import ParamSpec
 
+from actors.protocol.gone import Gone
 from actors.protocol.states import RequestPhase
 from router.core.catalogue import Catalogue
 from router.core.request import Request
@@ -17,7 +18,9 @@ from router.core.request import Request
 _P = ParamSpec("_P")
 
 GONE_MAX = 10_000
-"""Of so many, those that were forgotten last, a publisher that comes back is told that its request has ended."""
+"""Of so many, those that were forgotten last, a publisher that comes back is told that its request has ended.
+
+A router that has lost its memory has this from its stream actors, for those that they forgot."""
 
 
 class Requests:
@@ -34,7 +37,7 @@ class Requests:
         self._kept: OrderedDict[str, Request] = OrderedDict()
         self.kept_bytes: int = 0
         """Of logs, and of the labels of all requests."""
-        self._gone: OrderedDict[str, int] = OrderedDict()  # their epochs
+        self.gone: Gone = Gone(GONE_MAX)
         self.catalogue: Catalogue = Catalogue()
         self.get: Callable[[str], Request | None] = self._by_id.get  # asked for every envelope
 
@@ -104,13 +107,7 @@ class Requests:
         self.kept_bytes -= len(request.labels)
         self.catalogue.remove(request)
         del self._by_id[request.request_id]
-        self._gone[request.request_id] = request.epoch
-        if len(self._gone) > GONE_MAX:
-            self._gone.popitem(last=False)
-
-    def is_gone(self, request_id: str, epoch: int) -> bool:
-        """Whether a request was known here, in this epoch or a later one, has ended, and was forgotten."""
-        return epoch <= self._gone.get(request_id, -1)
+        self.gone.add(request.request_id, request.epoch)
 
     def reserve(self, request: Request, actor_id: str) -> None:
         """See `Request.reserve`."""

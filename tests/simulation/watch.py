@@ -16,6 +16,8 @@ from router.core.catalogue import Wanted
 from router.core.lifecycle import Lifecycle
 from router.core.openings import Openings
 from router.core.outboxes import CLIENT_TIMEOUT_S
+from router.on_ray.fleet import CALL_DEADLINE_S
+from router.on_ray.router_actor import HOUSEKEEPING_S
 
 from .features import Feature
 from .network import Exited, Weather
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 LOOK_S = 0.2
 # A copy on another node is made as fast as calls go; a new actor is given what it needs step by step.
 ON_ONE_NODE_S = 3.0
+# A router looks every `HOUSEKEEPING_S` whether it has heard of an actor for twice as long; then it asks.
+UNHEARD_HOLDER_S = 3 * HOUSEKEEPING_S + CALL_DEADLINE_S
 # What is sent while nothing but the control store stands still arrives within this.
 FLOW_S = 3.0
 # A claim may come late by so much, and whoever says nothing more counts as gone in its own time.
@@ -52,6 +56,7 @@ class Watch:
         self._accepted: dict[str, int] = {}
         self._names = names_in(world.scenario)
         self._on_one_node_since: dict[str, float] = {}
+        self._dead_since: dict[str, float] = {}
         self._nobodys_since: dict[tuple[str, str], float] = {}
         self._told_of: set[tuple[str, str]] = set()
         self._stands_since: dict[tuple[str, int], float] = {}
@@ -99,11 +104,16 @@ class Watch:
         alone = []
         if registry is not None and elsewhere:
             kept = {request_id for actor in elsewhere for request_id in (*actor._host.sessions, *actor._host.copies)}
+            unheard = self._dead_unheard()
             alone = [
                 request.request_id
                 for request in registry.requests.values()
-                if request.is_shown and request.request_id not in kept and not self._is_dead_unheard(request.actor_id)
+                if request.is_shown
+                and request.request_id not in kept
+                and unheard.isdisjoint((request.actor_id, request.copy_id))
             ]
+        else:
+            self._dead_since.clear()
         self._on_one_node_since = {
             request_id: self._on_one_node_since.get(request_id, world.loop.now) for request_id in alone
         }
@@ -111,10 +121,14 @@ class Watch:
             if world.loop.now - since > ON_ONE_NODE_S:
                 world.fail(f"{request_id}: for {ON_ONE_NODE_S:g} s its log has been on one node, though there are two")
 
-    def _is_dead_unheard(self, actor_id: str | None) -> bool:
-        """Whether an actor is dead or stopped, and the router has not found out: within seconds it does."""
-        held = None if actor_id is None else self._world.stream_actors.get(actor_id)
-        return held is not None and (not held.process.alive or held.process.stopped)
+    def _dead_unheard(self) -> set[str]:
+        """Return the actors that are stopped, or dead for so short a time that the router may not have found out."""
+        world = self._world
+        held = world.stream_actors.items()
+        dead = [name for name, actor in held if not actor.process.alive]
+        self._dead_since = {name: self._dead_since.get(name, world.loop.now) for name in dead}
+        stopped = {name for name, actor in held if actor.process.stopped}
+        return stopped | {name for name in dead if world.loop.now - self._dead_since[name] < UNHEARD_HOLDER_S}
 
     def _elsewhere(self) -> list[Any]:
         """Return the stream actors on another node than the router's that are well."""

@@ -47,8 +47,10 @@ log: logging.Logger = logging.getLogger("router.link")
 # A watch whose answer does not come so long after it should have is lost; the router must hear of us before
 # it takes us for gone.
 WATCH_SLACK_S = 1.5
-# Of so many claims that were let go of, the last ones, it is known how that was said.
+# Of so many requests whose claims were let go of, the last ones, it is known how that was said: for each, of as many
+# publishers, since one that was refused may have come again.
 LET_GO_MAX = 1_000
+LET_GO_EACH_MAX = 8
 
 CLOSED = "this StreamRouter was closed; open another one with StreamRouter.connect or StreamRouter.start"
 
@@ -74,7 +76,7 @@ class Link:
         self.has_items: Callable[..., None] = self._feed.has_items
         self._listeners = Listeners()
         # What was said to let go of the agent of a request: a claim that comes after it must hear it once more.
-        self._let_go: OrderedDict[str, bytes] = OrderedDict()
+        self._let_go: OrderedDict[str, tuple[bytes, ...]] = OrderedDict()
         self._watching: asyncio.Task[None] | None = None
         # In the order in which they came, so that those who wait hear of an end in that order.
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -161,8 +163,8 @@ class Link:
 
     def let_go(self, request_id: str, frame: bytes) -> None:
         """Let go of the agent of a request, for good: `frame` is a `ReleaseCall`."""
-        self._let_go.pop(request_id, None)
-        self._let_go[request_id] = frame
+        before = self._let_go.pop(request_id, ())
+        self._let_go[request_id] = (*before, frame)[-LET_GO_EACH_MAX:]
         if len(self._let_go) > LET_GO_MAX:
             self._let_go.popitem(last=False)
         self.say("release", frame)
@@ -282,8 +284,9 @@ class Link:
         """Nobody here has what the router says: a call came late that was given up, or undone before it came."""
         if state.role == Role.PUBLISHER and state.phase in _OPEN_PHASES:
             self.say("disown", self.client_id, state.request_id)
-        elif state.role == Role.AGENT and state.phase != ClaimPhase.UNKNOWN and state.request_id in self._let_go:
-            self.say("release", self._let_go[state.request_id])
+        elif state.role == Role.AGENT and state.phase != ClaimPhase.UNKNOWN:
+            for frame in self._let_go.get(state.request_id, ()):
+                self.say("release", frame)
 
     def _register_again(self) -> None:
         self.handles.clear()

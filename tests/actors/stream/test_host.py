@@ -10,6 +10,7 @@ from host_driver import Driver, record, text
 from actors.messages import Head, MessagePiece
 from actors.protocol.envelopes import Order
 from actors.protocol.frames import pack
+from actors.protocol.gone import Gone
 from actors.protocol.reads import PartState
 from actors.protocol.states import SessionPhase as Phase
 from actors.stream import windows
@@ -243,6 +244,18 @@ def test_a_copy_lives_as_long_as_it_is_said_to_and_an_adopted_one_as_well(driver
     assert (len(other.host.copies), len(other.host.sessions)) == (1, 1)
     other.passes(2)
     assert (len(other.host.copies), len(other.host.sessions)) == (0, 0)
+
+
+def test_a_router_without_memory_hears_which_ended_requests_were_forgotten_last(driver, monkeypatch):
+    monkeypatch.setattr(driver.host, "_gone", Gone(2))
+    for request_id in ("first", "second", "third", "open"):
+        driver.open(request_id)
+    for request_id in ("first", "second", "third"):
+        driver.end(request_id)
+        driver.send((Order.STORED, request_id, 1, 10.0))
+    driver.passes(11)
+    found = [one.report[:3] for one in driver.host.inventory(driver.now)]
+    assert found == [["open", 1, Phase.OPEN], ["second", 1, Phase.GONE], ["third", 1, Phase.GONE]]
 
 
 def test_a_router_without_memory_hears_of_copies_and_can_have_them_forgotten(driver):

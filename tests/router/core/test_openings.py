@@ -21,7 +21,7 @@ from actors.errors import (
     UnknownRequest,
 )
 from actors.protocol.calls import FenceCall, OpenCall
-from actors.protocol.states import RequestPhase, SessionPhase
+from actors.protocol.states import Report, RequestPhase, SessionPhase
 from router.core import outboxes
 from router.core.outboxes import CLIENT_TIMEOUT_S
 
@@ -310,6 +310,13 @@ def test_of_clients_that_were_forgotten_so_many_are_remembered(monkeypatch):
         clients.heard(client_id, 0.0).opens_no = number
         clients.forget(client_id)
     assert [clients.known(client_id, 1.0).opens_no for client_id in "abc"] == [0, 2, 3]
+
+
+def test_a_router_that_has_restarted_hears_of_its_actors_what_has_ended_and_is_forgotten():
+    router = restarted(s1=[[list(Report("req", 2, SessionPhase.GONE)), {}]])
+    refused = router.opens("req", epoch=2, sent_seq=4, start_seq=1)
+    assert isinstance(refused, RequestEnded)
+    assert router.opens("req", epoch=3, sent_seq=4, start_seq=1) is None, "begun anew since then"
 
 
 def test_a_publisher_that_comes_back_to_what_has_ended_and_is_forgotten_does_not_begin_it_anew():

@@ -77,6 +77,18 @@ def test_the_death_of_a_stream_actor_loses_nothing_and_the_fault_is_in_the_resul
     assert found["faults"][0]["target"]
 
 
+def test_readers_over_http_that_lose_their_gateway_have_everything_in_another_format(tmp_path: Path):
+    mix = [{"events_per_s": 15, "recordings": ["azure-*", "zai-*"]}]
+    readers = {"via": "sse", "format": "agui", "gateways": 2}
+    file = workload(tmp_path, streams=15, mix=mix, readers=readers, chaos={"from_s": 1, "until_s": 3})
+    ended = run("loadtest", file, "--chaos", "kill-gateway:1", "--json", tmp_path / "out.json")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert set(found["counts"].values()) == {0}, found["examples"]
+    assert [fault["kind"] for fault in found["faults"]] == ["kill-gateway"]
+    assert "read in the format agui, through 2 gateways" in " ".join(ended.stdout.split())
+
+
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path):
     file = workload(tmp_path, mix=[{"events_per_s": 0.5, "recordings": ["azure-*"]}])
     out = tmp_path / "out.json"

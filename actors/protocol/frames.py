@@ -31,13 +31,25 @@ ENVELOPE_WITHOUT_ITEMS_BYTES = 1536
 FITTING_MAX = 64
 """Of each shape so many rows of types that fit it are remembered."""
 
+PACKER_BYTES_MAX = 64 * 1024
+"""What has packed more is not used again, since it has grown as large."""
+
 _Shape = TypeVar("_Shape", bound=tuple[Any, ...])
 _fitting: defaultdict[type[Any], set[tuple[type[Any], ...]]] = defaultdict(set)
+# Packers at rest: to make one costs more than most of what is packed. One at work is in nobody else's reach, in another
+# thread or in what a collection runs meanwhile.
+_packers: list[Any] = []
 
 
 def pack(value: Any) -> bytes:
     """Pack a value of plain types, or a shape."""
-    packed: bytes = msgpack.packb(value)
+    try:
+        packer = _packers.pop()
+    except IndexError:
+        packer = msgpack.Packer()
+    packed: bytes = packer.pack(value)
+    if len(packed) <= PACKER_BYTES_MAX:
+        _packers.append(packer)
     return packed
 
 
@@ -111,6 +123,8 @@ def cut_into_frames(envelopes: Sequence[tuple[Any, ...]]) -> list[bytes]:
 
     An envelope that carries items has them in `packed_items`.
     """
+    if len(envelopes) == 1:
+        return [pack(envelopes)]
     found: list[bytes] = []
     begin = size = 0
     for at, envelope in enumerate(envelopes):

@@ -137,9 +137,10 @@ class Lane(Generic[K, T]):
         for _ in range(TURNS_MAX):
             room_before = room
             room = self._take_round(room, taken, refused)
-            if room in (room_before, 0):
+            if not self._sources or room in (room_before, 0):
                 break
-        self._put_first(refused)
+        if refused:
+            self._put_first(refused)
         self.busy = bool(taken)
         return list(taken.items())
 

@@ -43,7 +43,8 @@ class _Served(End):
         super().__init__()
         self._actor = actor
         self._methods = methods
-        self._followed = followed
+        # An actor has one of them at least, not each.
+        self._followed = {name: getattr(actor, name) for name in followed if hasattr(actor, name)}
         self._address = address
         self._on_met = on_met
         self._is_met = False
@@ -72,8 +73,12 @@ class _Served(End):
         if len(self._tasks) >= CALLS_OUT_MAX:
             raise ProtocolViolation(f"{CALLS_OUT_MAX} calls of one connection are under way already")
         method, arguments = decode_call(body)
-        if method in self._followed:
-            self._follow(number, method, arguments)
+        followed = self._followed.get(method)
+        if followed is not None:
+            try:
+                followed(*arguments, Reply(self, number))
+            except Exception as error:  # noqa: BLE001  # whatever a method raises is an answer to its caller
+                self.write(_encode_raised(number, method, error))
             return
         if method not in self._methods:
             raise ProtocolViolation(f"no method {method!r} is called through a socket")
@@ -84,15 +89,9 @@ class _Served(End):
     async def _serve(self, number: int, method: str, arguments: list[Any]) -> None:
         try:
             answer = encode(number, Kind.ANSWER, pack(await getattr(self._actor, method)(*arguments)))
-        except Exception as error:  # noqa: BLE001  # whatever a method raises is an answer to its caller
+        except Exception as error:  # noqa: BLE001  # as above
             answer = _encode_raised(number, method, error)
         self.write(answer)
-
-    def _follow(self, number: int, method: str, arguments: list[Any]) -> None:
-        try:
-            getattr(self._actor, method)(*arguments, Reply(self, number))
-        except Exception as error:  # noqa: BLE001  # as above
-            self.write(_encode_raised(number, method, error))
 
     @property
     def is_open(self) -> bool:

@@ -19,21 +19,28 @@ RING_S = 0.5
 class LateAnswers:
     """What is owed to whom, by name."""
 
-    __slots__ = ("_owed", "_timer")
+    __slots__ = ("_loop", "_owed", "_timer")
 
     def __init__(self) -> None:
+        # (To ask for the running loop is a system call in Python 3.11.)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._owed: dict[Hashable, tuple[float, Callable[[], None]]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def owe(self, name: Hashable, give: Callable[[], None]) -> None:
         """Let an answer wait for others to go with; `give` gives it, and with it all that were owed before."""
-        loop = asyncio.get_running_loop()
-        owed = self._owed.get(name)
-        if owed is not None and owed[0] + LATE_S <= loop.time():
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        now, owed = loop.time(), self._owed.get(name)
+        if owed is None:
+            self._owed[name] = (now, give)
+        elif owed[0] + LATE_S > now:
+            self._owed[name] = (owed[0], give)
+        else:
             del self._owed[name]
             give()
             return
-        self._owed[name] = (loop.time() if owed is None else owed[0], give)
         if self._timer is None:
             self._timer = loop.call_later(RING_S, self._ring)
 

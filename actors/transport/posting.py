@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from actors.protocol.frames import pack
 from actors.transport.connection import Connection
@@ -33,13 +33,8 @@ SILENCE_S = 2.0
 """What was not heard of for so long is made again. Late answers come much sooner."""
 
 
-class Post(NamedTuple, Generic[T]):
-    """A call that was made, as its caller knows it."""
-
-    what: T
-    size_bytes: int
-    sent_at: float
-    """By the event loop's clock."""
+Post = tuple[T, int, float]
+"""A call that was made, as its caller knows it: what it was, its bytes, and when it was sent by the loop's clock."""
 
 
 class Posting(Generic[T]):
@@ -58,6 +53,8 @@ class Posting(Generic[T]):
         self._bytes_max = min(bytes_max, POSTED_BYTES_MAX)
         self._on_heard = on_heard
         self._on_failed = on_failed
+        # (To ask for the running loop is a system call in Python 3.11, and this is paid for every post.)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._out: dict[int, Post[T]] = {}
         self._out_bytes = 0
         self._failed: list[T] = []
@@ -87,7 +84,9 @@ class Posting(Generic[T]):
 
         Where that fails, `has_failed` says so.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         try:
             number = connection.ask("post", (*arguments, at_once), self)
         except Exception as error:  # noqa: BLE001  # the connection is gone, or it cannot be packed
@@ -95,7 +94,7 @@ class Posting(Generic[T]):
             self._failed.append(what)
             self.failed(error)
             return None
-        self._out[number] = Post(what, size_bytes, loop.time())
+        self._out[number] = (what, size_bytes, loop.time())
         self._out_bytes += size_bytes
         if self._silence is None:
             self._silence = loop.call_later(SILENCE_S, self._look)
@@ -108,11 +107,11 @@ class Posting(Generic[T]):
         """Look whether what is out the longest is out for too long."""
         self._silence = None
         loop = asyncio.get_running_loop()
-        for post in self._out.values():
-            if post.sent_at + SILENCE_S <= loop.time():
+        for _, _, sent_at in self._out.values():
+            if sent_at + SILENCE_S <= loop.time():
                 self.failed(TimeoutError("no answer"))
             else:
-                self._silence = loop.call_at(post.sent_at + SILENCE_S, self._look)
+                self._silence = loop.call_at(sent_at + SILENCE_S, self._look)
             return
 
     def close(self) -> None:
@@ -140,12 +139,12 @@ class Posting(Generic[T]):
             heard.append(self._out.pop(earlier))
             if earlier == number:
                 break
-        self._out_bytes -= sum(post.size_bytes for post in heard)
+        self._out_bytes -= sum(size_bytes for _, size_bytes, _ in heard)
         if not self._out:
             self._let_follow()
-        for post in heard[:-1]:
-            self._on_heard(post.what, None)
-        self._on_heard(heard[-1].what, answer)
+        for what, _, _ in heard[:-1]:
+            self._on_heard(what, None)
+        self._on_heard(heard[-1][0], answer)
 
     def failed(self, error: Exception) -> None:  # noqa: ARG002  # as `Asker` has it
         """See `Asker`."""
@@ -157,7 +156,7 @@ class Posting(Generic[T]):
             self._on_failed()
 
     def _give_up(self) -> None:
-        self._failed += [post.what for post in self._out.values()]
+        self._failed += [what for what, _, _ in self._out.values()]
         self._out.clear()
         self._out_bytes = 0
 

@@ -63,6 +63,13 @@ def encode_call(number: int, method: str, arguments: tuple[Any, ...]) -> bytes:
     Those of large arguments are put in their places as they are, and copied once: a packer that has them all grows its
     buffer again and again, which at two megabytes takes longer than all else that is done with them.
     """
+    for argument in arguments:
+        if argument.__class__ is bytes and len(argument) >= LARGE_BYTES:
+            return _encode_large_call(number, method, arguments)
+    return encode(number, Kind.CALL, pack((method, arguments)))
+
+
+def _encode_large_call(number: int, method: str, arguments: tuple[Any, ...]) -> bytes:
     parts = [b"", b"\x92", pack(method), _array_head(len(arguments))]
     for argument in arguments:
         if argument.__class__ is bytes and len(argument) >= LARGE_BYTES:
@@ -97,6 +104,14 @@ class StreamDecoder:
 
     def feed(self, data: bytes) -> Iterator[StreamMessage]:
         """Take what has come; give the messages that are complete now. Raises ProtocolViolation."""
+        if not self._rest and len(data) >= HEAD.size:
+            # One message and no more, as most come where little flows.
+            length, number, kind = self._head(data, 0)
+            if len(data) == HEAD.size + length:
+                return iter((tuple.__new__(StreamMessage, (number, kind, data[HEAD.size :])),))
+        return self._messages(data)
+
+    def _messages(self, data: bytes) -> Iterator[StreamMessage]:
         if self._rest:
             self._rest += data
             if len(self._rest) < HEAD.size or len(self._rest) < HEAD.size + self._head(self._rest, 0)[0]:

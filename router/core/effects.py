@@ -46,6 +46,13 @@ class Effects:
     def __bool__(self) -> bool:
         return bool(self.send or self.wake or self.start or self.stop or self.notes or self.kept or self.entered)
 
+    def take_sends(self) -> list[tuple[str, str, Envelope, int]]:
+        """Return what is to be sent, once, where nothing else is to be done; nothing where something is."""
+        if self.wake or self.start or self.stop or self.notes or self.kept or self.entered:
+            return []
+        sends, self.send = self.send, []
+        return sends
+
     def take(self) -> Effects:
         """Return what there is, once."""
         taken = Effects(self.start, self.stop, self.send, self.wake, self.notes, self.kept, self.entered)

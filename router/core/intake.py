@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from actors.errors import ProtocolViolation
-from actors.protocol.envelopes import DataEnvelope, Envelope, ItemsEnvelope, Order
+from actors.protocol.envelopes import DataEnvelope, Envelope, Order
 from actors.protocol.states import RequestPhase, Role
 from router.core.lifecycle import Lifecycle
 from router.core.refusals import Refusals
@@ -43,32 +43,32 @@ class Intake:
         self._clients.heard(client_id, now)
         for envelope in envelopes:
             try:
-                self._forward(client_id, ItemsEnvelope(*envelope))
+                self._forward(client_id, envelope)
             except (TypeError, ValueError) as error:
                 # It must not take those of other requests with it.
                 shown = str(envelope)[:80]
                 self._refusals.refuse(ProtocolViolation(f"an envelope of client {client_id!r}: {error}: {shown!r}"))
 
-    def _forward(self, client_id: str, items: ItemsEnvelope) -> None:
+    def _forward(self, client_id: str, items: Sequence[Any]) -> None:
         request_id, epoch, first_seq, count, packed_items = items
         request = self._requests.get(request_id)
         if request is None or request.client_id != client_id:
             self._ignore(NOT_ITS_PUBLISHER)
             self._clients.tell(client_id, (Role.PUBLISHER, request_id))
             return
-        why_not = self._why_not(request, items)
+        why_not = self._why_not(request, epoch, first_seq, count, packed_items)
         if why_not is None:
             self._counts["chunks"] += count
             self._counts["chunk_bytes"] += len(packed_items)
-            envelope = DataEnvelope(Order.DATA, request_id, epoch, first_seq, packed_items)
+            # (What `DataEnvelope(...)` does, without a call.)
+            envelope = tuple.__new__(DataEnvelope, (Order.DATA, request_id, epoch, first_seq, packed_items))
             self._effects.send.append((request.actor_id or "", request_id, envelope, len(packed_items) + 64))
         elif why_not != HAD:
             self._ignore(why_not)
             self._lifecycle.dispatch.tell_publisher(request)
 
-    def _why_not(self, request: Request, items: ItemsEnvelope) -> str | None:
+    def _why_not(self, request: Request, epoch: int, first_seq: int, count: int, packed_items: bytes) -> str | None:
         """Take items into account, on their way to the request's session; return why they cannot be taken."""
-        _, epoch, first_seq, count, packed_items = items
         if request.is_fenced_out:
             return FENCED
         if request.phase != RequestPhase.OPEN or request.epoch != epoch or request.actor_id is None:

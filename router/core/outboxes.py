@@ -87,7 +87,7 @@ class Clients:
 
     def heard(self, client_id: str, now: float) -> Client:
         """Return a client that has said something, made known at its first word."""
-        found = self.known(client_id, now)
+        found = self._clients.get(client_id) or self.known(client_id, now)
         found.last_seen = now
         return found
 

@@ -118,6 +118,8 @@ class Registry:
         self.settle: Callable[[Iterable[str], float], None] = self.recovery.settle
         self.actor_started: Callable[[str, int, str, float], None] = self.lifecycle.actor_started
         self.actor_died: Callable[[str, float], None] = self.lifecycle.actor_died
+        self.due_at: Callable[[], float] = self._deadlines.due_at
+        """When `tick` is wanted next."""
 
     def take_effects(self) -> Effects:
         """Return what is to be done, once."""
@@ -125,6 +127,12 @@ class Registry:
         taken.wake = self.clients.take_wakes()
         taken.entered = self.requests.catalogue.take_news()
         return taken
+
+    def take_sends(self) -> list[tuple[str, str, Envelope, int]]:
+        """Return what is to be sent, once, where nothing else is to be done, as most of the time; else nothing."""
+        if self.clients.has_wakes or self.requests.catalogue.has_news:
+            return []
+        return self._effects.take_sends()
 
     @property
     def has_effects(self) -> bool:
@@ -402,10 +410,6 @@ class Registry:
 
     def _set_timer(self, at: float, kind: Timer, what: str) -> None:
         self._deadlines.set(at, (kind, what))
-
-    def due_at(self) -> float:
-        """When `tick` is wanted next."""
-        return self._deadlines.due_at()
 
     def paused(self, gap_s: float) -> None:
         """This process was stopped for so long: that was no silence of the clients."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ class FeedingCalls(ABC):
     _begun: asyncio.Task[None] | None
     _registry: Registry
     _doors: Doors
+    _forward: Callable[[str, list[Any], float], None]
     _late: LateAnswers
 
     @abstractmethod
@@ -70,7 +71,7 @@ class FeedingCalls(ABC):
             self._registry.refuse(error)
             raise
         for frame in frames:
-            self._doors.forward(client_id, self._read_list(frame), now)
+            self._forward(client_id, self._read_list(frame), now)
         self._after_event()
 
     def _read_list(self, frame: bytes) -> list[Any]:

@@ -45,6 +45,7 @@ class FleetActor:
 
     __slots__ = (
         "_answered_at",
+        "_has_orders",
         "_lane",
         "_next",
         "_next_bytes",
@@ -73,6 +74,8 @@ class FleetActor:
         # there anything to share out, by the lane, and what waits there is younger.
         self._next: list[Envelope] = []
         self._next_bytes = 0
+        # Whether anything but items is among it.
+        self._has_orders = False
         self._lane: Lane[str, Envelope] = Lane()
         self.queues: dict[str, Fifo[Envelope]] = {}
         self.busy: bool = False
@@ -105,11 +108,9 @@ class FleetActor:
     def waits_for_no_answer(self) -> bool:
         """Whether what waits may go without being waited for: items alone, a little of them, and not all the time."""
         posting = self.posting
-        if posting is None or self._lane.waits or not posting.has_room(self._next_bytes):
+        if posting is None or self._has_orders or self._lane.waits or not posting.has_room(self._next_bytes):
             return False
-        if time.monotonic() > self._answered_at + ANSWERED_EVERY_S:
-            return False
-        return all(envelope[0] == Order.DATA for envelope in self._next)
+        return time.monotonic() <= self._answered_at + ANSWERED_EVERY_S
 
     def put(self, request_id: str, envelope: Envelope, size_bytes: int) -> None:
         """Let an envelope wait for the next call."""
@@ -118,6 +119,8 @@ class FleetActor:
         if not self._lane.waits and (self._next_bytes + size_bytes <= CALL_BYTES_MAX or not self._next):
             self._next.append(envelope)
             self._next_bytes += size_bytes
+            if envelope[0] != Order.DATA:
+                self._has_orders = True
             return
         queue = self.queues.get(request_id)
         if queue is None:
@@ -128,7 +131,7 @@ class FleetActor:
     def take(self) -> list[Envelope]:
         """Return the envelopes of the next call; none where nothing waits."""
         if self._next:
-            envelopes, self._next, self._next_bytes = self._next, [], 0
+            envelopes, self._next, self._next_bytes, self._has_orders = self._next, [], 0, False
         else:
             taken = self._lane.take()
             self._lane.done()

@@ -94,6 +94,8 @@ class RouterActor(FeedingCalls, LookingCalls, ShelfCalls):
         self._shelf_made: Shelf | None = None
         self._observer = Observer(self._config, shard)
         self._doors = Doors(self._registry, key_of(self._config.tenants))
+        # Without tenants that door is the registry's own method, and it is the way of every chunk.
+        self._forward = self._doors.forward if self._config.tenants.enabled else self._registry.forward
         self._archiving = Archiving(self._config, shard, self._incarnation, self._registry)
         self._fleet = Fleet(
             self._config,
@@ -345,7 +347,9 @@ class RouterActor(FeedingCalls, LookingCalls, ShelfCalls):
 
     def _after_event(self) -> None:
         registry = self._registry
-        if registry.has_effects:
+        if sends := registry.take_sends():
+            self._send(sends)
+        elif registry.has_effects:
             self._perform(registry.take_effects())
         self._alarm.set(registry.due_at())
 
@@ -356,9 +360,17 @@ class RouterActor(FeedingCalls, LookingCalls, ShelfCalls):
         for actor_id in effects.start:
             if not self._stopping:
                 self._fleet.start(actor_id)
+        self._send(effects.send)
+        self._wake_watchers(effects.wake)
+        for key in effects.entered:
+            self._lookers.wake(key)
+        for actor_id in effects.stop:
+            self._fleet.kill(actor_id)
+
+    def _send(self, sends: list[tuple[str, str, Envelope, int]]) -> None:
         touched: dict[str, None] = {}  # in order, so that a run can be repeated
         shelved: list[Envelope] = []
-        for actor_id, request_id, envelope, size_bytes in effects.send:
+        for actor_id, request_id, envelope, size_bytes in sends:
             actor = self._fleet.actors.get(actor_id)
             if actor is not None:
                 actor.put(request_id, envelope, size_bytes)
@@ -369,11 +381,6 @@ class RouterActor(FeedingCalls, LookingCalls, ShelfCalls):
             self._fleet.spawn(self._put_on_shelf(shelved))
         for actor_id in touched:
             self._fleet.pump(actor_id)
-        self._wake_watchers(effects.wake)
-        for key in effects.entered:
-            self._lookers.wake(key)
-        for actor_id in effects.stop:
-            self._fleet.kill(actor_id)
 
     def _wake_watchers(self, wakes: dict[str, bool]) -> None:
         for client_id, urgent in wakes.items():

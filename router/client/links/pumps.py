@@ -171,6 +171,8 @@ class Feed:
         self._lane: Lane[str, ItemsEnvelope] = Lane(ROUTER_CALL_BYTES_MAX)
         self._spacing = Spacing(gather_s)
         self._timer: asyncio.TimerHandle | None = None
+        # (To ask for the running loop is a system call in Python 3.11, and this is paid for every chunk.)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._posting: Posting[_Posted] = Posting(self._heard, self._send_again)
 
     @property
@@ -196,7 +198,9 @@ class Feed:
 
     def _begin_when_due(self) -> None:
         self._stop_timer()
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         wait_s = self._spacing.wait_s(loop.time())
         if wait_s:
             self._timer = loop.call_later(wait_s, self._ring)

@@ -238,7 +238,9 @@ class Reader:
     # --- what has come ----------------------------------------------------------------------
 
     def _next_batch(self) -> Batch[Any] | None:
-        segments, missing, has_arrived = self._take_arrived()
+        if not self._arrived and not self._cursor.ended:
+            return None
+        segments, missing = self._take_arrived()
         batch: Batch[Any] | None = None
         if missing is not None:
             missing = self._shaper.gap(*missing)
@@ -247,10 +249,10 @@ class Reader:
         if self._shaper.has_all_been_had(self._cursor.last_seq_id):
             segments = []
         if not segments and missing is None and not self._cursor.ended:
-            if has_arrived and self._poller is not None:
+            if self._poller is not None:
                 # All of it was known already; whoever sent it again must hear that, or it counts as unread.
                 self._poller.consumed(self)
-            return self._next_batch() if self._arrived else None
+            return self._next_batch()
         if batch is None:
             batch = self._shaper.shape([], self._cursor.last_seq_id)
         batch.gap = missing
@@ -262,22 +264,21 @@ class Reader:
                 self._raise_end()
         return batch
 
-    def _take_arrived(self) -> tuple[list[Segment], tuple[int, int] | None, bool]:
+    def _take_arrived(self) -> tuple[list[Segment], tuple[int, int] | None]:
         segments: list[Segment] = []
         missing: tuple[int, int] | None = None
-        has_arrived = bool(self._arrived)
         while self._arrived:
             state, gap, crossed = self._arrived[0]
             if gap is not None and gap[1] > self._cursor.last_seq_id:
                 if segments or missing:
-                    return segments, missing, has_arrived  # a batch's gap lies before it
+                    return segments, missing  # a batch's gap lies before it
                 missing = (max(gap[0], self._cursor.last_seq_id + 1), gap[1])
             self._arrived.pop(0)
             segments.extend(self._cursor.take(crossed, gap))
             if state == PartState.ENDED:
                 self._cursor.ended = True
         self._arrived = None
-        return segments, missing, has_arrived
+        return segments, missing
 
     def _raise_end(self) -> None:
         if self._epochs_read > 1 and self._cursor.stop_reason is None:

@@ -71,6 +71,8 @@ class Audience:
         self._wakes: dict[str, None] = {}
         self._awaited: dict[str, int] = {}
         self._timeouts: Schedule[str | Puller] = Schedule()
+        self.due_at: Callable[[], float] = self._timeouts.due_at
+        """When `tick` is wanted next; NEVER if nobody can run out of time."""
         self._passes: Passes | None = None
 
     def __len__(self) -> int:
@@ -243,7 +245,8 @@ class Audience:
     def news(self, session: Session) -> None:
         """A session has something new to show."""
         for subscription in self._subscriptions.of(session.request_id):
-            self._mark_ready(subscription)
+            if subscription.reader.mark_ready(subscription):
+                self._wakes[subscription.reader.reader_id] = None
         if session.request_id in self._awaited:
             self._wakes[session.request_id] = None
 
@@ -271,10 +274,6 @@ class Audience:
         taken = list(self._wakes)
         self._wakes.clear()
         return taken
-
-    def due_at(self) -> float:
-        """When `tick` is wanted next; NEVER if nobody can run out of time."""
-        return self._timeouts.due_at()
 
     def tick(self, now: float) -> None:
         """Forget whoever has been silent for too long."""

@@ -6,7 +6,7 @@ session, because the actor that held the request is gone. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from actors.protocol.deadlines import Schedule
@@ -55,11 +55,13 @@ def copy_of(envelope: CopyEnvelope | RestoreEnvelope, now: float) -> Copy:
 class Copies:
     """All copies of one actor, by request."""
 
-    __slots__ = ("_copies", "_timeouts", "bytes_held")
+    __slots__ = ("_copies", "_timeouts", "bytes_held", "due_at")
 
     def __init__(self) -> None:
         self._copies: dict[str, Copy] = {}
         self._timeouts: Schedule[str] = Schedule()
+        self.due_at: Callable[[], float] = self._timeouts.due_at
+        """When `tick` is wanted next."""
         self.bytes_held: int = 0
 
     def __len__(self) -> int:
@@ -98,10 +100,6 @@ class Copies:
     def inventory(self, now: float) -> list[Inventory]:
         """Return what a router without memory must know of each."""
         return [copy.inventory(now) for copy in self._copies.values()]
-
-    def due_at(self) -> float:
-        """When `tick` is wanted next."""
-        return self._timeouts.due_at()
 
     def tick(self, now: float) -> None:
         """Drop those whose time to live is over."""

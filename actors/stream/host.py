@@ -22,7 +22,6 @@ from actors.protocol.envelopes import (
     ENVELOPES,
     AdoptEnvelope,
     CopyEnvelope,
-    DataEnvelope,
     EndEnvelope,
     Envelope,
     OpenEnvelope,
@@ -128,7 +127,7 @@ class StreamHost:
             try:
                 kind = envelope[0]
                 if kind == Order.DATA:
-                    self._data(DataEnvelope(*envelope), now)  # most of what comes; its parts are checked where they go
+                    self._data(envelope, now)  # most of what comes; its parts are checked where they go
                 else:
                     self._HANDLERS[kind](self, checked(ENVELOPES[kind], envelope), now)
             except Exception as error:  # noqa: BLE001  # one request's envelope must not take those of others with it
@@ -179,7 +178,7 @@ class StreamHost:
         self._windows.note(session.request_id, is_open=not session.sealed)
         self._schedule(session, now)
 
-    def _data(self, envelope: DataEnvelope, now: float) -> None:
+    def _data(self, envelope: Sequence[Any], now: float) -> None:
         _, request_id, epoch, first_seq, packed_items = envelope
         session = self.sessions.get(request_id)
         if session is None or session.epoch < epoch:
@@ -204,7 +203,8 @@ class StreamHost:
         self._observe(session, now)
         if session.gap:
             self.refusals.ignore(AHEAD)
-        if session.sealed:
+        is_sealed = session.sealed
+        if is_sealed:
             self._report(session)
             if not was_sealed:
                 self._schedule(session, now)
@@ -213,7 +213,7 @@ class StreamHost:
             self._report(session)
         if gained:
             self.audience.news(session)
-        if session.credit_bytes <= session.received_bytes and not session.sealed:
+        if session.credit_bytes <= session.received_bytes and not is_sealed:
             self.measures.credit_waits += 1  # its publisher must wait until readers have come further
 
     def _take(self, session: Session, first_seq: int, items: list[Any], now: float) -> int:

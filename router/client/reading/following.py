@@ -55,7 +55,10 @@ class Following:
 
     def wants(self, *, at_once: bool) -> None:
         """There is something to say."""
-        self._asking.wants(self._loop.time(), at_once=at_once)
+        asking = self._asking
+        if not at_once and asking.due_at != NEVER:
+            return  # it rides with what is to be said already, and sooner
+        asking.wants(self._loop.time(), at_once=at_once)
         self._plan()
 
     def unheard(self) -> Said:

@@ -236,6 +236,13 @@ class Log:
         At least one piece comes if there is one. Where the log no longer holds what comes next,
         `gap` says (first, last) of what is missing and the segments begin behind it.
         """
+        segments = self._segments
+        newest = segments[-1] if segments else None
+        if newest is not None and newest.first <= after + 1 <= through == self.last_seq and bytes_max > 0 < pieces_max:
+            # It goes on within the newest segment, as where a reader follows.
+            start = after + 1 - newest.first
+            stop, used = self._fit(newest, start, min(len(newest), start + pieces_max), bytes_max)
+            return Reading([newest.packable(start, stop)], newest.first + stop - 1, used)
         gap = None
         if after < self.dropped_through:
             gap = (after + 1, self.dropped_through)
@@ -245,7 +252,6 @@ class Log:
         room = bytes_max
         left = pieces_max
         at = self._at(after + 1)
-        segments = self._segments
         while at < len(segments) and last < through and room > 0 and left > 0:
             segment = segments[at]
             start = last + 1 - segment.first

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from types import UnionType
 from typing import Union, get_args, get_origin, get_type_hints
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.errors import ProtocolViolation
-from actors.protocol import calls, envelopes, items, reads, states
+from actors.protocol import calls, envelopes, frames, items, reads, states
 from actors.protocol.frames import ARGUMENT_BYTES_MAX, checked, cut_into_frames, pack, read, unpack, unpack_list
 
 PLAIN = st.recursive(
@@ -108,3 +109,27 @@ def test_envelopes_are_cut_into_frames_in_order_and_none_is_larger_than_it_must_
     assert [envelope for frame in frames for envelope in unpack(frame)] == [list(envelope) for envelope in sent]
     for frame in frames:
         assert len(frame) <= ARGUMENT_BYTES_MAX or len(unpack(frame)) == 1
+
+
+def test_what_could_not_be_packed_leaves_nothing_in_what_is_packed_next():
+    for value in (1, [b"y" * (2 * frames.PACKER_BYTES_MAX)], {"a": [None]}):
+        with pytest.raises(TypeError):
+            pack([b"x" * 100, object()])
+        assert unpack(pack(value)) == value
+
+
+def test_what_is_packed_meanwhile_is_packed_by_another():
+    class Awkward(dict):  # type: ignore[type-arg]  # packs something else as it is packed
+        def items(self):
+            assert pack(["inner"]) == msgpack.packb(["inner"])
+            return super().items()
+
+    assert pack(["outer", Awkward(a=1)]) == msgpack.packb(["outer", {"a": 1}])
+
+
+def test_no_packer_is_kept_that_has_grown_large():
+    frames._packers.clear()
+    pack(b"x" * frames.PACKER_BYTES_MAX)
+    assert not frames._packers
+    pack(b"x")
+    assert len(frames._packers) == 1

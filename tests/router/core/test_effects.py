@@ -49,3 +49,15 @@ def test_no_two_hold_their_effects_in_common():
         held.update(example) if isinstance(held, dict) else held.extend(example)
     assert first
     assert not second
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_items_are_taken_by_themselves_only_where_nothing_else_is_to_be_done(kind):
+    effects = Effects(**({"send": EXAMPLES["send"]} | {kind: EXAMPLES[kind]}))
+    if kind == "send":
+        assert effects.take_sends() == EXAMPLES["send"]
+        assert not effects
+    else:
+        assert effects.take_sends() == []
+        taken = effects.take()
+        assert (taken.send, getattr(taken, kind)) == (EXAMPLES["send"], EXAMPLES[kind])

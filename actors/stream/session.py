@@ -163,7 +163,8 @@ class Session:
                     break
         except Exception as error:  # noqa: BLE001  # whatever one request's item sets off, others share this process
             self.fail(error, now)
-        self._end_if_due(now)
+        if self._end is not None:
+            self._end_if_due(now)
         self._release()
         self._bound()
         return log.last_seq - before

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 
 log: logging.Logger = logging.getLogger("actors.transport")
 
-LATE_S = 0.1
+LATE_S = 0.25
 RING_S = 0.5
 
 

@@ -21,7 +21,7 @@ from actors.transport.connection import Connection
 
 T = TypeVar("T")
 
-POSTS_MAX = 32
+POSTS_MAX = 64
 """So many may be out without being waited for; beyond them, as beyond so many bytes, an answer is asked for."""
 
 POSTED_BYTES_MAX = 32 * 1024

@@ -15,7 +15,7 @@ from __future__ import annotations
 from actors.protocol.deadlines import NEVER
 from actors.protocol.reads import ANSWERS_AHEAD_MAX
 
-RIDE_S = 0.1
+RIDE_S = 0.2
 RENEW_S = 0.25
 RENEW_BYTES = 128 * 1024
 

@@ -120,6 +120,10 @@ class Following:
             number = -1
             self.failed(error)
         self._unheard[number] = (said, self._loop.time() + wait_s + POLL_SLACK_S)
+        if self._timer is not None:
+            # All is said, so it would wake this process up for nothing.
+            self._timer.cancel()
+            self._timer, self._timer_at = None, NEVER
         self._plan()
 
     def _renew(self) -> None:

@@ -299,7 +299,7 @@ class Session:
     @property
     def visible_through(self) -> int:
         """The newest message that readers may see."""
-        if self.sealed and not self.stored:
+        if self.stop_reason is not None and not self.stored:  # (sealed, without a call)
             return self.log.last_seq - self._terminal_pieces
         return self.log.last_seq
 

@@ -23,7 +23,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from actors.errors import ProtocolViolation
-from actors.protocol.frames import UNPACKED_BYTES_MAX, pack, unpack_list
+from actors.protocol.frames import UNPACKED_BYTES_MAX, pack, unpack
 
 HEAD = Struct("<IIB")
 NUMBERS = 1 << 32
@@ -66,7 +66,8 @@ def encode_call(number: int, method: str, arguments: tuple[Any, ...]) -> bytes:
     for argument in arguments:
         if argument.__class__ is bytes and len(argument) >= LARGE_BYTES:
             return _encode_large_call(number, method, arguments)
-    return encode(number, Kind.CALL, pack((method, arguments)))
+    body = pack((method, arguments))
+    return HEAD.pack(len(body), number, Kind.CALL) + body
 
 
 def _encode_large_call(number: int, method: str, arguments: tuple[Any, ...]) -> bytes:
@@ -87,9 +88,11 @@ def _array_head(count: int) -> bytes:
 
 def decode_call(body: bytes) -> tuple[str, list[Any]]:
     """Return (method, arguments) of a call's body. Raises ProtocolViolation."""
-    parts = unpack_list(body)
-    if len(parts) == 2 and isinstance(parts[0], str) and isinstance(parts[1], list):  # noqa: PLR2004  # as above
-        return parts[0], parts[1]
+    parts = unpack(body)
+    if parts.__class__ is list and len(parts) == 2:  # noqa: PLR2004  # as above
+        method, arguments = parts
+        if method.__class__ is str and arguments.__class__ is list:
+            return method, arguments
     raise ProtocolViolation(f"a call is [method, arguments], not {str(parts)[:80]!r}")
 
 
@@ -105,9 +108,9 @@ class StreamDecoder:
     def feed(self, data: bytes) -> Iterator[StreamMessage]:
         """Take what has come; give the messages that are complete now. Raises ProtocolViolation."""
         if not self._rest and len(data) >= HEAD.size:
-            # One message and no more, as most come where little flows.
-            length, number, kind = self._head(data, 0)
-            if len(data) == HEAD.size + length:
+            # One message and no more, as most come where little flows; all else is looked at below.
+            length, number, kind = HEAD.unpack_from(data)
+            if len(data) == HEAD.size + length <= self._body_bytes_max and kind <= Kind.MORE:
                 return iter((tuple.__new__(StreamMessage, (number, kind, data[HEAD.size :])),))
         return self._messages(data)
 

@@ -198,9 +198,12 @@ class Fleet:
     def pump(self, actor_id: str) -> None:
         """Let what waits for an actor leave, unless an answer is waited for."""
         actor = self.actors[actor_id]
-        if not actor.is_started or actor.busy or not (actor.waits or actor.has_failed):
+        if not actor.is_started or actor.busy:
             return
-        if actor.has_failed or not actor.waits_for_no_answer or not self._post(actor, at_once=False):
+        has_failed = actor.has_failed
+        if not has_failed and not actor.waits:
+            return
+        if has_failed or not actor.waits_for_no_answer or not self._post(actor, at_once=False):
             # Busy from now on, until nothing waits any more: what is sent beside it could overtake it.
             actor.busy = True
             self.spawn(self._feed(actor_id, actor))

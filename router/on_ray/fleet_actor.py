@@ -152,6 +152,6 @@ class FleetActor:
         if not envelopes:
             return None
         now = time.monotonic()
-        since, self.waits_since = self.waits_since, now if self.waits else None  # what is left counts from now
+        since, self.waits_since = self.waits_since, now if self._lane.waits else None  # what is left counts from now
         self.frame_no += 1
         return Delivery(self.frame_no, cut_into_frames(envelopes), envelopes, now if since is None else since, now)

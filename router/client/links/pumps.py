@@ -197,7 +197,8 @@ class Feed:
             self._begin_when_due()
 
     def _begin_when_due(self) -> None:
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()

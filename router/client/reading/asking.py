@@ -47,7 +47,7 @@ class Asking:
 
     def is_new(self, answer_no: int) -> bool:
         """Whether this is the answer that follows, and not one that came before, on a connection that has broken."""
-        return answer_no == self.next_no
+        return answer_no == self.had_no + 1
 
     def had(self, size_bytes: int, now: float) -> None:
         """Note that the next answer has come."""

@@ -78,7 +78,8 @@ class Following:
         """See `Asker`."""
         if self.ended.done():
             return
-        self._heard(number)
+        if self._unheard:
+            self._heard(number)
         answer_no, packed = answer
         if self._asking.is_new(answer_no):
             if not self._owner.take(packed):

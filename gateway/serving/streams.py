@@ -18,9 +18,11 @@ from gateway.formats.many import ManyForm
 from gateway.serving.kept import Kept
 from gateway.serving.many import LABEL, ManyReader
 from gateway.serving.reader import Reader
+from gateway.serving.rounds import Rounds
 from gateway.serving.taking import Taken, head_of, is_chunked, take
 from gateway.serving.tap import Interrupted, MakeForm, Tap
 from gateway.serving.whose import Source, asking
+from router import Subscription
 
 log: logging.Logger = logging.getLogger("gateway.streams")
 
@@ -47,6 +49,7 @@ class Streams:
         self._taps: dict[tuple[Any, ...], Tap] = {}
         self._readers: set[Kept] = set()
         self._of_many: set[ManyReader] = set()  # those of them that read several streams
+        self._rounds = Rounds()
         self._streams = 0  # that all of them read
         self._full: set[Kept] = set()
         self._wheel: asyncio.TimerHandle | None = None
@@ -132,19 +135,20 @@ class Streams:
         tap = self._taps.get(key)
         if tap is None or tap.is_broken:
             count = partial(self._figures.add, "bytes", str(key[1]))
-            tap = Tap(key, partial(self._batches, key[0]), make_form, self._config.window_bytes_max, count)
+            tap = Tap(key, self._subscription(key[0]), make_form, self._config.window_bytes_max, count, self._rounds)
             self._taps[key] = tap
             tap.begin()
         tap.readers += 1
         return tap
 
-    def _batches(self, source: Source, ping_s: float | None = None) -> AsyncIterator[Any]:
+    def _subscription(self, source: Source, after: int = 0, ping_s: float | None = None) -> Subscription:
         router, request_id = source
-        return aiter(router.subscribe(request_id, format="dict", observer=True, wait_s=OPEN_WAIT_S, ping_s=ping_s))
+        return router.subscribe(
+            request_id, after=after, format="dict", observer=True, wait_s=OPEN_WAIT_S, ping_s=ping_s
+        )
 
     def _batches_behind(self, source: Source, after: int) -> AsyncIterator[Any]:
-        router, request_id = source
-        return aiter(router.subscribe(request_id, after=after, format="dict", observer=True, wait_s=OPEN_WAIT_S))
+        return aiter(self._subscription(source, after))
 
     def _turn(self) -> None:
         """Turn the wheel: one timer for all readers."""
@@ -190,7 +194,7 @@ class Streams:
 
     def batches_with_pings(self, tap: Tap) -> AsyncIterator[Any]:
         """See `TapKeeper`."""
-        return self._batches(tap.key[0], self._config.heartbeat_s)
+        return aiter(self._subscription(tap.key[0], ping_s=self._config.heartbeat_s))
 
     def leave(self, tap: Tap) -> None:
         """See `TapKeeper`."""

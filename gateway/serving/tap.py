@@ -1,10 +1,11 @@
 """One subscription of a request in one format, whose bytes are shared by all that read it here.
 
 Theory. A tap reads a request from its first message on, as an observer, so it holds up no producer, and feeds a form.
-What the form gives is kept as blocks of bytes, the newest `window_bytes_max` of them. A reader (reader.py) is a cursor
-into the blocks and nothing else: what it has not taken yet is in the window, which is there once for all of them, and
-the little that its connection holds. Those that have had everything are told each block as it comes, all of them the
-same bytes object, and wait in no task of their own.
+What the form gives is kept in a window, the newest `window_bytes_max` of it. A reader (reader.py) is a cursor into the
+window and nothing else: what it has not taken yet is there, once for all of them, and the little that its connection
+holds. Those that have had everything are told what is new as it comes, all of them the same bytes object.
+
+Neither waits in a task of its own: the subscription calls the tap, and the tap its readers, in rounds (rounds.py).
 """
 
 from __future__ import annotations
@@ -16,12 +17,10 @@ from typing import Any, Protocol
 
 from actors.errors import StreamRouterError
 from gateway.formats.form import Form, Frame
-from gateway.serving.window import Block, Window
+from gateway.serving.rounds import Rounds
+from gateway.serving.window import Window
 
 log: logging.Logger = logging.getLogger("gateway.tap")
-
-Batches = Callable[[], AsyncIterator[Any]]
-"""Begins to read a request from its first message on; gives batches of dicts."""
 
 Count = Callable[[int], None]
 Write = Callable[[bytes], Awaitable[None]]
@@ -37,7 +36,20 @@ class Interrupted(Exception):  # it never leaves this package
         self.text = text
 
 
+_NO_FORM = "a stream could not be put into its format"
 FAILED = Interrupted("internal_error", "the gateway failed on this stream; its log says more")
+
+
+class Subscribed(Protocol):
+    """What gives the batches of a request from its first message on, of dicts."""
+
+    def listen(self, hear: Callable[[Any], None], ended: Callable[[StreamRouterError | None], None]) -> None:
+        """Begin to read; see `Subscription.listen`."""
+        ...
+
+    def close(self) -> None:
+        """Stop reading."""
+        ...
 
 
 class Listener(Protocol):
@@ -56,7 +68,13 @@ class Tap:
     """Reads one request for all its readers of one format. Use within one event loop."""
 
     def __init__(
-        self, key: tuple[Any, ...], batches: Batches, make_form: MakeForm, window_bytes_max: int, count: Count
+        self,
+        key: tuple[Any, ...],
+        subscribed: Subscribed,
+        make_form: MakeForm,
+        window_bytes_max: int,
+        count: Count,
+        rounds: Rounds,
     ) -> None:
         """`key`: the request, its format, and what of it its readers chose; `count`: told how much is written."""
         self.key = key
@@ -73,18 +91,21 @@ class Tap:
         self.error: Interrupted | None = None
         self.said_at_s: float = 0.0
         """When its listeners were last sent something."""
-        self._batches = batches
-        self._task: asyncio.Task[None] | None = None
+        self._subscribed = subscribed
+        self._rounds = rounds
+        self._news: list[Frame] = []  # of which the window, and so no reader, knows yet
 
     def begin(self) -> None:
         """Begin to read."""
         self.said_at_s = asyncio.get_running_loop().time()
-        self._task = asyncio.ensure_future(self._read())
+        try:
+            self._subscribed.listen(self._hear, self._have_read)
+        except StreamRouterError as error:
+            self._have_read(error)
 
     def close(self) -> None:
         """Read no more."""
-        if self._task is not None:
-            self._task.cancel()
+        self._subscribed.close()
 
     @property
     def is_broken(self) -> bool:
@@ -98,37 +119,61 @@ class Tap:
 
     def beat(self, now_s: float) -> None:
         """Send what is sent while nothing else is."""
+        self.write(now_s)  # a ping may bear the number of what the form was fed last
         self.said_at_s = now_s
         self._tell([*self.listeners, *self.ahead], self.form.ping())
 
-    async def _read(self) -> None:
-        try:
-            async for batch in self._batches():
-                self._take(frames_of(self.form, batch), end=batch.end)
-            if not self.has_ended:  # all that there was had been read before
-                self._take(self.form.end(), end=True)
-        except StreamRouterError as error:
-            self._fail(Interrupted(error.code, str(error)))
-        except Exception:
-            log.exception("a stream could not be put into its format")
-            self._fail(FAILED)
+    # --- what comes ---------------------------------------------------------------------------------
 
-    def _take(self, frames: list[Frame], *, end: bool) -> None:
-        self.has_ended = end
-        if frames:
-            block = Block.of(frames)
-            self.window.add(block)
-            if block.data:
-                self.said_at_s = asyncio.get_running_loop().time()
-                self._tell(list(self.listeners), block.data)  # one whose connection is full leaves while it is told
-            for listener in list(self.ahead):
-                listener.go_on()
-        if end:
-            self._have_them_look()
+    def _hear(self, batch: Any) -> None:
+        try:
+            frames = frames_of(self.form, batch)
+        except Exception:
+            log.exception(_NO_FORM)
+            self.close()
+            self._fail(FAILED)
+            return
+        if frames and not self._news:
+            self._rounds.join(self)
+        self._news += frames
+        if batch.end:
+            self._end()
+
+    def _have_read(self, error: StreamRouterError | None) -> None:
+        if error is not None:
+            self._fail(Interrupted(error.code, str(error)))
+        elif not self.has_ended:  # all that there was had been read before
+            try:
+                self._news += self.form.end()
+            except Exception:
+                log.exception(_NO_FORM)
+                self._fail(FAILED)
+            else:
+                self._end()
+
+    def write(self, now_s: float) -> None:
+        """Give readers what is new: see `Member`."""
+        if not self._news:
+            return  # it has ended since
+        data = self.window.add(self._news)
+        self._news = []
+        if data:
+            self.said_at_s = now_s
+            self._tell(list(self.listeners), data)  # one whose connection is full leaves while it is told
+        for listener in list(self.ahead):
+            listener.go_on()
+
+    def _end(self) -> None:
+        self.write(asyncio.get_running_loop().time())
+        self.has_ended = True
+        self._have_them_look()
 
     def _fail(self, error: Interrupted) -> None:
+        self.write(asyncio.get_running_loop().time())
         self.error = error
         self._have_them_look()
+
+    # --- readers ------------------------------------------------------------------------------------
 
     def _tell(self, listeners: list[Listener], data: bytes) -> None:
         chunk = chunk_of(data)
@@ -169,7 +214,7 @@ async def follow_alone(batches: AsyncIterator[Any], form: Form, after: int, writ
             frames = frames_of(form, batch)
             if not frames:
                 await write(form.ping())
-            elif data := Block.of(frames).after(after):
+            elif data := b"".join(frame.data for frame in frames if frame.number > after):
                 await write(data)
     except StreamRouterError as error:
         raise Interrupted(error.code, str(error)) from None

@@ -16,7 +16,7 @@ from gateway.runs.order import Order
 from gateway.serving.serve import serve
 from router import Batch, Listing, RequestInfo, RouterConfig, StreamRouter
 from router.status.overview import Overview, StreamOverview
-from tests.gateway.said import Message, batch_of, translated
+from tests.gateway.said import Message, Pushed, batch_of, translated
 
 DEADLINE_S = 10.0
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -128,10 +128,10 @@ class FakeRouter:
             raise UnknownRequest(f"no request {request_id!r}: never opened here, or its time-to-live is over")
         return self.streams[request_id]
 
-    def subscribe(self, request_id: str, **options: Any) -> AsyncIterator[Batch[Message]]:
+    def subscribe(self, request_id: str, **options: Any) -> Pushed:
         assert options["observer"] is True
         assert options["format"] == "dict"
-        return self._stream(request_id).batches(options.get("ping_s") or DEADLINE_S, options.get("after", 0))
+        return Pushed(self._stream(request_id).batches(options.get("ping_s") or DEADLINE_S, options.get("after", 0)))
 
     async def request(self, request_id: str) -> RequestInfo:
         return self._stream(request_id).info

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from actors.errors import StreamRouterError
 from actors.messages import as_dict
 from actors.recording_format import read_recording
 from actors.settings import StreamSettings
@@ -68,6 +70,33 @@ def frames_of_all(form: Form, messages: Sequence[Message]) -> list[Frame]:
 def batch_of(messages: Sequence[Message], *, end: bool = False) -> Batch[Message]:
     """Return messages as a subscription gives them."""
     return Batch(list(messages), messages[-1]["seq_id"] if messages else 0, end=end)
+
+
+class Pushed(AsyncIterator[Batch[Message]]):
+    """Batches as a subscription has them: iterated over, or told to whoever listens."""
+
+    def __init__(self, batches: AsyncIterator[Batch[Message]]) -> None:
+        self._batches = batches
+        self._telling: asyncio.Task[None] | None = None
+
+    async def __anext__(self) -> Batch[Message]:
+        return await anext(self._batches)
+
+    def listen(self, hear: Callable[[Batch[Message]], None], ended: Callable[[StreamRouterError | None], None]) -> None:
+        async def tell() -> None:
+            try:
+                async for batch in self._batches:
+                    hear(batch)
+            except StreamRouterError as error:
+                ended(error)
+            else:
+                ended(None)
+
+        self._telling = asyncio.ensure_future(tell())
+
+    def close(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
 
 
 async def batches_of(messages: Sequence[Message], *cuts: int) -> AsyncIterator[Batch[Message]]:

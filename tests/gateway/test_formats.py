@@ -14,7 +14,7 @@ from actors.stop_reasons import StopReason
 from gateway.formats.chat import ChatForm
 from gateway.formats.letta import STOP_REASONS, LettaForm, letta_stop_reason
 from gateway.formats.native import MESSAGE_TYPES, NativeForm
-from gateway.serving.window import Block
+from gateway.serving.window import Window
 from tests.gateway.golden import DIGESTS, FOLDER, SHOWN, bytes_of, digests
 from tests.gateway.said import FORMS, RECORDED, RUN, chat_chunk, frames_of_all, messages_of, translated
 
@@ -52,12 +52,21 @@ def test_from_every_cursor_the_rest_is_the_rest_of_the_whole(name: str):
         frames = frames_of_all(FORMS[name](), messages_of(file))
         numbers = [frame.number for frame in frames]
         assert numbers == sorted(numbers)
-        whole = Block.of(frames)
+        window = Window(1 << 24)
+        whole = window.add(frames)
         had = 0
         for before, frame in zip([0, *numbers], frames, strict=False):
-            assert whole.after(before) == whole.data[had:]
+            assert all_after(window, before) == whole[had:]
             had += len(frame.data)
-        assert whole.after(numbers[-1]) == b""
+        assert window.after(numbers[-1]) == (b"", numbers[-1])
+
+
+def all_after(window: Window, number: int) -> bytes:
+    parts = []
+    while number < window.last_number:
+        part, number = window.after(number)
+        parts.append(part)
+    return b"".join(parts)
 
 
 @forms

@@ -11,14 +11,16 @@ from typing import Any, cast
 import pytest
 
 from actors.errors import RouterUnavailable
+from gateway.formats.form import Frame
 from gateway.formats.native import NativeForm
 from gateway.serving.reader import Reader
+from gateway.serving.rounds import Rounds
 from gateway.serving.tap import Interrupted, MakeForm, Tap, follow_alone
-from gateway.serving.window import Behind, Block, Window
+from gateway.serving.window import Behind, Window
 from router import Batch
 from tests.gateway.fakes import until
 from tests.gateway.golden import bytes_of
-from tests.gateway.said import FORMS, RECORDED, RUN, batch_of, batches_of, frames_of_all, messages_of
+from tests.gateway.said import FORMS, RECORDED, RUN, Pushed, batch_of, batches_of, frames_of_all, messages_of
 
 FILE = next(file for file in RECORDED if file.stem == "openai-tool-2")
 MESSAGES = messages_of(FILE)
@@ -106,7 +108,7 @@ async def settle() -> None:
 
 
 def tap_of(source: Source, window_bytes_max: int = LARGE, make_form: MakeForm = lambda: NativeForm(RUN)) -> Tap:
-    tap = Tap((RUN, "native"), source, make_form, window_bytes_max, lambda _: None)
+    tap = Tap((RUN, "native"), Pushed(source()), make_form, window_bytes_max, lambda _: None, Rounds())
     tap.begin()
     return tap
 
@@ -212,6 +214,30 @@ async def test_silence_gives_a_ping_to_all_also_to_those_whose_cursor_is_ahead()
     assert [reader.data.removeprefix(b": ping\n\n") for reader in readers] == [WHOLE, WHOLE, rest]
 
 
+async def test_what_comes_in_one_turn_of_the_loop_is_written_at_once_and_behind_it_all():
+    taps = [tap_of(Source()), tap_of(Source())]
+    readers = [Connection(tap) for tap in taps]
+    for tap in taps:
+        tap._hear(batch_of(MESSAGES[:3]))
+        tap._hear(batch_of(MESSAGES[3:5]))
+    assert [reader.data for reader in readers] == [b"", b""]
+    await settle()
+    said = b"".join(frame.data for frame in frames_of_all(NativeForm(RUN), MESSAGES)[:5])
+    assert [reader.parts[1:] for reader in readers] == [[said], [said]]
+
+
+async def test_neither_a_ping_nor_a_break_comes_before_what_was_read_before_it():
+    tap = tap_of(Source())
+    reader = Connection(tap)
+    tap._hear(batch_of(MESSAGES[:1]))
+    tap.beat(1.0)
+    tap._hear(batch_of(MESSAGES[1:2]))
+    tap.interrupt(Interrupted("draining", "bye"))
+    await settle()
+    first, second = (frame.data for frame in frames_of_all(NativeForm(RUN), MESSAGES)[:2])
+    assert reader.data == first + b": ping\n\n" + second + b": interrupted, draining: bye\n\n"
+
+
 async def test_frames_that_are_not_shown_do_not_count_as_something_said():
     source = Source()
     tap = tap_of(source, make_form=lambda: NativeForm(RUN, frozenset({"stop_reason"})))
@@ -274,7 +300,7 @@ async def test_who_reads_alone_gets_the_same(after: int):
 def test_a_window_keeps_the_newest_bytes_and_says_what_it_dropped():
     window = Window(100)
     for number in range(1, 11):
-        window.add(Block([b"%030d" % number][0], [number], [0]))
+        assert window.add([Frame(number, b"%030d" % number)]) == b"%030d" % number
     assert window.dropped_through == 7
     with pytest.raises(Behind):
         window.after(6)
@@ -283,7 +309,7 @@ def test_a_window_keeps_the_newest_bytes_and_says_what_it_dropped():
     assert window.after(99) == (b"", 99)
 
 
-def test_one_block_larger_than_the_window_is_kept_whole():
+def test_what_comes_together_and_is_larger_than_the_window_is_kept_whole():
     window = Window(10)
-    window.add(Block(b"x" * 50, [1], [0]))
+    window.add([Frame(1, b"x" * 25), Frame(1, b"x" * 25)])
     assert window.after(0) == (b"x" * 50, 1)

@@ -55,6 +55,8 @@ BACKOFF_S_MAX = 0.5
 IDLE_S = 15.0
 PART_FIELDS = 5
 CROWD = 1000
+# Looked at for every part that comes; to ask the enum for a member takes as long as a call.
+_UNKNOWN, _REFUSED, _HURRIED = int(PartState.UNKNOWN), int(PartState.REFUSED), int(PartState.HURRIED)
 
 
 class Pollers:
@@ -363,14 +365,14 @@ class Poller:
         if reader is None:
             return
         self._hurried.discard(number)
-        if state == PartState.UNKNOWN:
+        if state == _UNKNOWN:
             del self._subscriptions[number]
             reader.moved(self)
-        elif state == PartState.REFUSED:
+        elif state == _REFUSED:
             del self._subscriptions[number]
             reader.refused(self, segments)
         else:
-            if state == PartState.HURRIED:
+            if state == _HURRIED:
                 self._hurried.add(number)
             reader.arrive(state, gap, segments)
 

@@ -182,9 +182,10 @@ class Reader:
 
     # --- for who reads many, and waits for all of them at once ------------------------------
 
-    def begin(self) -> None:
-        """Begin to read. Raises RouterClosed, RouterUnavailable, InvalidArgument (another event loop)."""
+    def begin(self, on_change: Callable[[], None] | None = None) -> None:
+        """Begin to read; `on_change`: as above. Raises RouterClosed, RouterUnavailable, InvalidArgument (of a loop)."""
         self._loop = self._link.check_usable()
+        self._on_change = on_change or self._on_change
         self._link.locate(self.request_id, self)
 
     def acknowledge(self) -> None:
@@ -265,19 +266,18 @@ class Reader:
         return batch
 
     def _take_arrived(self) -> tuple[list[Segment], tuple[int, int] | None]:
+        arrived, self._arrived = self._arrived or (), None
         segments: list[Segment] = []
         missing: tuple[int, int] | None = None
-        while self._arrived:
-            state, gap, crossed = self._arrived[0]
+        for at, (state, gap, crossed) in enumerate(arrived):
             if gap is not None and gap[1] > self._cursor.last_seq_id:
                 if segments or missing:
-                    return segments, missing  # a batch's gap lies before it
+                    self._arrived = [*arrived[at:]]  # a batch's gap lies before it
+                    break
                 missing = (max(gap[0], self._cursor.last_seq_id + 1), gap[1])
-            self._arrived.pop(0)
-            segments.extend(self._cursor.take(crossed, gap))
+            segments += self._cursor.take(crossed, gap)
             if state == PartState.ENDED:
                 self._cursor.ended = True
-        self._arrived = None
         return segments, missing
 
     def _raise_end(self) -> None:
@@ -295,12 +295,16 @@ class Reader:
         self._be_patient()
         if loop is None:
             raise RouterClosed(f"request {self.request_id!r} is not being read")
-        if self._poller is not None and self._poller.is_crowded:
-            self._shaper.rest()
-            self._cursor.rest()
+        self.rest()
         # (To ask for the running loop is a system call in Python 3.11, and this is paid for every batch.)
         changed = self._changed = loop.create_future()
         return changed, self._ping_s if self._known else None
+
+    def rest(self) -> None:
+        """Take less room until more comes, where many read."""
+        if self._poller is not None and self._poller.is_crowded:
+            self._shaper.rest()
+            self._cursor.rest()
 
     async def _waited(self, changed: asyncio.Future[None], ping_s: float) -> bool:
         """Wait for something to happen; False when it is time for a ping instead."""
@@ -393,7 +397,7 @@ class Reader:
             self._known = True
             self._end_patience()
             self._wake()
-        if actor_id is None or self._place == (place := f"{actor_id} {epoch}"):
+        if self.has_left or actor_id is None or self._place == (place := f"{actor_id} {epoch}"):
             return
         self._place = intern(place)
         if self._moving is not None:
@@ -412,8 +416,7 @@ class Reader:
             self._fail(error)
             return
         if handle is None:
-            # It died between two words of the router; its next state names another actor.
-            self._place = None
+            self._place = None  # it died between two words of the router; its next state names another actor
             await asyncio.sleep(ASK_AGAIN_S)
             self._ask_where()
             return

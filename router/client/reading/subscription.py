@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Coroutine
 from contextvars import Context
 from typing import Any
 
+from actors.errors import AlreadyReading
 from router.client.reading.batch import Batch
 from router.client.reading.leaving import Leaving
+from router.client.reading.listening import Ended, Hear, Listening
 from router.client.reading.reader import Reader
 
 
@@ -51,6 +53,27 @@ class Subscription(Leaving, AsyncIterator["Batch[Any]"]):
         once); StopAsyncIteration after the end.
         """
         return self.next_for(self)
+
+    def listen(self, hear: Hear, ended: Ended) -> None:
+        """Read without a task: for servers that read thousands of requests.
+
+        `hear` is called in the event loop with each batch as it comes, and has consumed it when it returns; no pings
+        come. `ended` is called once: with None behind the end, or with the error that ends the reading, which
+        is what `__anext__` raises, or names what `hear` has raised. It reads until then, until `close`, or until
+        nobody holds it any more. Raises RouterUnavailable, RouterClosed, AlreadyReading (it is closed, or has begun).
+        """
+        reader = self._current_reader()
+        if reader is None or reader.loop is not None:
+            raise AlreadyReading(
+                f"request {self.request_id!r}: this subscription is closed, or has begun to read; subscribe once for "
+                "each that listens"
+            )
+        Listening(reader, hear, ended).begin()
+
+    def close(self) -> None:
+        """Stop reading for good, as `aclose` does."""
+        self._is_closed = True
+        self._leave()
 
     def next_for(self, holder: object) -> Coroutine[Any, Any, Batch[Any]]:
         """Return what gives the next batch, and keeps its holder (this, or an iterator over it) until it has."""

@@ -1,0 +1,41 @@
+"""All that is new is written together.
+
+Theory. What a poll of the routers brings is of many streams. Were each written as it is read, whoever is at the other
+end of the connections would often fall asleep and be woken up for each of them, which is most of what a write costs,
+and code that runs by turns is never warm. So a stream that has news joins a round, and once the loop has read what was
+there, in the same turn of it or the next, all of them are written, one behind the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+
+class Member(Protocol):
+    """A stream that has news."""
+
+    def write(self, now_s: float) -> None:
+        """Write them. What goes wrong stays with it."""
+        ...
+
+
+class Rounds:
+    """Who has news. Use within one event loop."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self) -> None:
+        self._members: list[Member] = []
+
+    def join(self, member: Member) -> None:
+        """Take part in the next round."""
+        if not self._members:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._members.append(member)
+
+    def _write(self) -> None:
+        members, self._members = self._members, []
+        now_s = asyncio.get_running_loop().time()
+        for member in members:
+            member.write(now_s)

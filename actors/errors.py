@@ -84,7 +84,7 @@ class RecordingError(StreamRouterError):
 
 
 class UnknownRequest(StreamRouterError):
-    """No request of that ID is known (never opened, or its time-to-live is over)."""
+    """No request of that ID is known (never opened, its time-to-live is over, or it was forgotten)."""
 
     code = "unknown_request"
 
@@ -93,6 +93,12 @@ class DuplicateRequest(StreamRouterError):
     """The request ID is open with another publisher, or was opened with other settings."""
 
     code = "duplicate_request"
+
+
+class RequestOpen(StreamRouterError):
+    """The request has not ended, and what was asked for is done only to one that has."""
+
+    code = "request_open"
 
 
 class RequestEnded(StreamRouterError):

@@ -9,6 +9,7 @@
 | `claim` | `ClaimCall` | `ClaimAnswer` |
 | `release` | `ReleaseCall` | None |
 | `fence` | `FenceCall` | the highest fencing number known of the agent |
+| `forget` | request ID, number (0: which is it?), client ID | error or None, number |
 | `list` | `ListCall` (`finding.py`) | `ListAnswer` |
 """
 

@@ -7,25 +7,29 @@ from collections.abc import Iterator
 
 
 class Gone:
-    """The requests that were forgotten last, each with its epoch; of more than `count_max` the first are dropped."""
+    """The requests that were forgotten last, each with its epoch; of more than `count_max` the first are dropped.
 
-    __slots__ = ("_count_max", "_epochs")
+    Also each with the number with which it was created, since its ID may be used again: a later one is another request.
+    """
+
+    __slots__ = ("_count_max", "_known")
 
     def __init__(self, count_max: int) -> None:
         self._count_max = count_max
-        self._epochs: OrderedDict[str, int] = OrderedDict()
+        self._known: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    def add(self, request_id: str, epoch: int) -> None:
-        """Note that a request was forgotten; of two epochs the later one counts."""
-        known = self._epochs.pop(request_id, epoch)
-        self._epochs[request_id] = max(known, epoch)
-        if len(self._epochs) > self._count_max:
-            self._epochs.popitem(last=False)
+    def add(self, request_id: str, epoch: int, created: int) -> None:
+        """Note that a request was forgotten; of two of one ID the one created later counts, of one the later epoch."""
+        known_created, known_epoch = self._known.pop(request_id, (created, epoch))
+        self._known[request_id] = max((known_created, known_epoch), (created, epoch))
+        if len(self._known) > self._count_max:
+            self._known.popitem(last=False)
 
-    def __contains__(self, one: tuple[str, int]) -> bool:
-        """Whether a request was forgotten in this epoch or a later one."""
-        request_id, epoch = one
-        return epoch <= self._epochs.get(request_id, -1)
+    def has(self, request_id: str, epoch: int, created: int) -> bool:
+        """Whether a request was forgotten in this epoch or a later one. `created`: 0 where that is not known."""
+        known_created, known_epoch = self._known.get(request_id, (0, -1))
+        return epoch <= known_epoch if created in (0, known_created) else created < known_created
 
-    def __iter__(self) -> Iterator[tuple[str, int]]:
-        return iter(self._epochs.items())
+    def __iter__(self) -> Iterator[tuple[str, int, int]]:
+        """Give the ID of each, its epoch and its number."""
+        return ((request_id, epoch, created) for request_id, (created, epoch) in self._known.items())

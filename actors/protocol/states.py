@@ -83,7 +83,7 @@ class Inventory(NamedTuple):
     report: list[Any]
     """The parts of a `Report`, without its log."""
     record: dict[str, Any]
-    """A `SessionRecord` by the names of its parts; nothing of one that is gone."""
+    """A `SessionRecord` by the names of its parts; of one that is gone, the number with which it was `created`."""
 
 
 # --- from a router to its clients ------------------------------------------------------------------
@@ -162,6 +162,8 @@ class ReaderState(NamedTuple):
     actor_id: str | None
     """The stream actor that holds it; None while none does."""
     epoch: int
+    created: int = 0
+    """The number with which it was created (`finding.py`): another one is another request; 0: not known."""
 
 
 class ClaimState(NamedTuple):

@@ -26,6 +26,7 @@ from actors.protocol.envelopes import (
     Envelope,
     OpenEnvelope,
     Order,
+    Owner,
     RestoreEnvelope,
     StoredEnvelope,
 )
@@ -323,7 +324,7 @@ class StreamHost:
         """Drop a session; its subscriptions are told that it is not here."""
         self._count_unknown(session, self._unknown_of_gone)
         if session.sealed:
-            self._gone.add(session.request_id, session.epoch)
+            self._gone.add(session.request_id, session.epoch, Owner(*session.owner).created)
         self.sessions.pop(session.request_id, None)
         self._timeouts.cancel(session.request_id)
         self._windows.note(session.request_id, is_open=False)
@@ -390,7 +391,10 @@ class StreamHost:
                 for session in self.sessions.values()
             ),
             *self.copies.inventory(now),
-            *(Inventory(list(Report(*gone, SessionPhase.GONE)), {}) for gone in self._gone),
+            *(
+                Inventory(list(Report(request_id, epoch, SessionPhase.GONE)), {"created": created})
+                for request_id, epoch, created in self._gone
+            ),
         ]
 
     # --- time -------------------------------------------------------------------------------

@@ -23,8 +23,8 @@ from actors.transport.meeting import LOCAL, NETWORK, Address, Reach
 log: logging.Logger = logging.getLogger("actors.transport")
 
 CARRIED = frozenset({
-    "open", "feed", "watch", "locate", "claim", "release", "fence", "cancel", "disown", "suspect", "report", "list",
-    "request",
+    "open", "feed", "watch", "locate", "claim", "release", "fence", "cancel", "forget", "disown", "suspect", "report",
+    "list", "request",
     "poll", "tell",
 })  # fmt: skip
 """The methods of both actors whose arguments and answers are plain data, and that may be called twice."""

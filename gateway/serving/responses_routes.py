@@ -3,6 +3,7 @@
 POST /v1/responses               run an agent: streamed, whole, or in the background
 GET  /v1/responses/ID            how it stands; ?stream=true&starting_after=N reads on
 POST /v1/responses/ID/cancel
+DELETE /v1/responses/ID          forget one that has ended
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ class ResponsesRoutes:
         body = said(fields(("model", "input"), model=TEXT, input=text, **flags), "As OpenAI's API has it.")
         query = {"stream": FLAG, "starting_after": said(NUMBER, "The last `sequence_number` that was had.")}
         either = shows_or_streams("A response, whole or as events.", {"x-request-id": "The response's ID."})
+        gone = shows("It is gone.", fields(("id", "object", "deleted"), id=TEXT, object=TEXT, deleted=FLAG))
         return [
             Route("POST", "/v1/responses", self._create, "Run an agent.", ("run", "read"), body=body, answers=either),
             Route("GET", _RESPONSE, self._show, "Show a response, or read on.", ("read",), query, answers=either),
+            Route("DELETE", _RESPONSE, self._delete, "Forget one that has ended.", ("cancel",), answers=gone),
             Route("POST", _RESPONSE + "/cancel", self._cancel, "Cancel.", ("cancel",), answers=shows("The response.")),
         ]
 
@@ -89,6 +92,12 @@ class ResponsesRoutes:
         await self._gateway.router.cancel(request_id)
         await self._gateway.router.result(request_id, raise_failed=False)
         return await self._as_it_stands(await self._gateway.router.request(request_id))
+
+    async def _delete(self, request: web.Request) -> web.StreamResponse:
+        request_id = request.match_info["id"]
+        permit(self._gateway, request, "cancel", request_id)
+        await self._gateway.router.forget(request_id)
+        return answer({"id": request_id, "object": "response", "deleted": True})
 
 
 def _model_of(info: RequestInfo) -> str:

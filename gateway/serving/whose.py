@@ -36,7 +36,9 @@ class OfAgents:
         """See `StreamRouter.request`."""
         info = await self._router.request(request_id)
         if not self._may_see(info):
-            raise UnknownRequest(f"no request {request_id!r}: never opened here, or its time-to-live is over")
+            raise UnknownRequest(
+                f"no request {request_id!r}: never opened here, its time-to-live is over, or it was forgotten"
+            )
         return info
 
     async def locate(self, request_id: str, *, wait_s: float = 0.0) -> Location:
@@ -49,6 +51,11 @@ class OfAgents:
         """See `StreamRouter.cancel`."""
         await self.request(request_id)
         return await self._router.cancel(request_id, after_step=after_step, detail=detail)
+
+    async def forget(self, request_id: str) -> None:
+        """See `StreamRouter.forget`."""
+        await self.request(request_id)
+        await self._router.forget(request_id)
 
     async def result(self, request_id: str, *, raise_failed: bool = True) -> Result:
         """See `StreamRouter.result`."""

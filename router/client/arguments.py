@@ -326,6 +326,7 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "observer": FLAG,
     },
     "StreamRouter.cancel": {"request_id": REQUEST_ID, "after_step": FLAG, "detail": _or_none(TEXT)},
+    "StreamRouter.forget": {"request_id": REQUEST_ID},
     "StreamRouter.locate": {"request_id": REQUEST_ID, "wait_s": WAIT_S},
     "StreamRouter.overview": {"streams_max": Parameter(f"a whole number up to {STREAMS_MAX}", _whole(0, STREAMS_MAX))},
     "Publisher.finish": {"stop_reason": _or_none(NAME)},

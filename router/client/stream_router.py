@@ -25,7 +25,6 @@ from actors.errors import (
     RouterUnavailable,
     StreamRouterError,
     UnknownRequest,
-    from_wire,
 )
 from actors.messages import iso_seconds
 from actors.protocol.calls import Registration
@@ -35,12 +34,13 @@ from actors.tenants import PLAIN, names_in
 from actors.transport.line import stands_here
 from router.archive.table import need_archive
 from router.client.arguments import check
+from router.client.ending_calls import EndingCalls
 from router.client.entrance import Entrance, StreamRouterOpening
 from router.client.finding.calls import FindingCalls
 from router.client.launch.calls import LaunchingCalls
 from router.client.launch.doors import of_a_router
 from router.client.launch.launches import Launches
-from router.client.links.caller import fresh, until_recovered
+from router.client.links.caller import fresh
 from router.client.links.link import CLOSED, Link
 from router.client.operating_calls import OperatingCalls
 from router.client.passing import actors_of, passed
@@ -74,7 +74,7 @@ log: logging.Logger = logging.getLogger("router.client")
 DEFAULT_WAIT_S = 30.0
 
 
-class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
+class StreamRouter(ReadingCalls, EndingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
     """A process's door to the routers of one name. Use within the event loop that opened it.
 
     Passed to a Ray task or kept in an actor, it arrives as one of its own, which connects at its first call, for the
@@ -393,29 +393,6 @@ class StreamRouter(ReadingCalls, LaunchingCalls, FindingCalls, OperatingCalls):
             is_observer=observer,
             on_change=on_change,
         )
-
-    async def cancel(self, request_id: str, *, after_step: bool = False, detail: str | None = None) -> bool:
-        """Cancel a request, at once or when the step under way ends; False where it had ended already.
-
-        Its producer is told at once, even while its provider stalls. Raises UnknownRequest,
-        InvalidArgument, InvalidRequestId, RouterUnavailable, RouterClosed.
-        """
-        request_id, after_step, detail = check(
-            "StreamRouter.cancel", request_id=request_id, after_step=after_step, detail=detail
-        )
-        self._check_open()
-        return await self._cancel(self._shard(request_id), request_id, after_step=after_step, detail=detail)
-
-    async def _cancel(
-        self, link: Link, request_id: str, *, after_step: bool = False, detail: str | None = None
-    ) -> bool:
-        async def once() -> bool:
-            error, was_open = await link.ask("cancel", request_id, after_step, detail, *self._caller)
-            if error is not None:
-                raise from_wire(error[0], error[1])
-            return bool(was_open)
-
-        return await until_recovered(once)
 
     async def _give_up(self, link: Link, request_id: str, detail: str) -> None:
         try:

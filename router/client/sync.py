@@ -79,6 +79,10 @@ class SyncStreamRouter(SyncReadingCalls, SyncLaunchingCalls, SyncFindingCalls):
         """See `StreamRouter.cancel`."""
         return self._run(self._router.cancel(request_id, **options))
 
+    def forget(self, request_id: str) -> None:
+        """See `StreamRouter.forget`."""
+        self._run(self._router.forget(request_id))
+
     def locate(self, request_id: str, **options: Any) -> Location:
         """See `StreamRouter.locate`."""
         return self._run(self._router.locate(request_id, **options))

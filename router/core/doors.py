@@ -39,6 +39,15 @@ class Cancelled(NamedTuple):
     full: str
 
 
+class Forgotten(NamedTuple):
+    """What became of the wish to forget a request. `full`: its full name."""
+
+    error: Told | None
+    number: int
+    """The one with which it was created."""
+    full: str
+
+
 class Doors:
     """What clients may ask of a registry. `key`: that of a service with tenants; None: it has none."""
 
@@ -205,6 +214,23 @@ class Doors:
             return Cancelled(None, self._registry.cancel(full, now, after_step=after_step, detail=detail), full)
         except StreamRouterError as error:
             return Cancelled(_told(names, error), was_open=False, full=full)
+
+    def forget(self, caller: str, request_id: str, number: int, now: float) -> Forgotten:
+        """Forget an ended request: the one with this number; 0: only say which number that is, or why it may not be.
+
+        See `Forgetting`.
+        """
+        names, full = PLAIN, ""
+        try:
+            names = self.names(caller, Scope.CANCEL, Scope.PUBLISH)
+            full = names.full(request_id)
+            if number:
+                self._registry.forgetting.forget(full, number, now)
+            else:
+                number = self._registry.number_of_ended(full, now)
+        except StreamRouterError as error:
+            return Forgotten(_told(names, error), number, full)
+        return Forgotten(None, number, full)
 
     # --- the service ------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ PLACED = "placed"  # stream actor
 MOVED = "moved"  # the stream actor that is gone
 CANCELLED = "cancelled"  # what whoever cancelled gave as the reason
 ENDED = "ended"  # stop reason
+FORGOTTEN = "forgotten"
 REFUSED = "refused"  # code of the error
 
 

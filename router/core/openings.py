@@ -104,10 +104,10 @@ class Openings:
             self._recovery.refuse_while_recovering(f"request {request_id!r} is open")
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
         self._recovery.refuse_while_actors_are_asked(request_id)
-        if registers_again and (request_id, wanted.epoch) in self._requests.gone:
+        if registers_again and self._requests.gone.has(request_id, wanted.epoch, wanted.created):
             raise RequestEnded(
-                f"request {request_id!r} has ended and was forgotten, its time-to-live is over: its publisher could "
-                "not be told in time; publish under a new ID"
+                f"request {request_id!r} has ended and was forgotten (its time-to-live is over, or somebody had it "
+                "forgotten): its publisher could not be told in time; publish under a new ID"
             )
         if not is_new:
             raise Recovering(f"request {request_id!r} is not open, and this call may have opened it before; ask again")

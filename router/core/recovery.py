@@ -67,7 +67,7 @@ class Recovery:
         for parts, record in map(Inventory._make, inventory):
             report = checked(Report, parts)
             if report.phase == SessionPhase.GONE:
-                self._lifecycle.requests.gone.add(report.request_id, report.epoch)
+                self._lifecycle.requests.gone.add(report.request_id, report.epoch, record.get("created", 0))
                 continue
             known = SessionRecord(**record)
             if report.phase == SessionPhase.COPY:

@@ -56,6 +56,7 @@ from router.core.catalogue import Found, Wanted
 from router.core.claims import Claims
 from router.core.effects import CANCELLED, Effects
 from router.core.fences import Fences
+from router.core.forgetting import Forgetting
 from router.core.intake import Intake
 from router.core.lifecycle import Lifecycle
 from router.core.openings import Openings
@@ -97,10 +98,10 @@ class Registry:
         self.refuse: Callable[[ProtocolViolation], None] = self.refusals.refuse
         self._intake = Intake(self.lifecycle, self.refusals)
         self.forward: Callable[[str, Sequence[Sequence[Any]], float], None] = self._intake.forward
-        self.delivered: Callable[[str, Iterable[Envelope]], None] = self._intake.delivered
         self.ignored_by: dict[str, int] = self._intake.ignored_by
         self.claims: Claims = Claims(self.requests, self.clients, self.lifecycle)
         self.recovery: Recovery = Recovery(self.lifecycle, self.claims, self._set_timer)
+        self.forgetting: Forgetting = Forgetting(self.lifecycle, self.recovery)
         self.agents: Agents = self.claims.agents
         self.fences: Fences = self.claims.fences
         self.release: Callable[[ReleaseCall], None] = self.claims.release
@@ -117,7 +118,6 @@ class Registry:
         self.adopt: Callable[..., None] = self.recovery.adopt
         self.settle: Callable[[Iterable[str], float], None] = self.recovery.settle
         self.actor_started: Callable[[str, int, str, float], None] = self.lifecycle.actor_started
-        self.actor_died: Callable[[str, float], None] = self.lifecycle.actor_died
         self.due_at: Callable[[], float] = self._deadlines.due_at
         """When `tick` is wanted next."""
 
@@ -150,7 +150,9 @@ class Registry:
         request = self.requests.get(request_id)
         if request is None:
             self.recovery.refuse_while_recovering(f"request {request_id!r} is open")
-            raise UnknownRequest(f"no request {request_id!r}: never opened here, or its time-to-live is over")
+            raise UnknownRequest(
+                f"no request {request_id!r}: never opened here, its time-to-live is over, or it was forgotten"
+            )
         return request
 
     def find(self, wanted: Wanted) -> Found:
@@ -201,7 +203,7 @@ class Registry:
             # yet for a reader; but before a restart it may have been, and the reader have read of it.
             phase = RequestPhase.RECOVERING if self.lifecycle.has_restarted else RequestPhase.UNKNOWN
             return ReaderState(Role.READER, request_id, phase, None, 0)
-        return ReaderState(Role.READER, request_id, request.phase, request.actor_id, request.epoch)
+        return ReaderState(Role.READER, request_id, request.phase, request.actor_id, request.epoch, request.created)
 
     def _publisher_state(self, client_id: str, request_id: str) -> PublisherState:
         request = self.requests.get(request_id)
@@ -210,6 +212,8 @@ class Registry:
             phase = RequestPhase.UNKNOWN if error is None else RequestPhase.REFUSED
             refusal = None if error is None else error.to_wire()
             return PublisherState(Role.PUBLISHER, request_id, 0, phase, 1, 0, None, None, refusal)
+        if request.is_shown:
+            request.told()
         return PublisherState(
             Role.PUBLISHER,
             request_id,
@@ -300,6 +304,16 @@ class Registry:
             else:
                 self._reported(actor_id, report, now)
 
+    def delivered(self, actor_id: str, envelopes: Sequence[Envelope]) -> None:
+        """Note that a stream actor has taken these envelopes."""
+        self._intake.delivered(actor_id, envelopes)
+        self.forgetting.delivered(actor_id, envelopes)
+
+    def actor_died(self, actor_id: str, now: float) -> None:
+        """See `Lifecycle.actor_died`."""
+        self.lifecycle.actor_died(actor_id, now)
+        self.forgetting.actors_gone()
+
     def _reported(self, actor_id: str, report: Report, now: float) -> None:
         lifecycle = self.lifecycle
         request = self.requests.get(report.request_id)
@@ -360,6 +374,7 @@ class Registry:
         """Stop actors that are not needed, start those that should stand ready; to be called now and then."""
         self.lifecycle.share_those_that_answer(now, STARTING_PATIENCE_S)
         self.lifecycle.stop_idle(now)
+        self.forgetting.actors_gone()
         self._intake.let_overdue_go_on()
 
     # --- readers ----------------------------------------------------------------------------
@@ -399,6 +414,16 @@ class Registry:
             self.lifecycle.end(request, "cancelled", detail, now)
             self.lifecycle.dispatch.tell_publisher(request)
         return True
+
+    def number_of_ended(self, request_id: str, now: float) -> int:
+        """Return the number of an ended request, by which to forget it.
+
+        Raises UnknownRequest, RequestOpen, Recovering.
+        """
+        self.recovery.refuse_while_sessions_are_asked_for()
+        request = self.known(request_id)
+        self.forgetting.refuse_unless_over(request, now)
+        return request.created
 
     def disown(self, client_id: str, request_id: str, now: float) -> None:
         """End a request whose publisher's process does not know it."""

@@ -124,6 +124,8 @@ class Request:
     """That actor has said so."""
     is_shown: bool = False
     """Its end is known outside: to its publisher, and to readers as soon as its log is in two processes."""
+    is_told: bool = False
+    """An answer with its end has left for its publisher."""
 
     # --- what it is -------------------------------------------------------------------------
 
@@ -244,6 +246,10 @@ class Request:
     def show(self) -> None:
         """From now on its end is known outside."""
         self.is_shown = True
+
+    def told(self) -> None:
+        """Its publisher is being told of its end."""
+        self.is_told = True
 
     def keep(self, log: bytes | None) -> None:
         """Keep the packed sealed log here; None: no longer."""

@@ -107,7 +107,7 @@ class Requests:
         self.kept_bytes -= len(request.labels)
         self.catalogue.remove(request)
         del self._by_id[request.request_id]
-        self.gone.add(request.request_id, request.epoch)
+        self.gone.add(request.request_id, request.epoch, request.created)
 
     def reserve(self, request: Request, actor_id: str) -> None:
         """See `Request.reserve`."""

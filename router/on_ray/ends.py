@@ -1,4 +1,4 @@
-"""Ends of requests that callers of the router actor wait for."""
+"""Ends of requests that callers of the router actor wait for, and that they are forgotten everywhere."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Iterable
 
 from actors.shell import Crowds
-from router.core.effects import ENDED, Note
+from router.core.effects import ENDED, FORGOTTEN, Note
 
 Expected = list[tuple[str, asyncio.Future[None]]]
 
 
 class Ends:
-    """Who waits for the end of which request. Each `expect` is followed by a `wait`."""
+    """Who waits for which request to end, or to be forgotten. Each `expect` is followed by a `wait`."""
 
     def __init__(self) -> None:
         self._crowds = Crowds()
@@ -25,7 +25,7 @@ class Ends:
         return [(request_id, self._crowds.enter(request_id)) for request_id in request_ids]
 
     async def wait(self, expected: Expected, wait_s: float) -> list[str]:
-        """Return when all have ended, or `wait_s` are over; and which have not."""
+        """Return when all have, or `wait_s` are over; and which have not."""
         try:
             if expected:
                 await asyncio.wait([end for _, end in expected], timeout=wait_s)
@@ -39,5 +39,5 @@ class Ends:
         if not self._crowds:
             return
         for note in notes:
-            if note.kind == ENDED:
+            if note.kind in (ENDED, FORGOTTEN):
                 self._crowds.wake(note.request_id)

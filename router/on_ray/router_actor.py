@@ -44,6 +44,7 @@ from router.core.registry import Registry
 from router.on_ray import actors as ray_actors
 from router.on_ray import beginning
 from router.on_ray.archiving import Archiving
+from router.on_ray.ending_calls import END_WAIT_S, EndingCalls
 from router.on_ray.ends import Ends
 from router.on_ray.feeding_calls import FeedingCalls
 from router.on_ray.fleet import PAUSE_S, Fleet
@@ -57,14 +58,12 @@ log: logging.Logger = logging.getLogger("router.router_actor")
 
 _Call = TypeVar("_Call", bound=tuple[Any, ...])
 
-# An answer to a cancel, or to a fence, waits so long for the ends.
-END_WAIT_S = 6.0
 HOUSEKEEPING_S = 3.0
 # States that can wait (credit for a publisher who still has some) ride with others for so long.
 LAZY_WAKE_S = 0.005
 
 
-class RouterActor(FeedingCalls, LookingCalls, ShelfCalls):
+class RouterActor(FeedingCalls, EndingCalls, LookingCalls, ShelfCalls):
     """Fans chunks in by request ID to the stream actors that hold the requests; owns those actors.
 
     `open`, `feed`, `watch`, `locate` and `report` speak `actors.protocol` frames and may each be called
@@ -250,33 +249,6 @@ class RouterActor(FeedingCalls, LookingCalls, ShelfCalls):
         actor = self._fleet.actors.get(actor_id)
         if actor is not None:
             await self._fleet.probe(actor_id, actor)
-
-    async def cancel(
-        self,
-        request_id: str,
-        after_step: bool = False,  # noqa: FBT001, FBT002  # a Ray method
-        detail: str | None = None,
-        caller: str = "",
-    ) -> tuple[tuple[str, str] | None, bool]:
-        """Cancel a request: (error or None, whether it was still open). `caller`: the client ID, where it counts.
-
-        The answer waits for the end, shortly: should this router die now, a cancel that only it knows of
-        would be lost, and whoever asked for it would believe it done.
-        """
-        await self._ready()
-        done = self._doors.cancel(caller, request_id, time.monotonic(), after_step=after_step, detail=detail)
-        if done.error is not None:
-            return done.error, False
-        ends = self._ends.expect([done.full] if done.was_open and not after_step else [])
-        self._after_event()
-        await self._ends.wait(ends, END_WAIT_S)
-        return None, done.was_open
-
-    async def disown(self, client_id: str, request_id: str) -> None:
-        """A process does not know the request that it is the publisher of."""
-        await self._ready()
-        self._doors.disown(client_id, request_id, time.monotonic())
-        self._after_event()
 
     async def drain(self, caller: str = "") -> int:
         """Take no new requests from now on; return how many are still open."""

@@ -14,7 +14,7 @@ from actors.stream.measures import Histogram
 from actors.tenants import shown_name
 from actors.tracing import log_fields
 from router.config import RouterConfig
-from router.core.effects import CANCELLED, ENDED, MOVED, OPENED, PLACED, REFUSED, Note
+from router.core.effects import CANCELLED, ENDED, FORGOTTEN, MOVED, OPENED, PLACED, REFUSED, Note
 from router.core.registry import Registry
 from router.status import metrics
 from router.status.metrics import Exporter, Sample
@@ -29,6 +29,7 @@ _LEVELS = {
     MOVED: logging.WARNING,
     CANCELLED: logging.INFO,
     ENDED: logging.INFO,
+    FORGOTTEN: logging.INFO,
     REFUSED: logging.INFO,
 }
 

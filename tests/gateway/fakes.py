@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import aiohttp
 
-from actors.errors import StreamRouterError, UnknownRequest
+from actors.errors import RequestOpen, StreamRouterError, UnknownRequest
 from gateway.config import gateway_section
 from gateway.runs.order import Order
 from gateway.serving.serve import serve
@@ -125,7 +125,9 @@ class FakeRouter:
         if self.error is not None:
             raise self.error
         if request_id not in self.streams:
-            raise UnknownRequest(f"no request {request_id!r}: never opened here, or its time-to-live is over")
+            raise UnknownRequest(
+                f"no request {request_id!r}: never opened here, its time-to-live is over, or it was forgotten"
+            )
         return self.streams[request_id]
 
     def subscribe(self, request_id: str, **options: Any) -> Pushed:
@@ -145,6 +147,11 @@ class FakeRouter:
             return False
         stream.say(ended(stream, "cancelled"), end=True)
         return True
+
+    async def forget(self, request_id: str) -> None:
+        if not self._stream(request_id).has_ended:
+            raise RequestOpen(f"request {request_id!r} has not ended; cancel it first, or wait for its end")
+        del self.streams[request_id]
 
     async def overview(self, streams_max: int) -> Overview:
         self.asked.append({"overview": streams_max})

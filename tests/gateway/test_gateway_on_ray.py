@@ -260,8 +260,13 @@ async def test_a_provider_is_an_agent_and_openais_client_reads_it(router: Stream
             assert events[-1].type == "response.completed"
             assert events[-1].response.output_text == text
             response = await client.responses.create(model="endless", input="Hi", background=True)
+            with pytest.raises(openai.ConflictError, match="cancel it first"):
+                await client.responses.delete(response.id)
             cancelled = await client.responses.cancel(response.id)
             assert (response.status, cancelled.status) == ("in_progress", "cancelled")
+            await client.responses.delete(response.id)
+            with pytest.raises(openai.NotFoundError):
+                await client.responses.retrieve(response.id)
             with pytest.raises(openai.APIStatusError, match="no more"):
                 await client.chat.completions.create(**{**asked, "model": "failing"})
 

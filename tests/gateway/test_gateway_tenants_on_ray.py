@@ -82,3 +82,5 @@ async def test_tenants_start_read_and_cancel_their_own_runs(tmp_path: Path):
         _, listed = await theirs.ask("GET", "/v1/streams")
         assert '"mine"' not in listed
         assert {one.request_id for one in await router.list()} == {"team-a:same", "team-a:mine", "team-b:same"}
+        assert [(await team.ask("DELETE", "/v1/responses/mine"))[0] for team in (theirs, mine, mine)] == [404, 200, 404]
+        assert {one.request_id for one in await router.list()} == {"team-a:same", "team-b:same"}

@@ -209,5 +209,27 @@ async def test_what_is_not_there_or_cannot_be_done_is_refused(gateway: Served, c
     with pytest.raises(openai.NotFoundError, match="never opened here"):
         await client.responses.retrieve("resp_none")
     gateway.router.open("resp_1")
-    with pytest.raises(openai.APIStatusError, match="DELETE is not for /v1/responses/resp_1"):
-        await client.responses.delete("resp_1")
+    with pytest.raises(openai.APIStatusError, match="PUT is not for /v1/responses/resp_1"):
+        await client.put("/responses/resp_1", cast_to=object)
+
+
+async def test_a_response_that_has_ended_can_be_deleted_and_is_gone(gateway: Served, client: openai.AsyncOpenAI):
+    gateway.router.open("resp_1", agent="ada").say(TEXT, end=True)
+    assert (await client.responses.retrieve("resp_1")).output_text == "Hello"
+    await client.responses.delete("resp_1")
+    for gone in (client.responses.retrieve("resp_1"), client.responses.delete("resp_1")):
+        with pytest.raises(openai.NotFoundError, match="it was forgotten"):
+            await gone
+    gateway.router.open("resp_2", agent="ada").say(TEXT, end=True)
+    assert await gateway.json("DELETE", "/v1/responses/resp_2") == (
+        200, {"id": "resp_2", "object": "response", "deleted": True}
+    )  # fmt: skip
+
+
+async def test_a_response_that_is_under_way_is_not_deleted(gateway: Served, client: openai.AsyncOpenAI):
+    gateway.router.open("resp_1", agent="ada").say(TEXT[:1])
+    with pytest.raises(openai.ConflictError, match="has not ended; cancel it first") as refused:
+        await client.with_options(max_retries=2).responses.delete("resp_1")
+    assert refused.value.code == "request_open"
+    assert (await gateway.json("DELETE", "/v1/streams/resp_1"))[1]["cancelled"]
+    await client.responses.delete("resp_1")

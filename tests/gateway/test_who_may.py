@@ -45,6 +45,7 @@ READS = [
     ("DELETE", "/v1/streams/ID"), ("GET", "/v1/runs/ID"), ("POST", "/v1/runs/ID/stream"),
     ("GET", "/v1/runs/ID/messages"), ("GET", "/v1/runs/ID/usage"), ("GET", "/v1/runs/ID/steps"),
     ("GET", "/v1/responses/ID"), ("GET", "/v1/responses/ID?stream=true"), ("POST", "/v1/responses/ID/cancel"),
+    ("DELETE", "/v1/responses/ID"),
 ]  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from router.core.agent_queue import Agents
 from router.core.backlog import Backlog
 from router.core.claims import Claims
 from router.core.copies import Copies
+from router.core.forgetting import Forgetting
 from router.core.intake import Intake
 from router.core.lifecycle import Lifecycle
 from router.core.registry import Registry
@@ -204,6 +205,11 @@ def _posted_is_had() -> list[Patch]:
     return [mock.patch.object(Posting, "_give_up", broken)]
 
 
+def _an_order_is_a_deed() -> list[Patch]:
+    """Whoever wants a request forgotten is told that it is when its holders have yet to hear so."""
+    return [mock.patch.object(Forgetting, "is_under_way", lambda _self, _request_id: False)]
+
+
 def only(feature: Feature) -> Harder:
     """Return what makes every seed show one feature, and no other."""
     return Harder(features=NONE, surely=frozenset({feature}))
@@ -230,5 +236,6 @@ PLANTED = {
     "posted-is-had": (Feature.SOCKETS, _posted_is_had, range(40, 60)),
     "rival-let-in": (Feature.RIVALS, _rival_let_in, range(60)),
     "numbers-from-before-are-nothing": (Feature.CLOCKS, _numbers_from_before_are_nothing, range(15, 45)),
+    "an-order-is-a-deed": (Feature.FORGETS, _an_order_is_a_deed, range(60)),
     "one-space-of-names": (Feature.TENANTS, _one_space_of_names, range(20)),
 }

@@ -49,6 +49,8 @@ class Feature(StrEnum):
     """Calls go through sockets, within a node or also between nodes, which break."""
     CLOCKS = "clocks"
     """Clocks jump, by up to a day, forth or back, while requests of one agent wait for each other and routers restart."""
+    FORGETS = "forgets"
+    """Requests are forgotten as soon as they have ended, or later: none comes back, and their IDs are free again."""
     TENANTS = "tenants"
     """All is of one tenant, and another one asks for it all the time: it finds nothing, whatever restarts meanwhile."""
 

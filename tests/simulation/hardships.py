@@ -219,6 +219,16 @@ def _clocks(random: Random, scenario: Scenario) -> None:
             _incident(random, scenario, "kill_router", at_s=at_s + random.uniform(15.0, 19.0))
 
 
+def _forgets(random: Random, scenario: Scenario) -> None:
+    for plan in scenario.requests:
+        if random.random() < 0.7:
+            plan.forget_s = plan.starts_s + random.choice((0.0, random.uniform(0.0, scenario.calm_at_s + 6.0)))
+            plan.is_published_anew = plan.agent_id is None and random.random() < 0.4
+    if random.random() < 0.5:
+        at_s = scenario.calm_at_s + random.uniform(-1.0, 2.0)
+        _incident(random, scenario, random.choice(("kill_router", "stop_actor", "kill_actor")), 5.0, at_s)
+
+
 def _tenants(_random: Random, scenario: Scenario) -> None:
     tenants = scenario.config.tenants.model_copy(update={"enabled": True})
     scenario.config = scenario.config.model_copy(update={"tenants": tenants})
@@ -250,6 +260,7 @@ _DRAWN: dict[Feature, tuple[float, Callable[[Random, Scenario], None]]] = {
     Feature.RIVALS: (0.08, _rivals),
     Feature.TAKE_OVERS: (0.08, _take_overs),
     Feature.SOCKETS: (0.30, _sockets),
+    Feature.FORGETS: (0.12, _forgets),
     Feature.TENANTS: (0.08, _tenants),
     Feature.SHARDS: (0.08, _shards),
     Feature.CLOCKS: (0.05, _clocks),

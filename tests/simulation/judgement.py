@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from actors.errors import RouterClosed
 
 from .features import Feature
+from .forgetting import ForgetProgram
 from .others import CancelProgram
 from .program import OBSERVER
 from .publishing import PublishProgram, RivalProgram
@@ -57,11 +58,18 @@ class Request:
             world.start(ReadProgram(self, reading), OBSERVER if reader.is_late else reader.process)
         if plan.cancel_s is not None:
             world.start(CancelProgram(self), OBSERVER)
+        if plan.forget_s is not None:
+            world.start(ForgetProgram(self), OBSERVER)
 
     @property
     def is_published(self) -> bool:
         """Whether nobody will publish to it any more."""
         return all(program.is_done for program in self.publishers)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether nobody will publish or read it any more."""
+        return all(p.is_done for p in self.world.programs if getattr(p, "request", None) is self and not p.is_beside)
 
     # --- what must hold ---------------------------------------------------------------------------
 
@@ -259,7 +267,7 @@ class Request:
 
     def is_out_of_time(self) -> bool:
         """Whether it has ended, and its time-to-live is over."""
-        if self.plan.request_id in self.world.watch.out_of_time:
+        if self.plan.request_id in self.world.watch.forgotten.out_of_time:
             return True
         sealed_at = self.world.watch.sealed_seen_at.get(self.plan.request_id)
         return sealed_at is not None and self.world.loop.now >= sealed_at + self.plan.settings.sealed_ttl_s - 1.0

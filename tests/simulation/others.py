@@ -85,6 +85,7 @@ class CloseProgram(Program):
             ("publish", lambda: client.publish("after-close").open()),
             ("subscribe", lambda: anext(aiter(client.subscribe("after-close", wait_s=3.0)))),
             ("cancel", lambda: client.cancel("after-close")),
+            ("forget", lambda: client.forget("after-close")),
             ("describe", client.describe),
         ):
             try:

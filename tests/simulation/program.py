@@ -28,6 +28,11 @@ class Program:
         """Whether what it waits for comes through its process's `StreamRouter`, and so ends when that is closed."""
         return True
 
+    @property
+    def is_beside(self) -> bool:
+        """Whether it comes when all others of its request are done."""
+        return False
+
     def describe(self) -> str:
         return self.name
 

@@ -184,7 +184,8 @@ class PublishProgram(Program):
         plan = request.plan
         allowed = {
             RequestCancelled: plan.cancel_s is not None or plan.agent_id is not None,
-            RequestEnded: True,  # by its timers, by its first step's end, or lost: the readers' end is judged
+            # By its timers, by its first step's end, or lost: the readers' end is judged.
+            RequestEnded: "was forgotten" not in str(error) or self._may_not_have_heard(),
             AgentBusy: plan.agent_id is not None,
             PoolFull: self._may_find_no_place(),
             LimitExceeded: world.scenario.config.limits.open_requests_max
@@ -199,6 +200,13 @@ class PublishProgram(Program):
         }
         if not allowed.get(type(error), False):
             world.fail(f"{self.name} got {type(error).__name__}: {error}")
+
+    def _may_not_have_heard(self) -> bool:
+        """Whether it may have been too late to hear that its request has ended, before that was forgotten."""
+        faults, watch = self.request.world.faults, self.request.world.watch
+        is_forgotten_early = self.request.plan.request_id in watch.forgotten.may_be
+        is_hindered = self.request.world.is_rough or self.number in faults.process_troubles or faults.router_downs
+        return bool(not is_forgotten_early or is_hindered)
 
     def _may_find_no_place(self) -> bool:
         """Whether there may be more requests than places, or no stream actor that answers for as long as opens wait."""

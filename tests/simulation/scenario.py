@@ -70,6 +70,8 @@ class RequestPlan:
     agent_id: str | None = None
     when_busy: str = "reject"
     rival: Rival | None = None
+    forget_s: float | None = None
+    is_published_anew: bool = False  # once all have read it, and it was forgotten
 
     @staticmethod
     def piece(text: str) -> bytes:

@@ -60,6 +60,7 @@ class StrangerProgram(Program):
                 await self._finds_nothing(f"read {request_id}", anext(aiter(reading)))
                 await self._finds_nothing(f"locate {request_id}", client.locate(request_id, wait_s=0.2))
                 await self._finds_nothing(f"cancel {request_id}", client.cancel(request_id))
+                await self._finds_nothing(f"forget {request_id}", client.forget(request_id))
                 taking = client.publish(request_id, request.plan.settings, take_over=True)
                 await self._finds_nothing(f"take over {request_id}", taking.open())
                 await client._links[0].caller.call("disown", client.client_id, request_id)

@@ -13,13 +13,13 @@ from actors.protocol.states import Role
 from actors.stream.session import REPLAY_ROOM_BYTES, Session
 from router.client.publishing.outgoing import OPENING
 from router.core.catalogue import Wanted
-from router.core.lifecycle import Lifecycle
 from router.core.openings import Openings
 from router.core.outboxes import CLIENT_TIMEOUT_S
 from router.on_ray.fleet import CALL_DEADLINE_S
 from router.on_ray.router_actor import HOUSEKEEPING_S
 
 from .features import Feature
+from .forgotten import Forgotten
 from .network import Exited, Weather
 from .scenario import tags_of
 from .tenants import names_in
@@ -50,7 +50,7 @@ class Watch:
     def __init__(self, world: World) -> None:
         self._world = world
         self.sealed_seen_at: dict[str, float] = {}
-        self.out_of_time: set[str] = set()
+        self.forgotten = Forgotten(world)
         self._holder: dict[str, tuple[str, int]] = {}
         self._former: dict[str, int] = {}
         self._accepted: dict[str, int] = {}
@@ -70,6 +70,7 @@ class Watch:
                 if not request.is_live:
                     self.sealed_seen_at.setdefault(self._names.own(request.request_id), world.loop.now)
             self._check_catalogue(registry)
+            self.forgotten.check(registry)
         self._check_memory()
         self._check_claims()
         if Feature.DOUBLE_DEATHS in world.scenario.features and not world.is_rough:
@@ -304,19 +305,6 @@ class Watch:
                 self._told_of.add(who)
                 world.fail(f"for {NOBODYS_S:g} s an agent has been held for a publisher of {who[0]} that let it go")
 
-    # --- ends -------------------------------------------------------------------------------------
-
-    def forgetting(self) -> list[tuple[Any, str, Any]]:
-        """Return what stands in for the way out of ended requests: it notes those whose time-to-live is over."""
-        forget = Lifecycle.forget
-
-        def noting(lifecycle: Lifecycle, request: Any) -> None:
-            if request.forget_at <= self._world.monotonic():
-                self.out_of_time.add(self._names.own(request.request_id))
-            forget(lifecycle, request)
-
-        return [(Lifecycle, "forget", noting)]
-
     # --- opens ------------------------------------------------------------------------------------
 
     def opening(self) -> list[tuple[Any, str, Any]]:
@@ -326,6 +314,7 @@ class Watch:
         def noting(openings: Openings, client_id: str, wanted: Registration, now: float, **more: Any) -> Any:
             request = open_unknown(openings, client_id, wanted, now, **more)
             name = self._names.own(wanted.request_id)
+            self.forgotten.discard(name)
             if wanted.epoch == 0 and name in self.sealed_seen_at and not self._is_being_opened(name):
                 self._world.fail(f"{name}: it has ended and was forgotten, and begins anew though nobody opens it")
             return request

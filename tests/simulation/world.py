@@ -353,7 +353,7 @@ class World:
             *self.sockets.in_place(),
             *self.watch.feeding(),
             *self.watch.opening(),
-            *self.watch.forgetting(),
+            *self.watch.forgotten.noting(),
             *self._small_window(),
             *self._validating(),
         ]

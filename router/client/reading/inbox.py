@@ -36,6 +36,11 @@ class Cursor:
         # while this rests.
         self._fields: Fields | bytes | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was given any message yet."""
+        return self._fields is not None
+
     def take(self, segments: Sequence[Sequence[Any]], gap: Sequence[int] | None) -> list[Segment]:
         """Return what is new, in order, and move on. Raises ProtocolViolation for an unexplained hole."""
         if gap is not None and gap[1] > self.last_seq_id:

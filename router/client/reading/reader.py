@@ -18,7 +18,6 @@ from actors.errors import (
     RequestLost,
     RouterClosed,
     StreamRouterError,
-    UnknownRequest,
     from_wire,
 )
 from actors.protocol.reads import PartState
@@ -27,7 +26,7 @@ from router.client.links.caller import fresh
 from router.client.links.patience import was_stopped
 from router.client.reading.batch import Batch, Shaper
 from router.client.reading.inbox import Cursor, Segment
-from router.client.reading.whereabouts import unknown
+from router.client.reading.whereabouts import gone, unknown
 
 if TYPE_CHECKING:
     from router.client.links.link import Link
@@ -45,6 +44,7 @@ class Reader:
     __slots__ = (
         "_arrived",
         "_changed",
+        "_created",
         "_cursor",
         "_epochs_read",
         "_error",
@@ -102,6 +102,7 @@ class Reader:
         self._moving: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._known = False
+        self._created = 0
         # The router has said so, which may change until somebody opens it.
         self._is_unknown = False
         self._epochs_read = 0
@@ -374,25 +375,17 @@ class Reader:
 
     def on_state(self, state: ReaderState) -> None:
         """See `StateListener`."""
-        _, _, phase, actor_id, epoch = state
+        _, _, phase, actor_id, epoch, created = state
         if self.has_left:
             return
         if phase == RequestPhase.RECOVERING:
             self._is_unknown = False
             self._end_patience()
             return
-        if phase == RequestPhase.UNKNOWN:
-            if self._known:
-                self._fail(
-                    UnknownRequest(
-                        f"request {self.request_id!r} is gone: its time-to-live is over, or no survivor knows it; "
-                        f"the last message read was {self._cursor.last_seq_id}"
-                    )
-                )
-            elif not self._is_unknown:
-                self._is_unknown = True
-                self._wake()
+        if phase == RequestPhase.UNKNOWN or self._is_of_another(created):
+            self._is_not_there()
             return
+        self._created = created
         if not self._known:
             self._known = True
             self._end_patience()
@@ -408,6 +401,17 @@ class Reader:
             self._join(actor_id, epoch, handle)
         else:
             self._moving = asyncio.get_running_loop().create_task(self._move(actor_id, epoch))
+
+    def _is_not_there(self) -> None:
+        if self._known:
+            self._fail(gone(self.request_id, self._cursor.last_seq_id))
+        elif not self._is_unknown:
+            self._is_unknown = True
+            self._wake()
+
+    def _is_of_another(self, created: int) -> bool:
+        """Whether this number is that of another request than the one which messages have come of."""
+        return 0 < self._created != created and (self._cursor.has_begun or bool(self._arrived))
 
     async def _move(self, actor_id: str, epoch: int) -> None:
         try:

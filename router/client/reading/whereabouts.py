@@ -38,6 +38,14 @@ def unknown(request_id: str, wait_s: float) -> UnknownRequest:
     )
 
 
+def gone(request_id: str, last_seq_id: int) -> UnknownRequest:
+    """Return what is said where a request that was being read is not there any more."""
+    return UnknownRequest(
+        f"request {request_id!r} is gone: its time-to-live is over, somebody had it forgotten (perhaps to publish "
+        f"another one under its ID), or no survivor knows it; the last message read was {last_seq_id}"
+    )
+
+
 class Whereabouts:
     """Waits for the first state that names an actor."""
 

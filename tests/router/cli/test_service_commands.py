@@ -27,10 +27,10 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
 
 
-@pytest.mark.parametrize("command", ["start", "status", "top", "list", "cancel", "drain", "stop"])
+@pytest.mark.parametrize("command", ["start", "status", "top", "list", "cancel", "forget", "drain", "stop"])
 def test_no_cluster_is_one_line_and_at_once(command: str, nobody: str, run: Any):
     began = time.monotonic()
-    ran = run(command, *(["req-1"] if command == "cancel" else []), "--address", nobody)
+    ran = run(command, *(["req-1"] if command in ("cancel", "forget") else []), "--address", nobody)
     assert ran.returncode == exit_codes.ERROR
     assert ran.stderr.count("\n") == 1
     assert "[ray_unavailable]" in ran.stderr

@@ -76,9 +76,9 @@ class FakeRouter:
         base = PublisherState("p", request_id, 1, phase, 1, self.credit_bytes, None, None, None)
         self.say(base._replace(**parts))
 
-    def place(self, request_id: str, actor: FakeActor, epoch: int = 1) -> None:
+    def place(self, request_id: str, actor: FakeActor, epoch: int = 1, created: int = 0) -> None:
         self.actors[actor.name] = actor
-        self.say(ReaderState("r", request_id, "open", actor.name, epoch))
+        self.say(ReaderState("r", request_id, "open", actor.name, epoch, created))
 
     def restart(self) -> None:
         self.incarnation += "'"

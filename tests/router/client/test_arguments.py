@@ -177,7 +177,7 @@ def test_a_date_that_no_reader_could_read_is_refused(date):
 
 @pytest.mark.parametrize("bad", ["", "line\nbreak", "nul\0", "\ud800", None, ["x"], 7, b"req"])
 def test_an_odd_request_id_has_its_own_error(bad):
-    for call in ("publish", "subscribe", "cancel", "locate"):
+    for call in ("publish", "subscribe", "cancel", "forget", "locate"):
         with pytest.raises(InvalidRequestId):
             check(f"StreamRouter.{call}", request_id=bad)
 
@@ -191,6 +191,7 @@ async def test_the_front_door_asks_the_table_before_it_does_anything():
             client.publish,
             client.subscribe,
             client.cancel,
+            client.forget,
             client.locate,
             client.result,
             client.messages,

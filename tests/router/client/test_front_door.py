@@ -19,6 +19,7 @@ from actors.errors import (
     MalformedChunk,
     RequestCancelled,
     RequestEnded,
+    RequestOpen,
     SettingsError,
     UnknownRequest,
 )
@@ -167,6 +168,25 @@ def test_the_synchronous_face(running_router, request_id):
         assert request_id in {r.request_id for r in router.describe().requests}
         with pytest.raises(UnknownRequest):
             router.cancel("nobody")
+        router.forget(request_id)
+        with pytest.raises(UnknownRequest):
+            router.request(request_id)
+
+
+async def test_a_request_that_was_forgotten_is_gone_and_its_id_is_free(router, request_id):
+    async with router.publish(request_id, CHAT) as stream:
+        await stream.chunk(text("Hello"))
+        with pytest.raises(RequestOpen, match="has not ended; cancel it first"):
+            await router.forget(request_id)
+        await stream.chunk(FINISH)
+    place = await router.locate(request_id)
+    await router.forget(request_id)
+    assert request_id not in (await place.handle.describe.remote())["sessions"]
+    for gone in (router.request(request_id), router.forget(request_id), router.result(request_id)):
+        with pytest.raises(UnknownRequest):
+            await gone
+    await publish(router, request_id, ["anew"])
+    assert said(await read(router, request_id)) == "anew"
 
 
 async def test_describe_names_who_runs_and_what_they_hold(router, request_id):

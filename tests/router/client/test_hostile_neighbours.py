@@ -269,6 +269,7 @@ ENTRIES: dict[str, dict[str, Call]] = {
         "cancel request_id": lambda router, value: router.cancel(value),
         "cancel after_step": lambda router, value: router.cancel("nobody", after_step=value),
         "cancel detail": lambda router, value: router.cancel("nobody", detail=value),
+        "forget request_id": lambda router, value: router.forget(value),
         "locate request_id": lambda router, value: router.locate(value, wait_s=WAIT_S),
         "locate wait_s": lambda router, value: router.locate("innocent-0", wait_s=value),
         "overview streams_max": lambda router, value: router.overview(value),

@@ -260,7 +260,7 @@ async def test_what_the_docs_show_runs_as_printed(router, request_id, capsys):
         async with router.publish(names["req-2"], CHAT) as stream:
             await stream.chunk(content("half"))
             raise ZeroDivisionError
-    assert len(SNIPPETS) == 6
+    assert len(SNIPPETS) == 7
     for snippet in SNIPPETS:
         for name, own in names.items():
             snippet = snippet.replace(f'"{name}"', f'"{own}"')  # noqa: PLW2901  # its own requests

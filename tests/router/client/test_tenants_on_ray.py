@@ -77,6 +77,7 @@ async def test_no_call_tells_a_request_of_another_team_from_none():
                 lambda name: read(theirs, name),
                 lambda name: theirs.locate(name, wait_s=WAIT_S),
                 theirs.cancel,
+                theirs.forget,
                 lambda name: theirs.cancel(name, after_step=True),
                 lambda name: theirs.publish(name, CHAT, take_over=True).open(),
             ):

@@ -113,3 +113,28 @@ async def test_one_request_that_is_unknown_does_not_take_the_time_of_others(clie
     await until(lambda: actor.said(Operation.SUBSCRIBE))
     actor.bring([1, int(PartState.OPEN), None, 1, [message(1)]])
     assert len(await asyncio.wait_for(other, 5)) == 1
+
+
+@pytest.mark.parametrize("has_come", [True, False], ids=["and was read", "unread"])
+async def test_another_request_under_the_same_id_is_not_read_on_for_the_one_that_was_forgotten(
+    client, router, has_come
+):
+    actor = FakeActor("s1")
+    router.place("req", actor, created=7)
+    subscription = client.subscribe("req", format="dict")
+    reading = asyncio.ensure_future(anext(subscription))
+    await until(lambda: actor.said(Operation.SUBSCRIBE))
+    if has_come:
+        actor.bring([1, int(PartState.OPEN), None, 1, [message(1)]])
+        assert len(await asyncio.wait_for(reading, 5)) == 1
+        reading = asyncio.ensure_future(anext(subscription))
+        router.place("req", FakeActor("s2"), epoch=2, created=7)  # it has only moved
+        await asyncio.sleep(0)
+    router.place("req", other := FakeActor("s3"), created=8)
+    if has_come:
+        with pytest.raises(UnknownRequest, match=r"'req' is gone.*under its ID.*last message read was 1"):
+            await unless_at_once(reading)
+        return
+    await until(lambda: other.said(Operation.SUBSCRIBE))
+    other.bring([1, int(PartState.OPEN), None, 1, [message(1)]])
+    assert len(await asyncio.wait_for(reading, 5)) == 1

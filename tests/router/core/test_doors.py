@@ -100,6 +100,8 @@ DOORS: dict[str, Callable[[Service, str, str], Any]] = {
     "cancel after step": lambda service, caller, request_id: service.doors.cancel(
         caller, request_id, 1.0, after_step=True
     ).error,
+    "forget": lambda service, caller, request_id: service.doors.forget(caller, request_id, 0, 1.0)[:2],
+    "forget by number": lambda service, caller, request_id: service.doors.forget(caller, request_id, 7, 1.0)[:2],
     "take over": lambda service, caller, request_id: service.open(caller, request_id, take_over=True),
     "publish items": lambda service, caller, request_id: (
         service.doors.forward(caller, [[request_id, 1, 1, 1, ITEMS]], 1.0),
@@ -146,7 +148,7 @@ def test_who_sees_all_finds_it_under_its_full_name(door: str, service: Service):
     operator = service.caller("*", process="host-2")
     found = DOORS[door](service, operator, "team-a:req-1")
     nobodys = DOORS[door](service, operator, "missing-request")
-    if door in ("read", "cancel", "cancel after step", "take over"):
+    if door in ("read", "cancel", "cancel after step", "take over", "forget"):
         assert repr(found) != as_if_it_were(nobodys, "team-a:req-1")
     assert SEPARATOR not in repr(found)
     assert repr(SEPARATOR)[1:-1] not in repr(found)
@@ -250,6 +252,10 @@ NEEDS: dict[str, tuple[Callable[[Service, str], Any], set[str]]] = {
     "look": (lambda service, caller: service.doors.look(caller), {"read", "operate"}),
     "cancel": (
         lambda service, caller: raise_refusal(service.doors.cancel(caller, "new", 1.0).error),
+        {"cancel", "publish"},
+    ),
+    "forget": (
+        lambda service, caller: raise_refusal(service.doors.forget(caller, "new", 0, 1.0).error),
         {"cancel", "publish"},
     ),
     "drain": (lambda service, caller: service.doors.drain(caller), {"operate"}),

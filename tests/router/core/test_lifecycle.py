@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from registry_driver import HERE, LOG, THERE, Router, held, restarted, settings
 
-from actors.errors import PoolFull
+from actors.errors import PoolFull, Recovering
 from actors.protocol.envelopes import Order
 from actors.protocol.states import Report, RequestPhase, SessionPhase
 from actors.stream.log import Log
@@ -338,6 +339,7 @@ class Actors:
                 report = self._report(sent)
                 if report is not None:
                     self.router.registry.reports(actor_id, [list(report)], self.now)
+                self.router.registry.delivered(actor_id, [sent])
 
     def _hold(self, actor_id: str, order: Order, request_id: str, epoch: int) -> None:
         if order in (Order.OPEN, Order.RESTORE, Order.COPY):
@@ -416,6 +418,13 @@ def is_cancelled(on: Actors, number: int, name: str) -> None:
         on.router.registry.cancel(name, on.now, after_step=number % 3 == 0)
 
 
+def is_forgotten(on: Actors, number: int, name: str) -> None:
+    known = on.router.registry.requests.get(name)
+    if known is not None and not known.is_live:
+        with contextlib.suppress(Recovering):
+            on.router.registry.forgetting.forget(name, known.created - (number == 0), on.now)
+
+
 def is_disowned(on: Actors, number: int, name: str) -> None:
     on.router.registry.disown(f"c{number % 2}", name, on.now)
 
@@ -446,7 +455,7 @@ def time_passes(on: Actors, number: int, _name: str) -> None:
 
 STEPS = [
     opens, opens, comes_again, an_actor_starts, an_actor_starts, actors_answer, actors_answer, sends, session_ends,
-    session_is_gone, is_cancelled, is_disowned, is_fenced_out, an_actor_dies, house_is_kept, time_passes,
+    session_is_gone, is_cancelled, is_forgotten, is_disowned, is_fenced_out, an_actor_dies, house_is_kept, time_passes,
 ]  # fmt: skip
 NAMES = ["r0", "r1", "r2", "r3"]
 
@@ -477,6 +486,7 @@ def test_whatever_happens_all_agrees_at_each_step_and_in_the_end_nothing_is_left
         registry.validate()
         on.perform()
     assert not [registry.story(name) for name in registry.requests]
+    assert not [name for name in NAMES if registry.forgetting.is_under_way(name)]
     assert registry.counts["sealed"] == sum(registry.ended_by.values())
     assert registry.requests.kept_bytes == 0
     assert not registry.lifecycle.waiting

@@ -319,6 +319,13 @@ def test_a_router_that_has_restarted_hears_of_its_actors_what_has_ended_and_is_f
     assert router.opens("req", epoch=3, sent_seq=4, start_seq=1) is None, "begun anew since then"
 
 
+@pytest.mark.parametrize(("created", "is_refused"), [(0, True), (6, True), (7, True), (8, False)])
+def test_another_request_under_the_id_of_one_that_is_forgotten_is_not_taken_for_that(created, is_refused):
+    router = restarted(s1=[[list(Report("req", 2, SessionPhase.GONE)), {"created": 7}]])
+    refused = router.opens("req", epoch=1, sent_seq=4, start_seq=1, created=created)
+    assert isinstance(refused, RequestEnded) == is_refused
+
+
 def test_a_publisher_that_comes_back_to_what_has_ended_and_is_forgotten_does_not_begin_it_anew():
     router = ended()
     request = router.request("req")

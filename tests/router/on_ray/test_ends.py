@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from router.core.effects import ENDED, PLACED, Note
+from router.core.effects import ENDED, FORGOTTEN, PLACED, Note
 from router.on_ray.ends import Ends
 
 
@@ -46,3 +46,10 @@ async def test_a_wait_says_what_has_not_ended():
     ends.tell([Note(ENDED, "ended", 1, "end_turn")])
     assert await ends.wait(expected, 0.01) == ["under way"]
     assert await ends.wait(ends.expect([]), 0.01) == []
+
+
+async def test_one_that_was_forgotten_everywhere_is_waited_for_in_the_same_way():
+    ends = Ends()
+    expected = ends.expect(["request"])
+    ends.tell([Note(FORGOTTEN, "request", 1, None)])
+    assert await ends.wait(expected, 5.0) == []

@@ -146,6 +146,7 @@ def test_a_service_from_start_to_stop(cluster, tmp_path):
         assert read["seq_ids"] == list(range(1, len(read["seq_ids"]) + 1))
         assert read["stop_reason"] == "end_turn"
     follow_what_has_ended(cluster)
+    forget_from_outside(cluster)
     assert cluster.cli("drain", "--name", "whole", "--resume").status == 0
     with publishing(cluster, "whole", "after-the-drain"):
         pass
@@ -185,6 +186,14 @@ def cancel_from_outside(cluster, publisher):
     assert cluster.cli("cancel", "--name", "whole", "other-1").out == "other-1: had ended already\n"
     listed = [json.loads(line) for line in cluster.cli("list", "--name", "whole", "--all", "--json").out.splitlines()]
     assert [one["stop_reason"] for one in listed if one["request_id"] == "other-1"] == ["cancelled"]
+
+
+def forget_from_outside(cluster):
+    """Forget `other-1`, which has ended; then nobody knows it any more."""
+    assert cluster.cli("forget", "--name", "whole", "other-1").out == "other-1: forgotten\n"
+    again = cluster.cli("forget", "--name", "whole", "other-1")
+    assert again.status == 1
+    assert "it was forgotten" in again.error
 
 
 def follow_what_has_ended(cluster):

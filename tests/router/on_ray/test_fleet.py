@@ -97,7 +97,9 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: dict[str, FakeActor] = {}
         self.make: Callable[[str], FakeActor] = lambda _actor_id: FakeActor()
-        config = RouterConfig.model_validate({"stream_actors": {"max_actors": 2, "warm_actors": 0}})
+        config = RouterConfig.model_validate(
+            {"stream_actors": {"max_actors": 2, "warm_actors": 0, "packed_streams_per_actor": 1}}
+        )
         self.registry = Registry(config, "me", 0.0)
         observer = SimpleNamespace(delivered=lambda _s: None, actor_lost=lambda: None, actor_adopted=lambda _id: None)
         self.fleet = Fleet(config, 0, "me", self.registry, observer, self.after_event, "node")  # type: ignore[arg-type]

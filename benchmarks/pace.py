@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import itertools
 import json
 import statistics
@@ -152,6 +153,8 @@ async def _controls(router: StreamRouter, pace: Pace) -> tuple[Spending, Spendin
     async with router.publish("first", {"dialect": "chat"}) as stream:
         await stream.chunk(_chunk(time.perf_counter()))
     await _read(router, "first", [])
+    gc.collect()
+    gc.freeze()  # as docs/benchmarks.md tells who reads much; else a full collection walks all that Ray has loaded
     await asyncio.sleep(SETTLE_S)
     idle = await _over(CONTROL_S)
     until = time.perf_counter() + CONTROL_S + 1.0

@@ -21,7 +21,8 @@ FOREVER_S = 1e9
 HANGS_S = 8.5
 # Who stops so soon after it was cut off may not have been heard between the two: a lost call is made again after 4 s.
 UNHEARD_S = 4.5
-# Two deaths so close together may take what only those two had.
+# Two deaths so close together may take what only those two had: the router may wait 15 s for the control store to begin
+# again, and some seconds for what its actors hold.
 TOGETHER_S = 25.0
 
 

@@ -19,6 +19,9 @@ class Standing(Enum):
     """What an answer is, by its incarnation."""
 
     CURRENT = auto()
+    FIRST = auto()
+    """The first of all. What the router answered before to calls whose answers do not say its incarnation (claims) may
+    be of one that is gone."""
     RESTARTED = auto()
     """The first of a router that has restarted, and knows nothing of this client."""
     FORGOTTEN = auto()
@@ -53,7 +56,7 @@ class Answers:
         self._confirmed_by = made
         self.version = 0
         if known is None:
-            return Standing.CURRENT
+            return Standing.FIRST
         return Standing.FORGOTTEN if router_of(known) == router_of(incarnation) else Standing.RESTARTED
 
     def advance(self, version: int) -> None:

@@ -254,6 +254,8 @@ class Link:
             else:
                 log.info("router %s had not heard of this process for long; registering %d", self.caller.name, count)
             self._register_again()
+        elif standing == Standing.FIRST:
+            self._register_again(Role.AGENT)
         return standing != Standing.OVERTAKEN
 
     def _take_states(self, states: list[Any], version: int) -> None:
@@ -288,9 +290,13 @@ class Link:
             for frame in self._let_go.get(state.request_id, ()):
                 self.say("release", frame)
 
-    def _register_again(self) -> None:
-        self.handles.clear()
+    def _register_again(self, *roles: Role) -> None:
+        """Let all that listen, in these roles if any are given, tell the router again what it should know of them."""
+        if not roles:
+            self.handles.clear()
         for key, listener in self._listeners.all():
+            if roles and key[0] not in roles:
+                continue
             try:
                 listener.on_router_restart()
             except Exception as error:  # noqa: BLE001  # the listeners after it must hear theirs

@@ -13,7 +13,7 @@ KEY = ("p", "req")
 
 def test_the_first_incarnation_is_no_restart_and_the_next_one_is():
     answers = Answers()
-    assert answers.standing("a", 1) == Standing.CURRENT
+    assert answers.standing("a", 1) == Standing.FIRST
     assert answers.standing("a", 2) == Standing.CURRENT
     assert answers.standing("b", 3) == Standing.RESTARTED
     assert answers.seen == ["b", 0]
@@ -69,7 +69,7 @@ def test_a_router_that_has_only_forgotten_this_client_has_not_restarted():
     second = clients.heard("client", 40.0).incarnation
     restarted = Clients("another", lambda _client_id, _now: None).heard("client", 41.0).incarnation
     answers = Answers()
-    assert answers.standing(first, 1) == Standing.CURRENT
+    assert answers.standing(first, 1) == Standing.FIRST
     answers.advance(7)
     assert answers.standing(second, 2) == Standing.FORGOTTEN
     assert answers.seen == [second, 0], "it begins anew all the same"

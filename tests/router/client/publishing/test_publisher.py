@@ -410,7 +410,27 @@ async def test_a_publisher_that_was_refused_its_agent_and_opens_again_claims_it_
     await until(lambda: len(released) == 1)
     publisher._claim.release(has_ended=True)
     await until(lambda: len(released) == 2)
-    assert released == claimed
+    assert released == [*dict.fromkeys(claimed)]
+
+
+async def test_a_claim_that_was_answered_before_the_first_news_is_made_again_with_these(client, router):
+    """Its answer may be of a router that has died since: nothing else was heard of that one."""
+    claimed, may_watch, watch = [], asyncio.Event(), router.watch
+
+    async def claim(frame):
+        call = read(ClaimCall, frame)
+        claimed.append((call.is_held, call.number))
+        return pack(ClaimAnswer(None, list(ClaimState("a", call.request_id, ClaimPhase.HELD, 7))))
+
+    async def first_silent(*arguments):
+        await may_watch.wait()
+        return await watch(*arguments)
+
+    router.claim, router.watch = claim, first_silent
+    await client.publish("req", agent_id="a").open()
+    may_watch.set()
+    await until(lambda: len(claimed) == 2)
+    assert claimed == [(False, 0), (True, 7)]
 
 
 async def test_a_claim_that_comes_after_its_release_is_released_once_more_and_no_other(client, router, monkeypatch):

@@ -1,7 +1,8 @@
-"""What a reader over HTTP costs: `python -m benchmarks.gateway [--quick] [--only ours|plain] [--json FILE]`.
+"""What a reader over HTTP costs: `python -m benchmarks.gateway [--quick] [--only ours|plain|langgraph] [--json FILE]`.
 
 A gateway on a router, each in processes of its own, is read by clients that do as little as they can; beside it, in the
-same run, what one would write by hand for the same purpose: Starlette, and an XREAD of a Redis stream for each reader.
+same run, what one would write by hand for the same purpose (Starlette, and an XREAD of a Redis stream for each reader),
+and LangGraph's own server, where it is installed.
 CPU is what the serving process used (user and system), memory what it and those behind it hold alone (USS).
 
     open        beyond subscribing itself, which is measured without HTTP in the same process
@@ -19,14 +20,14 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import ray
 
-from benchmarks import measure, ours, redis_streams, targets
+from benchmarks import langgraph_server, measure, ours, redis_streams, targets
 from benchmarks.gateway_processes import GatewayServer, HttpReaders, PlainServer
 from benchmarks.measure import percentile, significant
 from benchmarks.spawn import leave_uvloop_out, spawn
@@ -74,6 +75,12 @@ class Contender(Protocol):
     idle_readers_max: int
     pids: list[int]
     """Of all processes that carry something, the server's among them."""
+    head: str
+    """What else its readers say in their requests' heads."""
+
+    def path(self, request_id: str) -> str:
+        """Return where a run is read."""
+        ...
 
     async def open_runs(self, count: int) -> list[str]:
         """Open runs, and say a message in each."""
@@ -84,7 +91,18 @@ class Contender(Protocol):
         ...
 
 
-class Ours:
+class _Native:
+    """Readers of these ask as an `EventSource` does."""
+
+    head = ""
+
+    @staticmethod
+    def path(request_id: str) -> str:
+        """See `Contender`."""
+        return f"/v1/streams/{request_id}/events"
+
+
+class Ours(_Native):
     """A gateway."""
 
     idle_readers_max = 10_000
@@ -109,7 +127,7 @@ class Ours:
         return int(found["sent"])
 
 
-class Plain:
+class Plain(_Native):
     """Starlette and Redis."""
 
     idle_readers_max = 1000  # each takes two files, and a client of Redis
@@ -185,14 +203,19 @@ async def _memory(contender: Contender) -> tuple[int, int]:
     return tuple(measure.memory_bytes(pids)["uss"] for pids in ([contender.server_pid], contender.pids))  # type: ignore[return-value]
 
 
+async def _open(contender: Contender, readers: Any, run_ids: list[str], at_a_time: int = 8) -> None:
+    paths = [contender.path(run_id) for run_id in run_ids]
+    await readers.open.remote(contender.url, paths, at_a_time, contender.head)
+
+
 async def measure_open_and_idle(contender: Contender, readers: Any, size: Size, found: dict[str, Any]) -> list[str]:
     """Open readers, each of a run of its own, and let them wait; return the runs."""
     run_ids = await contender.open_runs(size.readers)
-    await readers.open.remote(contender.url, run_ids[:WARM_UP])  # few: what they leave is used again
+    await _open(contender, readers, run_ids[:WARM_UP])  # few: what they leave is used again
     await readers.close.remote()
     before = await _memory(contender)
     began_s = await contender.server.cpu_s.remote()
-    await readers.open.remote(contender.url, run_ids)
+    await _open(contender, readers, run_ids)
     found["open_us"] = (await contender.server.cpu_s.remote() - began_s) / size.readers * US
     after = await _memory(contender)
     found["idle_kb"], found["idle_kb_whole"] = (
@@ -217,7 +240,7 @@ async def measure_messages(
 async def measure_heartbeats(contender: Contender, readers: Any, size: Size, run_ids: list[str]) -> float:
     """Return what idle readers take, in percent of a core for 10,000."""
     count = min(size.idle_readers, contender.idle_readers_max)
-    await readers.open.remote(contender.url, [run_ids[n % len(run_ids)] for n in range(count)], 32)
+    await _open(contender, readers, [run_ids[n % len(run_ids)] for n in range(count)], 32)
     await contender.server.settle.remote()
     began_s, began_at = await contender.server.cpu_s.remote(), time.monotonic()
     await asyncio.sleep(size.heartbeats_s)
@@ -227,7 +250,7 @@ async def measure_heartbeats(contender: Contender, readers: Any, size: Size, run
 
 
 async def measure_all(contender: Contender, size: Size) -> dict[str, Any]:
-    """Measure one of both."""
+    """Measure one of them."""
     found: dict[str, Any] = {}
     readers = spawn(HttpReaders)
     run_ids = await measure_open_and_idle(contender, readers, size, found)
@@ -237,7 +260,7 @@ async def measure_all(contender: Contender, size: Size) -> dict[str, Any]:
     )
     one = await contender.open_runs(1)  # read beside those that are there: what they would leave is used again
     before = await _memory(contender)
-    await readers.open.remote(contender.url, one * size.readers)
+    await _open(contender, readers, one * size.readers)
     found["idle_kb_of_one_run"] = ((await _memory(contender))[0] - before[0]) / size.readers / KB
     found["message_us_of_one_run"] = await measure_messages(
         contender, readers, one, size.readers, 2 * MESSAGES_PER_S, size.seconds
@@ -252,7 +275,7 @@ async def measure_all(contender: Contender, size: Size) -> dict[str, Any]:
 async def measure_latency(contender: Contender, readers: Any) -> dict[str, float]:
     """Return how long a message takes that is alone under way; of ours also without HTTP."""
     (run_id,) = await contender.open_runs(1)
-    await readers.open.remote(contender.url, [run_id])
+    await _open(contender, readers, [run_id])
     await readers.forget.remote()
     direct = contender.server.delays_s.remote(run_id, 100) if isinstance(contender, Ours) else None
     count = await contender.pace([run_id], 20.0, 7.0)
@@ -280,24 +303,30 @@ async def measure_ours(size: Size) -> dict[str, Any]:
         return found
 
 
+PEERS: dict[str, tuple[str, Callable[[], str | None], Callable[[], AbstractAsyncContextManager[Contender]]]] = {
+    "plain": ("Starlette and Redis", plain_is_missing, plain_server),
+    "langgraph": ("LangGraph's own server", langgraph_server.missing, langgraph_server.langgraph_server),
+}
+"""What stands beside it: what it is, why it cannot be measured here, and what runs it."""
+
+
 async def run(size: Size, wanted: list[str]) -> dict[str, Any]:
     """Measure what is asked for."""
     found: dict[str, Any] = {}
     if "ours" in wanted:
         print("ours: a gateway", file=sys.stderr, flush=True)
         found["ours"] = await measure_ours(size)
-    why_not = plain_is_missing() if "plain" in wanted else "not asked for"
-    if why_not is None:
-        print("plain: Starlette and Redis", file=sys.stderr, flush=True)
-        async with AsyncExitStack() as held:
-            found["plain"] = await measure_all(await held.enter_async_context(plain_server()), size)
-    else:
-        print(f"plain: {why_not}", file=sys.stderr)
+    for name, (says, missing, peer) in PEERS.items():
+        why_not = missing() if name in wanted else "not asked for"
+        print(f"{name}: {why_not or says}", file=sys.stderr, flush=True)
+        if why_not is None:
+            async with AsyncExitStack() as held:
+                found[name] = await measure_all(await held.enter_async_context(peer()), size)
     return {name: {key: significant(value, 3) for key, value in figures.items()} for name, figures in found.items()}
 
 
 def table(found: dict[str, Any]) -> str:
-    """Return the figures of both as lines of text."""
+    """Return the figures of all as lines of text."""
     keys = dict.fromkeys(key for figures in found.values() for key in figures)
     lines = [f"{'':<26}" + "".join(f"{name:>10}" for name in found)]
     for key in keys:
@@ -310,13 +339,13 @@ def main() -> int:
     """Parse the command line, measure, and print the figures and which targets are met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer readers; figures are rougher")
-    parser.add_argument("--only", choices=("ours", "plain"), help="one of both")
+    parser.add_argument("--only", choices=("ours", *PEERS), help="one of them")
     parser.add_argument("--json", type=Path, help="where the figures go")
     given = parser.parse_args()
     leave_uvloop_out()
     ensure_ray(RayConfig(), "benchmarks")
     try:
-        found = asyncio.run(run(QUICK if given.quick else FULL, [given.only] if given.only else ["ours", "plain"]))
+        found = asyncio.run(run(QUICK if given.quick else FULL, [given.only] if given.only else ["ours", *PEERS]))
     finally:
         ray.shutdown()
     if given.json:

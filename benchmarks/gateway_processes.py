@@ -146,21 +146,21 @@ class HttpReaders:
         self._count += count
         self._changed.set()
 
-    async def open(self, url: str, request_ids: Sequence[str], at_a_time: int = 8) -> None:
-        """Read each of these, and wait until each connection has had a message."""
-        rest = iter(request_ids)
+    async def open(self, url: str, paths: Sequence[str], at_a_time: int = 8, more: str = "") -> None:
+        """Read each of these, and wait until each connection has had a message. `more`: of the requests' heads."""
+        rest = iter(paths)
 
         async def some() -> None:
-            for request_id in rest:
-                connection = await self._connect(url, f"/v1/streams/{request_id}/events")
+            for path in rest:
+                connection = await self._connect(url, path, more)
                 self._connections.append(connection)
                 await self._until(lambda heard=connection: heard.count > 0)  # type: ignore[misc]
 
         await asyncio.gather(*(some() for _ in range(at_a_time)))
 
-    async def _connect(self, url: str, path: str) -> _Connection:
+    async def _connect(self, url: str, path: str, more: str) -> _Connection:
         host, port = url.removeprefix("http://").split(":")
-        head = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: text/event-stream\r\n\r\n".encode()
+        head = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: text/event-stream\r\n{more}\r\n".encode()
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(lambda: _Connection(head, self), host, int(port))
         return connection

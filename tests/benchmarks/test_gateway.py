@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from benchmarks import langgraph_server
 from benchmarks.gateway import TARGETS, table
 from benchmarks.gateway_processes import HttpReaders, _Connection
 from benchmarks.targets import check
@@ -30,3 +33,28 @@ def test_both_contenders_stand_beside_each_other_and_what_was_not_measured_is_le
     rows = {row["key"]: row["holds"] for row in check(found, TARGETS)}
     assert rows["ours.idle_kb"] is False
     assert rows["ours.message_us"] is None
+
+
+def test_a_peer_that_is_not_installed_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(langgraph_server.PYTHON_VARIABLE, "/nowhere/python")
+    assert "LANGGRAPH_PYTHON=/nowhere/python" in str(langgraph_server.missing())
+    monkeypatch.delenv(langgraph_server.PYTHON_VARIABLE)
+    why = langgraph_server.missing()
+    assert why is None or "langgraph-cli[inmem] is not installed" in why
+
+
+async def test_each_run_of_the_peer_says_the_lines_that_are_its_own():
+    lines = langgraph_server.Lines()
+    async with await asyncio.start_server(lines.take, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        for number, (_, writer) in enumerate(opened):
+            writer.write(b"run-%d\n" % number)
+        await lines.until(["run-0", "run-1"])
+        lines.say("run-1", b"one")
+        lines.say("run-0", b"zero")
+        lines.close()
+        assert [await reader.read() for reader, _ in opened] == [b"zero\n", b"one\n"]
+        for _, writer in opened:
+            writer.close()
+            await writer.wait_closed()

@@ -250,18 +250,18 @@ MUCH_REPLAYED = Harder(incident="kill_actor", features=NONE, surely=frozenset({F
 CUT_OFF = Harder(incident="cut_actor", lingers=True, features=NONE)
 
 PLANTS = {
-    "no-dedupe": Plant(_no_dedupe, range(50, 200)),
+    "no-dedupe": Plant(_no_dedupe, range(58, 208)),
     "gap-taken": Plant(_gap_taken, range(400)),
     "end-before-stored": Plant(_end_before_stored, range(350, 500), CUT_OFF),
     "stored-without-log": Plant(_stored_without_log, range(100)),
     "epoch-ignored": Plant(_epoch_ignored, range(1_870, 2_200), CUT_OFF),
     "terminal-twice": Plant(_terminal_twice, range(288, 400)),
     "credit-leak": Plant(_credit_leak, range(50)),
-    "no-credit-limit": Plant(_no_credit_limit, range(100)),
-    "answer-lost-is-lost": Plant(_answer_lost_is_lost, range(50)),
-    "late-operation-done": Plant(_late_operation_done, range(66, 126), ROUGH_REOPENS),
+    "no-credit-limit": Plant(_no_credit_limit, range(36, 136)),
+    "answer-lost-is-lost": Plant(_answer_lost_is_lost, range(17, 67)),
+    "late-operation-done": Plant(_late_operation_done, range(76, 136), ROUGH_REOPENS),
     "late-open-begins": Plant(_late_open_begins, range(40), ROUGH_HOSTILE),
-    "late-claim-kept": Plant(_late_claim_kept, range(10, 60), ROUGH_AGENTS),
+    "late-claim-kept": Plant(_late_claim_kept, range(24, 74), ROUGH_AGENTS),
     "no-replay": Plant(_no_replay, range(50)),
     "replay-dropped-early": Plant(_replay_dropped_early, range(50)),
     "ends-while-replaying": Plant(_ends_while_replaying, range(20, 70), MUCH_REPLAYED),

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from actors.messages import MESSAGE_ADAPTER
+from actors.settings import StreamSettings
+from router.client.publishing.recorder import Recorder
+from router.config import RecordConfig
 from router.demo import RECORDINGS
 from router.demo.recorded_content import differences, received, recorded
 from router.scripted_provider import Library
@@ -129,6 +132,18 @@ def test_what_cannot_be_done_is_one_line_and_status_2(run: Any, arguments: list[
     assert said in done.stderr
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_it_reads_what_a_router_has_recorded(translate: Translate, tmp_path: Path):
+    recorder = Recorder(RecordConfig(folder=str(tmp_path)))
+    recording = recorder.recording("req-1", StreamSettings(dialect="chat"), "2026-01-01T00:00:00+00:00")
+    assert recording is not None
+    recording.keep(b'{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Hello"}}]}')
+    recording.keep(b"[DONE]")
+    recording.close()
+    recorder.close()
+    [file] = tmp_path.iterdir()
+    assert translate(str(file), "--set", "dialect=chat")[0]["content"] == "Hello"
 
 
 def test_head_ends_it_in_silence(program: list[str]):

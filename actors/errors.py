@@ -23,6 +23,11 @@ class StreamRouterError(Exception):
         return self.code, str(self)
 
 
+def first_line(error: BaseException, chars_max: int = 300) -> str:
+    """Return what an error says, in one line; its type where it says nothing, as a TimeoutError does."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:chars_max]
+
+
 # --- what was sent in ---------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.errors import RouterUnavailable, StreamRouterError
+from actors.errors import RouterUnavailable, StreamRouterError, first_line
 from actors.tenants import TOKEN_VARIABLE
 from router.loadtest.publishing_actor import PublishingActor, Setup
 from router.loadtest.reading_actor import ReadingActor
@@ -91,8 +91,6 @@ async def ask(call: Callable[[], Awaitable[Any]]) -> Any:
             if isinstance(cause, StreamRouterError):
                 raise cause from None
             if attempt == CALL_TRIES_MAX:
-                raise RouterUnavailable(
-                    f"a load generator does not answer: {str(error).splitlines()[0][:300]}"
-                ) from error
+                raise RouterUnavailable(f"a load generator does not answer: {first_line(error)}") from error
         await asyncio.sleep(CALL_BACKOFF_S * attempt)
     return None

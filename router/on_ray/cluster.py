@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import psutil
 import ray
 
-from actors.errors import RayUnavailable
+from actors.errors import RayUnavailable, first_line
 from router.config import RayConfig
 
 log: logging.Logger = logging.getLogger("router.ray_cluster")
@@ -66,13 +66,13 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
         if not config.is_embedded and isinstance(error, ConnectionError) and "Failed to connect" in str(error):
             # Somebody listens there (see _probe); Ray does not say that it was the token.
             raise RayUnavailable(
-                f"{str(error).splitlines()[0][:300]}, though its port answers: no Ray of this version, or one that "
+                f"{first_line(error)}, though its port answers: no Ray of this version, or one that "
                 "wants a token: set RAY_AUTH_MODE=token here and give the cluster's own token (RAY_AUTH_TOKEN, or "
                 "~/.ray/auth_token)"
             ) from None
         where = "no Ray could be started" if config.is_embedded else f"no Ray can be reached at {address!r}"
         raise RayUnavailable(
-            f"{where}: {str(error).splitlines()[0][:300]}; start one with `ray start --head`, or check ray.address in "
+            f"{where}: {first_line(error)}; start one with `ray start --head`, or check ray.address in "
             "the configuration (local: a Ray of our own)"
         ) from None
     log.info("Ray was initialised (%s); it is shut down with this router", address or "by Ray's own rules")

@@ -22,7 +22,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
-from actors.errors import ProtocolViolation, RouterUnavailable, StreamRouterError
+from actors.errors import ProtocolViolation, RouterUnavailable, StreamRouterError, first_line
 from actors.protocol.backoff import Backoff
 from actors.protocol.frames import pack, unpack_list
 from actors.shell import wait_at_most
@@ -118,7 +118,7 @@ class Fleet:
             actor.reach_by(handle, *self._lines(actor_id, actor, handle))
             who = await self.begin_with(handle, START_DEADLINE_S, START_TRY_S)
         except (RayError, TimeoutError, RouterUnavailable, ValueError) as error:
-            log.error("stream actor %s did not start: %s", actor_id, str(error).splitlines()[0][:200])  # noqa: TRY400
+            log.error("stream actor %s did not start: %s", actor_id, first_line(error))  # noqa: TRY400
             if actor.handle is None:
                 await asyncio.sleep(MAKE_RETRY_S)
             self.gone(actor_id, actor)
@@ -367,7 +367,7 @@ async def _kill(handle: Any) -> None:
     try:
         await asyncio.to_thread(ray.kill, handle)
     except (RayError, ValueError) as error:
-        log.info("a stream actor could not be killed: %s", str(error).splitlines()[0][:200])
+        log.info("a stream actor could not be killed: %s", first_line(error))
 
 
 async def _insist(method: Callable[[], Any], deadline_s: float, try_s: float) -> Any:

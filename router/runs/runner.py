@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayError
 
-from actors.errors import StreamRouterError
+from actors.errors import StreamRouterError, first_line
 from actors.stop_reasons import StopReason
 from actors.tenants import TOKEN_VARIABLE
 from router.client.entrance import Entrance
@@ -181,7 +181,7 @@ class _Work:
             await asyncio.gather(reading, return_exceptions=True)
             raise
         except RayError as error:
-            outcome = Outcome(error=f"the source actor failed: {str(error).splitlines()[0]}", error_kind="source")
+            outcome = Outcome(error=f"the source actor failed: {first_line(error)}", error_kind="source")
         if outcome.stop_reason is None:
             reading.cancel()  # it was never opened, so there is nothing to read
         await self._rest_of(reading)

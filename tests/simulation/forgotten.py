@@ -19,7 +19,7 @@ class Forgotten:
     """What was forgotten in one world.
 
     `may_be`: the IDs that somebody asks to forget. `out_of_time`: those that a router has forgotten rightly, because
-    somebody asked, or because their time-to-live was over.
+    somebody asked, or because their time-to-live was over. `asked_at`: when the first of these happened so.
     """
 
     def __init__(self, world: World) -> None:
@@ -27,6 +27,7 @@ class Forgotten:
         self._names = names_in(world.scenario)
         self.may_be: set[str] = set()
         self.out_of_time: set[str] = set()
+        self.asked_at: dict[str, float] = {}
         self._request_ids: set[str] = set()
 
     def __contains__(self, request_id: str) -> bool:
@@ -48,6 +49,8 @@ class Forgotten:
             request_id = self._names.own(request.request_id)
             if request.forget_at <= self._world.monotonic() or request_id in self.may_be:
                 self.out_of_time.add(request_id)
+            if request_id in self.may_be:
+                self.asked_at.setdefault(request_id, self._world.loop.now)
             forget(lifecycle, request)
 
         return [(Lifecycle, "forget", noting)]

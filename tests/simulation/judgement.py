@@ -124,6 +124,9 @@ class Request:
 
         It then opens the request anew, and a reader that is still there reads two.
         """
+        asked_at = self.world.watch.forgotten.asked_at.get(self.plan.request_id)
+        if asked_at is not None and any(p.has_opened and p.opened_at_s >= asked_at for p in self.publishers):
+            return True
         sealed_at = self.world.watch.sealed_seen_at.get(self.plan.request_id)
         if sealed_at is None:
             return False

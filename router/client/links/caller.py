@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
-from actors.errors import InternalError, Recovering, RouterUnavailable, StreamRouterError
+from actors.errors import InternalError, Recovering, RouterUnavailable, StreamRouterError, first_line
 from actors.protocol.backoff import Backoff
 from router.client.links.patience import Patience
 
@@ -125,7 +125,7 @@ class RouterCaller:
                 return
             raise answer from None
         if isinstance(error, ActorDiedError):
-            raise self._unreachable(f"it has died: {str(error).splitlines()[0][:200]}") from None
+            raise self._unreachable(f"it has died: {first_line(error)}") from None
         if patience.is_over:
             raise self._unreachable(f"no answer for {ROUTER_DEADLINE_S:g} s ({type(error).__name__})") from None
         log.info("router %s: %s failed (%s); trying again", self.name, method, type(error).__name__)

@@ -353,6 +353,26 @@ async def test_an_actor_that_cannot_be_made_is_given_up_and_its_request_waits_fo
     assert not first.is_started
 
 
+async def test_an_actor_that_never_answers_its_first_words_is_given_up_and_its_request_waits_for_the_next(
+    world, monkeypatch
+):
+    monkeypatch.setattr(module, "START_TRY_S", 0.01)
+    monkeypatch.setattr(module, "START_DEADLINE_S", 0.02)
+
+    def make(actor_id: str) -> FakeActor:
+        actor = FakeActor()
+        actor.words["start"] = ["hang"] * 1000 if actor_id == "s1" else []
+        return actor
+
+    world.make = make
+    world.open("req")
+    first = world.fleet.actors["s1"]
+    await asyncio.wait_for(first.settled.wait(), 10.0)
+    monkeypatch.setattr(module, "START_DEADLINE_S", 20.0)
+    await world.until(lambda: any("req" in made.host.sessions for name, made in world.made.items() if name != "s1"))
+    assert not first.is_started
+
+
 async def test_the_first_words_to_an_actor_are_said_until_they_are_heard(world):
     def make(_actor_id: str) -> FakeActor:
         actor = FakeActor()

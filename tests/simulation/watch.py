@@ -255,7 +255,9 @@ class Watch:
         def noting(session: Session, epoch: int, first_seq: int, items: Any, now: float) -> int:
             gained = feed(session, epoch, first_seq, items, now)
             request_id = self._names.own(session.request_id)
-            agent_id = agents.get(request_id)
+            # Who forgets a request may publish another one under its ID, which has no agent.
+            is_anew = request_id in self.forgotten.asked_at and session.owner[0] is None
+            agent_id = None if is_anew else agents.get(request_id)
             if agent_id is not None and session.next_seq - 1 > self._accepted.get(request_id, 0):
                 self._accepted[request_id] = session.next_seq - 1
                 self._note_taken(agent_id, request_id, session.owner[1])

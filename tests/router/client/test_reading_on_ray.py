@@ -260,12 +260,15 @@ async def test_what_the_docs_show_runs_as_printed(router, request_id, capsys):
         async with router.publish(names["req-2"], CHAT) as stream:
             await stream.chunk(content("half"))
             raise ZeroDivisionError
-    assert len(SNIPPETS) == 7
+    assert len(SNIPPETS) == 8
+    heard: list[object] = []
     for snippet in SNIPPETS:
         for name, own in names.items():
             snippet = snippet.replace(f'"{name}"', f'"{own}"')  # noqa: PLW2901  # its own requests
         code = compile(snippet, "docs/reading.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        await types.FunctionType(code, {"router": router})()
+        ran = types.FunctionType(code, {"router": router, "hear": heard.append, "ended": heard.append})()
+        if ran is not None:  # a snippet that awaits something
+            await ran
     out = capsys.readouterr().out
     assert "Let me look.It is 15 degrees. end_turn 4\nweather {'city': 'Rome'} 15\n" in out
     assert "half" in out

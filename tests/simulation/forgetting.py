@@ -88,6 +88,7 @@ class ForgetProgram(Program):
         try:
             async with client.publish(request_id, ANEW_SETTINGS, date=DATE, tags=tags_of(request_id)) as stream:
                 await stream.chunk(self.request.plan.piece(text))
+            ended_at_s = world.loop.now  # reading it may take longer than it lives
             async for batch in client.subscribe(request_id, format="dict", wait_s=5.0):
                 said += [m["content"] for m in batch if m["message_type"] == "assistant_message"]
         except StreamRouterError as error:
@@ -96,12 +97,11 @@ class ForgetProgram(Program):
             return
         if said != [text] and (is_calm or said):
             world.fail(f"{self.name}: {text!r} was published under its ID, and {said} read")
-        read_at_s = world.loop.now
         await asyncio.sleep(KEPT_S)
         try:
             await client.forget(request_id)
         except UnknownRequest:
-            if world.loop.now < read_at_s + SOON_S and not world.faults.have_died_together():
+            if world.loop.now < ended_at_s + SOON_S and not world.faults.have_died_together():
                 world.fail(f"{self.name}: {text!r} was forgotten by nobody who meant it")
             return
         world.watch.forgotten.add(request_id)

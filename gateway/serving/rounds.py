@@ -9,14 +9,21 @@ there, in the same turn of it or the next, all of them are written, one behind t
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol
+
+log: logging.Logger = logging.getLogger("gateway.rounds")
 
 
 class Member(Protocol):
     """A stream that has news."""
 
     def write(self, now_s: float) -> None:
-        """Write them. What goes wrong stays with it."""
+        """Write them."""
+        ...
+
+    def break_off(self) -> None:
+        """End it for all that read it here: it could not be written."""
         ...
 
 
@@ -38,4 +45,8 @@ class Rounds:
         members, self._members = self._members, []
         now_s = asyncio.get_running_loop().time()
         for member in members:
-            member.write(now_s)
+            try:
+                member.write(now_s)
+            except Exception:
+                log.exception("a stream could not be written, and ends here for its readers")
+                member.break_off()

@@ -163,6 +163,12 @@ class Tap:
         for listener in list(self.ahead):
             listener.go_on()
 
+    def break_off(self) -> None:
+        """See `Member`."""
+        self.close()
+        self._news = []
+        self._fail(FAILED)
+
     def _end(self) -> None:
         self.write(asyncio.get_running_loop().time())
         self.has_ended = True

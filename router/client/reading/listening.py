@@ -40,13 +40,19 @@ class Listening:
         try:
             self._hand_out()
         except StopAsyncIteration:
-            self._ended(None)
+            self._tell_end(None)
         except StreamRouterError as error:
-            self._ended(error)
+            self._tell_end(error)
         except Exception as error:
             log.exception("request %r: whoever listens failed", self._reader.request_id)
             self._reader.leave()
-            self._ended(as_named(error, "whoever listens failed"))
+            self._tell_end(as_named(error, "whoever listens failed"))
+
+    def _tell_end(self, error: StreamRouterError | None) -> None:
+        try:
+            self._ended(error)
+        except Exception:
+            log.exception("request %r: whoever listens failed at its end", self._reader.request_id)
 
     def _hand_out(self) -> None:
         reader = self._reader

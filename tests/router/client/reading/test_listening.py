@@ -108,6 +108,20 @@ async def test_what_a_listener_raises_ends_its_own_reading_and_no_other(client, 
     assert ear.ends == []
 
 
+@pytest.mark.parametrize("how", ["end", "error"])
+async def test_what_a_listener_raises_at_its_end_keeps_nothing_from_others(client, actor, caplog, how):
+    deaf, ear = Ear(), Ear()
+    deaf.ended = lambda _: 1 // 0  # type: ignore[method-assign,return-value,assignment]
+    if how == "error":
+        deaf.hear = deaf.ended  # type: ignore[method-assign,assignment]
+    listen(client, deaf)
+    listen(client, ear, "other")
+    await until(lambda: len(actor.said(Operation.SUBSCRIBE)) == 2)
+    actor.bring(part(1, message(1), state=PartState.ENDED), part(2, message(1, request_id="other")))
+    await until(lambda: ear.had == [1])
+    assert "whoever listens failed at its end" in caplog.text
+
+
 async def test_who_closes_it_hears_nothing_more_also_in_the_midst_of_a_batch(client, actor):
     ear = Ear()
     subscription = listen(client, ear)

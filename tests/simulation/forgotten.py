@@ -28,18 +28,21 @@ class Forgotten:
         self.may_be: set[str] = set()
         self.out_of_time: set[str] = set()
         self.asked_at: dict[str, float] = {}
+        self._anew_since: set[str] = set()
         self._request_ids: set[str] = set()
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._request_ids
 
     def add(self, request_id: str) -> None:
-        """A program has heard that a request is forgotten."""
-        self._request_ids.add(request_id)
+        """A program has heard that a request is forgotten: perhaps late, after it was opened anew."""
+        if request_id not in self._anew_since:
+            self._request_ids.add(request_id)
 
     def discard(self, request_id: str) -> None:
         """Somebody opens it anew."""
         self._request_ids.discard(request_id)
+        self._anew_since.add(request_id)
 
     def noting(self) -> list[tuple[Any, str, Any]]:
         """Return what stands in for the way out of ended requests: it notes those that may take it."""
@@ -51,6 +54,7 @@ class Forgotten:
                 self.out_of_time.add(request_id)
             if request_id in self.may_be:
                 self.asked_at.setdefault(request_id, self._world.loop.now)
+                self._anew_since.discard(request_id)
             forget(lifecycle, request)
 
         return [(Lifecycle, "forget", noting)]

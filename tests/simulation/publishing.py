@@ -212,11 +212,12 @@ class PublishProgram(Program):
         """Whether there may be more requests than places, or no stream actor that answers for as long as opens wait."""
         world = self.request.world
         pool = world.scenario.config.stream_actors
-        has_few = pool.max_actors * pool.max_streams_per_actor < len(world.requests) + len(world.scenario.hostile)
-        retires = pool.recycle_after_requests < 10  # it takes nothing any more, and keeps its place
         is_hindered = not world.scenario.is_calm and pool.open_timeout_s < SHORT_TIMER_S
         return (
-            has_few or retires or is_hindered or Feature.UNPLACED in world.scenario.features or world.scenario.is_harsh
+            world.has_few_places
+            or is_hindered
+            or Feature.UNPLACED in world.scenario.features
+            or world.scenario.is_harsh
         )
 
 

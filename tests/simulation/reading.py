@@ -110,8 +110,10 @@ class ReadProgram(Program):
 
     async def _read(self, client: StreamRouter) -> None:
         plan, reading = self.reading.plan, self.reading
+        # Where places are few a request may wait for one longer than that, and is not there yet for its readers.
+        wait_s = 25.0 if plan.is_late and not self.request.world.has_few_places else 60.0
         subscription = client.subscribe(
-            self.request.plan.request_id, after=reading.cursor, format="dict", wait_s=25.0 if plan.is_late else 60.0
+            self.request.plan.request_id, after=reading.cursor, format="dict", wait_s=wait_s
         )
         batches = 0
         async for batch in subscription:

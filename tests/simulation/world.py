@@ -214,6 +214,14 @@ class World:
         return all(program.is_done for program in self.programs)
 
     @property
+    def has_few_places(self) -> bool:
+        """Whether a request may have to wait until another one has ended."""
+        pool = self.scenario.config.stream_actors
+        has_few = pool.max_actors * pool.max_streams_per_actor < len(self.requests) + len(self.scenario.hostile)
+        retires = pool.recycle_after_requests < 10  # it takes nothing any more, and keeps its place
+        return has_few or retires
+
+    @property
     def may_try_again(self) -> bool:
         """Whether a request that found no place may find one yet, since actors do start sooner or later."""
         starts_s = self.scenario.actors_from_s

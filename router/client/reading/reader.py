@@ -410,8 +410,11 @@ class Reader:
             self._wake()
 
     def _is_of_another(self, created: int) -> bool:
-        """Whether this number is that of another request than the one which messages have come of."""
-        return 0 < self._created != created and (self._cursor.has_begun or bool(self._arrived))
+        """Whether this number is that of another request than the one which messages have come of.
+
+        Numbers rise with the clock. A router whose clock was set back gives what it takes in again a lower one.
+        """
+        return 0 < self._created < created and (self._cursor.has_begun or bool(self._arrived))
 
     async def _move(self, actor_id: str, epoch: int) -> None:
         try:

@@ -26,7 +26,7 @@ STATUS_SCHEMA = json.loads((HERE.parents[2] / "docs" / "status.schema.json").rea
 ROOT = HERE.parents[2]
 SMALL = [
     "stream_actors.num_cpus=0", "stream_actors.memory_bytes=null", "stream_actors.warm_actors=1",
-    "stream_actors.max_actors=2", "routers=2",
+    "stream_actors.max_actors=2", "stream_actors.packed_streams_per_actor=1", "routers=2",
 ]  # fmt: skip
 LINE_DEADLINE_S = 60.0
 

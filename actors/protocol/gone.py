@@ -30,6 +30,10 @@ class Gone:
         known_created, known_epoch = self._known.get(request_id, (0, -1))
         return epoch <= known_epoch if created in (0, known_created) else created < known_created
 
+    def epoch(self, request_id: str) -> int:
+        """Return the last epoch of the request that was forgotten last under an ID; 0 where none is known."""
+        return self._known.get(request_id, (0, 0))[1]
+
     def __iter__(self) -> Iterator[tuple[str, int, int]]:
         """Give the ID of each, its epoch and its number."""
         return ((request_id, epoch, created) for request_id, (created, epoch) in self._known.items())

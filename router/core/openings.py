@@ -131,6 +131,7 @@ class Openings:
             created=self._number(wanted, now),
             labels=wanted.labels,
             epoch=wanted.epoch,
+            former_epoch=self._requests.gone.epoch(request_id),
             start_seq=wanted.start_seq,
             sent_seq=wanted.start_seq - 1,
             high_seq=wanted.sent_seq,

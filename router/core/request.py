@@ -86,6 +86,8 @@ class Request:
     is_fenced_out: bool = False
     """Its agent has gone on to another request."""
     epoch: int = 0
+    former_epoch: int = 0
+    """The last one of the request that was forgotten under this ID: what comes late for that is of another epoch."""
     phase: RequestPhase = RequestPhase.WAITING
     actor_id: str | None = None
     awaits: str | None = None
@@ -201,7 +203,7 @@ class Request:
         self._go(Change.PLACE)
         self.awaits = None
         self.actor_id = actor_id
-        self.epoch += 1
+        self._begin_epoch()
         self.gap = self.is_being_taken = self.is_held = False
         self.sent_seq = self.start_seq - 1
         self.credit_bytes = self.received_bytes = 0
@@ -231,7 +233,10 @@ class Request:
         self._go(Change.HOLD)
         self.actor_id = actor_id
         if actor_id is not None:
-            self.epoch += 1
+            self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        self.epoch = max(self.epoch, self.former_epoch) + 1
 
     def copy_to(self, actor_id: str | None) -> None:
         """Note which stream actor gets a copy of the sealed log; None: none has one."""

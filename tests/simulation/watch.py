@@ -260,7 +260,7 @@ class Watch:
             gained = feed(session, epoch, first_seq, items, now)
             request_id = self._names.own(session.request_id)
             # Who forgets a request may publish another one under its ID, which has no agent.
-            is_anew = request_id in self.forgotten.asked_at and session.owner[0] is None
+            is_anew = request_id in self.forgotten.may_be and session.owner[0] is None
             agent_id = None if is_anew else agents.get(request_id)
             if agent_id is not None and session.next_seq - 1 > self._accepted.get(request_id, 0):
                 self._accepted[request_id] = session.next_seq - 1

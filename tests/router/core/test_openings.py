@@ -21,6 +21,7 @@ from actors.errors import (
     UnknownRequest,
 )
 from actors.protocol.calls import FenceCall, OpenCall
+from actors.protocol.frames import pack
 from actors.protocol.states import Report, RequestPhase, SessionPhase
 from router.core import outboxes
 from router.core.outboxes import CLIENT_TIMEOUT_S
@@ -324,6 +325,18 @@ def test_another_request_under_the_id_of_one_that_is_forgotten_is_not_taken_for_
     router = restarted(s1=[[list(Report("req", 2, SessionPhase.GONE)), {"created": 7}]])
     refused = router.opens("req", epoch=1, sent_seq=4, start_seq=1, created=created)
     assert isinstance(refused, RequestEnded) == is_refused
+
+
+def test_what_comes_late_for_a_forgotten_request_is_of_another_epoch_than_the_next_one_under_its_id():
+    router = ended()
+    before = router.request("req")
+    router.registry.lifecycle.forget(before)
+    router.open("req")
+    after = router.request("req")
+    assert (before.epoch, after.epoch) == (1, 2)
+    router.registry.forward("publisher", [["req", before.epoch, 1, 1, pack([b"late"])]], 0.0)
+    assert after.sent_seq == 0
+    assert router.registry.ignored_by["other_epoch"] == 1
 
 
 def test_a_publisher_that_comes_back_to_what_has_ended_and_is_forgotten_does_not_begin_it_anew():

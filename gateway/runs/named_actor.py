@@ -30,7 +30,7 @@ async def ask_actor(actor: NamedActor, given: Mapping[str, Any]) -> AsyncIterato
     """
     try:
         handle = await asyncio.to_thread(ray.get_actor, actor.name, actor.namespace)
-    except ValueError:
+    except (ValueError, AssertionError):  # the latter where it went just now, and its class (see `find_actor`)
         raise NamedActorFailed(
             f"there is no actor {actor.name!r} in the Ray namespace {actor.namespace!r}: start it there (its options "
             "name, namespace and lifetime='detached'), or name its namespace in gateway.agents (actor.namespace)"

@@ -64,7 +64,7 @@ def find(service: str, namespace: str, group: str) -> dict[Place, Any]:
     for named in ray.util.list_named_actors(all_namespaces=True):
         place = Place.parse(named["name"], service) if named["namespace"] == namespace else None
         if place is not None and place.group == group:
-            with suppress(ValueError):  # it went meanwhile
+            with suppress(ValueError, AssertionError):  # it went meanwhile, perhaps with its class (see `find_actor`)
                 found[place] = ray.get_actor(place.name, namespace=namespace)
     return found
 

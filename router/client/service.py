@@ -30,6 +30,7 @@ from actors.tenants import TOKEN_VARIABLE
 from router.client.startup import enter
 from router.client.stream_router import StreamRouter
 from router.config import RouterConfig, with_changes
+from router.on_ray.actors import find_actor
 
 log: logging.Logger = logging.getLogger("router.service")
 
@@ -196,7 +197,7 @@ async def _others() -> str:
 
 def _handle(actor: str, namespace: str) -> Any:
     try:
-        return ray.get_actor(actor, namespace=namespace)
+        return find_actor(actor, namespace)
     except ValueError:
         return None  # it is gone
 

@@ -33,6 +33,7 @@ from router.loadtest.plan import Planner, all_recordings
 from router.loadtest.publishing_actor import Setup
 from router.loadtest.verify import can_verify
 from router.loadtest.workload import Workload
+from router.on_ray.actors import find_actor
 from router.runs.requests import parse_requests
 from router.scripted_provider import Library, Recording
 
@@ -301,7 +302,7 @@ class _Run:
         try:
             handle = self._handles.get(actor_id)
             if handle is None:
-                find = asyncio.to_thread(ray.get_actor, actor_id, namespace=self._router.config.namespace)
+                find = asyncio.to_thread(find_actor, actor_id, self._router.config.namespace)
                 handle = self._handles[actor_id] = await find
             described = await asyncio.wait_for(handle.describe.remote(self._router.client_id), TICK_S)
         except (RayError, TimeoutError, ValueError):

@@ -75,9 +75,19 @@ def _resources(config: StreamActorsConfig) -> dict[str, Any]:
     return options
 
 
+def find_actor(name: str, namespace: str) -> Any:
+    """Return the handle of an actor that has a name. Raises ValueError where there is none, or none any more."""
+    try:
+        return ray.get_actor(name, namespace=namespace)
+    except AssertionError as error:
+        # Its class is gone from Ray's control store, as happens in the moments after the death of the last actor of a
+        # job that has ended; Ray's own code does not expect that.
+        raise ValueError(f"actor {name!r} in namespace {namespace!r} is gone, and what Ray knew of it") from error
+
+
 def find_router_actor(name: str, namespace: str, shard: int) -> Any:
     """Return the handle of a running router actor. Raises ValueError where there is none."""
-    return ray.get_actor(router_name(name, shard), namespace=namespace)
+    return find_actor(router_name(name, shard), namespace)
 
 
 def restarts() -> int:
@@ -98,7 +108,7 @@ def find_stream_actors(config: RouterConfig, shard: int) -> dict[str, Any]:
     for known in list_named_actors(all_namespaces=True):
         if known["namespace"] == config.namespace and known["name"].startswith(prefix):
             try:
-                found[known["name"].removeprefix(prefix)] = ray.get_actor(known["name"], namespace=config.namespace)
+                found[known["name"].removeprefix(prefix)] = find_actor(known["name"], config.namespace)
             except ValueError:
                 continue  # it died between the two questions
     return found

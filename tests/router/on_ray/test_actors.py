@@ -73,6 +73,15 @@ def test_agents_are_one_function_and_one_class_of_hosts(ray):
     assert len(ray.said) == 2
 
 
+def test_an_actor_of_which_ray_has_forgotten_the_class_is_gone(monkeypatch):
+    def get_actor(_name, *, namespace):
+        raise AssertionError(f"Expected str or bytes, got <class 'NoneType'> ({namespace})")
+
+    monkeypatch.setattr(actors.ray, "get_actor", get_actor)
+    with pytest.raises(ValueError, match=r"actor 'agents/router-0' in namespace 'here' is gone"):
+        actors.find_router_actor("agents", "here", 0)
+
+
 @pytest.mark.parametrize(
     ("said", "restarts"), [({}, 0), ({"NumRestarts": "0"}, 0), ({"NumRestarts": "2"}, 2), ({"NumRestarts": 3}, 3)]
 )

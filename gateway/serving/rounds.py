@@ -49,4 +49,11 @@ class Rounds:
                 member.write(now_s)
             except Exception:
                 log.exception("a stream could not be written, and ends here for its readers")
-                member.break_off()
+                _break_off(member)
+
+
+def _break_off(member: Member) -> None:
+    try:
+        member.break_off()
+    except Exception:
+        log.exception("a stream that could not be written could not be ended either")

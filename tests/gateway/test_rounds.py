@@ -22,6 +22,8 @@ class Stream:
 
     def break_off(self) -> None:
         self.broken += 1
+        if self.broken > 1:
+            raise OSError("its readers are strange too")
 
 
 async def test_one_that_cannot_be_written_ends_by_itself_and_the_others_of_its_round_are_written(caplog):
@@ -31,6 +33,8 @@ async def test_one_that_cannot_be_written_ends_by_itself_and_the_others_of_its_r
     await asyncio.sleep(0)
     assert [(one.written, one.broken) for one in (first, strange, last)] == [(1, 0), (0, 1), (1, 0)]
     assert "could not be written" in caplog.text
-    rounds.join(first)
+    for stream in (strange, first):
+        rounds.join(stream)
     await asyncio.sleep(0)
     assert first.written == 2
+    assert "could not be ended either" in caplog.text

@@ -27,15 +27,15 @@ ROUTER_DEADLINE_S = 60.0
 CALL_DEADLINE_S = 10.0
 BACKOFF_S = 0.05
 BACKOFF_S_MAX = 1.0
-SHOWN_CHARS_MAX = 300
 
 
 def as_named(error: Exception, doing: str) -> StreamRouterError:
     """Return an error as one of ours; what should never be raised is named for what it is, a fault of this package."""
     if isinstance(error, StreamRouterError):
         return error
-    shown = (str(error).splitlines() or [""])[0][:SHOWN_CHARS_MAX]
-    return InternalError(f"{doing}: {type(error).__name__}: {shown}; please report this with the traceback in the log")
+    return InternalError(
+        f"{doing}: {type(error).__name__}: {first_line(error)}; please report this with the traceback in the log"
+    )
 
 
 def fresh(error: StreamRouterError) -> StreamRouterError:

@@ -34,6 +34,7 @@ class Faults:
         self._world = world
         self._blow = 0
         self.router_downs: list[tuple[float, int]] = []
+        self.died_with_router: set[str] = set()  # requests, by their full names, of which it alone knew the end
         self.hit_agents_router = False
         self.deaths: list[tuple[float, str, int]] = []
         self.process_troubles: dict[int, list[tuple[float, str, float]]] = {}
@@ -193,7 +194,19 @@ class Faults:
         world = self._world
         if world.router.process.alive:
             self.router_downs.append((world.loop.now, self._blow))
+            self._note_heirless()
             self._kill_and_restart(world.router, found_after_s)
+
+    def _note_heirless(self) -> None:
+        """Before a first stream actor has answered, a router has nobody to give a copy to of what it shows."""
+        router, actors, registry = self._world.router.instance, self._world.stream_actors, self._world.registry
+        if router is None or registry is None:
+            return
+        heirs = [name for name, actor in router._fleet.actors.items() if actor.is_started and name in actors]
+        if not any(actors[name].process.alive for name in heirs):
+            self.died_with_router |= {
+                request.request_id for request in registry.requests.values() if not request.is_live
+            }
 
     def _kill_and_restart(self, router: SimulatedActor, found_after_s: float | None = None) -> None:
         world = self._world

@@ -283,6 +283,8 @@ class Request:
         """Whether router and actor were dead at once, and nobody else may know of the request."""
         world = self.world
         sealed_at = world.watch.sealed_seen_at.get(self.plan.request_id)
+        if names_in(world.scenario).full(self.plan.request_id) in world.faults.died_with_router:
+            return True
         if Feature.DOUBLE_DEATHS not in world.scenario.features:
             return world.faults.have_died_together()
         # One node is one death, and what its publisher still has no number of deaths takes.

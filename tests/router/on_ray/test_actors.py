@@ -52,6 +52,15 @@ def test_stream_actors_are_of_one_class_each_with_its_name_and_its_options(ray):
     assert all(options["resources"] == {"gpu": 1.0} and options["memory"] == 1 << 20 for options in ray.said)
 
 
+@pytest.mark.parametrize("spread", [True, False])
+def test_routers_and_stream_actors_ask_for_nodes_of_their_own_where_they_are_to_be_spread(ray, spread):
+    config = RouterConfig.model_validate({"stream_actors": {"spread": spread}})
+    actors.make_router_actor(RouterActor, config, 0)
+    actors.make_stream_actor(config, 0, "s1", "the router")
+    wanted = ["SPREAD", "SPREAD"] if spread else [None, None]
+    assert [options.get("scheduling_strategy") for options in ray.said] == wanted
+
+
 def test_routers_of_all_shards_are_of_one_class(ray):
     for shard in range(3):
         actors.make_router_actor(RouterActor, RouterConfig(), shard)

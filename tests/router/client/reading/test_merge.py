@@ -89,12 +89,17 @@ async def leave_by_close(merge):
 
 
 async def leave_by_cancel(merge):
-    async def read():
-        async for _ in merge:
-            pass
+    read = []
 
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(read(), 0.05)
+    async def reads_on():
+        async for one in merge:
+            read.append(one)
+
+    reading = asyncio.create_task(reads_on())
+    await until(lambda: len(read) == 9)  # all that there is of three: then it waits
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
 
 
 async def leave_by_letting_go(merge):

@@ -93,7 +93,7 @@ async def leave_by_cancel(merge):
 
     async def reads_on():
         async for one in merge:
-            read.append(one)
+            read.append(one)  # noqa: PERF401  # whoever cancels it looks at this meanwhile
 
     reading = asyncio.create_task(reads_on())
     await until(lambda: len(read) == 9)  # all that there is of three: then it waits

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from actors.errors import ConfigError
 from actors.settings import PartOfSettings, explain
 from gateway.access_config import JwtConfig, ProxyConfig, is_loopback
-from router.config import GATEWAY, RouterConfig, find_config, parse_config, parse_yaml, with_changes
+from router.config import GATEWAY, RouterConfig, parse_config
+from router.config_files import find_config, parse_yaml, with_changes
 from router.runs.endpoint import Endpoint
 
 Format = Literal["native", "letta", "chat", "responses", "ui", "agui", "langgraph"]

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     ("actors.protocol", "actors.errors"),
     ("actors",),
-    ("router.config", "router.lazy_names"),
+    ("router.config", "router.config_files", "router.lazy_names"),
     ("router.archive",),
     ("router.core",),
     ("router.status",),

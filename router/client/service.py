@@ -29,7 +29,8 @@ from actors.settings import explain
 from actors.tenants import TOKEN_VARIABLE
 from router.client.startup import enter
 from router.client.stream_router import StreamRouter
-from router.config import RouterConfig, with_changes
+from router.config import RouterConfig
+from router.config_files import with_changes
 from router.on_ray.actors import find_actor
 
 log: logging.Logger = logging.getLogger("router.service")

@@ -15,7 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from actors.errors import ConfigError, StreamRouterError
 from actors.settings import StreamSettings, explain
-from router.config import RouterConfig, load_config, parse_yaml, with_changes
+from router.config import RouterConfig, load_config
+from router.config_files import parse_yaml, with_changes
 from router.loadtest.distributions import Number, fixed
 from router.loadtest.fault_schedule import KILL_GATEWAY, Chaos
 from router.loadtest.figure_names import METRICS, full_name

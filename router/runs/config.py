@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from actors.errors import ConfigError
 from actors.settings import StreamSettings, explain
-from router.config import parse_yaml, with_changes
+from router.config_files import parse_yaml, with_changes
 from router.runs.endpoint import Endpoint
 from router.runs.retries import Retries
 

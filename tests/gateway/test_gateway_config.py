@@ -10,8 +10,9 @@ import yaml
 from actors.errors import ConfigError
 from gateway.config import AgentConfig, GatewayConfig, gateway_section, load_config, with_options
 from gateway.serving.entry import read_tokens
-from router.config import RouterConfig, packaged_configs
+from router.config import RouterConfig
 from router.config import load_config as load_routers
+from router.config_files import packaged_configs
 
 
 def error_of(**section: object) -> str:

@@ -9,8 +9,9 @@ import yaml
 from pydantic import ValidationError
 
 from actors.errors import ConfigError
-from router import config as config_module
-from router.config import RouterConfig, find_config, load_config, packaged_configs, parse_config
+from router import config_files
+from router.config import RouterConfig, load_config, parse_config
+from router.config_files import find_config, packaged_configs
 from tests.transport import TRANSPORT
 
 
@@ -134,7 +135,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path):
 
 
 def test_an_installation_without_its_files_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(config_module, "packaged_configs", dict)
+    monkeypatch.setattr(config_files, "packaged_configs", dict)
     with pytest.raises(ConfigError, match="packaged ones are missing"):
         find_config("somewhere/local.yaml")
 

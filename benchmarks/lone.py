@@ -1,7 +1,7 @@
 """What one chunk costs that travels alone: the Python of each of the four wake-ups on its way.
 
 Run it with
-`python -m benchmarks.lone [--streams 20] [--chunks 400] [--pace 200] [--cold 8] [--functions 15] [--json FILE]`.
+`python -m benchmarks.lone [--gateway] [--streams 20] [--chunks 400] [--pace 200] [--cold 8] [--functions 15]`.
 
     publisher ==socket==> router ==socket==> stream actor ==socket==> reader
 
@@ -30,11 +30,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from benchmarks.chunks import WORDS
+from benchmarks.gateway_parties import GatewayParties
 from benchmarks.parties import Parties, Party
 
 WARM_UP = 60
@@ -59,9 +61,9 @@ class Spent:
 class Lone:
     """Carries one chunk at a time, and looks at each party meanwhile."""
 
-    def __init__(self, parties: Parties, streams: int, pace: float, cold_mb: int) -> None:
+    def __init__(self, parties: Parties, pace: float, cold_mb: int) -> None:
         self._parties = parties
-        self._streams = streams
+        self._streams = parties.streams
         self._space_s = 1 / pace if pace else 0.0
         self._cold = bytearray(cold_mb * MEBIBYTE)
         self._carried = 0
@@ -91,17 +93,17 @@ class Lone:
             cold[::CACHE_LINE_BYTES] = bytes(size)
 
 
-def measure(streams: int, chunks: int, pace: float, cold_mb: int) -> dict[str, Spent]:
+def measure(made: Parties, chunks: int, pace: float, cold_mb: int) -> dict[str, Spent]:
     """Return what each party spends on a chunk."""
-    with Parties(streams) as parties:
-        lone = Lone(parties, streams, pace, cold_mb)
+    with made as parties:
+        lone = Lone(parties, pace, cold_mb)
         for _ in range(WARM_UP):
             lone.carry(_nothing)
         gc.collect()
         gc.freeze()
         spent = {party.name: Spent() for party in parties.all}
         _take_times(lone, parties, spent, chunks)
-        counted = Lone(parties, streams, pace, 0)
+        counted = Lone(parties, pace, 0)
         for party in parties.all:
             _count_calls(counted, party, spent[party.name])
             _count_lines(counted, party, spent[party.name])
@@ -179,10 +181,10 @@ def _count_lines(lone: Lone, watched: Party, spent: Spent) -> None:
     spent.counts.update({"lines": ran / COUNTED, "different lines": different / COUNTED})  # type: ignore[dict-item]
 
 
-def profile(streams: int, chunks: int, pace: float, count: int) -> None:
+def profile(made: Parties, chunks: int, pace: float, count: int) -> None:
     """Print in which functions each party spends its time; the profiler makes calls dearer than they are."""
-    with Parties(streams) as parties:
-        lone = Lone(parties, streams, pace, 0)
+    with made as parties:
+        lone = Lone(parties, pace, 0)
         for _ in range(WARM_UP):
             lone.carry(_nothing)
         profiles = {party.name: cProfile.Profile() for party in parties.all}
@@ -225,6 +227,7 @@ def table(spent: dict[str, Spent]) -> str:
 def main() -> None:
     """See the head of this file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lone", description=__doc__)
+    parser.add_argument("--gateway", action="store_true", help="a gateway reads, and a client each stream of it")
     parser.add_argument("--streams", type=int, default=20)
     parser.add_argument("--chunks", type=int, default=400)
     parser.add_argument("--pace", type=float, default=200.0, help="chunks a second; 0: as fast as they go")
@@ -232,10 +235,11 @@ def main() -> None:
     parser.add_argument("--functions", type=int, default=0, help="so many functions of each party too, by cProfile")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    spent = measure(given.streams, given.chunks, given.pace, given.cold)
+    make = partial(GatewayParties if given.gateway else Parties, given.streams)
+    spent = measure(make(), given.chunks, given.pace, given.cold)
     print(table(spent))
     if given.functions:
-        profile(given.streams, given.chunks, given.pace, given.functions)
+        profile(make(), given.chunks, given.pace, given.functions)
     if given.json:
         given.json.write_text(json.dumps({name: asdict(of) for name, of in spent.items()}, indent=1))
 

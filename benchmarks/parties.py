@@ -134,6 +134,11 @@ class Parties:
         self.messages = 0
         self._stack = contextlib.ExitStack()
 
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._names)
+
     # --- beginning and end ------------------------------------------------------------------
 
     def __enter__(self) -> Self:
@@ -145,9 +150,19 @@ class Parties:
         self._clients = {name: self._client(name) for name in (PUBLISHER, READER)}
         for number, request_id in enumerate(self._names):
             self._by_name[PUBLISHER].spawn(self._publish(number, request_id))
-            self._by_name[READER].spawn(self._read(request_id))
-        self._settle(lambda: len(self._wanted) == len(self._names))
+        self._begin_to_read()
+        self._settle(lambda: self._are_open() and self._are_reading())
         return self
+
+    def _are_open(self) -> bool:
+        return len(self._wanted) == len(self._names)
+
+    def _begin_to_read(self) -> None:
+        for request_id in self._names:
+            self._by_name[READER].spawn(self._read(request_id))
+
+    def _are_reading(self) -> bool:
+        return True
 
     def __exit__(self, *_: object) -> None:
         """Throw everything away."""

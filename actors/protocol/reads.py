@@ -90,7 +90,7 @@ class PollCall(NamedTuple):
     wait_s: float
 
 
-ANSWERS_AHEAD_MAX = 64
+ANSWERS_AHEAD_MAX = 256
 """No reader is given more answers than so many beyond the last that it is known to have had."""
 
 

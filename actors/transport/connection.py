@@ -191,6 +191,9 @@ class Connection(End):
                 raise ProtocolViolation("whoever answers at a socket is not the actor that gave its address")
             self.is_met.set_result(None)
             return
+        if kind == Kind.MORE and self._asker is not None and self._asked and self._asked[0] == number:
+            self._asker.more(number, unpack(body))  # most of what comes
+            return
         if number in self._asked and self._asker is not None:
             self._answer_asker(self._asker, number, kind, body)
             return

@@ -89,6 +89,12 @@ class Kept(asyncio.Protocol, ABC):
             self._keeper.ends(self, "slow")
         self.abort()
 
+    def fail(self) -> None:
+        """Close the connection, which cannot be written to."""
+        if not self._is_over:
+            self._keeper.ends(self, "interrupted")
+        self.abort()
+
     def abort(self) -> None:
         """Close the connection, whatever it holds."""
         self._is_over = True

@@ -30,29 +30,43 @@ class Member(Protocol):
 class Rounds:
     """Who has news. Use within one event loop."""
 
-    __slots__ = ("_members",)
+    __slots__ = ("_loop", "_members")
 
     def __init__(self) -> None:
         self._members: list[Member] = []
+        # (To ask for the running loop is a system call in Python 3.11, and this is paid for every message.)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def join(self, member: Member) -> None:
         """Take part in the next round."""
         if not self._members:
-            asyncio.get_running_loop().call_soon(self._write)
+            self._running().call_soon(self._write)
         self._members.append(member)
+
+    def write_now(self, member: Member) -> None:
+        """Write one by itself, with whose news nothing else has come: a round would be a turn of the loop for it."""
+        try:
+            member.write(self._running().time())
+        except Exception as error:  # noqa: BLE001  # it is logged there
+            _break_off(member, error)
 
     def _write(self) -> None:
         members, self._members = self._members, []
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._running().time()
         for member in members:
             try:
                 member.write(now_s)
-            except Exception:
-                log.exception("a stream could not be written, and ends here for its readers")
-                _break_off(member)
+            except Exception as error:  # noqa: BLE001  # it is logged there
+                _break_off(member, error)
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
 
-def _break_off(member: Member) -> None:
+def _break_off(member: Member, error: Exception) -> None:
+    log.error("a stream could not be written, and ends here for its readers", exc_info=error)
     try:
         member.break_off()
     except Exception:

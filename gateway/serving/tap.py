@@ -5,7 +5,8 @@ What the form gives is kept in a window, the newest `window_bytes_max` of it. A 
 window and nothing else: what it has not taken yet is there, once for all of them, and the little that its connection
 holds. Those that have had everything are told what is new as it comes, all of them the same bytes object.
 
-Neither waits in a task of its own: the subscription calls the tap, and the tap its readers, in rounds (rounds.py).
+Neither waits in a task of its own: the subscription calls the tap, and the tap its readers, in rounds (rounds.py), or
+at once where nothing else has come. What one reader raises ends its own answer and no other.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Interrupted(Exception):  # it never leaves this package
 
 
 _NO_FORM = "a stream could not be put into its format"
+_NOT_WRITTEN = "a reader could not be written to, and its answer ends here; others of its stream go on"
 FAILED = Interrupted("internal_error", "the gateway failed on this stream; its log says more")
 
 
@@ -61,6 +63,10 @@ class Listener(Protocol):
 
     def go_on(self) -> None:
         """Look at what there is, and how the tap stands."""
+        ...
+
+    def fail(self) -> None:
+        """End here: it has raised where it was told something."""
         ...
 
 
@@ -133,6 +139,11 @@ class Tap:
             self.close()
             self._fail(FAILED)
             return
+        if batch.is_lone and not self._news and not batch.end:
+            if frames:
+                self._news = frames
+                self._rounds.write_now(self)
+            return
         if frames and not self._news:
             self._rounds.join(self)
         self._news += frames
@@ -160,8 +171,8 @@ class Tap:
         if data:
             self.said_at_s = now_s
             self._tell(list(self.listeners), data)  # one whose connection is full leaves while it is told
-        for listener in list(self.ahead):
-            listener.go_on()
+        if self.ahead:
+            self._have_look(list(self.ahead))
 
     def break_off(self) -> None:
         """See `Member`."""
@@ -172,12 +183,12 @@ class Tap:
     def _end(self) -> None:
         self.write(asyncio.get_running_loop().time())
         self.has_ended = True
-        self._have_them_look()
+        self._have_look([*self.listeners, *self.ahead])
 
     def _fail(self, error: Interrupted) -> None:
         self.write(asyncio.get_running_loop().time())
         self.error = error
-        self._have_them_look()
+        self._have_look([*self.listeners, *self.ahead])
 
     # --- readers ------------------------------------------------------------------------------------
 
@@ -185,11 +196,27 @@ class Tap:
         chunk = chunk_of(data)
         self.count(len(listeners) * len(data))
         for listener in listeners:
-            listener.hear(data, chunk)
+            try:
+                listener.hear(data, chunk)
+            except Exception:
+                log.exception(_NOT_WRITTEN)
+                self._cut(listener)
 
-    def _have_them_look(self) -> None:
-        for listener in [*self.listeners, *self.ahead]:
-            listener.go_on()
+    def _have_look(self, listeners: list[Listener]) -> None:
+        for listener in listeners:
+            try:
+                listener.go_on()
+            except Exception:
+                log.exception(_NOT_WRITTEN)
+                self._cut(listener)
+
+    def _cut(self, listener: Listener) -> None:
+        self.listeners.discard(listener)
+        self.ahead.discard(listener)
+        try:
+            listener.fail()
+        except Exception:
+            log.exception("the connection of a reader that could not be written to could not be closed either")
 
 
 def chunk_of(data: bytes) -> bytes:

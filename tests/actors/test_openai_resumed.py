@@ -48,7 +48,7 @@ def read(log: Log, after: int, *, pieces: int, coalesce: bool = False) -> list[t
         if reading.gap is not None:
             shaper.gap(*reading.gap)
         batch = shaper.shape(cursor.take(reading.segments, reading.gap), cursor.last_seq_id)
-        if shaper.has_all_been_had(cursor.last_seq_id):
+        if cursor.last_seq_id <= shaper.had_through:
             assert not batch.messages
         found += [(cursor.last_seq_id, chunk) for chunk in batch]
     return found

@@ -83,6 +83,26 @@ class Connection:
         pass
 
 
+class Strange(Connection):
+    """One that raises, in place of taking what is written."""
+
+    is_strange = False
+    cannot_be_closed = False
+    tried = 0
+
+    def write(self, data: bytes) -> None:
+        if self.is_strange:
+            self.tried += 1
+            raise OSError("the connection is strange")
+        super().write(data)
+
+    def abort(self) -> None:
+        if self.cannot_be_closed:
+            raise OSError("and stays so")
+        self.is_closed = True
+        self.reader.connection_lost(None)
+
+
 class Source:
     """Gives batches when it is told to."""
 
@@ -224,6 +244,48 @@ async def test_what_comes_in_one_turn_of_the_loop_is_written_at_once_and_behind_
     await settle()
     said = b"".join(frame.data for frame in frames_of_all(NativeForm(RUN), MESSAGES)[:5])
     assert [reader.parts[1:] for reader in readers] == [[said], [said]]
+
+
+async def test_what_has_come_alone_is_written_without_waiting_for_a_round():
+    tap = tap_of(Source())
+    reader = Connection(tap)
+    for message, frame in zip(MESSAGES[:2], frames_of_all(NativeForm(RUN), MESSAGES), strict=False):
+        batch = batch_of([message])
+        batch.is_lone = True
+        tap._hear(batch)
+        assert reader.parts[-1] == frame.data
+    tap._hear(batch_of(MESSAGES[2:3]))
+    tap._hear(batch)  # behind news that wait for their round
+    assert len(reader.parts) == 3
+    await settle()
+    assert len(reader.parts) == 4
+
+
+@pytest.mark.parametrize("after", [0, 2])
+async def test_a_reader_that_cannot_be_written_to_ends_by_itself_and_others_of_its_stream_go_on(
+    after: int, caplog: pytest.LogCaptureFixture
+):
+    source = Source()
+    tap = tap_of(source)
+    strange, good = Strange(tap, after), Connection(tap)
+    strange.is_strange = True
+    for message in MESSAGES:
+        source.put(batch_of([message], end=message is MESSAGES[-1]))
+        await settle()
+    assert (strange.how, strange.is_closed) == (["interrupted"], True)
+    assert (good.data, good.how) == (WHOLE, ["ended"])
+    assert "others of its stream go on" in caplog.text
+
+
+async def test_a_reader_that_cannot_even_be_closed_is_told_nothing_more(caplog: pytest.LogCaptureFixture):
+    tap = tap_of(Source())
+    strange, good = Strange(tap), Connection(tap)
+    strange.is_strange = strange.cannot_be_closed = True
+    tap.beat(1.0)
+    tap.beat(2.0)
+    assert good.data == b": ping\n\n" * 2
+    assert strange.tried == 1
+    assert "could not be closed either" in caplog.text
 
 
 async def test_neither_a_ping_nor_a_break_comes_before_what_was_read_before_it():

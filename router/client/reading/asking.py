@@ -55,7 +55,10 @@ class Asking:
         self._had_bytes += size_bytes
         is_half_used = 2 * (self._through_no - self.had_no) <= ANSWERS_AHEAD_MAX
         has_waited = self.due_at <= now + RENEW_S - RIDE_S
-        self.wants(now, at_once=has_waited or is_half_used or self._had_bytes >= RENEW_BYTES)
+        if has_waited or is_half_used or self._had_bytes >= RENEW_BYTES:
+            self.due_at = min(self.due_at, now)
+        elif self.due_at == NEVER:
+            self.due_at = now + RENEW_S
 
     def wants(self, now: float, *, at_once: bool) -> None:
         """Note that there is something to say."""

@@ -27,7 +27,8 @@ class Batch(Sequence[M], Generic[M]):
     `messages`: pydantic models, structs, plain dicts, or OpenAI chunks, as subscribed. `packed`: the same as
     bytes for `unpack_batch`, with format="packed" only. `last_seq_id`: the cursor to resume after.
     `gap`: (first, last) seq_ids that retention has dropped before this batch. `end`: nothing
-    follows. `stop_reason`: set in the batch that holds the terminal.
+    follows. `stop_reason`: set in the batch that holds the terminal. `is_lone`: nothing came with it for another
+    subscription of this process; set where it is given to `listen`.
     """
 
     messages: list[M]
@@ -36,6 +37,7 @@ class Batch(Sequence[M], Generic[M]):
     end: bool = False
     stop_reason: str | None = None
     packed: bytes = b""
+    is_lone: bool = False
 
     def __iter__(self) -> Iterator[M]:
         return iter(self.messages)
@@ -59,6 +61,7 @@ class Shaper:
         "_factory",
         "_fields",
         "_format",
+        "_is_plain",
         "_openai",
         "had_through",
     )
@@ -66,6 +69,7 @@ class Shaper:
     def __init__(self, format: Format, *, coalesce: bool) -> None:  # noqa: A002  # the user's word
         self._format = format
         self._coalesce = coalesce
+        self._is_plain = format == "dict" and not coalesce
         self._fields: Fields | None = None
         self._factory: MessageFactory | None = None
         self._openai = OpenAIFormat() if format == "openai" else None
@@ -81,10 +85,6 @@ class Shaper:
             return after
         self.had_through = after
         return 0
-
-    def has_all_been_had(self, last_seq_id: int) -> bool:
-        """Whether the user has had all up to here before."""
-        return last_seq_id <= self.had_through
 
     def gap(self, first: int, last: int) -> tuple[int, int] | None:
         """Note what retention has dropped; return what of it the user has not had, None where that is nothing."""
@@ -106,6 +106,8 @@ class Shaper:
 
     def shape(self, segments: Sequence[Segment], last_seq_id: int) -> Batch[Any]:
         """Return a batch of these segments."""
+        if self._is_plain:
+            return Batch(_dicts(segments), last_seq_id)
         if self._openai is not None and segments and segments[0][0] <= self.had_through:
             segments = self._catch_up(self._openai, segments)
         if self._format == "packed":
@@ -117,8 +119,6 @@ class Shaper:
             return joined_structs(joined(segments)) if self._coalesce else structs_of(segments)
         if self._format == "model" and not self._coalesce:
             return self._models(segments)
-        if self._format == "dict" and not self._coalesce:
-            return _dicts(segments)
         if self._coalesce:
             messages = joined(segments)
         else:

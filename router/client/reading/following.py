@@ -58,8 +58,9 @@ class Following:
         asking = self._asking
         if not at_once and asking.due_at != NEVER:
             return  # it rides with what is to be said already, and sooner
-        asking.wants(self._loop.time(), at_once=at_once)
-        self._plan()
+        now = self._loop.time()
+        asking.wants(now, at_once=at_once)
+        self._plan(now)
 
     def unheard(self) -> Said:
         """Return what may not have been heard, in the order in which it was said."""
@@ -81,12 +82,13 @@ class Following:
         if self._unheard:
             self._heard(number)
         answer_no, packed = answer
+        now = self._loop.time()
         if self._asking.is_new(answer_no):
             if not self._owner.take(packed):
                 self.failed(TimeoutError("an answer that cannot be read is none"))
                 return
-            self._asking.had(len(packed), self._loop.time())
-        self._plan()
+            self._asking.had(len(packed), now)
+        self._plan(now)
 
     def last(self, number: int, answer: Any) -> None:
         """See `Asker`."""
@@ -125,21 +127,20 @@ class Following:
             # All is said, so it would wake this process up for nothing.
             self._timer.cancel()
             self._timer, self._timer_at = None, NEVER
-        self._plan()
+        self._plan(self._loop.time())
 
     def _renew(self) -> None:
         self._soon = None
         if not self.ended.done():
             self._ask(renews=True)
 
-    def _plan(self) -> None:
+    def _plan(self, now: float) -> None:
         """Wake up when there is something to do next; what is to be said at once goes when those who wait have run."""
-        now = self._loop.time()
-        if self._asking.due_at <= now:
+        due_at = self._asking.due_at
+        if due_at <= now:
             if self._soon is None:
                 self._soon = self._loop.call_soon(self._renew)
             return
-        due_at = self._asking.due_at
         for _, deadline in self._unheard.values():
             due_at = min(due_at, deadline)
             break
@@ -158,4 +159,4 @@ class Following:
                 self.failed(TimeoutError("no answer"))
                 return
             break
-        self._plan()
+        self._plan(self._loop.time())

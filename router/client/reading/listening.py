@@ -62,7 +62,6 @@ class Listening:
                 raise StopAsyncIteration
             if reader.has_left:
                 return
-            reader.acknowledge()
-            if not reader.has_arrived:
+            if not reader.acknowledge():
                 break
         reader.rest()

@@ -220,10 +220,8 @@ class Merging:
         if source.assembly.ready:
             self._queue(source)
             return
-        if not self._end_if_over(source) and source.reader is not None:
-            source.reader.acknowledge()
-            if source.reader.has_arrived:
-                self._queue(source)
+        if not self._end_if_over(source) and source.reader is not None and source.reader.acknowledge():
+            self._queue(source)
 
     def _end_if_over(self, source: _Source) -> bool:
         if not source.is_ended:

@@ -105,8 +105,7 @@ class Pollers:
     def _sweep(self) -> None:
         self._sweeping = None
         now = asyncio.get_running_loop().time()
-        idle = [poller for poller in self._pollers.values() if poller.idle_since is not None]
-        for poller in idle:
+        for poller in list(self._pollers.values()):
             if poller.idle_since is not None and now - poller.idle_since >= IDLE_S:
                 poller.forget()
         if any(poller.idle_since is not None for poller in self._pollers.values()):
@@ -145,6 +144,7 @@ class Poller:
         self._failures = 0
         self._backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
         self.idle_since: float | None = None
+        self.is_lone: bool = False  # what came last came for one reader alone
 
     @property
     def is_crowded(self) -> bool:
@@ -326,6 +326,7 @@ class Poller:
             return False
         self._failures = 0
         self._backoff.reset()
+        self.is_lone = len(parts) == 1
         for part in parts:
             self._hand_over(part)
         return True

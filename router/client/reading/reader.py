@@ -13,13 +13,7 @@ from contextvars import Context
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
-from actors.errors import (
-    AlreadyReading,
-    RequestLost,
-    RouterClosed,
-    StreamRouterError,
-    from_wire,
-)
+from actors.errors import AlreadyReading, RequestLost, RouterClosed, StreamRouterError, from_wire
 from actors.protocol.reads import PartState
 from actors.protocol.states import ReaderState, RequestPhase, Role
 from router.client.links.caller import fresh
@@ -33,6 +27,7 @@ if TYPE_CHECKING:
     from router.client.reading.poller import Poller, Pollers
 
 ASK_AGAIN_S = 0.02
+_ENDED = int(PartState.ENDED)  # looked at for all that comes; to ask the enum for a member takes as long as a call
 
 Arrived = tuple[int, "list[int] | None", list[Any]]
 """What a poll brought: state, gap, segments."""
@@ -189,14 +184,10 @@ class Reader:
         self._on_change = on_change or self._on_change
         self._link.locate(self.request_id, self)
 
-    def acknowledge(self) -> None:
-        """All that was handed out has been consumed."""
+    def acknowledge(self) -> bool:
+        """All that was handed out has been consumed. Return whether there is more to take already."""
         if self._poller is not None:
             self._poller.consumed(self)
-
-    @property
-    def has_arrived(self) -> bool:
-        """Whether there is more to take already."""
         return bool(self._arrived)
 
     def take(self) -> Batch[Any] | None:
@@ -207,6 +198,8 @@ class Reader:
             batch = self._next_batch()
             if batch is None:
                 self._be_patient()
+            elif self._poller is not None:
+                batch.is_lone = self._poller.is_lone
         except BaseException:
             self.leave()
             raise
@@ -248,7 +241,7 @@ class Reader:
             missing = self._shaper.gap(*missing)
         if segments:
             batch = self._shaper.shape(segments, self._cursor.last_seq_id)
-        if self._shaper.has_all_been_had(self._cursor.last_seq_id):
+        if self._cursor.last_seq_id <= self._shaper.had_through:
             segments = []
         if not segments and missing is None and not self._cursor.ended:
             if self._poller is not None:
@@ -277,7 +270,7 @@ class Reader:
                     break
                 missing = (max(gap[0], self._cursor.last_seq_id + 1), gap[1])
             segments += self._cursor.take(crossed, gap)
-            if state == PartState.ENDED:
+            if state == _ENDED:
                 self._cursor.ended = True
         return segments, missing
 
@@ -339,7 +332,7 @@ class Reader:
         if self._arrived is None:
             self._arrived = []
         self._arrived.append((state, gap, segments))
-        self._wake()
+        (self._on_change or self._wake)()
 
     def moved(self, poller: Poller) -> None:
         """The session is not where that poller reads; ask again, unless the router has said so already."""

@@ -50,13 +50,16 @@ class Deadlines(Generic[T]):
 class Schedule(Generic[K]):
     """At most one time a key. What is set anew or cancelled leaves nothing behind for long."""
 
-    __slots__ = ("_at", "_heap", "_set")
+    __slots__ = ("_at", "_count", "_due", "_heap")
 
     def __init__(self) -> None:
         self._at: dict[K, float] = {}
-        # Also times that were set anew or cancelled since; they are passed over when they come up.
-        self._heap: list[tuple[float, int, K]] = []
-        self._set = 0
+        # The times at which something is due, each once, and what is due then: one key, or several in the order in
+        # which they were set (a row for each key would take three times as much). Also keys that were set anew or
+        # cancelled since; they are passed over when their time comes.
+        self._heap: list[float] = []
+        self._due: dict[float, K | _Several[K]] = {}
+        self._count = 0
 
     def __len__(self) -> int:
         return len(self._at)
@@ -82,22 +85,44 @@ class Schedule(Generic[K]):
 
     def due_at(self) -> float:
         """When to `take_due` next, at the latest; NEVER if nothing is to be looked at."""
-        return self._heap[0][0] if self._heap else NEVER
+        return self._heap[0] if self._heap else NEVER
 
     def take_due(self, now: float) -> Iterator[K]:
         """Give what is due by `now`, in order, also what is set for then meanwhile."""
-        while self._heap and self._heap[0][0] <= now:
-            at, _, key = heapq.heappop(self._heap)
-            if self._at.get(key) == at:
-                del self._at[key]
-                yield key
+        while self._heap and self._heap[0] <= now:
+            at = heapq.heappop(self._heap)
+            due = self._due.pop(at)
+            keys = due if isinstance(due, _Several) else (due,)
+            self._count -= len(keys)
+            left = iter(keys)
+            try:
+                for key in left:
+                    if self._at.get(key) == at:
+                        del self._at[key]
+                        yield key
+            finally:  # whoever takes them may break off
+                for key in left:
+                    self._push(key, at)
 
     def _push(self, key: K, at: float) -> None:
-        self._set += 1
-        heapq.heappush(self._heap, (at, self._set, key))
+        self._count += 1
+        due = self._due.get(at)
+        if due is None:
+            self._due[at] = key
+            heapq.heappush(self._heap, at)
+        elif isinstance(due, _Several):
+            due.append(key)
+        else:
+            self._due[at] = _Several((due, key))
 
     def _tidy(self) -> None:
-        if len(self._heap) > 2 * len(self._at) + STALE_MAX:
-            self._heap = []
+        if self._count > 2 * len(self._at) + STALE_MAX:
+            self._heap, self._due, self._count = [], {}, 0
             for key, at in self._at.items():
                 self._push(key, at)
+
+
+class _Several(list[K]):
+    """Keys that are due at one time."""
+
+    __slots__ = ()

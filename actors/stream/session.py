@@ -106,7 +106,7 @@ class Session:
         self._end: tuple[str, str | None, int] | None = None
         self._end_by = NEVER
         self.cancels_after_step: bool = False
-        self._timers = Timers(now - age_s, now)
+        self._timers = Timers(now - age_s if age_s else now, now)  # one number where they are the same
         self._tools_running = 0
         self._terminal_pieces = 0
         self._unknown_events: dict[str, int] = _NONE

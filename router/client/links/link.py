@@ -274,7 +274,7 @@ class Link:
                 continue
             if not heard.is_newest(self.answers.incarnation, version):
                 continue  # overtaken by a newer one
-            for listener in heard:
+            for listener in heard.listeners:
                 try:
                     listener.on_state(state)
                 except Exception as error:  # noqa: BLE001  # the listeners after it must hear theirs

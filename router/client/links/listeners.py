@@ -35,15 +35,30 @@ class StateListener(Protocol):
 class Heard:
     """Those who listen to one key, in the order in which they came, and the version of what they heard last."""
 
-    __slots__ = ("_as_of", "_incarnation", "listeners")
+    __slots__ = ("_as_of", "_incarnation", "_listeners")
 
     def __init__(self, listener: StateListener) -> None:
-        self.listeners: tuple[StateListener, ...] = (listener,)
+        # The only one as it is.
+        self._listeners: StateListener | tuple[StateListener, ...] = listener
         self._incarnation: str | None = None
         self._as_of = 0
 
-    def __iter__(self) -> Iterator[StateListener]:
-        return iter(self.listeners)
+    @property
+    def listeners(self) -> tuple[StateListener, ...]:
+        """All of them, as they are now."""
+        listeners = self._listeners
+        return listeners if isinstance(listeners, tuple) else (listeners,)
+
+    def add(self, listener: StateListener) -> None:
+        """Let somebody listen too (saying it twice does no harm)."""
+        if listener not in self.listeners:
+            self._listeners = (*self.listeners, listener)
+
+    def remove(self, listener: StateListener) -> bool:
+        """Tell this listener nothing more; whether nobody is left."""
+        left = tuple(one for one in self.listeners if one is not listener)
+        self._listeners = left[0] if len(left) == 1 else left
+        return not left
 
     def is_newest(self, incarnation: str | None, version: int) -> bool:
         """Whether a state of this version is not older than what was heard, and remember it.
@@ -102,16 +117,13 @@ class Listeners:
         heard = self._heard[role].get(request_id)
         if heard is None:
             self._heard[role][request_id] = Heard(listener)
-        elif listener not in heard.listeners:
-            heard.listeners = (*heard.listeners, listener)
+        else:
+            heard.add(listener)
 
     def remove(self, key: Key, listener: StateListener) -> bool:
         """Tell this listener nothing more; whether nobody listens to the key any more, where somebody did."""
         heard = self.get(key)
-        if heard is None:
-            return False
-        heard.listeners = tuple(one for one in heard.listeners if one is not listener)
-        if heard.listeners:
+        if heard is None or not heard.remove(listener):
             return False
         role, request_id = key
         del self._heard[role][request_id]

@@ -7,32 +7,33 @@ It bears a mark, so that another publisher in the same task can tell that it is 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Self
 
 from router.client.publishing.encoding import clean, safe_text
 
 
-class Change:
-    """Something that several tasks may wait for, again and again; whoever gives up waiting disturbs no other."""
+class Changing:
+    """Something whose changes several tasks may wait for, again and again; whoever gives up disturbs no other."""
 
-    __slots__ = ("_future",)
+    __slots__ = ("_changed",)
 
-    def __init__(self) -> None:
-        self._future: asyncio.Future[None] | None = None
+    _changed: asyncio.Future[None] | None
+    """What is done at the next change; None while nobody waits for it."""
 
-    async def wait(self, wait_s: float | None = None) -> None:
+    async def _change(self, wait_s: float | None = None) -> None:
         """Wait for the next change, `wait_s` at most."""
-        if self._future is None or self._future.done():
-            self._future = asyncio.get_running_loop().create_future()
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
         if wait_s is None:
-            await asyncio.shield(self._future)
+            await asyncio.shield(self._changed)
         else:
-            await asyncio.wait([self._future], timeout=wait_s)
+            await asyncio.wait([self._changed], timeout=wait_s)
 
-    def tell(self) -> None:
+    def _tell_change(self) -> None:
         """Wake whoever waits."""
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
+        changed, self._changed = self._changed, None
+        if changed is not None and not changed.done():
+            changed.set_result(None)
 
 
 class _Mark:
@@ -55,11 +56,12 @@ class Body:
         self._cancelling = 0
         self._is_interrupted = False
 
-    def enter(self) -> None:
+    def enter(self) -> Self:
         """The body begins, in the task that runs now."""
         self._task = asyncio.current_task()
         if self._task is not None:
             self._cancelling = self._task.cancelling()
+        return self
 
     @property
     def is_entered_here(self) -> bool:

@@ -41,7 +41,7 @@ from router.client.finding.listing import moment_of
 from router.client.links.caller import fresh
 from router.client.links.patience import Patience
 from router.client.publishing.encoding import Chunk, clean, each_chunk, pack_record, to_bytes, to_mapping
-from router.client.publishing.interruption import Body, Change, end_of
+from router.client.publishing.interruption import Body, end_of
 from router.client.publishing.outgoing import FAILED, OPENING, SEALED, PublishedStream
 from router.client.publishing.pumping import Pumping
 from router.client.publishing.replay_store import ReplayBudget
@@ -61,14 +61,14 @@ class Publisher(Pumping):
     """One request's producing end. Made by `StreamRouter.publish`; use it as an async context manager."""
 
     __slots__ = (
-        "_body", "_changed", "_claim", "_fault", "_finished", "_has_begun", "_is_registered", "_link",
+        "_body", "_claim", "_fault", "_finished", "_has_begun", "_is_registered", "_link",
         "_open_timeout_s", "_recording", "_registered", "_stream", "_takes_items", "request_id", "settings",
     )  # fmt: skip
 
     def __init__(
         self,
         link: Link,
-        wanted: Registration,
+        wanted: Registration,  # what it is opened with
         settings: StreamSettings,
         budget: ReplayBudget,
         *,
@@ -76,7 +76,6 @@ class Publisher(Pumping):
         open_timeout_s: float = 30.0,
         recording: Recording | None = None,
     ) -> None:
-        """`wanted`: what it is opened with."""
         self.request_id: str = wanted.request_id
         self.settings: StreamSettings = settings
         self._link = link
@@ -85,8 +84,8 @@ class Publisher(Pumping):
         self._open_timeout_s = open_timeout_s
         self._recording = recording
         self._stream = PublishedStream(wanted.request_id, budget)
-        self._changed = Change()
-        self._body = Body()
+        self._changed = None
+        self._body: Body | None = None
         self._pumps: tuple[Body, ...] = ()
         self._pumped_end: tuple[int, str] | None = None
         self._has_begun = False
@@ -132,7 +131,7 @@ class Publisher(Pumping):
             self._registered = self._registered._replace(created=created)
             self._stream.is_accepted = True
             while self._stream.phase == OPENING and not self._stream.is_over:
-                await self._changed.wait()
+                await self._change()
         except StreamRouterError as error:
             self._stream.fail(error)
             self._leave()
@@ -156,27 +155,28 @@ class Publisher(Pumping):
 
     async def __aenter__(self) -> Self:
         await self.open()
-        self._body.enter()
+        self._body = Body().enter()
         self._interrupt_if_over()
         return self
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        left_by = await self._body.left_by(error)
-        if self._body.leave(left_by):
+        body = self._body or Body()
+        left_by = await body.left_by(error)
+        if body.leave(left_by):
             self._leave_when_over()
             raise self._failure() from None
-        await self._left(left_by)
+        await self._left(left_by, body)
         if left_by is not None and left_by is not error:
             raise left_by
 
-    async def _left(self, error: BaseException | None) -> None:
+    async def _left(self, error: BaseException | None, body: Body) -> None:
         """The body has been left, and not by the end of its own request."""
         if error is None:
             await self.finish()
             return
-        if self._body.was_left_for_another(error) and self._takes_items and not self._stream.is_over:
+        if body.was_left_for_another(error) and self._takes_items and not self._stream.is_over:
             return  # another request of this task has ended, and not this one
         if not self._finished and not self._stream.is_over:
             self._end(*end_of(error))
@@ -361,7 +361,7 @@ class Publisher(Pumping):
                 )
                 await self.fail("buffer_full", str(full))
                 raise full
-            await self._changed.wait()
+            await self._change()
         if not self._takes_items or stream.is_over:
             raise self._failure()
 
@@ -372,7 +372,7 @@ class Publisher(Pumping):
         try:
             while not stream.is_over:
                 began = loop.time()
-                await self._changed.wait(SEAL_WAIT_S)
+                await self._change(SEAL_WAIT_S)
                 if stream.sent_seq != sent_seq:  # it goes on, as slowly as its readers let it
                     patience, sent_seq = Patience(SEAL_DEADLINE_S), stream.sent_seq
                 elif not stream.is_held:  # else it is its readers that it waits for, as `chunk` would
@@ -440,7 +440,7 @@ class Publisher(Pumping):
             self._link.open_again(self, self._registration())
 
     def _after_change(self) -> None:
-        self._changed.tell()
+        self._tell_change()
         self._interrupt_if_over()
         if self._stream.is_over:
             self._leave()

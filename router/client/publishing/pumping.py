@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.errors import InvalidArgument, StreamRouterError
 from router.client.publishing.encoding import safe_text
-from router.client.publishing.interruption import Body, end_of
+from router.client.publishing.interruption import Body, Changing, end_of
 from router.sources.frameworks import (
     BeginStep,
     Ended,
@@ -44,14 +44,14 @@ _END = object()
 _log = logging.getLogger("router.pump")
 
 
-class Pumping:
+class Pumping(Changing):
     """What of a publisher concerns sources."""
 
     __slots__ = ("_pumped_end", "_pumps")
 
     if TYPE_CHECKING:
         settings: StreamSettings
-        _body: Body
+        _body: Body | None
         _fault: StreamRouterError | None
         _finished: bool
         _pumped_end: tuple[int, str] | None
@@ -84,9 +84,8 @@ class Pumping:
                 source.close()  # nobody will await it
             raise self._failure()
         # The body of an `async with` is interrupted when the request is over; in any other task this does it.
-        own = None if self._body.is_entered_here else Body()
+        own = None if self._body is not None and self._body.is_entered_here else Body().enter()
         if own is not None:
-            own.enter()
             self._pumps = (*self._pumps, own)
         try:
             self._interrupt_if_over()
@@ -153,7 +152,8 @@ class Pumping:
         cut_off = self._fault is not None or (not self._finished and (stream.cancel == "now" or stream.is_over))
         if cut_off:
             for body in (self._body, *self._pumps):
-                body.interrupt()
+                if body is not None:
+                    body.interrupt()
 
     def _reason_of_pump(self) -> str | None:
         """Return why the framework's run ended, where nothing has been sent since."""

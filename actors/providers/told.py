@@ -53,7 +53,8 @@ class Told:
     def add(self, text: str) -> None:
         """Take note of one more piece."""
         if self.pieces is EMPTY_LIST:
-            self.pieces = []
+            self.pieces = [text]
+            return
         self.pieces.append(text)
         if len(self.pieces) > PIECES_MAX:
             self.compact()

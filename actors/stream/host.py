@@ -270,7 +270,7 @@ class StreamHost:
             self.refusals.refuse("log", f"the log of {request_id!r}: {error}")
             stop_reason, log = "error", without_its_log(request_id, "", error, 0)
         session = Session.restored(request_id, copy.epoch, stop_reason, log, copy.forget_at)
-        session.publisher_id, session.owner = copy.publisher_id, copy.owner
+        session.publisher_id, session.owner_packed = copy.publisher_id, pack(copy.owner)
         return session
 
     def _forget_request(self, envelope: Envelope, _now: float) -> None:

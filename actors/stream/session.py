@@ -32,6 +32,7 @@ from typing import Any
 from actors.errors import StreamRouterError
 from actors.messages import MessagePiece
 from actors.protocol.deadlines import NEVER
+from actors.protocol.frames import pack, unpack_list
 from actors.protocol.items import Item, RecordParts, item_bytes
 from actors.protocol.states import Report, SessionPhase, SessionRecord
 from actors.settings import StreamSettings
@@ -62,7 +63,7 @@ class Session:
     __slots__ = (
         "_consumed_before", "_end", "_end_by", "_parts", "_reported_credit", "_terminal_pieces", "_timers",
         "_tools_running", "_unknown_events", "cancels_after_step", "credit_bytes", "cursors", "date", "epoch",
-        "forget_at", "gap", "log", "log_is_safe", "next_seq", "owner", "publisher_id", "received_bytes",
+        "forget_at", "gap", "log", "log_is_safe", "next_seq", "owner_packed", "publisher_id", "received_bytes",
         "replay_through", "request_id", "settings", "settings_packed", "start_seq", "stop_reason", "stored",
         "translator",
         "used",
@@ -89,7 +90,7 @@ class Session:
         self.settings: StreamSettings = settings
         self.settings_packed: bytes = settings_packed
         self.publisher_id: str = publisher_id
-        self.owner: Sequence[Any] = owner
+        self.owner_packed: bytes = pack(owner)  # it is seldom read
         self.translator: Translator | None = Translator(settings, run_id=own_name(request_id), message_date=date)
         self.date: str | None = date
         self.log: Log = Log()
@@ -284,7 +285,7 @@ class Session:
             self._unknown_events = self.translator.interface.unknown
             usage = pieces[-1].head.fields
             if usage["reported"]:
-                self.used = used_by(self.translator.interface.model, self.owner[0] if self.owner else None, usage)
+                self.used = used_by(self.translator.interface.model, next(iter(self.owner), None), usage)
         self.translator = None
 
     def confirm_stored(self, forget_at: float) -> None:
@@ -397,8 +398,13 @@ class Session:
             self.replay_through,
             list(self.ending) if self.ending is not None else None,
             self.cancels_after_step,
-            list(self.owner),
+            self.owner,
         )
+
+    @property
+    def owner(self) -> list[Any]:
+        """The parts of an `Owner`; none where they are not known."""
+        return unpack_list(self.owner_packed)
 
     @property
     def unknown_events(self) -> dict[str, int]:

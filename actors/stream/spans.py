@@ -98,7 +98,7 @@ class _Run:
         self._translator = translator
         self._tracer = tracer
         opened_ns = now_ns - int(session.age_s(now) * _NS_PER_S)
-        agent_id = session.owner[0] if session.owner else None
+        agent_id = next(iter(session.owner), None)
         attributes: dict[str, Any] = {
             "gen_ai.operation.name": "invoke_agent",
             "request_id": own_name(session.request_id),

@@ -16,6 +16,8 @@ from actors.protocol.frames import pack, unpack
 from actors.protocol.segments import Fields, Piece, read_segment
 
 TERMINAL_KIND = "stop_reason"
+# The names of most messages' fields, which are not packed with them.
+_USUAL_NAMES = ("message_type", "id", "date", "name", "otid", "sender_id", "run_id")
 
 Segment = tuple[int, Fields, list[Piece]]
 """A segment that was taken apart: seq_id of its first piece, fields, pieces."""
@@ -83,12 +85,19 @@ class Cursor:
         fields = self._fields
         if fields is None:
             raise ProtocolViolation(f"message {first} is said to go on with one that never came")
-        return self._shared(unpack(fields)) if isinstance(fields, bytes) else fields
+        return self._shared(_unpacked(fields)) if isinstance(fields, bytes) else fields
 
     def rest(self) -> None:
         """Take half the room until more comes."""
-        if isinstance(self._fields, dict):
-            self._fields = pack(self._fields)
+        fields = self._fields
+        if isinstance(fields, dict):
+            self._fields = pack([*fields.values()] if tuple(fields) == _USUAL_NAMES else fields)
+
+
+def _unpacked(packed: bytes) -> Fields:
+    """Return what `Cursor.rest` has packed."""
+    fields: Fields | list[Any] = unpack(packed)
+    return dict(zip(_USUAL_NAMES, fields, strict=True)) if isinstance(fields, list) else fields
 
 
 def split(piece: Piece) -> tuple[str | None, Fields | None]:

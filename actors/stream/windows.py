@@ -6,6 +6,8 @@ requests are short would have thousands of ended ones, and its few open ones har
 
 from __future__ import annotations
 
+from actors.members import Members
+
 # What may be on the way to this actor, all its streams together, and the share of one stream.
 IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024
 WINDOW_BYTES_MIN = 4 * 1024
@@ -18,7 +20,7 @@ class Windows:
     __slots__ = ("_open", "bytes")
 
     def __init__(self) -> None:
-        self._open: set[str] = set()
+        self._open: Members[str] = Members()
         self.bytes: int = WINDOW_BYTES_MAX
 
     def note(self, request_id: str, *, is_open: bool) -> None:

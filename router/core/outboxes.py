@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
+from actors.members import Members
 from actors.protocol.calls import WATCH_WAIT_S_MAX
 from actors.protocol.states import Key, Role, memory_id
 
@@ -40,7 +41,7 @@ class Client:
     incarnation: str
     version: int = 0
     outbox: dict[Key, int] = field(default_factory=dict)
-    publishes: set[str] = field(default_factory=set)
+    publishes: Members[str] = field(default_factory=Members)
     opens_no: int = 0
     """The highest number of its calls to open that were heard."""
     watching: int = 0

@@ -19,6 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from actors.members import Members
+
 
 class ActorState(Enum):
     """Where a stream actor of the pool stands."""
@@ -34,7 +36,7 @@ class Slot:
 
     actor_id: str
     state: ActorState = ActorState.STARTING
-    open_requests: set[str] = field(default_factory=set)
+    open_requests: Members[str] = field(default_factory=Members)
     served: int = 0
     idle_since: float = 0.0
     pid: int = 0

@@ -349,11 +349,12 @@ def uss_by_process(stage: Stage) -> dict[str, int]:
     return {name: measure.memory_bytes([pid])["uss"] for name, pid in stage.pids.items()}
 
 
-async def silence(stage: Stage, streams: int, seconds: float) -> dict[str, dict[str, Any]]:
+async def silence(stage: Stage, streams: int, seconds: float, *, listens: bool = False) -> dict[str, dict[str, Any]]:
     """Memory and CPU of streams that are open, have been read, and now say nothing.
 
-    Each has one publisher, one reader, and has had one chunk. CPU is counted over our own processes
-    (publisher, reader, router, stream actors), with and without the streams; Ray's daemons are beside it.
+    Each has one publisher, one reader, and has had one chunk. The reader is a task in an `async for`, or `listens`
+    (`Subscription.listen`), as who reads thousands of requests in one process should. CPU is counted over our own
+    processes (publisher, reader, router, stream actors), with and without the streams; Ray's daemons are beside it.
     """
     # What only the first stream costs (code, caches, the allocator's first pages) is no stream's.
     await carry(stage, 64, 50)
@@ -362,7 +363,7 @@ async def silence(stage: Stage, streams: int, seconds: float) -> dict[str, dict[
     idle_without = await cpu_percent(stage, seconds)
     before, before_by_process = memory_of_all_but_us(), uss_by_process(stage)
     ids = stage.ids(streams)
-    await stage.consumer.read.remote(ids)
+    await (stage.consumer.listen if listens else stage.consumer.read).remote(ids)
     start = time.monotonic()
     # In waves, as a service fills up; ten thousand opens in one instant leave their own traces in the allocator.
     for at in range(0, streams, WAVE):

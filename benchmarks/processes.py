@@ -6,6 +6,7 @@ Each has its own door to the router (`StreamRouter.connect`) and uses nothing bu
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import time
@@ -290,21 +291,50 @@ class Consumer(Door):
 
     async def read(self, request_ids: list[str], fmt: Format = "model") -> None:
         """Begin to read these to their ends."""
+        self._begin()
+        self._tasks = [asyncio.create_task(self._one(request_id, fmt)) for request_id in request_ids]
+        gc.collect()
+
+    async def listen(self, request_ids: list[str]) -> None:
+        """Begin to read these to their ends without a task for each, as `Subscription.listen` does."""
+        self._begin()
+        self._tasks = [asyncio.create_task(self._listen(request_ids))]
+        gc.collect()
+
+    def _begin(self) -> None:
         self._delays_s = []
         self._ready = self._read = 0
         self._wanted = 1 << 62
-        self._tasks = [asyncio.create_task(self._one(request_id, fmt)) for request_id in request_ids]
-        gc.collect()
+
+    async def _listen(self, request_ids: list[str]) -> dict[str, Any]:
+        left = len(request_ids)
+        all_ended = asyncio.get_running_loop().create_future()
+
+        def ended(_error: StreamRouterError | None) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                all_ended.set_result(None)
+
+        hear = self._hear
+        subscriptions = [self.router.subscribe(request_id, wait_s=120.0) for request_id in request_ids]
+        for subscription in subscriptions:
+            subscription.listen(functools.partial(hear, Reading()), ended)
+        await all_ended
+        return {}
+
+    def _hear(self, reading: Reading, batch: Batch[Any], fmt: Format = "model") -> None:
+        is_first = reading.count == 0
+        self._read += reading.take(batch, fmt, self._delays_s)
+        if is_first and reading.count:
+            self._ready += 1
+        if self._read >= self._wanted and self._all_read is not None and not self._all_read.done():
+            self._all_read.set_result(None)
 
     async def _one(self, request_id: str, fmt: Format) -> dict[str, Any]:
         reading = Reading()
         async for batch in self.router.subscribe(request_id, format=fmt, wait_s=120.0):
-            is_first = reading.count == 0
-            self._read += reading.take(batch, fmt, self._delays_s)
-            if is_first and reading.count:
-                self._ready += 1
-            if self._read >= self._wanted and self._all_read is not None and not self._all_read.done():
-                self._all_read.set_result(None)
+            self._hear(reading, batch, fmt)
             # Or the name would keep the last batch of each of ten thousand streams alive until its next.
             del batch
         return reading.result()

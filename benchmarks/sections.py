@@ -196,6 +196,9 @@ async def measure_silence(plan: Plan, found: Found) -> None:
     say(f"memory and idling: {plan.many} open silent streams")
     async with ours.stage(actors=STREAM_ACTORS) as stage:
         found |= await ours.silence(stage, plan.many, plan.idle_s)
+    say("the same, read by listening")
+    async with ours.stage(actors=STREAM_ACTORS) as stage:
+        found["memory_listening"] = (await ours.silence(stage, plan.many, plan.idle_s, listens=True))["memory"]
 
 
 async def measure_dedicated(plan: Plan, found: Found) -> None:

@@ -25,6 +25,7 @@ TARGETS: tuple[Target, ...] = (
     ("pace.through_sockets.400 x 5/s.cores", "400 streams, 5 chunks/s each: cores busy", AT_MOST, 0.6),
     ("pace.through_sockets.400 x 5/s.p99_ms", "the same: p99, ms", AT_MOST, 5),
     ("memory.bytes_per_open_stream", "memory of an open idle stream, all processes", AT_MOST, 8 * 1024),
+    ("memory_listening.bytes_per_open_stream", "the same, read by `Subscription.listen`", AT_MOST, 8 * 1024),
     ("open.ratio_to_call", "open to first message over one call", AT_MOST, 1.5),
     ("start.beyond_ray_init_s", "StreamRouter.start beyond ray.init, s", AT_MOST, 1.5),
     ("fairness.ratio_p99", "100 small streams beside a flood: p99 over without", AT_MOST, 2),

@@ -67,6 +67,7 @@ def _found() -> dict[str, Any]:
         "bad_input": {"p99_ms": {"alone": 4.1, "beside": 3.0}},
         "growth": {"ratio_10000_to_512": 0.72},
         "memory": {"bytes_per_open_stream": 15_460},
+        "memory_listening": {"bytes_per_open_stream": 7_000},
         "idle": {"cpu_percent_of_streams": 0.5},
         "start": {"beyond_ray_init_s": 1.1},
         "pace": {"rows": rows, "through_sockets": {row["pace"]: row for row in rows}},

@@ -65,3 +65,16 @@ def test_what_is_set_for_now_while_others_are_taken_is_taken_too():
         if key == "first":
             schedule.set("second", 2.0)
     assert taken == ["first", "second"]
+
+
+def test_what_is_due_at_one_time_comes_in_the_order_it_was_set_and_stays_where_it_was_not_taken():
+    schedule: Schedule[str] = Schedule()
+    for key in ("first", "second", "third"):
+        schedule.set(key, 1.0)
+    due = schedule.take_due(1.0)
+    assert next(due) == "first"
+    due.close()
+    schedule.cancel("third")
+    assert schedule.due_at() == 1.0
+    assert list(schedule.take_due(1.0)) == ["second"]
+    assert schedule.due_at() == NEVER

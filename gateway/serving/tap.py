@@ -226,10 +226,13 @@ def chunk_of(data: bytes) -> bytes:
 
 def frames_of(form: Form, batch: Any) -> list[Frame]:
     """Return the frames of a batch of dicts; none for a keepalive."""
+    messages = batch.messages
+    if len(messages) == 1 and not batch.end and batch.gap is None and messages[0]["message_type"] != "ping":
+        return form.feed(messages[0])  # as most that comes
     frames: list[Frame] = []
     if batch.gap is not None:
         frames += form.gap(*batch.gap)
-    for message in batch.messages:
+    for message in messages:
         if message["message_type"] != "ping":
             frames += form.feed(message)
     if batch.end:

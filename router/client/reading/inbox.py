@@ -13,7 +13,7 @@ from typing import Any
 
 from actors.errors import ProtocolViolation
 from actors.protocol.frames import pack, unpack
-from actors.protocol.segments import Fields, Piece, read_segment
+from actors.protocol.segments import LOOSE_PARTS, Fields, Piece, read_segment
 
 TERMINAL_KIND = "stop_reason"
 # The names of most messages' fields, which are not packed with them.
@@ -47,6 +47,13 @@ class Cursor:
         """Return what is new, in order, and move on. Raises ProtocolViolation for an unexplained hole."""
         if gap is not None and gap[1] > self.last_seq_id:
             self.last_seq_id = gap[1]
+        if gap is None and len(segments) == 1 and len(segments[0]) == LOOSE_PARTS:
+            first, known, pieces = segments[0]
+            fields = self._fields
+            if known is None and first == self.last_seq_id + 1 and pieces and fields.__class__ is dict:
+                # More of the message that came last, as nearly all that comes.
+                self.last_seq_id += len(pieces)
+                return [(first, fields, pieces)]
         found: list[Segment] = []
         shift = 0
         for segment in segments:

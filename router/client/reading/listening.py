@@ -37,15 +37,24 @@ class Listening:
 
     def _changed(self) -> None:
         # Here a poll's answer is handed out to all who read there: what one of them raises stays with it.
+        reader = self._reader
         try:
-            self._hand_out()
+            while (batch := reader.take()) is not None:
+                self._hear(batch)
+                if batch.end:
+                    self._tell_end(None)
+                if reader.has_left:
+                    return
+                if not reader.acknowledge():
+                    break
+            reader.rest()
         except StopAsyncIteration:
             self._tell_end(None)
         except StreamRouterError as error:
             self._tell_end(error)
         except Exception as error:
-            log.exception("request %r: whoever listens failed", self._reader.request_id)
-            self._reader.leave()
+            log.exception("request %r: whoever listens failed", reader.request_id)
+            reader.leave()
             self._tell_end(as_named(error, "whoever listens failed"))
 
     def _tell_end(self, error: StreamRouterError | None) -> None:
@@ -53,15 +62,3 @@ class Listening:
             self._ended(error)
         except Exception:
             log.exception("request %r: whoever listens failed at its end", self._reader.request_id)
-
-    def _hand_out(self) -> None:
-        reader = self._reader
-        while (batch := reader.take()) is not None:
-            self._hear(batch)
-            if batch.end:
-                raise StopAsyncIteration
-            if reader.has_left:
-                return
-            if not reader.acknowledge():
-                break
-        reader.rest()

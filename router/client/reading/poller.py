@@ -24,6 +24,7 @@ from ray.exceptions import ActorDiedError, RayError
 
 from actors.errors import ProtocolViolation, StreamRouterError
 from actors.protocol.backoff import Backoff
+from actors.protocol.deadlines import NEVER
 from actors.protocol.frames import pack, unpack_list
 from actors.protocol.reads import (
     ANSWERS_AHEAD_MAX,
@@ -145,11 +146,8 @@ class Poller:
         self._backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
         self.idle_since: float | None = None
         self.is_lone: bool = False  # what came last came for one reader alone
-
-    @property
-    def is_crowded(self) -> bool:
-        """Whether so many read here that memory counts more than a few microseconds a batch."""
-        return len(self._subscriptions) > CROWD
+        # So many read here that memory counts more than a few microseconds a batch.
+        self.is_crowded: bool = False
 
     @property
     def name(self) -> str:
@@ -174,14 +172,15 @@ class Poller:
         if self._task is None or self._task.done():
             self._task = self._link.spawn(self._poll())
 
-    def consumed(self, reader: Polled) -> None:
-        """Note that the user has consumed all that was handed out."""
-        if reader.number not in self._subscriptions:
+    def consumed(self, number: int, cursor: int) -> None:
+        """Note that the user of the reader of this number has consumed all up to a cursor."""
+        if number not in self._subscriptions:
             return
-        self._operations.consumed(reader.number, reader.last_seq_id)
+        self._operations.consumed(number, cursor)
         if self._following is not None:
-            self._following.wants(at_once=reader.number in self._hurried)
-            self._hurried.discard(reader.number)
+            if self._asking.due_at == NEVER or number in self._hurried:  # else it rides with what is to be said
+                self._following.wants(at_once=number in self._hurried)
+                self._hurried.discard(number)
         elif self._polling and self._ack_timer is None:
             # It would ride with the next poll, but that may be far off.
             self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY_S, self._tell_soon)
@@ -327,6 +326,7 @@ class Poller:
         self._failures = 0
         self._backoff.reset()
         self.is_lone = len(parts) == 1
+        self.is_crowded = len(self._subscriptions) > CROWD
         for part in parts:
             self._hand_over(part)
         return True

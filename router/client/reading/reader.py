@@ -187,7 +187,7 @@ class Reader:
     def acknowledge(self) -> bool:
         """All that was handed out has been consumed. Return whether there is more to take already."""
         if self._poller is not None:
-            self._poller.consumed(self)
+            self._poller.consumed(self.number, self._cursor.last_seq_id)
         return bool(self._arrived)
 
     def take(self) -> Batch[Any] | None:
@@ -246,7 +246,7 @@ class Reader:
         if not segments and missing is None and not self._cursor.ended:
             if self._poller is not None:
                 # All of it was known already; whoever sent it again must hear that, or it counts as unread.
-                self._poller.consumed(self)
+                self._poller.consumed(self.number, self._cursor.last_seq_id)
             return self._next_batch()
         if batch is None:
             batch = self._shaper.shape([], self._cursor.last_seq_id)
@@ -261,6 +261,8 @@ class Reader:
 
     def _take_arrived(self) -> tuple[list[Segment], tuple[int, int] | None]:
         arrived, self._arrived = self._arrived or (), None
+        if len(arrived) == 1 and arrived[0][0] != _ENDED and arrived[0][1] is None:
+            return self._cursor.take(arrived[0][2], None), None
         segments: list[Segment] = []
         missing: tuple[int, int] | None = None
         for at, (state, gap, crossed) in enumerate(arrived):

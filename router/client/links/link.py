@@ -41,6 +41,7 @@ from router.client.links.answers import Answers, Standing
 from router.client.links.caller import BACKOFF_S, BACKOFF_S_MAX, RouterCaller, as_named, fresh, until_recovered
 from router.client.links.listeners import Listeners, StateListener
 from router.client.links.pumps import Feed, Handles, Locates, Opens
+from router.client.links.waits import Waits
 
 log: logging.Logger = logging.getLogger("router.link")
 
@@ -75,6 +76,7 @@ class Link:
         self.handles: Handles = Handles(self)
         self.has_items: Callable[..., None] = self._feed.has_items
         self._listeners = Listeners()
+        self.waits: Waits = Waits()
         # What was said to let go of the agent of a request: a claim that comes after it must hear it once more.
         self._let_go: OrderedDict[str, tuple[bytes, ...]] = OrderedDict()
         self._watching: asyncio.Task[None] | None = None

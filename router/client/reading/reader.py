@@ -89,7 +89,7 @@ class Reader:
         self._arrived: list[Arrived] | None = None
         self._changed: asyncio.Future[None] | None = None
         self._on_change = on_change
-        self._patience: asyncio.TimerHandle | None = None
+        self._patience: float | None = None  # since when it waits for what the router does not know
         self._error: StreamRouterError | None = None
         self._poller: Poller | None = None
         # One text for all that read there: "s1 1", stream actor and epoch.
@@ -98,8 +98,7 @@ class Reader:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._known = False
         self._created = 0
-        # The router has said so, which may change until somebody opens it.
-        self._is_unknown = False
+        self._is_unknown = False  # the router has said so, which may change until somebody opens it
         self._epochs_read = 0
         self.has_left: bool = False
         self.is_asked: bool = False
@@ -214,16 +213,17 @@ class Reader:
         if not self._wait_s:
             raise unknown(self.request_id, self._wait_s)
         if self._patience is None and self._loop is not None:
-            self._patience = self._loop.call_later(self._wait_s, self._patience_ends, self._loop.time())
+            self._patience = self._link.waits.begin(self, self._wait_s, self._loop)
 
     def _end_patience(self) -> None:
         if self._patience is not None:
-            self._patience.cancel()
             self._patience = None
+            self._link.waits.end(self)
 
-    def _patience_ends(self, began: float) -> None:
-        self._patience = None
-        if self._known or not self._is_unknown or self._loop is None:
+    def patience_ends(self) -> None:
+        """See `Waiter`."""
+        began, self._patience = self._patience, None
+        if began is None or self._known or not self._is_unknown or self._loop is None:
             return
         if was_stopped(self._loop.time() - began, self._wait_s):
             self._wake()  # this process was stopped, and could hear nothing: wait again

@@ -217,7 +217,8 @@ def test_the_dockerfile_names_versions_and_keeps_nothing_that_was_only_used_to_b
         for line in (ROOT / "constraints.txt").read_text().splitlines()
         if line.startswith("ray==")
     )
-    assert lines[0].startswith(f"FROM rayproject/ray:{ray}-py3")
+    assert lines[0].startswith(f"ARG BASE_IMAGE=rayproject/ray:{ray}-py3")
+    assert lines[1] == "FROM ${BASE_IMAGE}"
     assert not [line for line in lines if line.startswith(("ADD ", "USER root"))]
     for line in lines:
         if "pip install" in line:

@@ -59,6 +59,22 @@ def test_with_the_gateway_it_makes_what_its_manifest_says_beside_the_rest():
     assert {key: one for key, one in made(done.stdout).items() if key not in rest} == {
         (kind, name): {**one, "metadata": {"name": name}} for (kind, name), one in manifest.items()
     }
+    ingresses = [
+        next(one for one in yaml.safe_load_all(text) if one and one["kind"] == "Ingress")
+        for text in ((DEPLOY / "kuberay-gateway.yaml").read_text(), done.stdout)
+    ]
+    assert ingresses[0]["metadata"]["annotations"] == ingresses[1]["metadata"]["annotations"]
+
+
+def test_another_controller_of_the_ingress_is_told_in_its_own_words():
+    theirs, ours = "haproxy.org/timeout-server", "nginx.ingress.kubernetes.io/proxy-read-timeout"
+    given = [
+        f"gateway.ingress.annotations.{key.replace('.', chr(92) + '.')}={value}"
+        for key, value in ((theirs, "3600s"), (ours, "null"))
+    ]
+    told = rendered("gateway.enabled=true", *given)["Ingress"]["metadata"]["annotations"]
+    assert told[theirs] == "3600s"
+    assert ours not in told
 
 
 def test_the_gateways_values_come_through():
@@ -99,13 +115,14 @@ def test_every_value_comes_through():
         assert pod["imagePullSecrets"] == [{"name": "pull"}]
     for pod in (worker, start):
         assert {"name": "STREAM_ROUTER_KEY", "value": "secret"} in pod["containers"][0]["env"]
-    assert start["containers"][0]["command"][-1] == "other-head-svc:6379"
+    assert "--address=other-head-svc:6379" in start["containers"][0]["command"][-1]
     assert found["PodMonitor"]["spec"]["podMetricsEndpoints"] == [{"port": "metrics", "interval": "30s"}]
     parse_config(found["ConfigMap"]["data"]["cluster.yaml"], "the chart")
 
 
 def test_what_is_turned_off_is_not_made():
-    assert not {"NetworkPolicy", "PodMonitor"} & {*rendered("networkPolicy.enabled=false", "podMonitor.enabled=false")}
+    off = ("networkPolicy.enabled=false", "podMonitor.enabled=false", "gateway.enabled=true")
+    assert not {"NetworkPolicy", "PodMonitor"} & {*rendered(*off)}
 
 
 @pytest.mark.parametrize(

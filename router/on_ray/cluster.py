@@ -64,11 +64,12 @@ def ensure_ray(config: RayConfig, namespace: str) -> bool:
         _init(EMBEDDED_TRIES if config.is_embedded else 1, {"address": address, **options})
     except Exception as error:  # noqa: BLE001  # Ray raises just that where a node is not up in time
         if not config.is_embedded and isinstance(error, ConnectionError) and "Failed to connect" in str(error):
-            # Somebody listens there (see _probe); Ray does not say that it was the token.
+            # Somebody listens there (see _probe); Ray does not say which of these it was.
             raise RayUnavailable(
                 f"{first_line(error)}, though its port answers: no Ray of this version, or one that "
                 "wants a token: set RAY_AUTH_MODE=token here and give the cluster's own token (RAY_AUTH_TOKEN, or "
-                "~/.ray/auth_token)"
+                "~/.ray/auth_token); or this machine is no node of that cluster: `ray start --num-cpus=0 "
+                "--address=` with that address makes it one"
             ) from None
         where = "no Ray could be started" if config.is_embedded else f"no Ray can be reached at {address!r}"
         raise RayUnavailable(

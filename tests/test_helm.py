@@ -107,6 +107,7 @@ def test_every_value_comes_through():
     worker, head = group["template"]["spec"], cluster["headGroupSpec"]["template"]["spec"]
     assert "gcsFaultToleranceOptions" not in cluster
     assert (group["replicas"], group["maxReplicas"]) == (9, 9)
+    assert found["PodDisruptionBudget"]["spec"]["minAvailable"] == 8
     assert (worker["nodeSelector"], worker["tolerations"]) == ({"disk": "ssd"}, [{"key": "only"}])
     start = found["Job"]["spec"]["template"]["spec"]
     for pod in (worker, head, start):

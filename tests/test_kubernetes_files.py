@@ -158,6 +158,14 @@ def test_selectors_find_their_pods():
             assert spread["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items(), name
 
 
+def test_a_drain_may_take_one_pod_at_a_time():
+    # Of pods that the operator makes Kubernetes counts no `maxUnavailable`: it cannot ask a RayCluster for its scale.
+    (group,) = of_kind("RayCluster")["agent-streams"]["spec"]["workerGroupSpecs"]
+    workers = of_kind("PodDisruptionBudget")["agent-streams"]["spec"]
+    assert (workers.get("minAvailable"), workers.get("maxUnavailable")) == (group["replicas"] - 1, None)
+    assert of_kind("PodDisruptionBudget")["agent-streams-gateway"]["spec"]["maxUnavailable"] == 1
+
+
 def test_a_request_gets_from_the_ingress_to_the_gateways_port():
     (rule,) = of_kind("Ingress")["agent-streams-gateway"]["spec"]["rules"]
     (path,) = rule["http"]["paths"]

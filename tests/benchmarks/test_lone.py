@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from benchmarks import lone
@@ -21,6 +23,7 @@ def test_a_chunk_that_travels_alone_wakes_each_party_once_and_each_sends_once(mo
     turns = {name: of.turns for name, of in spent.items()}
     assert turns == pytest.approx({PUBLISHER: 2, ROUTER: 1, STREAM_ACTOR: 1, READER: 2}, abs=0.9)
     assert lone.table(spent).count("\n") == 1 + len(spent) + 1
+    assert {name: of["counts"]["sends"] for name, of in json.loads(lone.as_json(spent)).items()} == sends
 
 
 def test_a_gateway_sends_a_message_that_comes_alone_in_the_turn_in_which_it_reads_it(monkeypatch):

@@ -158,7 +158,8 @@ class Lane(Generic[K, T]):
                 self._failed.append((key, error))
                 continue
             if items:
-                taken.setdefault(key, []).extend(items)
+                before = taken.pop(key, None)  # and so it stands behind those that had one turn
+                taken[key] = items if before is None else before + items
                 room -= size
             elif key not in taken:
                 refused[key] = None

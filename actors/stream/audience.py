@@ -269,6 +269,11 @@ class Audience:
 
     # --- instructions to the shell, and time ------------------------------------------------
 
+    @property
+    def has_wakes(self) -> bool:
+        """Whether somebody who waits has news."""
+        return bool(self._wakes)
+
     def take_wakes(self) -> list[str]:
         """Return the reader IDs that have news, and the request IDs that `expect` named."""
         taken = list(self._wakes)

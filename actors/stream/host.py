@@ -37,6 +37,7 @@ from actors.settings import unpacked
 from actors.stream.audience import Audience
 from actors.stream.copies import Copies, Copy, copy_of
 from actors.stream.endings import without_its_log
+from actors.stream.floods import Floods
 from actors.stream.log import Log
 from actors.stream.measures import Measures
 from actors.stream.refusals import Refusals
@@ -85,6 +86,9 @@ class StreamHost:
         self.refusals: Refusals = Refusals()
         self.audience: Audience = Audience(self.sessions, self.refusals, self._grant)
         self._frames = RouterFrames(self.refusals)
+        self._floods = Floods()
+        # Called in the midst of a call that brings much, where `audience.take_wakes` has somebody.
+        self.on_wakes: Callable[[], None] = lambda: None
         self._reports: dict[str, Report | None] = {}
         self.copies: Copies = Copies()
         self._timeouts: Schedule[str] = Schedule()
@@ -112,6 +116,7 @@ class StreamHost:
     def take(self, router: str, frame_no: int, frames: Iterable[bytes], now: float) -> bool | None:
         """Take frames as `feed`, but give no reports; whether they are new, None where it is NOT_MY_ROUTER."""
         is_new = self._frames.enter(router, frame_no)
+        self._floods.begin()
         for frame in frames if is_new else ():
             try:
                 self.handle(unpack_list(frame), now)
@@ -128,6 +133,8 @@ class StreamHost:
             try:
                 kind = envelope[0]
                 if kind == Order.DATA:
+                    if self._floods.is_next(len(envelope[4])) and self.audience.has_wakes:
+                        self.on_wakes()
                     self._data(envelope, now)  # most of what comes; its parts are checked where they go
                 else:
                     self._HANDLERS[kind](self, checked(ENVELOPES[kind], envelope), now)

@@ -82,6 +82,7 @@ class StreamActor:
         self._router = Line(router, reach)
         self._door = Door(self, CARRIED, reach, FOLLOWED)
         self._host = StreamHost()
+        self._host.on_wakes = self._wake_readers
         provider = None if tracing is None else provider_of(tracing)
         if provider is not None:
             self._host.spans = RequestSpans(provider)
@@ -292,12 +293,15 @@ class StreamActor:
 
     # --- instructions of the host -----------------------------------------------------------
 
-    def _after_event(self) -> None:
-        host = self._host
-        for key in host.audience.take_wakes():
+    def _wake_readers(self) -> None:
+        for key in self._host.audience.take_wakes():
             if not self._followers.give(key):
                 self._polls.wake(key)
                 self._pulls.wake(key)
+
+    def _after_event(self) -> None:
+        host = self._host
+        self._wake_readers()
         if host.has_reports:
             self._has_reports.set()
         self._alarm.set(host.due_at())

@@ -172,17 +172,16 @@ class Poller:
         if self._task is None or self._task.done():
             self._task = self._link.spawn(self._poll())
 
-    def consumed(self, number: int, cursor: int) -> None:
-        """Note that the user of the reader of this number has consumed all up to a cursor."""
+    def consumed(self, number: int, cursor: int, *, has_more: bool = False) -> None:
+        """Note that the user of this reader has consumed all up to a cursor; `has_more`: more has come already."""
         if number not in self._subscriptions:
             return
         self._operations.consumed(number, cursor)
         if self._following is not None:
-            if self._asking.due_at == NEVER or number in self._hurried:  # else it rides with what is to be said
-                self._following.wants(at_once=number in self._hurried)
-                self._hurried.discard(number)
-        elif self._polling and self._ack_timer is None:
-            # It would ride with the next poll, but that may be far off.
+            hurries = not has_more and number in self._hurried
+            if hurries or self._asking.due_at == NEVER:  # else it rides with what is to be said
+                self._following.wants(at_once=hurries)
+        elif self._polling and self._ack_timer is None:  # the next poll, with which it would ride, may be far off
             self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY_S, self._tell_soon)
 
     def drop(self, reader: Polled) -> None:

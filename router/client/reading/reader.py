@@ -20,6 +20,7 @@ from router.client.links.caller import fresh
 from router.client.links.patience import was_stopped
 from router.client.reading.batch import Batch, Shaper
 from router.client.reading.inbox import Cursor, Segment
+from router.client.reading.turns import BATCH_MESSAGES, done_within, let_others_go
 from router.client.reading.whereabouts import gone, unknown
 
 if TYPE_CHECKING:
@@ -162,11 +163,13 @@ class Reader:
             else:
                 # Coming for more means that what was handed out has been consumed.
                 self.acknowledge()
+            if self._arrived:
+                await let_others_go()
             while (batch := self._next_batch()) is None:
                 changed, ping_s = self._begin_to_wait()
                 if ping_s is None:
                     await changed
-                elif not await self._waited(changed, ping_s):
+                elif not await done_within(changed, ping_s):
                     return self._shaper.ping(self.request_id, self.resumes_after)
         except BaseException:
             self.leave()
@@ -185,9 +188,10 @@ class Reader:
 
     def acknowledge(self) -> bool:
         """All that was handed out has been consumed. Return whether there is more to take already."""
+        has_more = bool(self._arrived)
         if self._poller is not None:
-            self._poller.consumed(self.number, self._cursor.last_seq_id)
-        return bool(self._arrived)
+            self._poller.consumed(self.number, self._cursor.last_seq_id, has_more=has_more)
+        return has_more
 
     def take(self) -> Batch[Any] | None:
         """Return the next batch; None where it has not come yet. Raises as `next`."""
@@ -266,6 +270,9 @@ class Reader:
         segments: list[Segment] = []
         missing: tuple[int, int] | None = None
         for at, (state, gap, crossed) in enumerate(arrived):
+            if segments and self._cursor.last_seq_id >= segments[0][0] + BATCH_MESSAGES - 1:
+                self._arrived = [*arrived[at:]]  # other readers have their turn
+                break
             if gap is not None and gap[1] > self._cursor.last_seq_id:
                 if segments or missing:
                     self._arrived = [*arrived[at:]]  # a batch's gap lies before it
@@ -301,15 +308,6 @@ class Reader:
         if self._poller is not None and self._poller.is_crowded:
             self._shaper.rest()
             self._cursor.rest()
-
-    async def _waited(self, changed: asyncio.Future[None], ping_s: float) -> bool:
-        """Wait for something to happen; False when it is time for a ping instead."""
-        try:
-            async with asyncio.timeout(ping_s):
-                await changed
-        except TimeoutError:
-            return False
-        return True
 
     def leave(self) -> None:
         """Stop reading, and give the cursor up."""

@@ -67,6 +67,17 @@ def test_one_that_floods_does_not_keep_others_out_of_the_next_frame():
     assert set(taken) == {"flood", *(f"small-{n}" for n in range(9))}
 
 
+def test_those_that_had_one_turn_stand_before_those_that_had_several():
+    lane: Lane = Lane(1000, 100)
+    queues: dict = {}
+    fill(lane, queues, [("flood", 50)] * 1000)
+    fill(lane, queues, [("small-0", 50), ("small-1", 50)])
+    taken = lane.take()
+    assert [key for key, _ in taken] == ["small-0", "small-1", "flood"]
+    numbers = [number for _, number, _ in taken[-1][1]]
+    assert numbers == list(range(8))
+
+
 def test_an_item_larger_than_a_frame_leaves_alone():
     lane: Lane = Lane(100, 100)
     queues: dict = {}

@@ -14,6 +14,7 @@ from actors.protocol.gone import Gone
 from actors.protocol.reads import PartState
 from actors.protocol.states import SessionPhase as Phase
 from actors.stream import windows
+from actors.stream.floods import FLOOD_BYTES
 from actors.stream.host import UNSTORED_TTL_S, StreamHost
 from actors.stream.log import Log
 
@@ -37,6 +38,21 @@ def test_a_frame_sent_again_under_its_number_does_nothing_and_is_answered_alike(
     answer = driver.host.feed("router", frame_no, [b"never read"], 0.0)
     assert answer == driver.host.feed("router", frame_no, [], 0.0)
     assert driver.host.refusals.refused == {}
+
+
+def test_readers_are_given_what_a_few_have_brought_before_a_flood_is_taken(driver):
+    for number, request_id in enumerate(("small", "flood"), 1):
+        driver.open(request_id)
+        driver.subscribe("reader", number, request_id)
+    given = []
+    driver.host.on_wakes = lambda: given.append((driver.wakes(), driver.poll("reader")))
+    little = (Order.DATA, "small", 1, 1, pack([text("a")]))
+    much = [(Order.DATA, "flood", 1, n, pack([text("x" * FLOOD_BYTES)])) for n in (1, 2, 3)]
+    driver.send(much[0], little, *much[1:])
+    ((woken, parts),) = given
+    assert (woken, list(parts)) == ({"reader"}, [2, 1])
+    assert driver.wakes() == {"reader"}
+    assert list(driver.poll("reader")) == [2]
 
 
 class BrokenTranslator:

@@ -244,12 +244,12 @@ def door(router: FakeRouter, client_id: str | None = None, **config: Any) -> Str
     return StreamRouter(settings, [router.handle], is_owner=False, stops_ray=False, client_id=client_id)
 
 
-def message(seq_id: int, text: str = "x", *, request_id: str = "req") -> list[Any]:
-    """Return a segment of one assistant message."""
+def message(seq_id: int, text: str = "x", *, request_id: str = "req", texts: int = 1) -> list[Any]:
+    """Return a segment of one assistant message, in so many pieces."""
     fields = {
         "message_type": "assistant_message", "id": "m", "date": "2026-01-01T00:00:00+00:00", "run_id": request_id,
     }  # fmt: skip
-    return [seq_id, fields, [text]]
+    return [seq_id, fields, [text] * texts]
 
 
 def whole_message(seq_id: int, request_id: str) -> list[Any]:

@@ -11,6 +11,8 @@ from client_fakes import FakeActor, FakeRouter, door, message, until
 
 from actors.errors import AlreadyReading, InternalError, UnknownRequest
 from actors.protocol.reads import Operation, PartState
+from router.client.reading.poller import Poller
+from router.client.reading.turns import BATCH_MESSAGES
 
 
 @pytest.fixture
@@ -133,6 +135,40 @@ async def test_a_batch_not_had_in_time_is_not_the_end(client, actor):
     await until(lambda: any(operation[2] == 2 for operation in actor.said(Operation.SUBSCRIBE)))
     bring(actor, message(1), number=2)
     assert [m.seq_id for m in await asyncio.wait_for(again, 5)] == [1]
+
+
+async def test_one_that_says_much_does_not_keep_those_that_say_little_waiting(client, router, actor):
+    router.place("small", actor)
+    handed_out: list[tuple[str, int]] = []
+
+    async def read(request_id: str) -> None:
+        async for batch in client.subscribe(request_id):
+            handed_out.append((request_id, len(batch)))  # noqa: PERF401  # of both, in the order in which they come
+
+    reading = [asyncio.ensure_future(read(request_id)) for request_id in ("req", "small")]
+    await until(lambda: len(actor.said(Operation.SUBSCRIBE)) == 2)
+    ended, much = int(PartState.ENDED), BATCH_MESSAGES + 1
+    flood = [[1, 0, None, 1, [message(first, texts=much)]] for first in range(1, 4 * much, much)]
+    actor.bring(*flood, [1, ended, None, 1, []], [2, ended, None, 1, [message(1, request_id="small")]])
+    await asyncio.wait_for(asyncio.gather(*reading), 5)
+    assert handed_out == [("req", much), ("small", 1), *[("req", much)] * 3]
+
+
+async def test_of_all_that_has_come_only_the_last_is_said_at_once_to_be_consumed(client, actor, monkeypatch):
+    said = []
+    monkeypatch.setattr(Poller, "consumed", lambda *_, has_more=False: said.append(has_more))
+
+    async def read() -> None:
+        async for _ in client.subscribe("req"):
+            pass
+
+    reading = asyncio.ensure_future(read())
+    await until(lambda: actor.said(Operation.SUBSCRIBE))
+    much = BATCH_MESSAGES
+    actor.bring(*([1, 0, None, 1, [message(first, texts=much)]] for first in (1, 1 + much, 1 + 2 * much)))
+    await until(lambda: len(said) == 3)
+    assert said == [True, True, False]
+    reading.cancel()
 
 
 async def test_a_loop_within_a_loop_keeps_the_cursor_until_both_are_left(client, actor):

@@ -1,0 +1,36 @@
+"""When readers are given what a call has brought so far, before more of that call is taken. Pure.
+
+Theory. A call to a stream actor brings items of many requests, and its readers are woken once, behind it: each answer
+wakes up a process. But what a flood has in it takes a millisecond, in which the few items of others would lie. Lanes
+put those in front; so before the first large envelope behind a small one, readers are given what there is.
+"""
+
+from __future__ import annotations
+
+FLOOD_BYTES = 8 * 1024
+"""An envelope with so many bytes of items is a flood's."""
+
+
+class Floods:
+    """The envelopes of the call that is being taken."""
+
+    __slots__ = ("_few_wait", "_may_give")
+
+    def __init__(self) -> None:
+        self._may_give = False
+        self._few_wait = False
+
+    def begin(self) -> None:
+        """Another call is taken from now on."""
+        self._may_give = True
+        self._few_wait = False
+
+    def is_next(self, size_bytes: int) -> bool:
+        """Whether the next items, of so many bytes, are a flood's behind those of others: True once in a call."""
+        if not self._may_give:
+            return False
+        if size_bytes < FLOOD_BYTES:
+            self._few_wait = True
+            return False
+        self._may_give = not self._few_wait
+        return self._few_wait

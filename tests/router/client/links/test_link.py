@@ -93,7 +93,7 @@ LONG_MS = 100
 
 
 async def test_chunks_that_come_soon_after_a_call_ride_together_in_the_next(router):
-    client = door(router, publisher={"gather_ms": 20})
+    client = door(router, publisher={"gather_ms": 200})
     publishers = await opened(client, "a", "b")
     for publisher in publishers:
         await publisher.chunk(CHUNK)

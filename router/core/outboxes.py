@@ -174,19 +174,20 @@ class Clients:
     def lose_interest(self, client_id: str, request_ids: Iterable[str], call_no: int) -> None:
         """Tell the client no more about these requests, but for those that a later call of its was interested in.
 
-        Of two calls, the one made first may come last: a reader that went and came back must not be forgotten.
+        Of two calls, the one made first may come last: a reader that went and came back must not be forgotten. Where
+        the request was, meanwhile, the client is yet to hear so.
         """
         client = self._clients.get(client_id)
         for request_id in request_ids:
-            found = self._interests.get(request_id)
-            if found is not None:
-                if (_call_no(found, client_id) or 0) > call_no:
-                    continue
-                rest = tuple(interest for interest in found if interest[0] != client_id)
-                if rest:
-                    self._interests[request_id] = rest
-                else:
-                    del self._interests[request_id]
+            found = self._interests.get(request_id, ())
+            said_no = _call_no(found, client_id)
+            if said_no is None or said_no > call_no:
+                continue
+            rest = tuple(interest for interest in found if interest[0] != client_id)
+            if rest:
+                self._interests[request_id] = rest
+            else:
+                del self._interests[request_id]
             if client is not None:
                 client.outbox.pop((Role.READER, request_id), None)
 

@@ -64,6 +64,20 @@ def test_a_word_of_no_interest_that_comes_late_does_not_undo_a_later_interest():
     assert not c.interesting
 
 
+def test_a_word_of_no_interest_that_comes_after_its_request_was_forgotten_keeps_nobody_from_hearing_so():
+    for others in ([], ["d"]):
+        c = clients()
+        client = c.heard("c", 0.0)
+        c.take_interest("c", ["a"], 3)
+        c.tell_readers("a")
+        c.forget_request("a")
+        for other in others:
+            c.take_interest(other, ["a"], 1)
+        c.lose_interest("c", ["a"], 2)
+        assert c.unseen(client, (client.incarnation, 0)) == [(Role.READER, "a")]
+        assert c.interesting == ["a"] * len(others)
+
+
 def test_a_pause_of_the_router_is_no_silence_of_its_clients():
     c = clients()
     c.heard("c", 10.0)

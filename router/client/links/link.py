@@ -142,17 +142,19 @@ class Link:
         """
         return await until_recovered(lambda: self.ask_to_open(registration))
 
-    def open_again(self, listener: StateListener, registration: Registration) -> None:
-        """Open a request again that the router has forgotten; a refusal comes as a state."""
-        self.spawn(self._open_again(listener, registration))
+    def open_again(self, listener: StateListener, registration: Registration, taken_in: Callable[[int], None]) -> None:
+        """Open a request again that the router has forgotten. `taken_in` hears its number; a refusal is a state."""
+        self.spawn(self._open_again(listener, registration, taken_in))
 
-    async def _open_again(self, listener: StateListener, registration: Registration) -> None:
+    async def _open_again(
+        self, listener: StateListener, registration: Registration, taken_in: Callable[[int], None]
+    ) -> None:
         key = (Role.PUBLISHER, registration.request_id)
 
         async def once() -> None:
             # It may have heard of its end meanwhile, and a request that nobody publishes must not begin anew.
             if listener in self._listeners.of(key):
-                await self.ask_to_open(registration)
+                taken_in(await self.ask_to_open(registration))
 
         try:
             await until_recovered(once)

@@ -41,6 +41,7 @@ class PublishedStream:
         "_sent_before",
         "accepted_bytes",
         "cancel",
+        "created",
         "credit_bytes",
         "epoch",
         "epoch_credit_bytes",
@@ -60,6 +61,8 @@ class PublishedStream:
         self.request_id: str = request_id
         self.replay: ReplayStore = ReplayStore(budget)
         self.phase: str = OPENING
+        # The number with which the router has taken it in; 0: it has not said so.
+        self.created: int = 0
         # The router has said yes; where the request is placed it says later.
         self.is_accepted: bool = False
         self.is_placed: bool = False
@@ -191,6 +194,8 @@ class PublishedStream:
         and could not tell, since the registration says only what had been sent when it was made.
         """
         self.is_placed = False
+        if self.created:
+            wanted = wanted._replace(created=self.created)
         if self.epoch == 0 and self.cancel is None and agent_number == wanted.agent_number:
             return wanted
         return wanted._replace(
@@ -200,6 +205,13 @@ class PublishedStream:
             cancel=self.cancel,
             agent_number=agent_number,
         )
+
+    def is_taken_in(self, created: int) -> None:
+        """The router has taken it in under this number, if any.
+
+        One that begins again with its clock set back gives a lower one than before, by which readers know it then.
+        """
+        self.created = created or self.created
 
     def update(self, state: PublisherState) -> bool:
         """Take what the router says of the request; True if it must be told again who publishes it."""

@@ -128,7 +128,7 @@ class Publisher(Pumping):
             except Recovering:
                 opening = asyncio.ensure_future(self._link.open(self._registration()))
                 created = await asyncio.shield(opening)
-            self._registered = self._registered._replace(created=created)
+            self._stream.is_taken_in(created)
             self._stream.is_accepted = True
             while self._stream.phase == OPENING and not self._stream.is_over:
                 await self._change()
@@ -310,7 +310,7 @@ class Publisher(Pumping):
     @property
     def created_at(self) -> datetime | None:
         """When its router created the request; None until it is open."""
-        return moment_of(self._registered.created) if self._registered.created else None
+        return moment_of(self._stream.created) if self._stream.created else None
 
     @property
     def has_credit(self) -> bool:
@@ -407,7 +407,7 @@ class Publisher(Pumping):
         """See `StateListener`."""
         stream = self._stream
         if stream.update(state):
-            self._link.open_again(self, self._registration())
+            self._link.open_again(self, self._registration(), self._stream.is_taken_in)
         if stream.has_items():
             self._link.has_items(self.request_id, stream)
         self._after_change()
@@ -437,7 +437,7 @@ class Publisher(Pumping):
         """See `StateListener`."""
         # One that still waits for its agent has not asked to be opened.
         if self._is_registered and not self._stream.is_over:
-            self._link.open_again(self, self._registration())
+            self._link.open_again(self, self._registration(), self._stream.is_taken_in)
 
     def _after_change(self) -> None:
         self._tell_change()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from actors.protocol.calls import LocateCall, OpenAnswer, OpenCall, WatchCall
+from actors.protocol.calls import LocateCall, OpenAnswer, OpenCall, Registration, WatchCall
 from actors.protocol.finding import ListAnswer, ListCall, Row
 from actors.protocol.frames import pack, read, unpack_list
 from actors.protocol.reads import NOTHING, Operation, PartState, PollCall, TellCall
@@ -59,6 +59,7 @@ class FakeRouter:
         self.refusals: dict[str, tuple[str, str]] = {}
         self.opens_into: PublisherState | None = None
         self.credit_bytes = 1 << 20
+        self.first_number = FIRST_NUMBER
         self.items: dict[str, list[Any]] = {}
         self.losses: list[str] = []
         self.actors: dict[str, FakeActor] = {}
@@ -104,13 +105,18 @@ class FakeRouter:
             errors.append(refusal)
             if refusal is None:
                 self.say_publisher(parts[0])
-        numbers = [0 if refusal else FIRST_NUMBER + at for at, refusal in enumerate(errors)]
+        numbers = [0 if refusal else self.first_number + at for at, refusal in enumerate(errors)]
         return pack(OpenAnswer(errors, numbers, list(self._news(call.seen))))
+
+    def registrations(self, request_id: str) -> list[Registration]:
+        """With what this request was to be opened, each time."""
+        frames = [arguments[0] for name, arguments in self.handle.calls if name == "open"]
+        found = [Registration(*parts) for frame in frames for parts in read(OpenCall, frame).registrations]
+        return [registration for registration in found if registration.request_id == request_id]
 
     def asked_to_open(self, request_id: str) -> int:
         """How often this request was to be opened."""
-        frames = [arguments[0] for name, arguments in self.handle.calls if name == "open"]
-        return sum(parts[0] == request_id for frame in frames for parts in read(OpenCall, frame).registrations)
+        return len(self.registrations(request_id))
 
     async def feed(self, _client_id: str, seen: Any, *frames: bytes) -> bytes:
         for frame in frames:

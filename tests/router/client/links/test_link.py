@@ -6,7 +6,7 @@ import asyncio
 import os
 
 import pytest
-from client_fakes import FakeRouter, door, until
+from client_fakes import FIRST_NUMBER, FakeRouter, door, until
 
 from actors.errors import (
     InternalError,
@@ -93,7 +93,7 @@ LONG_MS = 100
 
 
 async def test_chunks_that_come_soon_after_a_call_ride_together_in_the_next(router):
-    client = door(router, publisher={"gather_ms": 200})
+    client = door(router, publisher={"gather_ms": LONG_MS})
     publishers = await opened(client, "a", "b")
     for publisher in publishers:
         await publisher.chunk(CHUNK)
@@ -317,6 +317,19 @@ async def test_a_restarted_router_is_told_again_what_it_should_know(router):
     await until(lambda: router.handle.count("open") >= 2)
     await stream.chunk(b"{}")
     await until(lambda: router.items.get("req"))
+    await client.close()
+
+
+async def test_a_router_whose_clock_was_set_back_is_told_the_lower_number_by_which_readers_know_a_request(router):
+    client = door(router)
+    await opened(client, "req")
+    for back_us in (1000, 500):  # it goes on from there, and is still behind
+        router.first_number = FIRST_NUMBER - back_us
+        router.restart()
+        asked = router.asked_to_open("req")
+        await until(lambda asked=asked: router.asked_to_open("req") == asked + 1)
+    said = [registration.created for registration in router.registrations("req")]
+    assert said == [0, FIRST_NUMBER, FIRST_NUMBER - 1000]
     await client.close()
 
 

@@ -19,7 +19,7 @@ import asyncio
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any
 
 from actors.errors import (
@@ -40,7 +40,8 @@ from actors.transport.meeting import Reach
 from router.client.links.answers import Answers, Standing
 from router.client.links.caller import BACKOFF_S, BACKOFF_S_MAX, RouterCaller, as_named, fresh, until_recovered
 from router.client.links.listeners import Listeners, StateListener
-from router.client.links.pumps import Feed, Handles, Locates, Opens
+from router.client.links.opens import Opens
+from router.client.links.pumps import Feed, Handles, Locates
 from router.client.links.waits import Waits
 
 log: logging.Logger = logging.getLogger("router.link")
@@ -126,24 +127,24 @@ class Link:
             )
         self._listeners.add(key, listener)
 
-    def ask_to_open(self, registration: Registration) -> asyncio.Future[int]:
-        """Ask the router to open a request that was entered; the future has the number with which it was created.
+    def ask_to_open(self, registration: Registration, taken_in: Callable[[int], None]) -> asyncio.Future[None]:
+        """Ask the router to open a request that was entered; `taken_in` hears the number with which it was created.
 
-        It may have Recovering, and what `open` raises.
+        The future may have Recovering, and what `open` raises.
         """
-        opened = self._opens.put(registration)
+        opened = self._opens.put(registration, taken_in)
         self._watch()
         return opened
 
-    async def open(self, registration: Registration) -> int:
-        """Open a request that was entered, as soon as the router can say; return the number with which it was created.
+    async def open(self, registration: Registration, taken_in: Callable[[int], None]) -> None:
+        """Open a request that was entered, as soon as the router can say; see `ask_to_open`.
 
         Raises what the router answers, RouterUnavailable, RouterClosed.
         """
-        return await until_recovered(lambda: self.ask_to_open(registration))
+        await until_recovered(lambda: self.ask_to_open(registration, taken_in))
 
     def open_again(self, listener: StateListener, registration: Registration, taken_in: Callable[[int], None]) -> None:
-        """Open a request again that the router has forgotten. `taken_in` hears its number; a refusal is a state."""
+        """Open a request again that the router has forgotten; a refusal comes as a state."""
         self.spawn(self._open_again(listener, registration, taken_in))
 
     async def _open_again(
@@ -154,7 +155,7 @@ class Link:
         async def once() -> None:
             # It may have heard of its end meanwhile, and a request that nobody publishes must not begin anew.
             if listener in self._listeners.of(key):
-                taken_in(await self.ask_to_open(registration))
+                await self.ask_to_open(registration, taken_in)
 
         try:
             await until_recovered(once)
@@ -240,15 +241,20 @@ class Link:
             backoff.reset()
             self.take_news(news, made)
 
-    def take_news(self, news: News, made: int, *, is_all: bool = True) -> None:
-        """Take an answer to the call with the number `made`; `is_all`: it holds all that is new up to its version."""
+    def take_news(self, news: News, made: int, *, is_all: bool = True, opened: Collection[str] = ()) -> None:
+        """Take an answer to the call with the number `made`; `is_all`: it holds all that is new up to its version.
+
+        `opened`: the requests that this call has opened. Whoever gave the answer knows these, also if it is another
+        router than before: opened once more, one that has ended meanwhile would be refused. If it was an earlier
+        router, the one that is there now does not know them.
+        """
         incarnation, version, states = news
-        if self._is_current(incarnation, made):
+        if self._is_current(incarnation, made, opened):
             if is_all:
                 self.answers.advance(version)
             self._take_states(states, version)
 
-    def _is_current(self, incarnation: str, made: int) -> bool:
+    def _is_current(self, incarnation: str, made: int, opened: Collection[str]) -> bool:
         """Whether an answer is of the router as it is now; a new incarnation is told again what it should know."""
         standing = self.answers.standing(incarnation, made)
         if standing in (Standing.RESTARTED, Standing.FORGOTTEN):
@@ -257,9 +263,12 @@ class Link:
                 log.warning("router %s has restarted; registering %d requests again", self.caller.name, count)
             else:
                 log.info("router %s had not heard of this process for long; registering %d", self.caller.name, count)
-            self._register_again()
+            self.handles.clear()
+            self._register_again(lambda key: key[0] != Role.PUBLISHER or key[1] not in opened)
         elif standing == Standing.FIRST:
-            self._register_again(Role.AGENT)
+            self._register_again(lambda key: key[0] == Role.AGENT)
+        elif standing == Standing.OVERTAKEN and opened:
+            self._register_again(lambda key: key[0] == Role.PUBLISHER and key[1] in opened)
         return standing != Standing.OVERTAKEN
 
     def _take_states(self, states: list[Any], version: int) -> None:
@@ -294,12 +303,10 @@ class Link:
             for frame in self._let_go.get(state.request_id, ()):
                 self.say("release", frame)
 
-    def _register_again(self, *roles: Role) -> None:
-        """Let all that listen, in these roles if any are given, tell the router again what it should know of them."""
-        if not roles:
-            self.handles.clear()
+    def _register_again(self, is_unknown: Callable[[Key], bool]) -> None:
+        """Let all that listen to keys that the router does not know tell it again what it should know of them."""
         for key, listener in self._listeners.all():
-            if roles and key[0] not in roles:
+            if not is_unknown(key):
                 continue
             try:
                 listener.on_router_restart()

@@ -1,4 +1,4 @@
-"""What many requests ask of one router, gathered into few calls: opens, items, places, handles.
+"""What many requests ask of one router, gathered into few calls: items, places, handles; `opens.py` has what is opened.
 
 One call of a kind is out at a time, and what comes meanwhile rides in the next. A fault stays with its
 own: where the router refuses a whole call, or it cannot be packed, its parts are sent again one by one,
@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, NamedTuple, Protocol
 
-from actors.errors import ProtocolViolation, Recovering, StreamRouterError, from_wire
-from actors.protocol.calls import LocateCall, OpenAnswer, OpenCall, Registration
+from actors.errors import StreamRouterError
+from actors.protocol.calls import LocateCall
 from actors.protocol.envelopes import ItemsEnvelope
-from actors.protocol.frames import checked, cut_into_frames, pack, read
+from actors.protocol.frames import cut_into_frames, pack, read
 from actors.protocol.lane import ROUTER_CALL_BYTES_MAX, Lane, Source, Spacing
 from actors.protocol.states import Key, News, Role
 from actors.transport.line import Line
 from actors.transport.posting import Posting
 from router.client.links.answers import Answers
-from router.client.links.caller import RouterCaller, as_named
+from router.client.links.caller import RouterCaller
 
 log: logging.Logger = logging.getLogger("router.link")
 
 LOSSES_DELAY_S = 1.0
-OPENS_MAX = 512
 LOCATES_MAX = 1024
 
-Opening = tuple[Registration, "asyncio.Future[int]"]
 Taken = tuple[str, list[ItemsEnvelope]]
 """Items of one request that leave together."""
 
@@ -50,8 +48,8 @@ class Connection(Protocol):
         """Return a future that somebody waits for; closing ends it."""
         ...
 
-    def take_news(self, news: News, made: int, *, is_all: bool) -> None:
-        """Take what the router says in the answer to the call with the number `made`."""
+    def take_news(self, news: News, made: int, *, is_all: bool, opened: Collection[str] = ()) -> None:
+        """Take what the router says in the answer to the call with the number `made`, which `opened` these."""
         ...
 
     def fault(self, key: Key, error: Exception, what: str) -> None:
@@ -61,88 +59,6 @@ class Connection(Protocol):
     def hears(self, key: Key) -> bool:
         """Whether anybody here listens to a key."""
         ...
-
-
-class Opens:
-    """Registrations on their way to the router."""
-
-    def __init__(self, link: Connection) -> None:
-        self._link = link
-        self._waiting: list[Opening] = []
-        self._calls_made = 0
-        self._busy = False
-
-    def put(self, registration: Registration) -> asyncio.Future[int]:
-        """Open a request; the future has what the router answers: the number with which it was created."""
-        future: asyncio.Future[int] = self._link.promise()
-        self._waiting.append((registration, future))
-        if not self._busy:
-            self._busy = True
-            self._link.spawn(self._pump())
-        return future
-
-    async def _pump(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:OPENS_MAX], self._waiting[OPENS_MAX:]
-                if wanted := [opening for opening in batch if self._is_wanted(*opening)]:
-                    await self._open(wanted)
-        finally:
-            self._busy = False
-
-    def _is_wanted(self, registration: Registration, future: asyncio.Future[int]) -> bool:
-        """Whether somebody publishes it still: one who was refused meanwhile has left, and may come again as new."""
-        is_wanted = self._link.hears((Role.PUBLISHER, registration.request_id))
-        if not is_wanted and not future.done():
-            future.set_result(0)
-        return is_wanted
-
-    async def _open(self, batch: list[Opening]) -> None:
-        link = self._link
-        self._calls_made += 1
-        registrations = [registration for registration, _ in batch]
-        try:
-            frame = pack(OpenCall(link.client_id, self._calls_made, link.answers.seen, registrations))
-            made, answer = await link.caller.call("open", frame)
-            errors, numbers, news = _read_open_answer(answer, len(batch))
-        except Exception as error:  # noqa: BLE001  # one registration must not leave the others without an answer
-            await self._open_failed(batch, error)
-            return
-        for (registration, future), refusal, number in zip(batch, errors, numbers, strict=True):
-            if refusal is not None:
-                self._refused(registration, future, from_wire(refusal[0], refusal[1]))
-            elif not future.done():
-                future.set_result(number)
-        link.take_news(news, made, is_all=True)
-
-    def _refused(self, registration: Registration, future: asyncio.Future[int], error: StreamRouterError) -> None:
-        """Tell a refusal; unless it is to be asked again, it holds for what else waits to be said of that request."""
-        futures = [future]
-        if not isinstance(error, Recovering):
-            same = [opening for opening in self._waiting if opening[0].request_id == registration.request_id]
-            for opening in same:
-                self._waiting.remove(opening)
-                futures.append(opening[1])
-        for told in futures:
-            if not told.done():
-                told.set_exception(error)
-
-    async def _open_failed(self, batch: list[Opening], error: Exception) -> None:
-        if len(batch) > 1 and self._link.caller.error is None:
-            for one in batch:
-                await self._open([one])
-            return
-        named = as_named(error, "a request could not be opened")
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(named)
-
-
-def _read_open_answer(answer: bytes, count: int) -> tuple[list[Any], list[Any], News]:
-    errors, numbers, news = read(OpenAnswer, answer)
-    if not count == len(errors) == len(numbers):
-        raise ProtocolViolation(f"{count} requests were to be opened, the answer is about {len(errors)}")
-    return errors, numbers, checked(News, news)
 
 
 class _Posted(NamedTuple):

@@ -207,11 +207,11 @@ class PublishedStream:
         )
 
     def is_taken_in(self, created: int) -> None:
-        """The router has taken it in under this number, if any.
+        """The router has taken it in under this number.
 
         One that begins again with its clock set back gives a lower one than before, by which readers know it then.
         """
-        self.created = created or self.created
+        self.created = created
 
     def update(self, state: PublisherState) -> bool:
         """Take what the router says of the request; True if it must be told again who publishes it."""

@@ -61,8 +61,8 @@ class Publisher(Pumping):
     """One request's producing end. Made by `StreamRouter.publish`; use it as an async context manager."""
 
     __slots__ = (
-        "_body", "_claim", "_fault", "_finished", "_has_begun", "_is_registered", "_link",
-        "_open_timeout_s", "_recording", "_registered", "_stream", "_takes_items", "request_id", "settings",
+        "_body", "_claim", "_fault", "_finished", "_has_begun", "_link", "_open_timeout_s",
+        "_recording", "_registered", "_stream", "_takes_items", "request_id", "settings",
     )  # fmt: skip
 
     def __init__(
@@ -89,7 +89,6 @@ class Publisher(Pumping):
         self._pumps: tuple[Body, ...] = ()
         self._pumped_end: tuple[int, str] | None = None
         self._has_begun = False
-        self._is_registered = False
         # Opened, and no end said yet.
         self._takes_items = False
         self._finished = False
@@ -112,8 +111,7 @@ class Publisher(Pumping):
         try:
             if self._claim is not None:
                 await self._claim.hold(self._open_timeout_s)
-            self._is_registered = True
-            opening = self._link.ask_to_open(self._registration())
+            opening = self._link.ask_to_open(self._registration(), self._stream.is_taken_in)
         except BaseException:
             self._has_begun = False
             self._leave()
@@ -121,14 +119,13 @@ class Publisher(Pumping):
         await self._open(opening)
         return self
 
-    async def _open(self, opening: asyncio.Future[int]) -> None:
+    async def _open(self, opening: asyncio.Future[None]) -> None:
         try:
             try:
-                created = await asyncio.shield(opening)
+                await asyncio.shield(opening)
             except Recovering:
-                opening = asyncio.ensure_future(self._link.open(self._registration()))
-                created = await asyncio.shield(opening)
-            self._stream.is_taken_in(created)
+                opening = asyncio.ensure_future(self._link.open(self._registration(), self._stream.is_taken_in))
+                await asyncio.shield(opening)
             self._stream.is_accepted = True
             while self._stream.phase == OPENING and not self._stream.is_over:
                 await self._change()
@@ -145,7 +142,7 @@ class Publisher(Pumping):
             raise self._failure()
         self._takes_items = True
 
-    def _end_unwanted(self, opening: asyncio.Future[int]) -> None:
+    def _end_unwanted(self, opening: asyncio.Future[None]) -> None:
         if opening.cancelled() or opening.exception() is not None:
             self._leave()
             return
@@ -435,8 +432,8 @@ class Publisher(Pumping):
 
     def on_router_restart(self) -> None:
         """See `StateListener`."""
-        # One that still waits for its agent has not asked to be opened.
-        if self._is_registered and not self._stream.is_over:
+        # One that waits for its agent has not asked to be opened; one that waits for an answer asks until it has it.
+        if self._stream.created and not self._stream.is_over:
             self._link.open_again(self, self._registration(), self._stream.is_taken_in)
 
     def _after_change(self) -> None:

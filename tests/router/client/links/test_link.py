@@ -320,6 +320,23 @@ async def test_a_restarted_router_is_told_again_what_it_should_know(router):
     await client.close()
 
 
+@pytest.mark.parametrize("becomes", [FakeRouter.forget, FakeRouter.restart])
+async def test_what_is_opened_by_the_call_that_meets_another_router_is_opened_once(router, becomes):
+    client = door(router)
+    first, other = await opened(client, "first", "other")
+    end(first, router)
+    await until(lambda: first.stop_reason == "end_turn")
+    becomes(router)
+    router.refusals["refused"] = PoolFull("no place").to_wire()
+    await asyncio.gather(*(client.publish(name).open() for name in ("new", "refused")), return_exceptions=True)
+    await until(lambda: router.asked_to_open("other") == 2)  # which that router does not know
+    tasks = client._links[0]._tasks
+    await until(lambda: not any("open_again" in task.get_coro().__qualname__ for task in tasks))
+    assert router.asked_to_open("new") == 1
+    await other.chunk(b"{}")
+    await client.close()
+
+
 async def test_a_router_whose_clock_was_set_back_is_told_the_lower_number_by_which_readers_know_a_request(router):
     client = door(router)
     await opened(client, "req")
@@ -367,8 +384,8 @@ async def test_a_request_that_was_refused_is_not_opened_by_what_its_publisher_ha
     await until(lambda: router.asked_to_open("req") == 1)
     router.restart()
     (link,) = client._links
-    # What is said again to the new router waits for the call that is out.
-    await until(lambda: len(link._opens._waiting) == 2)
+    # What is said again to the new router, of the first alone, waits for the call that is out.
+    await until(lambda: len(link._opens._waiting) == 1)
     may_answer.set()
     with pytest.raises(PoolFull):
         await opening
@@ -377,6 +394,32 @@ async def test_a_request_that_was_refused_is_not_opened_by_what_its_publisher_ha
     assert router.asked_to_open("req") == 1
     assert router.asked_to_open("first") == 2
     await client.publish("req").open()
+    await client.close()
+
+
+async def test_what_a_router_opened_whose_answer_comes_after_its_death_is_opened_at_the_next_one(router, monkeypatch):
+    client = door(router)
+    await opened(client, "first")
+    may_answer = asyncio.Event()
+    answer = router.open
+
+    async def late(frame):
+        answered = await answer(frame)
+        await may_answer.wait()
+        return answered
+
+    monkeypatch.setattr(router, "open", late)
+    opening = asyncio.ensure_future(client.publish("req").open())
+    await until(lambda: router.asked_to_open("req") == 1)
+    router.restart()
+    (link,) = client._links
+    await until(lambda: len(link._opens._waiting) == 1)
+    may_answer.set()
+    stream = await opening
+    await until(lambda: not link._opens._busy)
+    assert [router.asked_to_open(name) for name in ("first", "req")] == [2, 2]
+    await stream.chunk(b"{}")
+    await until(lambda: router.items.get("req"))
     await client.close()
 
 

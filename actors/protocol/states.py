@@ -83,7 +83,7 @@ class Inventory(NamedTuple):
     report: list[Any]
     """The parts of a `Report`, without its log."""
     record: dict[str, Any]
-    """A `SessionRecord` by the names of its parts; of one that is gone, the number with which it was `created`."""
+    """A `SessionRecord` by the names of its parts; of one that is gone, the `Forgotten` that is kept of it."""
 
 
 # --- from a router to its clients ------------------------------------------------------------------

@@ -31,7 +31,7 @@ from actors.protocol.envelopes import (
     StoredEnvelope,
 )
 from actors.protocol.frames import checked, pack, unpack_list
-from actors.protocol.gone import Gone
+from actors.protocol.gone import Gone, Held
 from actors.protocol.states import Inventory, Report, SessionPhase
 from actors.settings import unpacked
 from actors.stream.audience import Audience
@@ -331,7 +331,9 @@ class StreamHost:
         """Drop a session; its subscriptions are told that it is not here."""
         self._count_unknown(session, self._unknown_of_gone)
         if session.sealed:
-            self._gone.add(session.request_id, session.epoch, Owner(*session.owner).created)
+            owner = Owner(*session.owner)
+            held = None if owner.agent_id is None else Held(owner.agent_id, owner.agent_number)
+            self._gone.add(session.request_id, session.epoch, owner.created, held)
         self.sessions.pop(session.request_id, None)
         self._timeouts.cancel(session.request_id)
         self._windows.note(session.request_id, is_open=False)
@@ -399,8 +401,8 @@ class StreamHost:
             ),
             *self.copies.inventory(now),
             *(
-                Inventory(list(Report(request_id, epoch, SessionPhase.GONE)), {"created": created})
-                for request_id, epoch, created in self._gone
+                Inventory(list(Report(request_id, gone.epoch, SessionPhase.GONE)), gone._asdict())
+                for request_id, gone in self._gone
             ),
         ]
 

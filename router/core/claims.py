@@ -111,6 +111,11 @@ class Claims:
         if request.is_live and not request.is_fenced_out and follower != request.request_id:
             self._lifecycle.fence_out(request, follower, now)
 
+    def learn_number(self, agent_id: str, number: int, request_id: str, now: float) -> None:
+        """Take for a fence the number with which a request had its agent that has ended and is forgotten."""
+        if number > self.fences.number(agent_id):
+            self.fence(FenceCall(agent_id, number, request_id), now)
+
     def fenced(self, request: Request | Registration) -> AgentFenced:
         """Return the error for a request whose agent has gone on to another one."""
         agent_id = request.agent_id or ""

@@ -17,6 +17,7 @@ from typing import Any
 from actors.errors import Recovering
 from actors.protocol.envelopes import AdoptEnvelope, Order, Owner
 from actors.protocol.frames import checked
+from actors.protocol.gone import Forgotten
 from actors.protocol.states import Inventory, Report, RequestPhase, SessionPhase, SessionRecord
 from actors.settings import StreamSettings, unpacked
 from router.core.claims import Claims
@@ -67,7 +68,10 @@ class Recovery:
         for parts, record in map(Inventory._make, inventory):
             report = checked(Report, parts)
             if report.phase == SessionPhase.GONE:
-                self._lifecycle.requests.gone.add(report.request_id, report.epoch, record.get("created", 0))
+                gone = Forgotten(**record)
+                self._lifecycle.requests.gone.add(report.request_id, report.epoch, gone.created)
+                if gone.held is not None:
+                    self._claims.learn_number(*gone.held, report.request_id, now)
                 continue
             known = SessionRecord(**record)
             if report.phase == SessionPhase.COPY:

@@ -15,7 +15,7 @@ def test_of_one_request_the_latest_epoch_counts_and_of_an_id_the_latest_request(
     assert [gone.has("req", epoch, 9) for epoch in (1, 2)] == [True, False]
     assert gone.has("req", 6, 7), "it was of an earlier life"
     assert not gone.has("req", 1, 11), "it is of a later one"
-    assert list(gone) == [("req", 1, 9)]
+    assert list(gone) == [("req", (9, 1, None))]
 
 
 def test_of_more_than_are_remembered_the_first_are_dropped():

@@ -165,6 +165,18 @@ def test_a_log_that_has_moved_sets_the_fence_after_a_second_restart_too(kind):
     assert isinstance(again.opens("old", epoch=1, agent_id="ada", agent_number=5), AgentFenced)
 
 
+def test_a_follower_that_has_ended_and_was_forgotten_keeps_others_out_after_a_restart_too():
+    host = StreamHost()
+    host.begin("me")
+    opened = (Order.OPEN, "new", 1, SETTINGS, "client", "", 0.0, 0, 1, 0, list(NEW))
+    sent = [opened, (Order.END, "new", 1, "cancelled", None, 0), (Order.FORGET, "new", 1)]
+    host.feed("me", 1, [wire.pack(sent)], 0.0)
+    assert not host.sessions
+    again = restarted(s9=[list(one) for one in host.inventory(0.0)])
+    assert isinstance(again.opens("old", epoch=1, agent_id="ada", agent_number=5), AgentFenced)
+    assert again.opens("next", agent_id="ada", agent_number=7, client="other") is None
+
+
 def test_after_a_restart_other_agents_and_requests_without_one_go_on():
     others = [held("bob", SessionPhase.OPEN, owner=("bob", 1)), held("none", SessionPhase.OPEN)]
     router = restarted(s1=[*others, held("new", SessionPhase.OPEN, owner=NEW)])

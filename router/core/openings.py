@@ -87,7 +87,7 @@ class Openings:
             request = self._open_unknown(client_id, wanted, now, is_new=is_new)
             self._claims.learn(request, now, is_news=registers_again)
             return
-        if not known.is_live and (wanted.take_over or registers_again) and known.client_id == client_id:
+        if not known.is_live and (wanted.take_over or _was_opened(wanted)) and known.client_id == client_id:
             self._lifecycle.dispatch.tell_publisher(known)  # it ended while its publisher was away
             return
         is_same = self._open_again(known, client_id, wanted, now)
@@ -104,7 +104,7 @@ class Openings:
             self._recovery.refuse_while_recovering(f"request {request_id!r} is open")
             raise UnknownRequest(f"request {request_id!r} cannot be taken over: it is not open here")
         self._recovery.refuse_while_actors_are_asked(request_id)
-        if registers_again and self._requests.gone.has(request_id, wanted.epoch, wanted.created):
+        if _was_opened(wanted) and self._requests.gone.has(request_id, wanted.epoch, wanted.created):
             raise RequestEnded(
                 f"request {request_id!r} has ended and was forgotten (its time-to-live is over, or somebody had it "
                 "forgotten): its publisher could not be told in time; publish under a new ID"
@@ -194,3 +194,8 @@ class Openings:
             self._lifecycle.dispatch.send_open(request, now)
         self._clients.heard(client_id, now).publishes.add(request.request_id)
         self._lifecycle.dispatch.tell_publisher(request)
+
+
+def _was_opened(wanted: Registration) -> bool:
+    """Whether a router has taken this request in before: its publisher has a number, if it heard of no session yet."""
+    return wanted.epoch > 0 or wanted.created > 0

@@ -327,6 +327,18 @@ def test_another_request_under_the_id_of_one_that_is_forgotten_is_not_taken_for_
     assert isinstance(refused, RequestEnded) == is_refused
 
 
+def test_a_publisher_that_has_heard_of_no_session_but_of_its_number_hears_of_the_end_too():
+    router = ended()
+    known = router.request("req")
+    assert router.opens("req", client=known.client_id, created=known.created) is None
+    assert router.publisher_state("req", client=known.client_id).stop_reason == known.stop_reason
+    assert isinstance(router.opens("req", client=known.client_id), RequestEnded), "an ID is used once"
+    router.passes(known.forget_at + 1.0)
+    assert isinstance(router.opens("req", client=known.client_id, created=known.created), RequestEnded)
+    assert "req" not in router.registry.requests
+    assert router.opens("req", client=known.client_id) is None
+
+
 def test_what_comes_late_for_a_forgotten_request_is_of_another_epoch_than_the_next_one_under_its_id():
     router = ended()
     before = router.request("req")

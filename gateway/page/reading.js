@@ -132,7 +132,10 @@ export class Reading {
     this.scrollTop = scrollTop;
     // What is above may shrink as it is drawn; that is no reader who goes up.
     if (by < 0 && performance.now() - this.moved < MOVED_MS) this.follow(false);
-    if (by > 0 && scrollHeight - scrollTop - clientHeight < NEAR_PX) this.follow(true);
+    const isNear = scrollHeight - scrollTop - clientHeight < NEAR_PX;
+    if (by > 0 && isNear) this.follow(true);
+    // What somebody began before (Home, a swipe) may go on by itself, past where it was told to go since.
+    if (this.follows && !isNear) this.toEnd();
   }
 
   follow(does) {

@@ -368,47 +368,61 @@ async def test_a_request_that_ended_while_its_router_said_not_yet_is_not_opened_
     await client.close()
 
 
-async def test_a_request_that_was_refused_is_not_opened_by_what_its_publisher_had_said_besides(router, monkeypatch):
-    client = door(router)
-    await opened(client, "first")
+def hold_opens(router, monkeypatch, *, are_heard):
+    """Let calls to open be answered once the event is set; `are_heard`: by the router that they had come to."""
     may_answer = asyncio.Event()
     answer = router.open
 
-    async def slow(frame):
+    async def held(frame):
+        answered = await answer(frame) if are_heard else None
         await may_answer.wait()
-        return await answer(frame)
+        return answered or await answer(frame)
 
-    monkeypatch.setattr(router, "open", slow)
+    monkeypatch.setattr(router, "open", held)
+    return may_answer
+
+
+async def test_a_request_that_was_refused_is_not_opened_by_what_its_publisher_had_said_besides(router, monkeypatch):
+    client = door(router)
+    refused, _ = await opened(client, "req", "first")
+    may_answer = hold_opens(router, monkeypatch, are_heard=False)
     router.refusals["req"] = PoolFull("full").to_wire()
+    (link,) = client._links
+    router.restart()
+    await until(lambda: router.asked_to_open("req") == 2)
+    router.restart()
+    # What is said to the third router waits for the call that is out.
+    await until(lambda: "req" in {opening.registration.request_id for opening in link._opens._waiting})
+    may_answer.set()
+    await until(lambda: not link._opens._busy)
+    with pytest.raises(PoolFull):
+        await refused.chunk(CHUNK)
+    assert router.asked_to_open("req") == 2
+    del router.refusals["req"]
+    await client.publish("req").open()
+    await client.close()
+
+
+async def test_a_request_that_is_being_opened_is_said_once_to_a_router_that_has_begun_anew(router, monkeypatch):
+    client = door(router)
+    await opened(client, "first")
+    may_answer = hold_opens(router, monkeypatch, are_heard=False)
     opening = asyncio.ensure_future(client.publish("req").open())
     await until(lambda: router.asked_to_open("req") == 1)
     router.restart()
     (link,) = client._links
-    # What is said again to the new router, of the first alone, waits for the call that is out.
-    await until(lambda: len(link._opens._waiting) == 1)
+    await until(lambda: len(link._opens._waiting) == 1)  # of the first, which that router does not know
     may_answer.set()
-    with pytest.raises(PoolFull):
-        await opening
-    del router.refusals["req"]
+    await opening
     await until(lambda: not link._opens._busy)
-    assert router.asked_to_open("req") == 1
-    assert router.asked_to_open("first") == 2
-    await client.publish("req").open()
+    assert [router.asked_to_open(name) for name in ("first", "req")] == [2, 1]
     await client.close()
 
 
 async def test_what_a_router_opened_whose_answer_comes_after_its_death_is_opened_at_the_next_one(router, monkeypatch):
     client = door(router)
     await opened(client, "first")
-    may_answer = asyncio.Event()
-    answer = router.open
-
-    async def late(frame):
-        answered = await answer(frame)
-        await may_answer.wait()
-        return answered
-
-    monkeypatch.setattr(router, "open", late)
+    may_answer = hold_opens(router, monkeypatch, are_heard=True)
     opening = asyncio.ensure_future(client.publish("req").open())
     await until(lambda: router.asked_to_open("req") == 1)
     router.restart()

@@ -264,7 +264,9 @@ class Fleet:
 
     async def _deliver(self, actor_id: str, actor: FleetActor, delivery: Delivery) -> bytes | None:
         """Call until there is an answer; None when the actor is dead or must be given up."""
-        deadline = max(delivery.left_at + ACTOR_DEADLINE_S, time.monotonic() + CALL_DEADLINE_S)
+        # An answer to what left before this one was no silence, however long it took.
+        silent_since = max(delivery.left_at, actor.heard_at)
+        deadline = max(silent_since + ACTOR_DEADLINE_S, time.monotonic() + CALL_DEADLINE_S)
         was_heard = False
         backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
         call = partial(actor.line.feed.remote, self._incarnation, delivery.frame_no, *delivery.frames)

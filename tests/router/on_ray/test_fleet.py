@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -265,6 +266,19 @@ async def test_an_actor_that_hangs_is_given_up_in_time_and_killed(world, monkeyp
     await asyncio.wait_for(actor.killed.wait(), 10.0)
     assert "s1" not in world.fleet.actors
     assert len(actor.fed) < 20
+
+
+async def test_an_actor_that_has_just_answered_what_left_before_is_given_its_whole_time_for_what_left_with_it(world):
+    world.open("req")
+    actor = await world.started("s1")
+    entry = world.fleet.actors["s1"]
+    await world.until(lambda: not entry.busy)
+    entry.put("req", DataEnvelope(Order.DATA, "req", 1, 1, pack([])), 1)
+    both_left_at = time.monotonic() - 2 * module.ACTOR_DEADLINE_S
+    delivery = entry.next_delivery()._replace(left_at=both_left_at)
+    entry.heard_at = time.monotonic()  # the first of two has its answer only now
+    actor.words["feed"] = ["hang"] * 3
+    assert await world.fleet._deliver("s1", entry, delivery) is not None
 
 
 async def test_an_actor_that_took_another_incarnation_for_its_router_is_told_again_and_loses_nothing(world):

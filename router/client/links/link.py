@@ -136,33 +136,40 @@ class Link:
         self._watch()
         return opened
 
-    async def open(self, registration: Registration, taken_in: Callable[[int], None]) -> None:
+    async def open(self, register: Callable[[], Registration], taken_in: Callable[[int], None]) -> None:
         """Open a request that was entered, as soon as the router can say; see `ask_to_open`.
 
+        `register` is called for each try: news may have come since the one before, such as a later epoch.
         Raises what the router answers, RouterUnavailable, RouterClosed.
         """
-        await until_recovered(lambda: self.ask_to_open(registration, taken_in))
+        await until_recovered(lambda: self.ask_to_open(register(), taken_in))
 
-    def open_again(self, listener: StateListener, registration: Registration, taken_in: Callable[[int], None]) -> None:
-        """Open a request again that the router has forgotten; a refusal comes as a state."""
-        self.spawn(self._open_again(listener, registration, taken_in))
+    def open_again(
+        self, listener: StateListener, register: Callable[[], Registration], taken_in: Callable[[int], None]
+    ) -> None:
+        """Open a request again that the router has forgotten; a refusal comes as a state. `register`: see `open`."""
+        # Called now too: from now on nothing of it is sent.
+        self.spawn(self._open_again(listener, register().request_id, register, taken_in))
 
     async def _open_again(
-        self, listener: StateListener, registration: Registration, taken_in: Callable[[int], None]
+        self,
+        listener: StateListener,
+        request_id: str,
+        register: Callable[[], Registration],
+        taken_in: Callable[[int], None],
     ) -> None:
-        key = (Role.PUBLISHER, registration.request_id)
+        key = (Role.PUBLISHER, request_id)
 
         async def once() -> None:
             # It may have heard of its end meanwhile, and a request that nobody publishes must not begin anew.
             if listener in self._listeners.of(key):
-                await self.ask_to_open(registration, taken_in)
+                await self.ask_to_open(register(), taken_in)
 
         try:
             await until_recovered(once)
         except (RouterUnavailable, RouterClosed):
             return  # told already
         except StreamRouterError as error:
-            request_id = registration.request_id
             refused = (Role.PUBLISHER, request_id, 0, RequestPhase.REFUSED, 1, 0, None, None, error.to_wire())
             listener.on_state(PublisherState(*refused))
 

@@ -124,7 +124,8 @@ class Publisher(Pumping):
             try:
                 await asyncio.shield(opening)
             except Recovering:
-                opening = asyncio.ensure_future(self._link.open(self._registration(), self._stream.is_taken_in))
+                self._stream.is_placed = False  # nothing is sent to a router that does not know it yet
+                opening = asyncio.ensure_future(self._link.open(self._registration, self._stream.is_taken_in))
                 await asyncio.shield(opening)
             self._stream.is_accepted = True
             while self._stream.phase == OPENING and not self._stream.is_over:
@@ -404,7 +405,7 @@ class Publisher(Pumping):
         """See `StateListener`."""
         stream = self._stream
         if stream.update(state):
-            self._link.open_again(self, self._registration(), self._stream.is_taken_in)
+            self._link.open_again(self, self._registration, self._stream.is_taken_in)
         if stream.has_items():
             self._link.has_items(self.request_id, stream)
         self._after_change()
@@ -434,7 +435,7 @@ class Publisher(Pumping):
         """See `StateListener`."""
         # One that waits for its agent has not asked to be opened; one that waits for an answer asks until it has it.
         if self._stream.created and not self._stream.is_over:
-            self._link.open_again(self, self._registration(), self._stream.is_taken_in)
+            self._link.open_again(self, self._registration, self._stream.is_taken_in)
 
     def _after_change(self) -> None:
         self._tell_change()

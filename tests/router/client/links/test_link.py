@@ -368,6 +368,21 @@ async def test_a_request_that_ended_while_its_router_said_not_yet_is_not_opened_
     await client.close()
 
 
+async def test_what_is_opened_once_more_is_opened_as_it_stands_by_then(router, monkeypatch):
+    monkeypatch.setattr(caller, "BACKOFF_S", 0.3)
+    client = door(router)
+    (publisher,) = await opened(client, "req")
+    router.refusals["req"] = Recovering("it has restarted").to_wire()
+    router.restart()
+    await until(lambda: router.asked_to_open("req") == 2)
+    router.say_publisher("req", epoch=7)  # between two tries it hears of a later epoch
+    await until(lambda: publisher._stream.epoch == 7)
+    del router.refusals["req"]
+    await until(lambda: router.asked_to_open("req") == 3)
+    assert [registration.epoch for registration in router.registrations("req")] == [0, 1, 7]
+    await client.close()
+
+
 def hold_opens(router, monkeypatch, *, are_heard):
     """Let calls to open be answered once the event is set; `are_heard`: by the router that they had come to."""
     may_answer = asyncio.Event()

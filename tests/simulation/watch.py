@@ -446,7 +446,7 @@ def _under_way(link: Any) -> set[str]:
     """Return the requests that a link's call is to open just now: they stand in the frame of the coroutine that calls."""
     pumps = [task.get_coro() for task in link._tasks if task.get_coro().__qualname__ == "Opens._pump"]
     calls = [call.cr_frame.f_locals for pump in pumps if (call := pump.cr_await) and call.__qualname__ == "Opens._open"]
-    return {opening.registration.request_id for call in calls for opening in call["batch"]}
+    return {opening.request_id for call in calls for opening in call["batch"]}
 
 
 def queued_bytes(router_actor: Any) -> dict[str, int]:

@@ -127,29 +127,35 @@ class Link:
             )
         self._listeners.add(key, listener)
 
-    def ask_to_open(self, registration: Registration, taken_in: Callable[[int], None]) -> asyncio.Future[None]:
+    def ask_to_open(
+        self, request_id: str, register: Callable[[], Registration], taken_in: Callable[[int], None]
+    ) -> asyncio.Future[None]:
         """Ask the router to open a request that was entered; `taken_in` hears the number with which it was created.
 
-        The future may have Recovering, and what `open` raises.
+        `register` makes the registration when its call is made. The future may have Recovering, and what `open` raises.
         """
-        opened = self._opens.put(registration, taken_in)
+        opened = self._opens.put(request_id, register, taken_in)
         self._watch()
         return opened
 
-    async def open(self, register: Callable[[], Registration], taken_in: Callable[[int], None]) -> None:
+    async def open(
+        self, request_id: str, register: Callable[[], Registration], taken_in: Callable[[int], None]
+    ) -> None:
         """Open a request that was entered, as soon as the router can say; see `ask_to_open`.
 
-        `register` is called for each try: news may have come since the one before, such as a later epoch.
         Raises what the router answers, RouterUnavailable, RouterClosed.
         """
-        await until_recovered(lambda: self.ask_to_open(register(), taken_in))
+        await until_recovered(lambda: self.ask_to_open(request_id, register, taken_in))
 
     def open_again(
-        self, listener: StateListener, register: Callable[[], Registration], taken_in: Callable[[int], None]
+        self,
+        listener: StateListener,
+        request_id: str,
+        register: Callable[[], Registration],
+        taken_in: Callable[[int], None],
     ) -> None:
-        """Open a request again that the router has forgotten; a refusal comes as a state. `register`: see `open`."""
-        # Called now too: from now on nothing of it is sent.
-        self.spawn(self._open_again(listener, register().request_id, register, taken_in))
+        """Open a request again that the router has forgotten; a refusal comes as a state. See `ask_to_open`."""
+        self.spawn(self._open_again(listener, request_id, register, taken_in))
 
     async def _open_again(
         self,
@@ -163,7 +169,7 @@ class Link:
         async def once() -> None:
             # It may have heard of its end meanwhile, and a request that nobody publishes must not begin anew.
             if listener in self._listeners.of(key):
-                await self.ask_to_open(register(), taken_in)
+                await self.ask_to_open(request_id, register, taken_in)
 
         try:
             await until_recovered(once)

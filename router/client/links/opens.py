@@ -1,9 +1,11 @@
 """Registrations on their way to a router: one call is out at a time, and what comes meanwhile rides in the next.
 
-Theory. A registration is asked for until it is answered, at whatever router is there by then. Its number says that it
-was: from then on it is to be said again to a router that begins anew, and before that it is not, since the call that is
-out may have reached that one already. What came between the two is told by the answer itself: who gave it knows what it
-has opened; and where that was an earlier router, the present one does not (`Link.take_news`).
+Theory. A registration says what its publisher knows of the request, so it is made when its call is: while it waited,
+news may have come, such as a later epoch. It is asked for until it is answered, at whatever router is there by then;
+where that is another one than at first, it says "not yet", and the registration is made anew. Its number says that it
+was answered: from then on it is to be said again to a router that begins anew, and before that it is not, since the
+call that is out may have reached that one already. What came between the two is told by the answer itself: who gave it
+knows what it has opened; and where that was an earlier router, the present one does not (`Link.take_news`).
 """
 
 from __future__ import annotations
@@ -23,9 +25,13 @@ OPENS_MAX = 512
 
 
 class Opening(NamedTuple):
-    """A registration on its way; `taken_in` hears the number with which the router took it in, before its news."""
+    """A registration on its way: `register` makes it.
 
-    registration: Registration
+    `taken_in` hears the number with which the router took it in, before its news.
+    """
+
+    request_id: str
+    register: Callable[[], Registration]
     future: asyncio.Future[None]
     taken_in: Callable[[int], None]
 
@@ -39,10 +45,12 @@ class Opens:
         self._calls_made = 0
         self._busy = False
 
-    def put(self, registration: Registration, taken_in: Callable[[int], None]) -> asyncio.Future[None]:
+    def put(
+        self, request_id: str, register: Callable[[], Registration], taken_in: Callable[[int], None]
+    ) -> asyncio.Future[None]:
         """Open a request; the future is done when the router has answered."""
         future: asyncio.Future[None] = self._link.promise()
-        self._waiting.append(Opening(registration, future, taken_in))
+        self._waiting.append(Opening(request_id, register, future, taken_in))
         if not self._busy:
             self._busy = True
             self._link.spawn(self._pump())
@@ -59,7 +67,7 @@ class Opens:
 
     def _is_wanted(self, opening: Opening) -> bool:
         """Whether somebody publishes it still: one who was refused meanwhile has left, and may come again as new."""
-        is_wanted = self._link.hears((Role.PUBLISHER, opening.registration.request_id))
+        is_wanted = self._link.hears((Role.PUBLISHER, opening.request_id))
         if not is_wanted and not opening.future.done():
             opening.future.set_result(None)
         return is_wanted
@@ -67,8 +75,8 @@ class Opens:
     async def _open(self, batch: list[Opening]) -> None:
         link = self._link
         self._calls_made += 1
-        registrations = [opening.registration for opening in batch]
         try:
+            registrations = [opening.register() for opening in batch]
             frame = pack(OpenCall(link.client_id, self._calls_made, link.answers.seen, registrations))
             made, answer = await link.caller.call("open", frame)
             errors, numbers, news = _read_open_answer(answer, len(batch))
@@ -80,7 +88,7 @@ class Opens:
             if refusal is not None:
                 self._refused(opening, from_wire(refusal[0], refusal[1]))
                 continue
-            opened.add(opening.registration.request_id)
+            opened.add(opening.request_id)
             opening.taken_in(number)
             if not opening.future.done():
                 opening.future.set_result(None)
@@ -90,8 +98,8 @@ class Opens:
         """Tell a refusal; unless it is to be asked again, it holds for what else waits to be said of that request."""
         futures = [opening.future]
         if not isinstance(error, Recovering):
-            request_id = opening.registration.request_id
-            for same in [other for other in self._waiting if other.registration.request_id == request_id]:
+            request_id = opening.request_id
+            for same in [other for other in self._waiting if other.request_id == request_id]:
                 self._waiting.remove(same)
                 futures.append(same.future)
         for told in futures:

@@ -111,7 +111,7 @@ class Publisher(Pumping):
         try:
             if self._claim is not None:
                 await self._claim.hold(self._open_timeout_s)
-            opening = self._link.ask_to_open(self._registration(), self._stream.is_taken_in)
+            opening = self._link.ask_to_open(self.request_id, self._registration, self._stream.is_taken_in)
         except BaseException:
             self._has_begun = False
             self._leave()
@@ -124,8 +124,9 @@ class Publisher(Pumping):
             try:
                 await asyncio.shield(opening)
             except Recovering:
-                self._stream.is_placed = False  # nothing is sent to a router that does not know it yet
-                opening = asyncio.ensure_future(self._link.open(self._registration, self._stream.is_taken_in))
+                self._stream.is_placed = False  # see `on_router_restart`
+                opened = self._link.open(self.request_id, self._registration, self._stream.is_taken_in)
+                opening = asyncio.ensure_future(opened)
                 await asyncio.shield(opening)
             self._stream.is_accepted = True
             while self._stream.phase == OPENING and not self._stream.is_over:
@@ -405,7 +406,7 @@ class Publisher(Pumping):
         """See `StateListener`."""
         stream = self._stream
         if stream.update(state):
-            self._link.open_again(self, self._registration, self._stream.is_taken_in)
+            self._link.open_again(self, self.request_id, self._registration, self._stream.is_taken_in)
         if stream.has_items():
             self._link.has_items(self.request_id, stream)
         self._after_change()
@@ -435,7 +436,8 @@ class Publisher(Pumping):
         """See `StateListener`."""
         # One that waits for its agent has not asked to be opened; one that waits for an answer asks until it has it.
         if self._stream.created and not self._stream.is_over:
-            self._link.open_again(self, self._registration, self._stream.is_taken_in)
+            self._stream.is_placed = False  # nothing is sent to a router that does not know it yet
+            self._link.open_again(self, self.request_id, self._registration, self._stream.is_taken_in)
 
     def _after_change(self) -> None:
         self._tell_change()

@@ -383,6 +383,24 @@ async def test_what_is_opened_once_more_is_opened_as_it_stands_by_then(router, m
     await client.close()
 
 
+async def test_what_waits_to_be_opened_is_opened_as_it_stands_when_its_turn_comes(router, monkeypatch):
+    client = door(router)
+    (publisher,) = await opened(client, "first")
+    may_answer = hold_opens(router, monkeypatch, are_heard=False)
+    opening = asyncio.ensure_future(client.publish("other").open())
+    await until(lambda: router.asked_to_open("other") == 1)
+    router.restart()
+    (link,) = client._links
+    await until(lambda: len(link._opens._waiting) == 1)  # of the first, behind the call that is out
+    router.say_publisher("first", epoch=7)
+    await until(lambda: publisher._stream.epoch == 7)
+    may_answer.set()
+    await opening
+    await until(lambda: router.asked_to_open("first") == 2)
+    assert [registration.epoch for registration in router.registrations("first")] == [0, 7]
+    await client.close()
+
+
 def hold_opens(router, monkeypatch, *, are_heard):
     """Let calls to open be answered once the event is set; `are_heard`: by the router that they had come to."""
     may_answer = asyncio.Event()
@@ -407,7 +425,7 @@ async def test_a_request_that_was_refused_is_not_opened_by_what_its_publisher_ha
     await until(lambda: router.asked_to_open("req") == 2)
     router.restart()
     # What is said to the third router waits for the call that is out.
-    await until(lambda: "req" in {opening.registration.request_id for opening in link._opens._waiting})
+    await until(lambda: "req" in {opening.request_id for opening in link._opens._waiting})
     may_answer.set()
     await until(lambda: not link._opens._busy)
     with pytest.raises(PoolFull):

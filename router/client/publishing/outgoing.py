@@ -40,6 +40,7 @@ class PublishedStream:
         "_had_before",
         "_sent_before",
         "accepted_bytes",
+        "awaits_place",
         "cancel",
         "created",
         "credit_bytes",
@@ -66,6 +67,8 @@ class PublishedStream:
         # The router has said yes; where the request is placed it says later.
         self.is_accepted: bool = False
         self.is_placed: bool = False
+        # The router has said that it waits for one, and ends that wait itself.
+        self.awaits_place: bool = False
         self.epoch: int = 0
         self.sent_seq: int = 0
         # The last item that was handed to the lane in an earlier epoch.
@@ -103,6 +106,11 @@ class PublishedStream:
     def is_over(self) -> bool:
         """Whether nothing more can be published."""
         return self.phase in (SEALED, FAILED)
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether its readers, or a place, are what it waits for; those who say so watch over the time of it."""
+        return self.is_held or self.awaits_place
 
     def why_over(self) -> StreamRouterError | None:
         """Return why nothing can follow, as far as the router has said so."""
@@ -193,7 +201,7 @@ class PublishedStream:
         Nothing is sent before the router has said where the request stands: one that does not know it would drop it,
         and could not tell, since the registration says only what had been sent when it was made.
         """
-        self.is_placed = False
+        self.forget_place()
         if self.created:
             wanted = wanted._replace(created=self.created)
         if self.epoch == 0 and self.cancel is None and agent_number == wanted.agent_number:
@@ -205,6 +213,10 @@ class PublishedStream:
             cancel=self.cancel,
             agent_number=agent_number,
         )
+
+    def forget_place(self) -> None:
+        """Send nothing, and wait for nothing, of what a router has said of its place: that one may be gone."""
+        self.is_placed = self.awaits_place = False
 
     def is_taken_in(self, created: int) -> None:
         """The router has taken it in under this number.
@@ -232,7 +244,8 @@ class PublishedStream:
             self.stop_reason = state.stop_reason
             self.replay.clear()
             return False
-        if state.phase == RequestPhase.WAITING:
+        self.awaits_place = state.phase == RequestPhase.WAITING
+        if self.awaits_place:
             self.is_placed = False
             return False
         if state.epoch > self.epoch:
@@ -248,7 +261,7 @@ class PublishedStream:
         return False
 
     def _take_unknown(self) -> bool:
-        self.is_placed = False
+        self.forget_place()
         if self.phase == OPENING and self.is_accepted:
             text = f"request {self.request_id!r} ended and was forgotten before this process heard that it was open"
             self.fail(RequestEnded(f"{text}; its router could not be reached for a while. Publish under a new ID"))

@@ -124,7 +124,7 @@ class Publisher(Pumping):
             try:
                 await asyncio.shield(opening)
             except Recovering:
-                self._stream.is_placed = False  # see `on_router_restart`
+                self._stream.forget_place()  # see `on_router_restart`
                 opened = self._link.open(self.request_id, self._registration, self._stream.is_taken_in)
                 opening = asyncio.ensure_future(opened)
                 await asyncio.shield(opening)
@@ -374,7 +374,7 @@ class Publisher(Pumping):
                 await self._change(SEAL_WAIT_S)
                 if stream.sent_seq != sent_seq:  # it goes on, as slowly as its readers let it
                     patience, sent_seq = Patience(SEAL_DEADLINE_S), stream.sent_seq
-                elif not stream.is_held:  # else it is its readers that it waits for, as `chunk` would
+                elif not stream.waits_for_others:  # as `chunk` would, for as long as it takes
                     patience.spend(loop.time() - began, SEAL_WAIT_S)
                 if patience.is_over and not stream.is_over:
                     raise RouterUnavailable(
@@ -436,7 +436,7 @@ class Publisher(Pumping):
         """See `StateListener`."""
         # One that waits for its agent has not asked to be opened; one that waits for an answer asks until it has it.
         if self._stream.created and not self._stream.is_over:
-            self._stream.is_placed = False  # nothing is sent to a router that does not know it yet
+            self._stream.forget_place()  # nothing is sent to a router that does not know it yet
             self._link.open_again(self, self.request_id, self._registration, self._stream.is_taken_in)
 
     def _after_change(self) -> None:

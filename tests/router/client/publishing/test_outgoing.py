@@ -13,6 +13,8 @@ from actors.protocol.states import PublisherState
 from router.client.publishing.outgoing import FAILED, OPEN, SEALED, PublishedStream
 from router.client.publishing.replay_store import ReplayBudget, ReplayStore
 
+WANTED = Registration("req", b"", "", None, False, 0, 0, 1, None, 0)
+
 
 def state(epoch=1, phase="open", next_seq=1, credit=1 << 20, cancel=None, stop_reason=None, error=None):
     return PublisherState("p", "req", epoch, phase, next_seq, credit, cancel, stop_reason, error)
@@ -56,6 +58,20 @@ def test_nothing_is_sent_before_there_is_a_place():
     assert s.has_items()
 
 
+def test_a_wait_for_a_place_lasts_while_the_router_that_said_so_watches_over_it():
+    s = stream()
+    for is_over in (
+        lambda: s.update(state(epoch=2)),
+        lambda: s.update(state(phase="unknown")),
+        s.forget_place,
+        lambda: s.register(WANTED, 0),
+    ):
+        s.update(state(phase="waiting"))
+        assert s.waits_for_others
+        is_over()
+        assert not s.waits_for_others
+
+
 def test_a_new_epoch_replays_everything_under_the_same_numbers():
     s = stream()
     for n in range(3):
@@ -81,8 +97,7 @@ def test_nothing_is_sent_between_a_registration_and_the_word_where_the_request_s
     s.accept(b"0")
     drain(s)
     s.accept(b"1")
-    wanted = Registration("req", b"", "", None, False, 0, 0, 1, None, 0)
-    assert s.register(wanted, 0).sent_seq == 1
+    assert s.register(WANTED, 0).sent_seq == 1
     assert not s.has_items(), "a router that has restarted would drop it, and take the registration's word for all"
     s.update(state(phase="gap", next_seq=1))
     assert drain(s, 1000) == [(1, 1, [b"0", b"1"])]

@@ -25,7 +25,9 @@ from actors.protocol.calls import ClaimAnswer, ClaimCall, ReleaseCall
 from actors.protocol.frames import pack, read, unpack
 from actors.protocol.states import ClaimPhase, ClaimState
 from router.client.links import link as links
+from router.client.publishing import publisher as publishers
 from router.client.publishing.interruption import Body
+from router.client.publishing.publisher import Publisher
 
 
 @pytest.fixture
@@ -50,6 +52,31 @@ def ended_as(router, request_id):
     kind, part, _ = kinds[-1]
     body = unpack(part)
     return kind, body.get("stop_reason") or body.get("error_type")
+
+
+async def test_a_finish_waits_for_as_long_as_the_router_says_that_the_request_waits_for_a_place(
+    client, router, monkeypatch
+):
+    monkeypatch.setattr(publishers, "SEAL_WAIT_S", 0.001)
+    monkeypatch.setattr(publishers, "SEAL_DEADLINE_S", 1e-6)
+    stream = client.publish("req")
+    await stream.open()
+    router.say_publisher("req", "waiting")
+    await until(lambda: stream._stream.awaits_place)
+    changes: list[float | None] = []
+    change = stream._change
+
+    async def counted(wait_s=None):
+        changes.append(wait_s)
+        await change(wait_s)
+
+    monkeypatch.setattr(Publisher, "_change", lambda _, wait_s=None: counted(wait_s))
+    finish = asyncio.ensure_future(stream.finish())
+    await until(lambda: len(changes) > 10)
+    assert not finish.done(), "the router ends such a wait, by its own time"
+    router.say_publisher("req", epoch=1, next_seq=2)
+    with pytest.raises(RouterUnavailable, match="not confirmed"):
+        await finish
 
 
 # --- misuse -------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ from .loop import PROCESS, Process, SimulatedLoop
 from .network import Exited, Handle, Network, SimulatedActor
 from .others import CloseProgram, HostileProgram
 from .program import OBSERVER, Program
+from .remains import Remains
 from .scenario import NEVER_S, Scenario
 from .sockets import Sockets
 from .tenants import SECRET, STRANGER, StrangerProgram, client_id_in, has_tenants
@@ -178,10 +179,10 @@ class World:
             if not self._is_over():
                 self._say_who_is_stuck(limit_s)
             elif scenario.watches_leaks and not self.failures:
-                self.watch.watch_leaks()
+                Remains(self).wait_until_none()
             for request in self.requests:
                 request.check()
-            self.watch.check_errors()
+            Remains(self).check_errors()
 
     def _begin_others(self) -> None:
         for close in self.scenario.closes:

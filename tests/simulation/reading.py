@@ -102,8 +102,11 @@ class ReadProgram(Program):
     def _is_allowed(self, error: StreamRouterError) -> bool:
         request, world = self.request, self.request.world
         if isinstance(error, UnknownRequest):
-            # A router that was stopped may have had no time to tell of an end before it forgot it.
-            return request.is_out_of_time() or not any(publisher.is_well for publisher in request.publishers)
+            # A router that was stopped may have had no time to tell of an end before it forgot it. And one without memory
+            # lets in who asks for an ID that nobody names to it; what was read of the first is then no more.
+            was_let_in_twice = len(request.opened) > 1
+            is_served = any(publisher.is_well for publisher in request.publishers)
+            return request.is_out_of_time() or was_let_in_twice or not is_served
         if isinstance(error, RequestLost):
             return request.may_end_twice()
         return isinstance(error, RouterClosed) and self.number in world.faults.closed_at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 _HELP = {
@@ -18,27 +17,44 @@ _HELP = {
 }
 
 
+class Count:
+    """One count. What is counted for every message adds to it itself, without a call."""
+
+    __slots__ = ("amount",)
+
+    def __init__(self) -> None:
+        self.amount: int = 0
+
+
 class Figures:
     """Counts by name and label: the format of a stream, or the status of a refusal."""
 
     __slots__ = ("_counts",)
 
     def __init__(self) -> None:
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts: dict[tuple[str, str], Count] = {}
+
+    def count(self, name: str, label: str) -> Count:
+        """Return a count, to be added to."""
+        found = self._counts.get((name, label))
+        if found is None:
+            found = self._counts[name, label] = Count()
+        return found
 
     def add(self, name: str, label: str, amount: int = 1) -> None:
         """Count something."""
-        self._counts[name, label] += amount
+        self.count(name, label).amount += amount
 
     def of(self, name: str) -> int:
         """Return a count over all labels."""
-        return sum(count for (known, _), count in self._counts.items() if known == name)
+        return sum(count.amount for (known, _), count in self._counts.items() if known == name)
 
     def plus(self, others: Iterable[Figures]) -> Figures:
         """Return the sums of these and others."""
         together = Figures()
         for figures in (self, *others):
-            together._counts.update(figures._counts)  # noqa: SLF001  # its own kind
+            for (name, label), count in figures._counts.items():  # noqa: SLF001  # its own kind
+                together.add(name, label, count.amount)
         return together
 
     def text(self) -> str:
@@ -48,7 +64,7 @@ class Figures:
             full = f"stream_router_gateway_{name}" + ("_total" if kind == "counter" else "")
             lines += [f"# HELP {full} {meaning}", f"# TYPE {full} {kind}"]
             word = "status" if name == "refused" else "format"
-            for (known, label), count in sorted(self._counts.items()):
+            for (known, label), count in sorted(self._counts.items(), key=lambda item: item[0]):
                 if known == name:
-                    lines.append(f'{full}{{{word}="{label}"}} {count}')
+                    lines.append(f'{full}{{{word}="{label}"}} {count.amount}')
         return "\n".join(lines) + "\n"

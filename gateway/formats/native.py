@@ -45,7 +45,8 @@ class NativeForm:
         number = self._number = message["seq_id"]
         if self._types is not None and kind not in self._types:
             return [Frame(number, b"")]
-        return [Frame(number, b"id: %d\ndata: %b\n\n" % (number, encode(message)))]
+        # As `Frame(...)`, which is a call of Python's for each message.
+        return [tuple.__new__(Frame, (number, b"id: %d\ndata: %b\n\n" % (number, encode(message))))]
 
     def gap(self, first: int, last: int) -> list[Frame]:
         """See `Form`."""

@@ -6,7 +6,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import Protocol
 
-from gateway.serving.tap import Count, Interrupted, chunk_of
+from gateway.figures import Count
+from gateway.serving.tap import Interrupted, chunk_of
 
 LAST_CHUNK: bytes = b"0\r\n\r\n"
 
@@ -30,7 +31,7 @@ class Keeper(Protocol):
 class Kept(asyncio.Protocol, ABC):
     """A connection that was taken from the server.
 
-    `label`: what it is counted under; `count`: told how much is written; `is_chunked`: as of HTTP/1.1.
+    `label`: what it is counted under; `count`: of the bytes that are written; `is_chunked`: as of HTTP/1.1.
     """
 
     __slots__ = ("_count", "_is_chunked", "_is_over", "_keeper", "_transport", "full_at_s", "label")
@@ -66,7 +67,7 @@ class Kept(asyncio.Protocol, ABC):
 
     def _write(self, data: bytes) -> None:
         if data:
-            self._count(len(data))
+            self._count.amount += len(data)
             self._transport.write(chunk_of(data) if self._is_chunked else data)
 
     def _end(self, how: str, data: bytes = b"") -> None:

@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from actors.errors import StreamRouterError
+from gateway.figures import Count
 from gateway.formats.many import ManyForm
 from gateway.serving.answers import status_of
 from gateway.serving.kept import Keeper, Kept
-from gateway.serving.tap import FAILED, Count, Interrupted
+from gateway.serving.tap import FAILED, Interrupted
 from gateway.serving.whose import Source
 
 log: logging.Logger = logging.getLogger("gateway.many")

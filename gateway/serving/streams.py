@@ -110,7 +110,7 @@ class Streams:
         sources = [await asking.get().source(request_id) for request_id in form.places if request_id not in lost]
         response = Taken(headers={**HEADERS, "Content-Type": form.content_type})
         await request.app.on_response_prepare.send(request, response)
-        count = partial(self._figures.add, "bytes", LABEL)
+        count = self._figures.count("bytes", LABEL)
         reader = ManyReader(self, sources, form, self._batches_behind, count, is_chunked=is_chunked(request))
         head = head_of(request, response)
         transport = take(request, reader)
@@ -134,7 +134,7 @@ class Streams:
         """Return a tap, held for one reader more."""
         tap = self._taps.get(key)
         if tap is None or tap.is_broken:
-            count = partial(self._figures.add, "bytes", str(key[1]))
+            count = self._figures.count("bytes", str(key[1]))
             tap = Tap(key, self._subscription(key[0]), make_form, self._config.window_bytes_max, count, self._rounds)
             self._taps[key] = tap
             tap.begin()

@@ -37,11 +37,15 @@ class Window:
         """
         numbers, parts = self._numbers, self._parts
         first = len(parts)
-        for number, part in frames:
+        if len(frames) == 1:  # as most that comes
+            number, data = frames[0]
             numbers.append(number)
-            parts.append(part)
-        data = frames[0].data if len(frames) == 1 else b"".join(parts[first:])
-        self.last_number = numbers[-1]
+            parts.append(data)
+        else:
+            numbers += [frame.number for frame in frames]
+            parts += [frame.data for frame in frames]
+            number, data = numbers[-1], b"".join(parts[first:])
+        self.last_number = number
         self._bytes += len(data)
         if self._bytes > self._bytes_max:
             self._drop(first)

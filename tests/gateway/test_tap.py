@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from actors.errors import RouterUnavailable
+from gateway.figures import Count
 from gateway.formats.form import Frame
 from gateway.formats.native import NativeForm
 from gateway.serving.reader import Reader
@@ -128,7 +129,7 @@ async def settle() -> None:
 
 
 def tap_of(source: Source, window_bytes_max: int = LARGE, make_form: MakeForm = lambda: NativeForm(RUN)) -> Tap:
-    tap = Tap((RUN, "native"), Pushed(source()), make_form, window_bytes_max, lambda _: None, Rounds())
+    tap = Tap((RUN, "native"), Pushed(source()), make_form, window_bytes_max, Count(), Rounds())
     tap.begin()
     return tap
 
@@ -186,6 +187,7 @@ async def test_the_bytes_of_a_batch_are_the_same_object_for_all_readers_and_of_h
     assert b"".join(data[:-2] for _, data in parts) == WHOLE
     assert [int(size, 16) for size, _ in parts] == [len(data) - 2 for _, data in parts]
     assert [reader.parts[3:] for reader in readers] == [[b"0\r\n\r\n"]] * 3
+    assert tap.count.amount == 3 * len(WHOLE)  # what each has had, without what carries it
 
 
 async def test_a_reader_whose_connection_is_full_holds_up_nobody_and_falls_out_of_the_window():

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
@@ -262,6 +262,12 @@ TOOL_CALL = "tool_call_message"
 Fields = dict[str, Any]
 
 
+@lru_cache(maxsize=256)
+def _shared_names(*names: str) -> tuple[str, ...]:
+    """Return the names of a message's fields: one tuple for all messages that have the same."""
+    return names
+
+
 class Head:
     """The fields that the pieces of one message share; made once per message.
 
@@ -270,13 +276,22 @@ class Head:
     and the extra field `tool_name` of the first piece is its name.
     """
 
-    __slots__ = ("fields", "kind", "packed_bytes")
+    __slots__ = ("_names", "_values", "kind", "packed_bytes")
 
     def __init__(self, kind: str, fields: Fields) -> None:
+        if "message_type" not in fields:
+            fields = {"message_type": kind, **fields}
         self.kind: str = kind
-        self.fields: Fields = fields if "message_type" in fields else {"message_type": kind, **fields}
+        # A log keeps these for each of its messages, and a dict of them would take three times as much.
+        self._names = _shared_names(*fields)
+        self._values = tuple(fields.values())
         # How many bytes the fields are where they cross; that they can be packed is found out here.
-        self.packed_bytes: int = len(msgspec.msgpack.encode(self.fields))
+        self.packed_bytes: int = len(msgspec.msgpack.encode(fields))
+
+    @property
+    def fields(self) -> Fields:
+        """A dict of them, made anew each time."""
+        return dict(zip(self._names, self._values, strict=True))
 
     def __repr__(self) -> str:
         return f"Head({self.kind}, otid={self.fields.get('otid')})"

@@ -32,7 +32,7 @@ Piece = str | None | tuple[str | None, Fields]
 def read_segment(segment: Sequence[Any]) -> tuple[int, Fields | None, list[Piece]]:
     """Take a segment apart: seq_id of the first piece, fields, pieces.
 
-    The fields are None where an answer has left them out (see `reads.Part`). Raises ProtocolViolation
+    The fields are None where a read has left them out (see `reads.Part`). Raises ProtocolViolation
     where the shape is wrong.
     """
     if len(segment) == LOOSE_PARTS:

@@ -148,24 +148,32 @@ class Segment:
         first = self.pieces[0]
         return first[1] if isinstance(first, tuple) else {}
 
-    def packable(self, start: int, stop: int) -> list[Any]:
-        """Return pieces `start` to `stop` (indexes) in the form that `protocol.segments` defines."""
+    def packable(self, start: int, stop: int, known: Head | None = None) -> list[Any]:
+        """Return pieces `start` to `stop` (indexes) in the form that `protocol.segments` defines.
+
+        The fields of the message whose head is `known` are left out.
+        """
+        fields = None if self.head is known else self.head.fields
         if self.pieces is not None:
-            return [self.first + start, self.head.fields, self.pieces[start:stop]]
+            return [self.first + start, fields, self.pieces[start:stop]]
         lengths = self.lengths
         begin = sum(length for length in lengths[:start] if length != NO_TEXT)
         end = begin + sum(length for length in lengths[start:stop] if length != NO_TEXT)
         extras = {i - start: extra for i, extra in self.extras.items() if start <= i < stop}
-        return [self.first + start, self.head.fields, self.text[begin:end], lengths[start:stop].tolist(), extras]
+        return [self.first + start, fields, self.text[begin:end], lengths[start:stop].tolist(), extras]
 
 
 @dataclass(slots=True)
 class Reading:
-    """What a read found: segments (see `protocol.segments`), how far they reach, and what is missing before."""
+    """What a read found: segments (see `protocol.segments`), how far they reach, and what is missing before.
+
+    `head` is that of the message that was read last; None: nothing was.
+    """
 
     segments: list[list[Any]]
     last_seq: int
     cost_bytes: int
+    head: Head | None
     gap: tuple[int, int] | None = None
 
 
@@ -173,7 +181,6 @@ class Log:
     """The messages of one request. All sizes in bytes, all positions are seq_ids (0: nothing yet)."""
 
     __slots__ = (
-        "_compacted_through",
         "_segments",
         "bytes_held",
         "dropped_through",
@@ -189,7 +196,6 @@ class Log:
         self.dropped_through: int = 0
         self.bytes_held: int = 0
         self.unread_bytes: int = 0
-        self._compacted_through = 0
 
     def append(self, pieces: Sequence[MessagePiece]) -> int:
         """Append pieces in order; return the seq_id of the last one."""
@@ -230,11 +236,14 @@ class Log:
         newest = (segment.head for segment in reversed(self._segments[-segments_max:]))
         return next((head.fields for head in newest if head.kind == kind), None)
 
-    def read(self, after: int, *, through: int, bytes_max: int, pieces_max: int = 1 << 30) -> Reading:
+    def read(
+        self, after: int, *, through: int, bytes_max: int, pieces_max: int = 1 << 30, known: Head | None = None
+    ) -> Reading:
         """Return what comes after `after`, at most about `bytes_max`, never beyond `through`.
 
         At least one piece comes if there is one. Where the log no longer holds what comes next,
-        `gap` says (first, last) of what is missing and the segments begin behind it.
+        `gap` says (first, last) of what is missing and the segments begin behind it. `known` is the head of the
+        message that was read last: what goes on with a message comes without its fields.
         """
         segments = self._segments
         newest = segments[-1] if segments else None
@@ -242,7 +251,7 @@ class Log:
             # It goes on within the newest segment, as where a reader follows.
             start = after + 1 - newest.first
             stop, used = self._fit(newest, start, min(len(newest), start + pieces_max), bytes_max)
-            return Reading([newest.packable(start, stop)], newest.first + stop - 1, used)
+            return Reading([newest.packable(start, stop, known)], newest.first + stop - 1, used, newest.head)
         gap = None
         if after < self.dropped_through:
             gap = (after + 1, self.dropped_through)
@@ -258,12 +267,13 @@ class Log:
             stop = min(len(segment), through + 1 - segment.first, start + left)
             stop, used = self._fit(segment, start, stop, room)
             if stop > start:
-                found.append(segment.packable(start, stop))
+                found.append(segment.packable(start, stop, known))
+                known = segment.head
                 left -= stop - start
                 last = segment.first + stop - 1
                 room -= used
             at += 1
-        return Reading(found, last, bytes_max - room, gap)
+        return Reading(found, last, bytes_max - room, known, gap)
 
     def since(self, after: int) -> Iterator[Segment]:
         """Yield the segments that reach beyond a position."""
@@ -321,19 +331,18 @@ class Log:
         return total
 
     def _compact(self, through: int) -> None:
-        # The last segment may still grow, so it stays loose until something follows it.
-        at = self._at(self._compacted_through + 1)
         segments = self._segments
-        while at < len(segments) - 1 and segments[at].last <= through:
+        # The last segment may still grow, so it stays loose until something follows it. What is compacted stands in
+        # front of all that is not.
+        at = self._at(through + 1) - 1
+        while at >= 0 and segments[at].pieces is not None:
             self.bytes_held -= segments[at].compact()
-            self._compacted_through = segments[at].last
-            at += 1
+            at -= 1
 
     def compact_all(self) -> None:
         """Compact everything, the last segment too: the log has ended."""
         for segment in self._segments:
             self.bytes_held -= segment.compact()
-        self._compacted_through = self.last_seq
 
     def drop(self, bytes_max: int, *, through: int) -> int:
         """Drop the oldest messages until at most `bytes_max` are held; none beyond `through`.
@@ -364,7 +373,6 @@ class Log:
             self.bytes_held -= dropped
             del self._segments[:gone]
             self.dropped_through = last
-            self._compacted_through = max(self._compacted_through, last)
             if last > self.released:
                 self.released = last
                 self.unread_bytes = self._bytes_between(last, self.last_seq)
@@ -398,7 +406,6 @@ class Log:
                 log._segments.append(segment)
                 log.bytes_held += segment.costs_bytes
             log.last_seq = last_seq
-            log._compacted_through = last_seq
         except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, msgpack.UnpackException) as error:
             raise ProtocolViolation(f"a packed log of {len(data)} bytes cannot be read: {error}") from error
         return log

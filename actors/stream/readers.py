@@ -26,9 +26,9 @@ import logging
 from collections import OrderedDict
 
 from actors.errors import InternalError
+from actors.messages import Head
 from actors.protocol.frames import pack
 from actors.protocol.reads import FORGOTTEN, NOTHING, Part, PartState
-from actors.protocol.segments import Fields
 from actors.stream.log import Reading
 from actors.stream.session import Session
 from actors.tenants import PLAIN, Names
@@ -77,8 +77,8 @@ class Subscription:
         # How far the user has come. Of an observer the session does not know it.
         self.cursor: int = after
         self.is_observer: bool = is_observer
-        # The fields of the message that the last piece sent belongs to: the reader has them.
-        self.head_sent: Fields | None = None
+        # Of the message that the last piece sent belongs to: the reader has its fields.
+        self.head_sent: Head | None = None
         self.ended: bool = False
         # It read an earlier session of this request, of which this one may have less, and has not seen an end.
         self.is_moving: bool = is_moving
@@ -107,7 +107,9 @@ class Subscription:
             # What it has not had is the end, and that whole.
             self.sent = session.content_through
             self.is_moving = False
-        reading = session.read(self.sent, bytes_max)
+        through = session.visible_through
+        reading = session.log.read(self.sent, through=through, bytes_max=bytes_max, known=self.head_sent)
+        self.head_sent = reading.head
         self.sent = reading.last_seq
         if self._unconsumed is None:
             self._unconsumed = []
@@ -115,13 +117,6 @@ class Subscription:
         self._sent_bytes += reading.cost_bytes
         if session.complete and reading.last_seq >= session.log.last_seq:
             self.ended = True
-        if reading.segments:
-            head_sent, self.head_sent = self.head_sent, reading.segments[-1][1]
-            for segment in reading.segments:
-                if segment[1] is head_sent:
-                    segment[1] = None  # it goes on with the message before it
-                else:
-                    head_sent = segment[1]
         return reading
 
     def consumed(self, cursor: int) -> None:

@@ -231,8 +231,9 @@ class StreamActor:
             now = self._clock.now()
         messages = []
         for segment in reading.segments:
-            first, _, pieces = read_segment(segment)
-            factory = MessageFactory(segment[1])  # only answers to polls leave the fields out
+            first, fields, pieces = read_segment(segment)
+            if fields is not None:  # else it goes on with the message before it
+                factory = MessageFactory(fields)
             for seq_id, piece in enumerate(pieces, first):
                 text, extra = piece if isinstance(piece, tuple) else (piece, None)
                 messages.append(factory.make(text, extra, seq_id))

@@ -30,6 +30,9 @@ def test_a_head_is_packed_as_a_frame_would_be() -> None:
     head = NumberedHeads(Heads("run"), MESSAGE_ID, 2).next("user_message", fields)
     assert head.packed_bytes == len(msgpack.packb(head.fields))
     assert list(head.fields)[:3] == ["message_type", "id", "date"]
+    assert {name: head.fields[name] for name in fields} == fields
+    head.fields.clear()
+    assert head.fields["id"] == MESSAGE_ID, "nobody else changes them"
 
 
 def test_only_further_choices_and_requests_with_a_run_id_say_so() -> None:

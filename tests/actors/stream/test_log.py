@@ -21,8 +21,10 @@ def heads(count: int) -> list[Head]:
 def flat(segments: list) -> list[tuple[int, str, object]]:
     """Every piece of a reading as (seq_id, otid, piece), whichever form it came in."""
     found = []
+    fields = None
     for segment in segments:
-        first, fields, pieces = read_segment(segment)
+        first, own, pieces = read_segment(segment)
+        fields = own or fields
         for seq, piece in enumerate(pieces, first):
             found.append((seq, fields["otid"], tuple(piece) if isinstance(piece, (tuple, list)) else piece))
     return found
@@ -73,6 +75,20 @@ def test_a_bounded_read_makes_progress_and_misses_nothing(pieces, bytes_max, pie
         assert len(flat(reading.segments)) <= pieces_max
         found += flat(reading.segments)
         cursor = reading.last_seq
+    assert found == expected
+
+
+@given(PIECES, st.integers(1, 400))
+def test_a_read_leaves_out_the_fields_of_the_message_that_was_read_last_and_no_others(pieces, bytes_max):
+    log, expected = filled(pieces)
+    found, known, otid, cursor = [], None, None, 0
+    while cursor < log.last_seq:
+        reading = log.read(cursor, through=log.last_seq, bytes_max=bytes_max, known=known)
+        for first, fields, row in reading.segments:
+            assert fields is None or fields["otid"] != otid, "it was known"
+            otid = otid if fields is None else fields["otid"]
+            found += [(seq, otid, piece) for seq, piece in enumerate(row, first)]
+        known, cursor = reading.head, reading.last_seq
     assert found == expected
 
 

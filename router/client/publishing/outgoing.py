@@ -15,6 +15,8 @@ replayed to it waits until its own credit allows it. Ends and steps wait for non
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from actors.errors import RequestCancelled, RequestEnded, StreamRouterError, from_wire
 from actors.protocol.calls import Registration
 from actors.protocol.envelopes import ItemsEnvelope
@@ -30,6 +32,16 @@ ITEM_FRAME_BYTES = 6
 GIVE_COUNT_MAX = 512
 
 OPENING, OPEN, SEALED, FAILED = "opening", "open", "sealed", "failed"
+
+
+def without_id(wanted: Registration) -> Registration:
+    """Return what a request is opened with but for its ID: the same object for all that are opened alike."""
+    return _one_for_all(wanted._replace(request_id=""))
+
+
+@lru_cache(maxsize=16)
+def _one_for_all(wanted: Registration) -> Registration:
+    return wanted
 
 
 class PublishedStream:
@@ -196,14 +208,13 @@ class PublishedStream:
     # --- what the router is told, and what it says ----------------------------------------------
 
     def register(self, wanted: Registration, agent_number: int) -> Registration:
-        """Return what to open the request with: what it was `wanted` with, and what has come to be known since.
+        """Return what to open the request with: as `wanted` (see `without_id`), and what has come to be known since.
 
         Nothing is sent before the router has said where the request stands: one that does not know it would drop it,
         and could not tell, since the registration says only what had been sent when it was made.
         """
         self.forget_place()
-        if self.created:
-            wanted = wanted._replace(created=self.created)
+        wanted = wanted._replace(request_id=self.request_id, created=self.created)
         if self.epoch == 0 and self.cancel is None and agent_number == wanted.agent_number:
             return wanted
         return wanted._replace(

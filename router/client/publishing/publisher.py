@@ -42,7 +42,7 @@ from router.client.links.caller import fresh
 from router.client.links.patience import Patience
 from router.client.publishing.encoding import Chunk, clean, each_chunk, pack_record, to_bytes, to_mapping
 from router.client.publishing.interruption import Body, end_of
-from router.client.publishing.outgoing import FAILED, OPENING, SEALED, PublishedStream
+from router.client.publishing.outgoing import FAILED, OPENING, SEALED, PublishedStream, without_id
 from router.client.publishing.pumping import Pumping
 from router.client.publishing.replay_store import ReplayBudget
 
@@ -79,7 +79,7 @@ class Publisher(Pumping):
         self.request_id: str = wanted.request_id
         self.settings: StreamSettings = settings
         self._link = link
-        self._registered = wanted
+        self._registered = without_id(wanted)  # kept for as long as it is open
         self._claim = claim
         self._open_timeout_s = open_timeout_s
         self._recording = recording

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from actors.errors import LimitExceeded, PoolFull
 from actors.protocol.calls import Registration
 from actors.protocol.states import PublisherState
-from router.client.publishing.outgoing import FAILED, OPEN, SEALED, PublishedStream
+from router.client.publishing.outgoing import FAILED, OPEN, SEALED, PublishedStream, without_id
 from router.client.publishing.replay_store import ReplayBudget, ReplayStore
 
 WANTED = Registration("req", b"", "", None, False, 0, 0, 1, None, 0)
@@ -101,6 +101,18 @@ def test_nothing_is_sent_between_a_registration_and_the_word_where_the_request_s
     assert not s.has_items(), "a router that has restarted would drop it, and take the registration's word for all"
     s.update(state(phase="gap", next_seq=1))
     assert drain(s, 1000) == [(1, 1, [b"0", b"1"])]
+
+
+def test_requests_that_are_opened_alike_share_what_they_are_opened_with_and_each_has_its_own_id():
+    kept = [without_id(WANTED._replace(request_id=name)) for name in ("a", "b")]
+    other = without_id(WANTED._replace(agent_id="agent"))
+    assert kept[0] is kept[1] is not other
+    streams = [PublishedStream(name, ReplayBudget(1000)) for name in ("a", "b")]
+    streams[1].is_taken_in(7)
+    first, second = (one.register(wanted, 0) for one, wanted in zip(streams, kept, strict=True))
+    assert first == WANTED._replace(request_id="a")
+    assert second == WANTED._replace(request_id="b", created=7)
+    assert PublishedStream("req", ReplayBudget(1000)).register(other, 0) == WANTED._replace(agent_id="agent")
 
 
 def test_credit_is_absolute_and_an_old_report_does_not_lower_it():

@@ -56,7 +56,6 @@ class Choice:
     __slots__ = (
         "_assistant_calls",
         "_content",
-        "_content_kind",
         "_heads",
         "_native",
         "_native_signature",
@@ -70,7 +69,6 @@ class Choice:
     def __init__(self, settings: StreamSettings, heads: NumberedHeads) -> None:
         self.settings: StreamSettings = settings
         self._heads = heads
-        self._content_kind = "reasoning_message" if settings.content_is_reasoning else "assistant_message"
         self._content = JsonContent(settings.buffer_bytes_max) if settings.expect_reasoning_content else None
         self._text: Head | None = None  # the open message of plain content
         self._native: Head | None = None  # the open message of native reasoning
@@ -138,8 +136,10 @@ class Choice:
         if self._text is None:
             self.settle(None, out)
             self._close_text()
-            fields = MONOLOGUE if self._content_kind == "reasoning_message" else {}
-            self._text = self._heads.next(self._content_kind, fields)
+            if self.settings.content_is_reasoning:
+                self._text = self._heads.next("reasoning_message", MONOLOGUE)
+            else:
+                self._text = self._heads.next("assistant_message", {})
         out.append(new_piece((self._text, text, None)))
 
     def _reasoning(self, delta: Reasoning, out: Out) -> None:
@@ -245,7 +245,7 @@ class Choice:
 
     def thoughts_head(self, call: ToolCall, out: Out) -> Head:
         """Return the head for the inner thoughts of a call that has shown none yet."""
-        if self._text is not None and self._content_kind == "reasoning_message":
+        if self._text is not None and self.settings.content_is_reasoning:
             head = self._text
         else:
             self.settle(call, out)

@@ -31,9 +31,9 @@ class Dispatch:
 
     def note(self, kind: str, request: Request, now: float, detail: str | None = None) -> None:
         """Note what happened to a request, for logs, spans and its story."""
-        note = Note(kind, request.request_id, request.epoch, detail, request.settings.traceparent)
+        note = Note(kind, request.request_id, request.epoch, detail, request.settings.traceparent, now)
         self.effects.notes.append(note)
-        self.stories.add(note, now)
+        self.stories.add(note)
 
     # --- to clients -------------------------------------------------------------------------
 

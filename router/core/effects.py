@@ -26,6 +26,8 @@ class Note:
     detail: str | None
     traceparent: str | None = None
     """The span that the request belongs to."""
+    at: float = 0.0
+    """When it happened, in seconds of the registry's clock."""
 
 
 @dataclass(slots=True)

@@ -12,8 +12,8 @@ from router.core.pool import Slot
 def story(lifecycle: Lifecycle, request_id: str) -> list[str]:
     """Return what has happened to a request lately, a line an event, and how it stands."""
     lines = [
-        f"{at:.3f} s: epoch {note.epoch}: {note.kind}{f' ({note.detail})' if note.detail else ''}"
-        for at, note in lifecycle.dispatch.stories.of(request_id)
+        f"{note.at:.3f} s: epoch {note.epoch}: {note.kind}{f' ({note.detail})' if note.detail else ''}"
+        for note in lifecycle.dispatch.stories.of(request_id)
     ]
     request = lifecycle.requests.get(request_id)
     if request is None:

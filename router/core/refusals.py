@@ -23,9 +23,9 @@ class Refusals:
 
     def count(self, request_id: str, error: StreamRouterError, now: float) -> None:
         """Count a refusal and note it in the request's story."""
-        note = Note(REFUSED, request_id, 0, error.code)
+        note = Note(REFUSED, request_id, 0, error.code, at=now)
         self._lifecycle.effects.notes.append(note)
-        self._lifecycle.dispatch.stories.add(note, now)
+        self._lifecycle.dispatch.stories.add(note)
         self._lifecycle.counts["refused"] += 1
         self.by_code[error.code] = self.by_code.get(error.code, 0) + 1
 

@@ -15,12 +15,12 @@ class Stories:
     """The latest events of all requests."""
 
     def __init__(self) -> None:
-        self._events: deque[tuple[float, Note]] = deque(maxlen=EVENTS_MAX)
+        self._events: deque[Note] = deque(maxlen=EVENTS_MAX)
 
-    def add(self, note: Note, now: float) -> None:
+    def add(self, note: Note) -> None:
         """Remember an event."""
-        self._events.append((now, note))
+        self._events.append(note)
 
-    def of(self, request_id: str) -> Iterable[tuple[float, Note]]:
-        """Give the remembered events of a request with their times, the first one first."""
-        return ((at, note) for at, note in self._events if note.request_id == request_id)
+    def of(self, request_id: str) -> Iterable[Note]:
+        """Give the remembered events of a request, the first one first."""
+        return (note for note in self._events if note.request_id == request_id)

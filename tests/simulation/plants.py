@@ -216,7 +216,7 @@ def _router_restart_unnoticed() -> list[Patch]:
 
 def _overtaken_state_believed() -> list[Patch]:
     """An old answer that comes late is taken for the newest."""
-    return [mock.patch.object(Heard, "is_newest", lambda _self, _incarnation, _version: True)]
+    return [mock.patch.object(Heard, "is_newest", lambda _self, _version: True)]
 
 
 def _actor_forgets_reports() -> list[Patch]:

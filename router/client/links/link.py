@@ -271,6 +271,7 @@ class Link:
         """Whether an answer is of the router as it is now; a new incarnation is told again what it should know."""
         standing = self.answers.standing(incarnation, made)
         if standing in (Standing.RESTARTED, Standing.FORGOTTEN):
+            self._listeners.begin_anew()
             count = len(self._listeners)
             if standing == Standing.RESTARTED:
                 log.warning("router %s has restarted; registering %d requests again", self.caller.name, count)
@@ -298,7 +299,7 @@ class Link:
             if heard is None:
                 self._give_back(state)
                 continue
-            if not heard.is_newest(self.answers.incarnation, version):
+            if not heard.is_newest(version):
                 continue  # overtaken by a newer one
             for listener in heard.listeners:
                 try:

@@ -35,12 +35,11 @@ class StateListener(Protocol):
 class Heard:
     """Those who listen to one key, in the order in which they came, and the version of what they heard last."""
 
-    __slots__ = ("_as_of", "_incarnation", "_listeners")
+    __slots__ = ("_as_of", "_listeners")
 
     def __init__(self, listener: StateListener) -> None:
         # The only one as it is.
         self._listeners: StateListener | tuple[StateListener, ...] = listener
-        self._incarnation: str | None = None
         self._as_of = 0
 
     @property
@@ -60,17 +59,19 @@ class Heard:
         self._listeners = left[0] if len(left) == 1 else left
         return not left
 
-    def is_newest(self, incarnation: str | None, version: int) -> bool:
+    def is_newest(self, version: int) -> bool:
         """Whether a state of this version is not older than what was heard, and remember it.
 
         Versions count within an incarnation of the router; `Answers` says which answers are of the present one.
         """
-        if incarnation != self._incarnation:
-            self._incarnation = incarnation
-        elif version < self._as_of:
+        if version < self._as_of:
             return False
         self._as_of = version
         return True
+
+    def begin_anew(self) -> None:
+        """What comes from now on is of another incarnation."""
+        self._as_of = 0
 
 
 class Listeners:
@@ -128,6 +129,12 @@ class Listeners:
         role, request_id = key
         del self._heard[role][request_id]
         return True
+
+    def begin_anew(self) -> None:
+        """The router has another incarnation: its versions count anew."""
+        for by_request in self._heard.values():
+            for heard in by_request.values():
+                heard.begin_anew()
 
     def clear(self) -> None:
         """Nobody listens any more."""

@@ -61,7 +61,6 @@ class Shaper:
         "_factory",
         "_fields",
         "_format",
-        "_is_plain",
         "_openai",
         "had_through",
     )
@@ -69,7 +68,6 @@ class Shaper:
     def __init__(self, format: Format, *, coalesce: bool) -> None:  # noqa: A002  # the user's word
         self._format = format
         self._coalesce = coalesce
-        self._is_plain = format == "dict" and not coalesce
         self._fields: Fields | None = None
         self._factory: MessageFactory | None = None
         self._openai = OpenAIFormat() if format == "openai" else None
@@ -106,7 +104,7 @@ class Shaper:
 
     def shape(self, segments: Sequence[Segment], last_seq_id: int) -> Batch[Any]:
         """Return a batch of these segments."""
-        if self._is_plain:
+        if self._format == "dict" and not self._coalesce:
             return Batch(_dicts(segments), last_seq_id)
         if self._openai is not None and segments and segments[0][0] <= self.had_through:
             segments = self._catch_up(self._openai, segments)

@@ -16,7 +16,7 @@ from actors.protocol.frames import pack, unpack
 from actors.protocol.segments import LOOSE_PARTS, Fields, Piece, read_segment
 
 TERMINAL_KIND = "stop_reason"
-# The names of most messages' fields, which are not packed with them.
+# The names of most messages' fields; neither they nor the last one's value are packed with the others.
 _USUAL_NAMES = ("message_type", "id", "date", "name", "otid", "sender_id", "run_id")
 
 Segment = tuple[int, Fields, list[Piece]]
@@ -92,19 +92,19 @@ class Cursor:
         fields = self._fields
         if fields is None:
             raise ProtocolViolation(f"message {first} is said to go on with one that never came")
-        return self._shared(_unpacked(fields)) if isinstance(fields, bytes) else fields
+        return self._shared(self._unpacked(fields)) if isinstance(fields, bytes) else fields
 
     def rest(self) -> None:
         """Take half the room until more comes."""
         fields = self._fields
         if isinstance(fields, dict):
-            self._fields = pack([*fields.values()] if tuple(fields) == _USUAL_NAMES else fields)
+            is_usual = tuple(fields) == _USUAL_NAMES and fields["run_id"] == self._run_id
+            self._fields = pack([*fields.values()][:-1] if is_usual else fields)
 
-
-def _unpacked(packed: bytes) -> Fields:
-    """Return what `Cursor.rest` has packed."""
-    fields: Fields | list[Any] = unpack(packed)
-    return dict(zip(_USUAL_NAMES, fields, strict=True)) if isinstance(fields, list) else fields
+    def _unpacked(self, packed: bytes) -> Fields:
+        """Return what `rest` has packed."""
+        fields: Fields | list[Any] = unpack(packed)
+        return dict(zip(_USUAL_NAMES, [*fields, self._run_id], strict=True)) if isinstance(fields, list) else fields
 
 
 def split(piece: Piece) -> tuple[str | None, Fields | None]:

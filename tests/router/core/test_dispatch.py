@@ -104,4 +104,5 @@ def test_what_happened_is_noted_for_those_who_look_on_and_in_the_story_of_the_re
     dispatch.note(ENDED, a_request(), 60.0, "end_turn")
     (note,) = dispatch.effects.take().notes
     assert (note.kind, note.request_id, note.epoch, note.detail) == (ENDED, "req", 1, "end_turn")
-    assert [*dispatch.stories.of("req")] == [(60.0, note)]
+    assert note.at == 60.0
+    assert [*dispatch.stories.of("req")] == [note]

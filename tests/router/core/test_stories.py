@@ -18,10 +18,10 @@ def test_of_each_request_the_latest_events_are_told_in_their_order(names, events
     finally:
         module.EVENTS_MAX = bound
     for number, name in enumerate(names):
-        stories.add(Note(PLACED, name, number, None), float(number))
+        stories.add(Note(PLACED, name, number, None, at=float(number)))
     remembered = [*enumerate(names)][-events_max:]
     for name in "abc":
-        told = [(at, note.epoch) for at, note in stories.of(name)]
+        told = [(note.at, note.epoch) for note in stories.of(name)]
         assert told == [(float(number), number) for number, one in remembered if one == name]
 
 

@@ -40,13 +40,14 @@ def test_versions_do_not_go_back_within_an_incarnation_and_begin_anew_with_the_n
 def test_an_older_state_of_a_key_is_not_the_newest_unless_nobody_listened_meanwhile():
     listeners, listener = Listeners(), SimpleNamespace()
     listeners.add(KEY, listener)
-    assert listeners.get(KEY).is_newest("a", 5)
-    assert listeners.get(KEY).is_newest("a", 5)
-    assert not listeners.get(KEY).is_newest("a", 4)
-    assert listeners.get(KEY).is_newest("b", 1), "another incarnation counts anew"
+    assert listeners.get(KEY).is_newest(5)
+    assert listeners.get(KEY).is_newest(5)
+    assert not listeners.get(KEY).is_newest(4)
+    listeners.begin_anew()
+    assert listeners.get(KEY).is_newest(1), "another incarnation counts anew"
     assert listeners.remove(KEY, listener)
     listeners.add(KEY, listener)
-    assert listeners.get(KEY).is_newest("b", 0)
+    assert listeners.get(KEY).is_newest(0)
 
 
 def test_listeners_of_a_key_are_those_that_came_in_their_order_each_once():

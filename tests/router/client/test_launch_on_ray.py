@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -58,9 +59,14 @@ async def waits(_question: str):
     await asyncio.Event().wait()
 
 
-async def dies(_question: str):
+def dies_once(deaths: str):
+    if Path(deaths).exists():
+        yield content("alive")
+        yield FINISH
+        return
     yield content("dying")
-    await asyncio.sleep(1)  # until it is on its way
+    time.sleep(1)  # until it is on its way
+    Path(deaths).touch()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -120,13 +126,14 @@ async def test_a_cancel_of_the_request_stops_the_agent(router, request_id, actor
     assert run.attempts == 1
 
 
-async def test_an_agent_whose_process_dies_is_run_again_where_that_is_wanted(router, request_id):
+async def test_an_agent_whose_process_dies_is_run_again_where_that_is_wanted(router, request_id, tmp_path):
     settings = {**CHAT, "publisher_grace_s": 0.1}
-    run = router.start(dies, "x", request_id=request_id, settings=settings, retries="lost", attempts=2)
-    with pytest.raises(RequestFailed, match="publisher_lost") as lost:
-        await run
-    assert lost.value.result.text == "dying"
-    assert run.attempts == 2
+    deaths = str(tmp_path / "deaths")
+    run = router.start(dies_once, deaths, request_id=request_id, settings=settings, retries="lost", attempts=2)
+    assert (await run).text == "alive"
+    assert (run.attempts, run.request_id) == (2, f"{request_id}.2")
+    lost = await router.result(request_id, raise_failed=False)
+    assert (lost.stop_reason, lost.text) == ("publisher_lost", "dying")
 
 
 async def test_what_cannot_begin_is_named(router, request_id):

@@ -217,7 +217,7 @@ def only(feature: Feature) -> Harder:
 
 PLANTED = {
     "agent-shared": (Feature.AGENTS, _agent_shared, range(60)),
-    "giving-up-is-an-end": (Feature.SHARDS, _giving_up_is_an_end, range(20, 160)),
+    "giving-up-is-an-end": (Feature.SHARDS, _giving_up_is_an_end, range(124, 264)),
     "messages-for-nothing": (Feature.MESSAGES, _messages_for_nothing, range(60)),
     "replay-beyond-credit": (Feature.QUEUES, _replay_beyond_credit, range(60)),
     "room-without-end": (Feature.BACKLOG, _room_without_end, range(60)),

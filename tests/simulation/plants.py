@@ -255,11 +255,11 @@ PLANTS = {
     "end-before-stored": Plant(_end_before_stored, range(350, 500), CUT_OFF),
     "stored-without-log": Plant(_stored_without_log, range(100)),
     "epoch-ignored": Plant(_epoch_ignored, range(1_870, 2_200), CUT_OFF),
-    "terminal-twice": Plant(_terminal_twice, range(288, 400)),
+    "terminal-twice": Plant(_terminal_twice, range(304, 416)),
     "credit-leak": Plant(_credit_leak, range(50)),
     "no-credit-limit": Plant(_no_credit_limit, range(36, 136)),
     "answer-lost-is-lost": Plant(_answer_lost_is_lost, range(17, 67)),
-    "late-operation-done": Plant(_late_operation_done, range(76, 136), ROUGH_REOPENS),
+    "late-operation-done": Plant(_late_operation_done, range(92, 152), ROUGH_REOPENS),
     "late-open-begins": Plant(_late_open_begins, range(40), ROUGH_HOSTILE),
     "late-claim-kept": Plant(_late_claim_kept, range(24, 74), ROUGH_AGENTS),
     "no-replay": Plant(_no_replay, range(50)),
@@ -268,7 +268,7 @@ PLANTS = {
     "duplicates-handed-out": Plant(_duplicates_handed_out, range(300)),
     "router-restart-unnoticed": Plant(_router_restart_unnoticed, range(100)),
     "overtaken-state-believed": Plant(_overtaken_state_believed, range(100, 140), ROUGH_BACKLOG),
-    "actor-forgets-reports": Plant(_actor_forgets_reports, range(1_480, 2_000), ROUGH),
+    "actor-forgets-reports": Plant(_actor_forgets_reports, range(1_760, 2_280), ROUGH),
     "silence-is-an-end": Plant(_silence_is_an_end, range(27, 60)),
 }
 

@@ -47,7 +47,6 @@ class Listening:
                     return
                 if not reader.acknowledge():
                     break
-            reader.rest()
         except StopAsyncIteration:
             self._tell_end(None)
         except StreamRouterError as error:

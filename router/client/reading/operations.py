@@ -18,17 +18,18 @@ _CONSUMED = int(Operation.CONSUMED)  # to ask the enum for a member takes as lon
 class Operations:
     """The operations of one reader (a process) on one actor that are still to be sent."""
 
-    __slots__ = ("_acks", "_last_no", "_unsettled", "_waiting")
+    __slots__ = ("_last_no", "_unsettled", "_waiting", "cursors")
 
     def __init__(self) -> None:
         self._waiting: Said = []
         self._last_no = 0
         # Numbers that the actor may not have had yet, in order.
         self._unsettled: dict[int, None] = {}
-        self._acks: dict[int, int] = {}
+        self.cursors: dict[int, int] = {}
+        """What subscriptions have consumed, to be acknowledged; written to for nearly every message."""
 
     def __bool__(self) -> bool:
-        return bool(self._waiting or self._acks)
+        return bool(self._waiting or self.cursors)
 
     @property
     def has_waiting(self) -> bool:
@@ -49,12 +50,8 @@ class Operations:
 
     def drop(self, number: int) -> None:
         """Stop reading."""
-        self._acks.pop(number, None)
+        self.cursors.pop(number, None)
         self._waiting.append(Drop(self._next_no(), Operation.DROP, number))
-
-    def consumed(self, number: int, cursor: int) -> None:
-        """Acknowledge what a subscription has consumed."""
-        self._acks[number] = cursor
 
     def _next_no(self) -> int:
         self._last_no += 1
@@ -65,9 +62,9 @@ class Operations:
         """Return all that is to be sent; its outcome is said with `settle` or `put_back`."""
         said = self._waiting
         # One for nearly every message that is read; so without a call for each.
-        said += [tuple.__new__(Consumed, (0, _CONSUMED, number, cursor)) for number, cursor in self._acks.items()]
+        said += [tuple.__new__(Consumed, (0, _CONSUMED, number, cursor)) for number, cursor in self.cursors.items()]
         self._waiting = []
-        self._acks = {}
+        self.cursors = {}
         return said
 
     def settle(self, said: Said) -> None:

@@ -176,7 +176,7 @@ class Poller:
         """Note that the user of this reader has consumed all up to a cursor; `has_more`: more has come already."""
         if number not in self._subscriptions:
             return
-        self._operations.consumed(number, cursor)
+        self._operations.cursors[number] = cursor
         if self._following is not None:
             hurries = not has_more and number in self._hurried
             if hurries or self._asking.due_at == NEVER:  # else it rides with what is to be said

@@ -188,9 +188,12 @@ class Reader:
 
     def acknowledge(self) -> bool:
         """All that was handed out has been consumed. Return whether there is more to take already."""
-        has_more = bool(self._arrived)
-        if self._poller is not None:
-            self._poller.consumed(self.number, self._cursor.last_seq_id, has_more=has_more)
+        has_more, poller = bool(self._arrived), self._poller
+        if poller is not None:
+            poller.consumed(self.number, self._cursor.last_seq_id, has_more=has_more)
+            if poller.is_crowded and not has_more:  # take less room until more comes
+                self._shaper.rest()
+                self._cursor.rest()
         return has_more
 
     def take(self) -> Batch[Any] | None:
@@ -298,16 +301,9 @@ class Reader:
         self._be_patient()
         if loop is None:
             raise RouterClosed(f"request {self.request_id!r} is not being read")
-        self.rest()
         # (To ask for the running loop is a system call in Python 3.11, and this is paid for every batch.)
         changed = self._changed = loop.create_future()
         return changed, self._ping_s if self._known else None
-
-    def rest(self) -> None:
-        """Take less room until more comes, where many read."""
-        if self._poller is not None and self._poller.is_crowded:
-            self._shaper.rest()
-            self._cursor.rest()
 
     def leave(self) -> None:
         """Stop reading, and give the cursor up."""

@@ -34,9 +34,9 @@ def test_what_may_not_have_come_is_said_again_before_all_else():
 
 def test_of_the_cursors_only_the_newest_is_said_and_none_of_a_dropped_subscription():
     operations = Operations()
-    operations.consumed(1, 5)
-    operations.consumed(1, 9)
-    operations.consumed(2, 4)
+    operations.cursors[1] = 5
+    operations.cursors[1] = 9
+    operations.cursors[2] = 4
     operations.drop(2)
     assert [tuple(operation) for operation in operations.take()] == [
         (1, Operation.DROP, 2),
@@ -47,6 +47,6 @@ def test_of_the_cursors_only_the_newest_is_said_and_none_of_a_dropped_subscripti
 
 def test_cursors_alone_can_wait_for_the_next_call():
     operations = Operations()
-    operations.consumed(1, 5)
+    operations.cursors[1] = 5
     assert operations
     assert not operations.has_waiting

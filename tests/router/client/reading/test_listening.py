@@ -9,6 +9,7 @@ from client_fakes import FakeActor, FakeRouter, door, message, until
 
 from actors.errors import AlreadyReading, InternalError, RouterClosed, StreamRouterError, UnknownRequest
 from actors.protocol.reads import Operation, PartState
+from router.client.reading import poller
 
 
 class Ear:
@@ -66,6 +67,18 @@ async def test_batches_are_told_in_order_and_counted_as_consumed_and_the_end_onc
     await until(lambda: ear.ends == [None])
     assert ear.had == [1, 2, 3, 4]
     assert not client._links[0]._listeners
+
+
+async def test_where_many_read_a_listener_keeps_its_message_packed_and_goes_on_with_it(client, actor, monkeypatch):
+    monkeypatch.setattr(poller, "CROWD", 0)
+    ear = Ear()
+    actor.bring(part(1, message(1)))
+    subscription = listen(client, ear)
+    await until(lambda: ear.had == [1])
+    assert isinstance(subscription._reader._cursor._fields, bytes)
+    actor.bring(part(1, [2, None, ["more"]]))
+    await until(lambda: ear.had == [1, 2])
+    assert ear.ends == []
 
 
 async def test_an_end_without_a_message_is_told(client, actor):

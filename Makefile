@@ -35,8 +35,9 @@ help:
 demo: $(STAMP)      ## 24 recorded agents through a router on a local Ray, live in the terminal
 	@$(BIN)/stream-router demo $(ARGS)
 
+# Three processes for two cores: what needs a Ray waits more than half of its time.
 test: $(STAMP)      ## the tests (ARGS are pytest's), without those that test-gateway has programs for
-	@TEST_EFFORT=$(or $(TEST_EFFORT),0.5) $(BIN)/python -m pytest -m "not clients" -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@TEST_EFFORT=$(or $(TEST_EFFORT),0.5) $(BIN)/python -m pytest -m "not clients" -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-fast: $(STAMP) ## the pure tests alone: no Ray, about a minute
 	@TEST_EFFORT=$(or $(TEST_EFFORT),0.15) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not ray and not slow and not chaos and not clients" $(ARGS)

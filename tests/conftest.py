@@ -1,4 +1,4 @@
-"""How the tests are shared out where several processes run them (`pytest -n 2`, as `make test` does).
+"""How the tests are shared out where several processes run them (`pytest -n 3`, as `make test` does).
 
 What of a folder needs a Ray stays in one process, and with it the Ray that it shares. What mostly waits (the kills
 first, then what needs a Ray, the longest first) comes before what needs a processor all the time, so that the two fill
@@ -41,7 +41,7 @@ def pytest_report_header() -> str:
 
 
 # Folders whose tests take longest on a Ray.
-LONGEST = ("service", "client")
+LONGEST = ("service", "client", "loadtest", "examples")
 
 
 def _place(item: pytest.Item) -> int:

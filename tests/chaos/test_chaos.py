@@ -19,7 +19,7 @@ from .report import NOUGHTS, run
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
 
-AT_A_TIME = 3
+AT_A_TIME = 4
 # Those that wait longest come first.
 ORDER = (
     "kill-reader",

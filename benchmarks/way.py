@@ -270,4 +270,4 @@ class Way:
             for read, batch in batches:
                 for _message in batch:
                     self.messages += 1
-                self._operations.consumed(read.number, read.cursor.last_seq_id)
+                self._operations.cursors[read.number] = read.cursor.last_seq_id

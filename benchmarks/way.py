@@ -83,15 +83,16 @@ class Pipe:
         self._ends = connected(socket.AF_UNIX)
         self._decoder = StreamDecoder()
 
-    def carry(self, data: bytes) -> list[StreamMessage]:
-        """Send bytes; return the messages that arrive."""
+    def carry(self, parts: Sequence[bytes]) -> list[StreamMessage]:
+        """Send the parts of a message; return the messages that arrive."""
         write, read = self._ends
         arrived: list[StreamMessage] = []
-        for at in range(0, len(data), PORTION_BYTES):
+        portions = [part[at : at + PORTION_BYTES] for part in parts for at in range(0, len(part), PORTION_BYTES)]
+        for sent in portions:
             with self._clock(*self._sender):
-                write.sendall(data[at : at + PORTION_BYTES])
+                write.sendall(sent)
             with self._clock(*self._receiver):
-                left = min(PORTION_BYTES, len(data) - at)
+                left = len(sent)
                 while left:
                     portion = read.recv(left)
                     left -= len(portion)
@@ -183,8 +184,8 @@ class Way:
             frames = cut_into_frames([envelope for _, found in self._lane.take() for envelope in found])
             self._lane.done()
         with self.clock(PUBLISHER, "send"):
-            data = encode_call(self._next_call(), "feed", (PUBLISHER, self._seen, *frames))
-        for message in self._to_router.carry(data):
+            parts = encode_call(self._next_call(), "feed", (PUBLISHER, self._seen, *frames))
+        for message in self._to_router.carry(parts):
             with self.clock(ROUTER, "receive"):
                 _, (client_id, seen, *arrived) = decode_call(message.body)
                 envelopes = [unpack_list(frame) for frame in arrived]
@@ -217,8 +218,8 @@ class Way:
         self._frame_no += 1
         with self.clock(ROUTER, "send"):
             envelopes = self._actor.take()
-            data = encode_call(self._next_call(), "feed", (ROUTER, self._frame_no, *cut_into_frames(envelopes)))
-        for message in self._to_actor.carry(data):
+            parts = encode_call(self._next_call(), "feed", (ROUTER, self._frame_no, *cut_into_frames(envelopes)))
+        for message in self._to_actor.carry(parts):
             with self.clock("stream actor", "receive"):
                 _, (router, frame_no, *frames) = decode_call(message.body)
             with self.clock("stream actor", "feed"):
@@ -235,8 +236,8 @@ class Way:
             with self.clock(READER, "hand out"):
                 said = self._operations.take()
                 call = PollCall("reader", self._poll_no + 1, self._operations.settled, said, 10.0)
-                data = encode_call(self._next_call(), "poll", (pack(call),))
-            for message in self._polls.carry(data):
+                parts = encode_call(self._next_call(), "poll", (pack(call),))
+            for message in self._polls.carry(parts):
                 with self.clock("stream actor", "answer"):
                     answer = self._answer(message.body)
             self._operations.settle(said)
@@ -244,8 +245,8 @@ class Way:
                 return
             self._poll_no += 1
             with self.clock("stream actor", "answer"):
-                data = encode(self._calls, Kind.ANSWER, pack(answer))
-            for message in self._to_reader.carry(data):
+                parts = encode(self._calls, Kind.ANSWER, pack(answer))
+            for message in self._to_reader.carry(parts):
                 self._take_answer(message.body)
 
     def _answer(self, body: bytes) -> bytes:

@@ -12,7 +12,7 @@ import logging
 import socket
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from actors.errors import ProtocolViolation
@@ -25,6 +25,8 @@ log: logging.Logger = logging.getLogger("actors.transport")
 
 MEET_DEADLINE_S = 5.0
 CONNECT_DEADLINE_S = 1.0
+PART_BYTES = 32 * 1024
+"""So much of what is large is given to a transport at a time."""
 
 
 class Lost(ConnectionError):
@@ -54,10 +56,15 @@ class End(asyncio.Protocol, ABC):
         self._decoder = StreamDecoder()
         self._transport: asyncio.Transport | None = None
         self._standing: asyncio.Task[None] | None = None
+        # What the transport is not given before it has sent what it has.
+        self._waiting_parts: deque[memoryview] = deque()
+        self._is_full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        self._transport = transport  # type: ignore[assignment]  # a stream's transport is one that writes
+        writing: asyncio.Transport = transport  # type: ignore[assignment]  # a stream's transport is one that writes
+        writing.set_write_buffer_limits(high=1)  # `pause_writing` as soon as anything is left with it
+        self._transport = writing
         # A loop that ends tells its tasks, and no transport: one that nobody closes stays open until it is collected.
         self._standing = asyncio.get_running_loop().create_task(_stand_still())
         self._standing.add_done_callback(lambda _: self.close())
@@ -68,6 +75,7 @@ class End(asyncio.Protocol, ABC):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """See asyncio."""
         self._transport = None
+        self._waiting_parts.clear()
         if self._standing is not None:
             self._standing.cancel()
 
@@ -84,10 +92,40 @@ class End(asyncio.Protocol, ABC):
     def take(self, number: int, kind: int, body: bytes) -> None:
         """Take one message. Raises ProtocolViolation."""
 
-    def write(self, data: bytes) -> None:
-        """Send; what is sent to an end that is closed is lost with it."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+    def write(self, parts: Sequence[bytes]) -> None:
+        """Send a message; what is sent to an end that is closed is lost with it."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if len(parts) == 1 and not self._waiting_parts:  # as most are
+            transport.write(parts[0])
+            return
+        self._waiting_parts.extend(map(memoryview, parts))
+        self._send_parts(transport)
+
+    def _send_parts(self, transport: asyncio.Transport) -> None:
+        """Send of what waits as much as is taken at once.
+
+        A transport copies what its socket does not take, and copies it again behind what waits already. With megabytes
+        at a time that is dearer than to send them, so while anything is left of one part the next one is not given.
+        """
+        waiting = self._waiting_parts
+        while waiting and not self._is_full and not transport.is_closing():
+            part = waiting.popleft()
+            if len(part) > PART_BYTES:
+                waiting.appendleft(part[PART_BYTES:])
+                part = part[:PART_BYTES]
+            transport.write(part)
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        self._is_full = False
+        if self._transport is not None:
+            self._send_parts(self._transport)
 
     def close(self) -> None:
         """End the connection."""
@@ -163,9 +201,9 @@ class Connection(End):
             future.set_exception(self._as_lost("the connection is gone"))
             return future
         self._numbers = number = (self._numbers + 1) % NUMBERS
-        data = encode_call(number, method, arguments)  # what cannot be packed leaves nobody waiting
+        parts = encode_call(number, method, arguments)  # what cannot be packed leaves nobody waiting
         self._waiting[number] = future
-        self.write(data)
+        self.write(parts)
         return future
 
     def ask(self, method: str, arguments: tuple[Any, ...], asker: Asker) -> int:
@@ -179,9 +217,9 @@ class Connection(End):
             self._asked.clear()
             self._asker = asker
         self._numbers = number = (self._numbers + 1) % NUMBERS
-        data = encode_call(number, method, arguments)
+        parts = encode_call(number, method, arguments)
         self._asked.append(number)
-        self.write(data)
+        self.write(parts)
         return number
 
     def take(self, number: int, kind: int, body: bytes) -> None:

@@ -7,7 +7,7 @@ import hmac
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from actors.errors import InternalError, ProtocolViolation, StreamRouterError
@@ -122,7 +122,7 @@ class Reply:
         return self._served is other._served
 
 
-def _encode_raised(number: int, method: str, error: Exception) -> bytes:
+def _encode_raised(number: int, method: str, error: Exception) -> Sequence[bytes]:
     if isinstance(error, StreamRouterError):
         return _encode_error(number, error)
     log.error("%s failed", method, exc_info=error)
@@ -130,7 +130,7 @@ def _encode_raised(number: int, method: str, error: Exception) -> bytes:
     return _encode_error(number, InternalError(shown))
 
 
-def _encode_error(number: int, error: StreamRouterError) -> bytes:
+def _encode_error(number: int, error: StreamRouterError) -> Sequence[bytes]:
     """Return an error as an answer, also where its text quotes what cannot be packed: its caller must not wait."""
     code, text = error.to_wire()
     return encode(number, Kind.ERROR, pack([code, text.encode("utf-8", "backslashreplace").decode()]))

@@ -17,7 +17,7 @@ complete. What cannot be a message raises ProtocolViolation; the stream is then 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from struct import Struct
 from typing import Any, NamedTuple
@@ -28,10 +28,11 @@ from actors.protocol.frames import UNPACKED_BYTES_MAX, pack, unpack
 HEAD = Struct("<IIB")
 NUMBERS = 1 << 32
 
-# How msgpack packs bytes of more than 16 bits.
+# How msgpack packs bytes of up to 32 bits.
 LARGE = Struct(">BI")
 LARGE_MARK = 0xC6
-LARGE_BYTES = 1 << 16
+LARGE_BYTES = 32 * 1024
+"""Bytes of this size or more are not packed among others, but go as they are, between the parts before and behind."""
 
 
 class Kind(IntEnum):
@@ -52,33 +53,49 @@ class StreamMessage(NamedTuple):
     body: bytes
 
 
-def encode(number: int, kind: Kind, body: bytes) -> bytes:
-    """Return a message as bytes."""
-    return HEAD.pack(len(body), number, kind) + body
+def encode(number: int, kind: Kind, body: bytes) -> Sequence[bytes]:
+    """Return a message as bytes, in one part or more."""
+    head = HEAD.pack(len(body), number, kind)
+    return (head + body,) if len(body) < LARGE_BYTES else (head, body)
 
 
-def encode_call(number: int, method: str, arguments: tuple[Any, ...]) -> bytes:
-    """Return a call as bytes.
+def encode_call(number: int, method: str, arguments: tuple[Any, ...]) -> Sequence[bytes]:
+    """Return a call as bytes, in one part or more.
 
-    Those of large arguments are put in their places as they are, and copied once: a packer that has them all grows its
-    buffer again and again, which at two megabytes takes longer than all else that is done with them.
+    What is large among the arguments, or in a list that is one, is a part of its own and not copied: a packer that has
+    it all grows its buffer again and again, which at two megabytes takes longer than all else that is done with them.
     """
     for argument in arguments:
-        if argument.__class__ is bytes and len(argument) >= LARGE_BYTES:
+        if _is_large(argument) or (argument.__class__ is list and any(map(_is_large, argument))):
             return _encode_large_call(number, method, arguments)
     body = pack((method, arguments))
-    return HEAD.pack(len(body), number, Kind.CALL) + body
+    return (HEAD.pack(len(body), number, Kind.CALL) + body,)
 
 
-def _encode_large_call(number: int, method: str, arguments: tuple[Any, ...]) -> bytes:
-    parts = [b"", b"\x92", pack(method), _array_head(len(arguments))]
+def _is_large(value: Any) -> bool:
+    return value.__class__ is bytes and len(value) >= LARGE_BYTES
+
+
+def _encode_large_call(number: int, method: str, arguments: tuple[Any, ...]) -> Sequence[bytes]:
+    parts = [b"\x92" + pack(method) + _array_head(len(arguments))]
     for argument in arguments:
-        if argument.__class__ is bytes and len(argument) >= LARGE_BYTES:
-            parts += (LARGE.pack(LARGE_MARK, len(argument)), argument)
+        if argument.__class__ is list:
+            parts[-1] += _array_head(len(argument))
+            _add(parts, argument)
         else:
-            parts.append(pack(argument))
-    parts[0] = HEAD.pack(sum(map(len, parts)), number, Kind.CALL)
-    return b"".join(parts)
+            _add(parts, (argument,))
+    parts[0] = HEAD.pack(sum(map(len, parts)), number, Kind.CALL) + parts[0]
+    return parts if parts[-1] else parts[:-1]
+
+
+def _add(parts: list[bytes], values: Iterable[Any]) -> None:
+    """Add packed values; the last of the parts is the one that small ones go on with."""
+    for value in values:
+        if _is_large(value):
+            parts[-1] += LARGE.pack(LARGE_MARK, len(value))
+            parts += (value, b"")
+        else:
+            parts[-1] += pack(value)
 
 
 def _array_head(count: int) -> bytes:

@@ -18,10 +18,10 @@ from transport_fakes import DEADLINE_S, HERE, Actor, Asker, Handle, connect, els
 from actors.errors import UnknownRequest
 from actors.stream.stream_actor import StreamActor
 from actors.transport import local
-from actors.transport.connection import Connection
+from actors.transport.connection import PART_BYTES, Connection, End
 from actors.transport.line import CARRIED, Line, Raised
 from actors.transport.meeting import Address
-from actors.transport.stream_codec import HEAD, Kind, encode, encode_call
+from actors.transport.stream_codec import HEAD, LARGE_BYTES, Kind, encode, encode_call
 from router.on_ray.router_actor import RouterActor
 
 pytestmark = pytest.mark.skipif(not local.is_possible(), reason="needs Linux")
@@ -191,8 +191,8 @@ async def test_a_call_that_is_given_up_harms_no_other():
 @pytest.mark.parametrize(
     "said",
     [
-        encode_call(1, "feed", ()),
-        encode(0, Kind.HELLO, b"not what was given"),
+        *encode_call(1, "feed", ()),
+        *encode(0, Kind.HELLO, b"not what was given"),
         b"GET / HTTP/1.1\r\n\r\n",
         HEAD.pack(1 << 31, 0, 0),
     ],
@@ -228,10 +228,90 @@ async def test_a_socket_of_somebody_else_is_not_taken_for_the_actors():
 async def test_half_a_call_and_an_end_do_nothing():
     actor = Actor()
     connection = await connect(actor.door.meet("here"))
-    connection.write(encode_call(1, "feed", (b"x" * 1000,))[:500])
+    (whole,) = encode_call(1, "feed", (b"x" * 1000,))
+    connection.write([whole[:500]])
     connection.close()
     await asyncio.sleep(0.01)
     assert actor.called == []
+
+
+# --- what is large ----------------------------------------------------------------------------
+
+
+async def test_large_calls_and_small_ones_behind_them_come_in_order_however_slowly_they_are_taken():
+    actor = Actor()
+    line = await met(actor)
+    frames = [os.urandom(3 * PART_BYTES + 1), b"a", os.urandom(LARGE_BYTES), b"b", os.urandom(2 * 1024 * 1024), b"c"]
+    assert await asyncio.gather(*(line.feed.remote(frame) for frame in frames)) == frames
+    assert [called for (called,) in actor.called] == frames
+    line.close()
+
+
+class Slow(asyncio.Transport):
+    """Keeps what it is given, and takes more when it is told to."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__({"socket": None})
+        self.end = end
+        self.given: list[bytes] = []
+        self.sent = b""
+        self.has_ended = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert (high, low) == (1, None)
+
+    def write(self, data) -> None:
+        self.given.append(bytes(data))
+        self.end.pause_writing()
+
+    def drain(self) -> None:
+        self.sent += b"".join(self.given)
+        self.given.clear()
+        self.end.resume_writing()
+
+    def is_closing(self) -> bool:
+        return self.has_ended
+
+    def abort(self) -> None:
+        self.has_ended = True
+
+
+class _Ours(End):
+    def take(self, number: int, kind: int, body: bytes) -> None:
+        raise NotImplementedError
+
+
+async def test_a_transport_is_given_a_part_of_what_is_large_and_the_next_when_it_has_sent_that():
+    end = _Ours()
+    slow = Slow(end)
+    end.connection_made(slow)
+    large = encode_call(1, "feed", ([os.urandom(5 * PART_BYTES + 7), os.urandom(PART_BYTES)], True))
+    small = encode_call(2, "feed", (b"behind",))
+    end.write(large)
+    end.write(small)
+    rounds = 0
+    while slow.given:
+        rounds += 1
+        assert sum(map(len, slow.given)) <= PART_BYTES
+        slow.drain()
+    assert slow.sent == b"".join([*large, *small])
+    assert rounds > 6
+    end.connection_lost(None)
+
+
+async def test_what_waits_for_an_end_that_is_gone_is_lost_with_it():
+    end = _Ours()
+    slow = Slow(end)
+    end.connection_made(slow)
+    end.write(encode_call(1, "feed", (os.urandom(5 * PART_BYTES),)))
+    assert end._waiting_parts
+    end.close()
+    slow.drain()
+    assert not slow.given
+    end.connection_lost(None)
+    assert not end._waiting_parts
+    end.write(encode_call(1, "feed", (os.urandom(5 * PART_BYTES),)))
+    assert not slow.given
 
 
 # --- names, rights and descriptors ------------------------------------------------------------

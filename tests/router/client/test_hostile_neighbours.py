@@ -29,8 +29,8 @@ from router import StreamRouter, StreamSettings
 pytestmark = [pytest.mark.ray]
 
 CHAT = StreamSettings(dialect="chat")
-# What a call may take beyond the deadline that it was given.
-SLACK_S = 5.0
+# What a call may take beyond the deadline that it was given: much, on a busy machine. What is looked for is no answer.
+SLACK_S = 30.0
 WAIT_S = 0.2
 OPEN_TIMEOUT_S = 30.0
 AT_A_TIME = 24
@@ -380,7 +380,7 @@ async def innocents(router: StreamRouter, prefix: str) -> AsyncIterator[list[str
     try:
         yield request_ids
         may_end.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             said = await asyncio.gather(*publishing)
             read = await asyncio.gather(*reading)
     finally:

@@ -76,7 +76,7 @@ async def test_a_source_waits_for_a_reader_that_does_not_read_and_a_cancel_close
 
     task = asyncio.ensure_future(produce())
     given = -1
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while given != source.given or given < 3:
             given = source.given
             await asyncio.sleep(0.5)
@@ -104,7 +104,7 @@ async def test_a_cancelled_task_ends_its_request_by_name(router: StreamRouter, r
     stream = await router.publish(request_id, CHAT).open()
     source = Source(waits=True)
     task = asyncio.ensure_future(stream.pump(source))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         async for _ in router.subscribe(request_id):
             break
     task.cancel()

@@ -128,7 +128,7 @@ def pids(status: dict) -> list[int]:
 
 
 def wait_until_gone(found: list[int]) -> None:
-    psutil.wait_procs([psutil.Process(pid) for pid in found if psutil.pid_exists(pid)], timeout=20)
+    psutil.wait_procs([psutil.Process(pid) for pid in found if psutil.pid_exists(pid)], timeout=LINE_DEADLINE_S)
     assert not [pid for pid in found if psutil.pid_exists(pid)]
 
 

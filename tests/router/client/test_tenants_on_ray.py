@@ -26,7 +26,9 @@ HELLO = {"choices": [{"index": 0, "delta": {"content": "Hello"}}]}
 NAME = "tenants"
 # Workers cannot import a test's module: what they run of it comes along.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-WAIT_S = 1.0
+# How long is waited for a request that is not there; and for what has been sent.
+WAIT_S = 0.1
+PULL_WAIT_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ async def test_no_call_tells_a_request_of_another_team_from_none():
             with pytest.raises((RayError, UnknownRequest), match="no request 'req-open' on this stream actor"):
                 await place.handle.pull.remote("req-open", 0, 256, WAIT_S, reader_id)
             assert (await place.handle.describe.remote(reader_id))["sessions"] == {}
-        assert (await place.handle.pull.remote("req-open", 0, 1, WAIT_S, place.reader_id))[0].content == "Hello"
+        assert (await place.handle.pull.remote("req-open", 0, 1, PULL_WAIT_S, place.reader_id))[0].content == "Hello"
         described, overview = await theirs.describe(), await theirs.overview()
         assert (described.requests, described.stream_actors, overview.streams, overview.open) == ([], [], [], 0)
         assert {request.request_id for request in (await mine.describe()).requests} == {"req-open", "req-ended"}

@@ -34,7 +34,8 @@ def _cut(connection: Connection, number: int) -> None:
     if transport is None:
         return
     if number % 2:
-        transport.write(encode_call(number, "feed", (os.urandom(64),))[:20])
+        (call,) = encode_call(number, "feed", (os.urandom(64),))
+        transport.write(call[:20])
         transport.close()  # what is written arrives, and is half a call
     else:
         transport.abort()

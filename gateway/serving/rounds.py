@@ -46,7 +46,7 @@ class Rounds:
     def write_now(self, member: Member) -> None:
         """Write one by itself, with whose news nothing else has come: a round would be a turn of the loop for it."""
         try:
-            member.write((self._loop or self._running()).time())
+            member.write(self._running().time())
         except Exception as error:  # noqa: BLE001  # it is logged there
             _break_off(member, error)
 

@@ -196,7 +196,7 @@ class Tap:
     # --- readers ------------------------------------------------------------------------------------
 
     def _tell(self, listeners: list[Listener], data: bytes) -> None:
-        chunk = b"%x\r\n%b\r\n" % (len(data), data)  # what `chunk_of` returns; this is paid for every message
+        chunk = chunk_of(data)
         self.count.amount += len(listeners) * len(data)
         for listener in listeners:
             try:

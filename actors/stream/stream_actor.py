@@ -28,7 +28,16 @@ from actors.protocol.frames import pack, read
 from actors.protocol.reads import NOTHING, POLL_WAIT_S_MAX, FollowCall, PollCall, TellCall
 from actors.protocol.segments import read_segment
 from actors.protocol.states import Report
-from actors.shell import Alarm, Clock, Crowds, Waits, calm_garbage_collection, keep_freed_memory, wait_at_most
+from actors.shell import (
+    Alarm,
+    Clock,
+    Crowds,
+    Waits,
+    call_directly,
+    calm_garbage_collection,
+    keep_freed_memory,
+    wait_at_most,
+)
 from actors.stream import arguments, measures
 from actors.stream.followers import Followers, Reply
 from actors.stream.host import StreamHost
@@ -77,6 +86,7 @@ class StreamActor:
             logs.set_up(*log_as)
         calm_garbage_collection()
         keep_freed_memory()
+        call_directly(self)
         self._actor_id = actor_id
         reach = stands_here(reach)
         self._router = Line(router, reach)

@@ -32,7 +32,7 @@ from actors.protocol.calls import (
 )
 from actors.protocol.envelopes import Envelope
 from actors.protocol.frames import pack, read, unpack_list
-from actors.shell import Alarm, Crowds, Waits, calm_garbage_collection, keep_freed_memory
+from actors.shell import Alarm, Crowds, Waits, call_directly, calm_garbage_collection, keep_freed_memory
 from actors.transport.door import Door
 from actors.transport.late_answers import LateAnswers
 from actors.transport.line import CARRIED, FOLLOWED, stands_here
@@ -74,6 +74,7 @@ class RouterActor(FeedingCalls, EndingCalls, LookingCalls, ShelfCalls):
         """`owns_process`: this process is ours alone, so its log and its metrics are for us to set up."""
         calm_garbage_collection()
         keep_freed_memory()
+        call_directly(self)
         self._config = RouterConfig.model_validate_json(config_json)
         self._shard = shard
         self._incarnation = uuid.uuid4().hex

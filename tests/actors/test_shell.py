@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from types import SimpleNamespace
 
 import pytest
+from ray.util.tracing import tracing_helper
 
 from actors import shell
-from actors.shell import PAUSE_S_MIN, Alarm, Clock, Crowds, Waits, keep_freed_memory, wait_at_most
+from actors.shell import PAUSE_S_MIN, Alarm, Clock, Crowds, Waits, call_directly, keep_freed_memory, wait_at_most
 
 
 class Machine:
@@ -146,3 +148,35 @@ def test_an_allocator_without_such_a_word_is_left_alone(told, monkeypatch: pytes
     monkeypatch.setattr(shell.ctypes, "CDLL", lambda _: SimpleNamespace())
     keep_freed_memory()
     assert told == []
+
+
+class Plain:
+    """As `StreamActor` and `RouterActor` are, before Ray has them."""
+
+    async def called_by_ray(self, number: int) -> list[str]:
+        return self._shown(number)
+
+    def _shown(self, number: int) -> list[str]:
+        # What called this: the method itself, or something between.
+        return [str(number), sys._getframe(1).f_code.co_name]
+
+
+class Traced(Plain):
+    """What Ray makes of it."""
+
+
+async def test_an_actor_calls_its_own_methods_without_what_ray_puts_round_them():
+    tracing_helper._inject_tracing_into_class(Traced)
+    through_ray = Traced.called_by_ray
+    assert await Traced().called_by_ray(1) == ["1", "_resume_span"]
+    actor = Traced()
+    call_directly(actor)
+    assert await actor.called_by_ray(2) == ["2", "called_by_ray"]
+    assert await through_ray(actor, 3, _ray_trace_ctx=None) == ["3", "called_by_ray"], "Ray's own way in is Ray's"
+    assert Traced.called_by_ray is through_ray
+
+
+def test_what_ray_has_not_touched_stays_as_it_is():
+    actor = Plain()
+    call_directly(actor)
+    assert not vars(actor)

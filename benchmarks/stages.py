@@ -5,7 +5,9 @@ Three kinds of figures stand beside each other, in microseconds of CPU a chunk:
 - by process, *measured*: what the processes of a run at saturation used (`throughput.shared`, if FILE has it);
 - by stage, *measured apart*: each stage's own code on the same chunks in one process (`way.py`), the least of many
   goes. It is warm there, and alone on its core;
-- *unexplained*: the difference. In it are event loops, tasks, waking up, Ray, and caches and cores shared with others.
+- *whole*, also apart: all that a process runs for a chunk, its event loop, tasks and sockets too (`whole.py`), the
+  least of some rounds;
+- *unexplained*: the rest. In it are Ray, waking up, the measuring program, and caches and cores shared with others.
 
 The bound by stage is what no carrier can leave out: to decode, to translate, one copy, and one write to a socket.
 """
@@ -31,6 +33,7 @@ from benchmarks.chunks import stream_of
 from benchmarks.measure import significant
 from benchmarks.processes import SETTINGS
 from benchmarks.way import GROUP, PORTION_BYTES, STREAMS, Clock, Way, connected
+from benchmarks.whole import by_party
 
 US_PER_S = 1e6
 NS_PER_US = 1e3
@@ -174,11 +177,14 @@ def by_process(measured: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-def account(costs: Costs, measured: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Return for each process what was measured of it, what its stages explain, and what is left."""
+def account(costs: Costs, whole: Mapping[str, float], measured: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Return for each process what was measured of it, what it takes apart, and what is left.
+
+    `whole`: see `whole.py`; where it was not measured, the stages stand for it.
+    """
     rows = {}
     for process, us in by_process(measured).items():
-        explained = sum(costs.get(process, {}).values())
+        explained = whole.get(process, sum(costs.get(process, {}).values()))
         rows[process] = {"measured": us, "explained": explained, "unexplained": us - explained}
     return rows
 
@@ -226,6 +232,7 @@ def measure_stages(blocks: int) -> dict[str, Any]:
     bound = bound_by_stage(costs, blocks)
     return {
         "us_per_chunk": {process: _rounded(stages) for process, stages in costs.items()},
+        "whole_us_per_chunk": _rounded(by_party(max(blocks // 4, 2))),
         "bound_us_per_chunk": _rounded(bound),
         "bound_chunks_per_s": significant(per_s(bound)),
         "hop_us_per_chunk": _rounded(hop_us(blocks)),
@@ -240,7 +247,8 @@ def add_standing(found: dict[str, Any]) -> None:
     if stages is None or shared is None:
         return
     costs, bound, measured = stages["us_per_chunk"], stages["bound_us_per_chunk"], shared["cpu_us_per_chunk"]
-    stages["account"] = {process: _rounded(row) for process, row in account(costs, measured).items()}
+    whole = stages.get("whole_us_per_chunk", {})
+    stages["account"] = {process: _rounded(row) for process, row in account(costs, whole, measured).items()}
     stages["standing"] = {line: _rounded(row) for line, row in standing(bound, costs, measured).items()}
     stages["next"] = [[process, stage, significant(us, 3)] for process, stage, us in next_lines(bound, costs)]
     stages["unexplained"] = significant(sum(row["unexplained"] for row in stages["account"].values()), 3)

@@ -146,17 +146,16 @@ def pace_of_models(found: Found) -> str:
 def stages(found: Found) -> str:
     """CPU by process and by stage, the bound by stage, and what to attack next."""
     of = found["stages"]
-    account, standing = of.get("account", {}), of.get("standing", {})
+    account, standing, whole = of.get("account", {}), of.get("standing", {}), of.get("whole_us_per_chunk", {})
     rows = []
     for process in [*of["us_per_chunk"], *(name for name in account if name not in of["us_per_chunk"])]:
         by_stage = of["us_per_chunk"].get(process, {})
         row = account.get(process, {})
         told = ", ".join(f"{stage} {number(us, 2)}" for stage, us in by_stage.items())
-        explained = number(sum(by_stage.values()), 2)
-        rows.append((process, told, explained, number(row.get("measured"), 2), number(row.get("unexplained"), 2)))
-    parts = [
-        markdown(("process", "by stage, measured apart", "together", "measured", "unexplained"), rows, words=(0, 1))
-    ]
+        figures = (sum(by_stage.values()), whole.get(process), row.get("measured"), row.get("unexplained"))
+        rows.append((process, told, *(number(figure, 2) for figure in figures)))
+    head = ("process", "by stage, measured apart", "together", "whole, apart", "measured", "unexplained")
+    parts = [markdown(head, rows, words=(0, 1))]
     lines = standing or {line: {"bound": us} for line, us in of["bound_us_per_chunk"].items()}
     bound = [
         (line, number(row["bound"], 2), number(row.get("spent"), 2), number(row.get("times") or None, 2))
@@ -168,7 +167,7 @@ def stages(found: Found) -> str:
         told = "; ".join(f"{process}, {stage} ({number(us, 2)} µs)" for process, stage, us in of["next"])
         parts.append(
             f"The router reaches {number(of['share_of_bound'])} of it. The costliest stages beyond the bound: {told}. "
-            f"What no stage explains: {number(of['unexplained'], 2)} µs."
+            f"What is not explained: {number(of['unexplained'], 2)} µs."
         )
     return "\n\n".join(parts)
 

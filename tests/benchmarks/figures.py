@@ -34,6 +34,7 @@ _STAGES = {
         "stream actor": {"receive": 0.1, "decode": 0.7, "translate": 1.1, "log": 0.3, "session": 0.4, "answer": 0.4},
         "reader": {"receive": 0.01, "decode": 0.1, "shape": 0.8, "hand out": 0.1},
     },
+    "whole_us_per_chunk": {"publisher": 1.6, "router": 0.8, "stream actor": 3.9, "reader": 2.1},
     "bound_us_per_chunk": {"decode": 0.7, "translate": 1.1, "copy": 0.02, "write": 0.04},
     "bound_chunks_per_s": 1_075_000,
     "hop_us_per_chunk": {"local": 0.06, "network": 0.09},

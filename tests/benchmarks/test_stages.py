@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import stages
+from benchmarks import stages, whole
 from benchmarks.way import Clock, Way
 
 COSTS = {
@@ -25,8 +25,11 @@ def test_processes_of_a_kind_are_added_up_under_the_names_of_the_stages():
     })  # fmt: skip
 
 
-def test_what_the_stages_do_not_explain_is_said():
-    account = stages.account(COSTS, MEASURED)
+def test_what_is_not_explained_is_said():
+    apart = {"publisher": 1.5, "stream actor": 3.9, "reader": 1.2}
+    account = stages.account(COSTS, apart, MEASURED)
+    assert account["reader"] == pytest.approx({"measured": 1.5, "explained": 1.2, "unexplained": 0.3})
+    # (Of the router only its stages are known.)
     assert account["router"] == pytest.approx({"measured": 1.5, "explained": 0.4, "unexplained": 1.1})
     assert account["Ray's own"] == pytest.approx({"measured": 0.2, "explained": 0.0, "unexplained": 0.2})
     assert sum(row["measured"] for row in account.values()) == pytest.approx(sum(MEASURED.values()))
@@ -101,3 +104,9 @@ def test_the_bound_and_hops_are_measured_through_both_means():
     parts = stages.hop_us(1)
     assert set(parts) == {"local", "network"}
     assert all(us > 0 for us in parts.values())
+
+
+def test_each_party_carries_all_that_it_is_given_and_says_what_that_took():
+    found = whole.by_party(rounds=1, streams=3, chunks=5)
+    assert set(found) == {"publisher", "router", "stream actor", "reader"}
+    assert all(us > 0.0 for us in found.values())

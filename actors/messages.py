@@ -8,7 +8,7 @@ Theory. A streamed message is many pieces that share id, date, name, otid and so
 Inside, and on the wire, it is one `Head` (the shared fields) and a row of pieces (text, and sometimes an
 `extra` field such as the tool's name or the reasoning's signature). A piece costs
 little more than its text. `MessagePiece` is one piece with its head. Pydantic is used only where messages are
-handed to a user: `MessageFactory` makes models, `as_dict` makes plain dicts.
+handed to a user: `message_factory.py` makes models, `as_dict` makes plain dicts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 from pydantic import (
@@ -62,6 +62,13 @@ class LettaMessage(BaseModel):
     @field_serializer("date")
     def _date_to_iso(self, date: datetime) -> str:
         return iso_seconds(date)
+
+    if not TYPE_CHECKING:  # else checkers would let anything be set
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Set a field. Messages share the set of names of those that are set, until one of them is changed."""
+            object.__setattr__(self, "__pydantic_fields_set__", self.__pydantic_fields_set__.copy())
+            super().__setattr__(name, value)
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -225,7 +232,7 @@ Message = Annotated[
     Field(discriminator="message_type"),
 ]
 
-_MODELS: dict[str, type[LettaMessage]] = {
+MODELS: dict[str, type[LettaMessage]] = {
     "user_message": UserMessage,
     "system_message": SystemMessage,
     "reasoning_message": ReasoningMessage,
@@ -345,59 +352,6 @@ def _call_as_dict(tool_call_id: str | None, text: str | None, extra: Fields | No
     if tool_call_id is not None:
         call["tool_call_id"] = tool_call_id
     return call
-
-
-# The way pydantic itself fills a model (`model_construct`, `copy`), without the search for each name that
-# `object.__setattr__` makes. Readers pay this cost for every message.
-_set_values = BaseModel.__dict__["__dict__"].__set__
-_set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
-_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
-_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
-_new = object.__new__
-# Shared: there are few different sets, and a reader of ten thousand streams needs one for each.
-_FIELDS_SETS: dict[frozenset[str], set[str]] = {}
-
-
-class MessageFactory:
-    """Makes the pydantic messages of one head: validates the head once, then copies per piece."""
-
-    __slots__ = ("_field", "_fields", "_fields_set", "_is_call", "_model", "_values")
-
-    def __init__(self, fields: Fields) -> None:
-        kind = fields["message_type"]
-        self._fields = fields
-        self._is_call = kind == TOOL_CALL
-        self._field = TEXT_FIELDS.get(kind)
-        self._model = _MODELS[kind]
-        prototype = self._model.model_validate(as_dict(fields, None, None, None))
-        self._values = dict(prototype.__dict__)
-        fields_set = frozenset({*prototype.model_fields_set, "seq_id"})
-        self._fields_set = _FIELDS_SETS.setdefault(fields_set, set(fields_set))
-
-    def make(self, text: str | None, extra: Fields | None, seq_id: int | None) -> LettaMessage:
-        """Return the message of one piece."""
-        values = self._values.copy()
-        values["seq_id"] = seq_id
-        message = _new(self._model)
-        _set_values(message, values)
-        _set_fields_set(message, self._fields_set.copy())
-        _set_extra(message, None)
-        _set_private(message, None)
-        if self._is_call:
-            values["tool_call"] = ToolCallDelta.model_construct(
-                name=extra.get("tool_name") if extra else None,
-                arguments=text,
-                tool_call_id=self._fields.get("tool_call_id"),
-            )
-            if extra and "signature" in extra:
-                values["signature"] = extra["signature"]
-            return message
-        if self._field is not None and (text is not None or self._field not in self._fields):
-            is_hidden = self._field == "hidden_reasoning"
-            values[self._field] = text if text is not None or is_hidden else ""
-        if extra:
-            values.update(extra)
-        return message
 
 
 def coalesce(pieces: Iterable[MessagePiece]) -> Iterator[MessagePiece]:

@@ -13,12 +13,12 @@ from typing import Any
 
 from actors.errors import RequestCancelled, RequestFailed, RequestLost, RequestTimedOut
 from actors.joining import Joiner, Part, parsed
+from actors.message_factory import MessageFactory
 from actors.messages import (
     AssistantMessage,
     ErrorMessage,
     Fields,
     Message,
-    MessageFactory,
     ReasoningMessage,
     StopReasonMessage,
     ToolCallMessage,

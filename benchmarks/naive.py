@@ -14,7 +14,8 @@ from typing import Any
 
 import ray
 
-from actors.messages import LettaMessage, MessageFactory
+from actors.message_factory import MessageFactory
+from actors.messages import LettaMessage
 from actors.translator import Translator
 from benchmarks.chunks import stream_of, text_of
 from benchmarks.processes import SETTINGS

@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.util.queue import Queue
 
-from actors.messages import MessageFactory
+from actors.message_factory import MessageFactory
 from actors.translator import Translator
 from benchmarks.chunks import stream_of, text_of
 from benchmarks.processes import SETTINGS

@@ -34,7 +34,8 @@ from actors.letta.bodies import (
 from actors.letta.mailbox import Mailbox
 from actors.letta.message import Message, required
 from actors.letta.publisher import Publish
-from actors.messages import Head, LettaMessage, MessageFactory, MessagePiece, iso_seconds
+from actors.message_factory import MessageFactory
+from actors.messages import Head, LettaMessage, MessagePiece, iso_seconds
 from actors.providers import Adapter, make_adapter
 from actors.settings import (
     ASSISTANT_MESSAGE_TOOL_KWARG,

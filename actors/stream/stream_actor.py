@@ -22,7 +22,8 @@ from ray.exceptions import ActorDiedError, RayError
 
 from actors import logging_setup as logs
 from actors.errors import LimitExceeded, StreamRouterError, UnknownRequest
-from actors.messages import LettaMessage, MessageFactory
+from actors.message_factory import MessageFactory
+from actors.messages import LettaMessage
 from actors.protocol.backoff import Backoff
 from actors.protocol.frames import pack, read
 from actors.protocol.reads import NOTHING, POLL_WAIT_S_MAX, FollowCall, PollCall, TellCall
@@ -239,14 +240,12 @@ class StreamActor:
                 break
             await self._wait_for_news(request_id, deadline - now)
             now = self._clock.now()
-        messages = []
+        messages: list[LettaMessage] = []
         for segment in reading.segments:
             first, fields, pieces = read_segment(segment)
             if fields is not None:  # else it goes on with the message before it
                 factory = MessageFactory(fields)
-            for seq_id, piece in enumerate(pieces, first):
-                text, extra = piece if isinstance(piece, tuple) else (piece, None)
-                messages.append(factory.make(text, extra, seq_id))
+            messages += factory.make_row(first, pieces)
         return messages
 
     async def _wait_for_news(self, request_id: str, wait_s: float) -> None:

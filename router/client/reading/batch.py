@@ -10,7 +10,8 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import msgpack
 
 from actors.errors import ProtocolViolation
-from actors.messages import TEXT_FIELDS, Fields, LettaMessage, MessageFactory, PingMessage, as_dict, iso_seconds
+from actors.message_factory import MessageFactory
+from actors.messages import TEXT_FIELDS, Fields, LettaMessage, PingMessage, as_dict, iso_seconds
 from actors.openai_format import OpenAIFormat
 from router.client.reading.inbox import Segment, joined, split
 from router.client.reading.structs import MessageStruct, joined_structs, structs_of
@@ -144,16 +145,9 @@ class Shaper:
         return Batch([fields] if self._format == "dict" else [], last_seq_id)
 
     def _models(self, segments: Sequence[Segment]) -> list[LettaMessage]:
-        # What most readers do with every message: no call and no tuple more than it takes.
         messages: list[LettaMessage] = []
-        append = messages.append
         for first, fields, pieces in segments:
-            make = self._factory_of(fields).make
-            for seq_id, piece in enumerate(pieces, first):
-                if piece.__class__ is str:
-                    append(make(piece, None, seq_id))
-                else:
-                    append(make(*split(piece), seq_id))
+            messages += self._factory_of(fields).make_row(first, pieces)
         return messages
 
     def _model(self, seq_id: int, fields: Fields, text: str | None, extra: Fields | None) -> LettaMessage:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from actors.messages import Fields, MessageFactory, as_dict
+from actors.message_factory import MessageFactory
+from actors.messages import Fields, as_dict
 from router.client.reading.inbox import Segment, split
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.messages import _MODELS, MESSAGE_ADAPTER, TEXT_FIELDS
+from actors.messages import MESSAGE_ADAPTER, MODELS, TEXT_FIELDS
 from router.client.showing import transcript
 from router.client.showing.transcript import Tail
 
@@ -76,7 +76,7 @@ def test_what_was_missed_is_said():
     assert "messages 3 to 9 are no longer kept" in written(("req", gap))
 
 
-@pytest.mark.parametrize("kind", sorted(set(_MODELS) - {"ping"}))
+@pytest.mark.parametrize("kind", sorted(set(MODELS) - {"ping"}))
 def test_every_kind_of_message_has_a_label_and_a_text(kind: str):
     assert kind in transcript._LABELS
     assert kind in transcript._TEXTS

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from actors.messages import MESSAGE_ADAPTER, MessageFactory, PingMessage
+from actors.message_factory import MessageFactory
+from actors.messages import MESSAGE_ADAPTER, PingMessage
 from actors.protocol.frames import pack, unpack
 from actors.providers.sse import SseDecoder
 from actors.settings import StreamSettings

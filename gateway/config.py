@@ -119,6 +119,12 @@ class GatewayConfig(_Section):
     tenant_runs_max: int | None = Field(
         None, ge=1, description="Runs of one tenant under way at a time; more are refused (429). null: runs_max."
     )
+    gather_ms: float = Field(
+        10.0,
+        ge=0,
+        le=100,
+        description="Messages that come so soon after others wait for what else comes. 0: none does.",
+    )
     heartbeat_s: float = Field(15.0, ge=0.05, le=300, description="Something is sent at least so often.")
     window_bytes_max: int = Field(
         1024 * 1024,

@@ -152,6 +152,12 @@ class PublisherConfig(_Section):
     spill_dir: str | None = Field(None, min_length=1, description="Its folder; None: the system's temporary folder.")
 
 
+class SubscriberConfig(_Section):
+    """How a reading process is given what it reads. A gateway has a setting of its own."""
+
+    gather_ms: float = Field(0.0, ge=0, le=100, description="Messages that come so soon after others come together.")
+
+
 class RecordConfig(_Section):
     """Which requests' raw chunks their publishers keep on disk, with their times. Off while `folder` is None."""
 
@@ -255,6 +261,7 @@ class RouterConfig(_Section):
     stream_actors: StreamActorsConfig = Field(default_factory=StreamActorsConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     publisher: PublisherConfig = Field(default_factory=PublisherConfig)
+    subscriber: SubscriberConfig = Field(default_factory=SubscriberConfig)
     record: RecordConfig = Field(default_factory=RecordConfig)
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)
     logs: LogsConfig = Field(default_factory=LogsConfig)

@@ -38,7 +38,7 @@ GATHERED_MAX = 64
 
 
 class Spacing:
-    """When a lane may send again: `gather_s` after it last did; at once what somebody waits for, or much."""
+    """When somebody may send again: `gather_s` after they last did; at once what somebody waits for, or much."""
 
     __slots__ = ("_came", "_gather_s", "_may_send_at", "hurries")
 

@@ -94,6 +94,10 @@ ANSWERS_AHEAD_MAX = 256
 """No reader is given more answers than so many beyond the last that it is known to have had."""
 
 
+GATHER_S_MAX = 0.1
+"""No reader's news are gathered for longer, whatever it asks for."""
+
+
 class FollowCall(NamedTuple):
     """The long poll of one reading process through a socket, answered as often as there is something to say."""
 
@@ -108,6 +112,8 @@ class FollowCall(NamedTuple):
     """So many answers may be given, from `poll_no` on."""
     renews: bool
     """It takes the place of the one before on the same connection: what that was given is on its way."""
+    gather_s: float
+    """What comes so soon after an answer may wait for what else comes; see `Reader.space`."""
 
 
 class TellCall(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from actors.protocol.deadlines import Schedule
 from actors.protocol.reads import FORGOTTEN, NOTHING, FollowCall
 from actors.shell import Alarm, Clock
 from actors.stream.audience import Audience
@@ -42,6 +43,9 @@ class Followers:
         self._clock = clock
         self._followers: dict[str, _Follower] = {}
         self._alarm = Alarm(clock.now, self._ring)
+        # Those for whom something is gathered, by when it leaves at the latest.
+        self._gathering: Schedule[str] = Schedule()
+        self._gathered = Alarm(clock.now, self._give_gathered)
 
     def enter(self, call: FollowCall, wait_s: float, reply: Reply, now: float) -> None:
         """Take a call: a first one, or one that renews the one before."""
@@ -53,7 +57,10 @@ class Followers:
                 return
             before.reply.last(NOTHING)
         renewed = before.following if before is not None and call.renews else None
-        self._audience.reader(reader_id, now).forget_before(call.poll_no)
+        reader = self._audience.reader(reader_id, now)
+        reader.forget_before(call.poll_no)
+        if renewed is None:
+            reader.space(call.gather_s)
         made = _Follower(Following(call, wait_s, now, renewed), reply)
         self._followers[reader_id] = made
         self._alarm.set(made.following.due_at)
@@ -68,10 +75,14 @@ class Followers:
         if reader.is_forgotten:
             self._followers.pop(reader_id).reply.last(FORGOTTEN)
             return True
-        for number, answer in follower.following.take(reader):
+        now = self._clock.now()
+        for number, answer in follower.following.take(reader, now):
             if not follower.reply.more([number, answer]):
                 del self._followers[reader_id]  # what is lost is kept, and asked for again
                 return False
+        if reader.has_news and (wait_s := reader.wait_s(now)):
+            self._gathering.set(reader_id, now + wait_s)
+            self._gathered.set(now + wait_s)
         return True
 
     def leave(self, reader_id: str) -> None:
@@ -79,6 +90,11 @@ class Followers:
         follower = self._followers.pop(reader_id, None)
         if follower is not None:
             follower.reply.last(NOTHING)
+
+    def _give_gathered(self) -> None:
+        for reader_id in self._gathering.take_due(self._clock.now()):
+            self.give(reader_id)
+        self._gathered.set(self._gathering.due_at())
 
     def _ring(self) -> None:
         now = self._clock.now()

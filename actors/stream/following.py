@@ -4,6 +4,8 @@ Theory. A poll that is answered once costs two messages an answer. A `FollowCall
 from the first that the reader has not had. It renews the call when half of them are used, or shortly after anything
 has come, and says with it what it has had and consumed: so acknowledgements of many answers ride in one message.
 The grant is absolute, so that a renewal that crosses answers on their way grants nothing twice.
+
+A reader may let what comes soon after an answer wait for what else comes (`FollowCall.gather_s`, `Reader.wait_s`).
 """
 
 from __future__ import annotations
@@ -27,12 +29,15 @@ class Following:
         # A reader that renews its calls must still hear something as often as the first of them said.
         self.due_at: float = renewed.due_at if renewed is not None and not renewed.has_given else now + wait_s
 
-    def take(self, reader: Reader) -> Iterator[tuple[int, bytes]]:
-        """Give the answers that may leave now, with their numbers."""
+    def take(self, reader: Reader, now: float) -> Iterator[tuple[int, bytes]]:
+        """Give the answers that may leave now, with their numbers; none while what there is waits for more."""
+        if reader.wait_s(now):
+            return
         while self.next_no <= self._through_no:
             answer = reader.next_answer(self.next_no)
             if answer is None:
                 return
             number, self.next_no = self.next_no, self.next_no + 1
             self.has_given = True
+            reader.gave(now)
             yield number, answer

@@ -28,7 +28,8 @@ from collections import OrderedDict
 from actors.errors import InternalError
 from actors.messages import Head
 from actors.protocol.frames import pack
-from actors.protocol.reads import FORGOTTEN, NOTHING, Part, PartState
+from actors.protocol.lane import Spacing
+from actors.protocol.reads import FORGOTTEN, GATHER_S_MAX, NOTHING, Part, PartState
 from actors.stream.log import Reading
 from actors.stream.session import Session
 from actors.tenants import PLAIN, Names
@@ -95,6 +96,12 @@ class Subscription:
         return self.session.visible_through > self.sent or (self.session.complete and not self.ended)
 
     @property
+    def hurries(self) -> bool:
+        """Whether its news wait for nobody else's: its first, its end, or what its publisher soon waits for."""
+        session = self.session
+        return self.head_sent is None or session.complete or (session.is_pressed and not self.is_observer)
+
+    @property
     def has_more_than_survived(self) -> bool:
         """True when a reader of an ended request stands behind all that there is, or in the middle of its end."""
         session = self.session
@@ -141,6 +148,7 @@ class Reader:
         "_last_no",
         "_ready",
         "_settled",
+        "_spacing",
         "is_forgotten",
         "last_seen",
         "names",
@@ -168,6 +176,8 @@ class Reader:
         self._answers: dict[int, bytes] = {}
         self._kept_bytes = 0
         self._settled = 0
+        # None: nothing waits for what else comes.
+        self._spacing: Spacing | None = None
         self._done: dict[int, int] = {}
 
     @property
@@ -175,13 +185,32 @@ class Reader:
         """Whether an answer would have something to tell."""
         return bool(self._ready or self.notices)
 
+    def space(self, gather_s: float) -> None:
+        """Begin to gather, so long after each answer, what comes then."""
+        self._spacing = Spacing(min(gather_s, GATHER_S_MAX)) if gather_s else None
+
+    def wait_s(self, now: float) -> float:
+        """Return how long what there is has to wait for what else comes; 0 where it may leave."""
+        return 0.0 if self._spacing is None or self.notices else self._spacing.wait_s(now)
+
+    def gave(self, now: float) -> None:
+        """Note that an answer leaves."""
+        if self._spacing is not None:
+            self._spacing.sent(now)
+
     def mark_ready(self, subscription: Subscription) -> bool:
-        """Queue a subscription if it has news; True if the reader had none before."""
-        if subscription in self._ready or not subscription.has_news:
+        """Queue a subscription if it has news; True if the reader had none before, or has some that hurry now."""
+        is_new = subscription not in self._ready
+        if is_new and not subscription.has_news:
             return False
-        was_idle = not self.has_news
-        self._ready[subscription] = None
-        return was_idle
+        wakes = is_new and not self.has_news
+        if is_new:
+            self._ready[subscription] = None
+        spacing = self._spacing
+        if spacing is not None and not spacing.hurries:
+            spacing.came(at_once=subscription.hurries)
+            wakes = wakes or spacing.hurries
+        return wakes
 
     def settle(self, settled: int) -> None:
         """Note that no operation before this number will be sent again; what still comes of them is late."""

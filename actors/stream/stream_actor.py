@@ -193,6 +193,7 @@ class StreamActor:
         call = read(FollowCall, frame)
         wait_s = min(arguments.seconds("follow", "wait_s", call.wait_s), POLL_WAIT_S_MAX)
         arguments.whole("follow", "answers_max", call.answers_max, least=1)
+        arguments.seconds("follow", "gather_s", call.gather_s)
         now = self._clock.now()
         self._host.audience.operate(call.reader_id, call.settled, call.operations, now)
         self._polls.wake(call.reader_id)  # one that waits there was given up

@@ -43,6 +43,7 @@ async def serve(
     if runners is None:
         # Whoever makes it has it end with itself, but of those that share a port one may go while the others stay.
         runners = Runners(router, actors=config.runner_actors, runs_max=config.runs_max, outlives_us=shares_port)
+    router.gather_reads(config.gather_ms)
     gateway = Gateway(router, config, Entry(config), runners, counted)
     gateway.tenants.check(gateway.entry.tenants)
     for agent in config.agents.values():

@@ -274,6 +274,7 @@ CALLS: dict[str, dict[str, Parameter]] = {
         "ping_s": _or_none(Parameter(f"a number of seconds, {PING_S_MIN} or more", _seconds(PING_S_MIN))),
         "observer": FLAG,
     },
+    "StreamRouter.gather_reads": {"gather_ms": Parameter("a number of milliseconds, 0 or more", _seconds(0.0))},
     "StreamRouter.show": {"request_ids": REQUEST_IDS, "wait_s": WAIT_S},
     "StreamRouter.result": {
         "request_ids": REQUEST_IDS,

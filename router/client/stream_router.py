@@ -108,7 +108,7 @@ class StreamRouter(ReadingCalls, EndingCalls, LaunchingCalls, FindingCalls, Oper
             Link(self.client_id, handle, config.router_name(shard), reach, gather_s)
             for shard, handle in enumerate(handles)
         ]
-        self._pollers = Pollers(self.client_id)
+        self._pollers = Pollers(self.client_id, config.subscriber.gather_ms / 1000)
         self._budget = ReplayBudget(config.publisher.replay_bytes_max, config.publisher.spill_dir)
         self._recorder = Recorder(config.record)
         self._launches = Launches()
@@ -241,7 +241,9 @@ class StreamRouter(ReadingCalls, EndingCalls, LaunchingCalls, FindingCalls, Oper
         await stop_routers(self.config.name, await actors_of(self._handles), *self._caller)
 
     def _beside(self, client_id: str) -> StreamRouter:
-        return StreamRouter(self.config, self._handles, is_owner=False, stops_ray=False, client_id=client_id)
+        beside = StreamRouter(self.config, self._handles, is_owner=False, stops_ray=False, client_id=client_id)
+        beside._pollers.gather_s = self._pollers.gather_s
+        return beside
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._check_open()

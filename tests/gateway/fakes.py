@@ -116,6 +116,9 @@ class FakeRouter:
     async def close(self) -> None:
         pass
 
+    def gather_reads(self, gather_ms: float) -> None:
+        self.gather_ms = gather_ms
+
     def open(self, request_id: str, metadata: Mapping[str, Any] | None = None, **tags: str) -> Stream:
         """Open a request."""
         stream = self.streams[request_id] = Stream(request_id, len(self.streams), tags, metadata or {})

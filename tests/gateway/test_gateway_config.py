@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fakes import served
 
 from actors.errors import ConfigError
 from gateway.config import AgentConfig, GatewayConfig, gateway_section, load_config, with_options
@@ -89,3 +90,8 @@ def test_a_file_of_tokens_that_is_not_there_is_named(tmp_path: Path):
     (tmp_path / "tokens").write_text("web 0123456789abcdef read\n")
     assert read_tokens(GatewayConfig(tokens_file=str(tmp_path / "tokens"))) is not None
     assert read_tokens(GatewayConfig()) is None
+
+
+async def test_what_a_gateway_reads_is_gathered_for_as_long_as_it_says():
+    async with served(gather_ms=3) as running:
+        assert running.router.gather_ms == 3

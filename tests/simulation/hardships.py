@@ -198,6 +198,8 @@ def _sockets(random: Random, scenario: Scenario) -> None:
     if random.random() < 0.5:
         network = scenario.config.network.model_copy(update={"enabled": True})
         scenario.config = scenario.config.model_copy(update={"network": network})
+    subscriber = scenario.config.subscriber.model_copy(update={"gather_ms": random.choice((0.0, 5.0, 100.0))})
+    scenario.config = scenario.config.model_copy(update={"subscriber": subscriber})
 
 
 def _clocks(random: Random, scenario: Scenario) -> None:

@@ -16,6 +16,7 @@ from router.client.reading.assembly import Coalesce, shaper_for
 from router.client.reading.batch import Shaper
 from router.client.reading.messages import Messages
 from router.client.reading.parts import PartShaper
+from router.client.reading.poller import Pollers
 from router.client.reading.results import Progress, Results, result_of
 from router.client.reading.subscription import Subscription
 from router.client.reading.whereabouts import Location, Whereabouts
@@ -25,6 +26,7 @@ class ReadingCalls(ABC):
     """What `StreamRouter` says to people who read; it says how a request is read."""
 
     _caller: tuple[str, ...]
+    _pollers: Pollers
 
     @abstractmethod
     def _read(
@@ -47,6 +49,15 @@ class ReadingCalls(ABC):
     @abstractmethod
     def _check_open(self) -> None:
         """Raise RouterClosed where it was closed."""
+
+    def gather_reads(self, gather_ms: float) -> None:
+        """Let what comes so soon after other messages come together, in place of `subscriber.gather_ms`.
+
+        It counts for all that this reads, once it reads from another stream actor, or has polled one anew. Raises
+        InvalidArgument.
+        """
+        (gather_ms,) = check("StreamRouter.gather_reads", gather_ms=gather_ms)
+        self._pollers.gather_s = gather_ms / 1000
 
     @overload  # a text is one ID, not several of a character each
     def result(  # type: ignore[overload-overlap]

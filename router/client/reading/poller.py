@@ -63,10 +63,11 @@ _UNKNOWN, _REFUSED, _HURRIED = int(PartState.UNKNOWN), int(PartState.REFUSED), i
 class Pollers:
     """The pollers of one `StreamRouter`, one per stream actor that it reads from."""
 
-    def __init__(self, client_id: str) -> None:
+    def __init__(self, client_id: str, gather_s: float = 0.0) -> None:
         # That of whoever opened this end: one of its own would make each subscription larger.
         self.context: Context = copy_context()
         self._client_id = client_id
+        self.gather_s: float = gather_s  # for polls that begin from now on; see `SubscriberConfig`
         self._pollers: dict[str, Poller] = {}
         self._numbers = 0
         self._pollers_made = 0
@@ -146,8 +147,7 @@ class Poller:
         self._backoff = Backoff(BACKOFF_S, BACKOFF_S_MAX)
         self.idle_since: float | None = None
         self.is_lone: bool = False  # what came last came for one reader alone
-        # So many read here that memory counts more than a few microseconds a batch.
-        self.is_crowded: bool = False
+        self.is_crowded: bool = False  # so many read here that memory counts more than microseconds a batch
 
     @property
     def name(self) -> str:
@@ -309,7 +309,7 @@ class Poller:
         said = self._take_operations()
         wait_s = _wait_s()
         wanted = (self._asking.asked(), self._operations.settled, said, wait_s, ANSWERS_AHEAD_MAX, renews)
-        return pack(FollowCall(self._reader_id, *wanted)), said, wait_s
+        return pack(FollowCall(self._reader_id, *wanted, self._pollers.gather_s)), said, wait_s
 
     def settle(self, said: Said) -> None:
         """See `following.Owner`."""

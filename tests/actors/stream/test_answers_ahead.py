@@ -24,7 +24,7 @@ def driver():
 
 
 def call(poll_no: int = 1, answers_max: int = 4, *, renews: bool = False) -> FollowCall:
-    return FollowCall("reader", poll_no, 0, [], WAIT_S, answers_max, renews)
+    return FollowCall("reader", poll_no, 0, [], WAIT_S, answers_max, renews, 0.0)
 
 
 def follow(driver: Driver, made: FollowCall, renewed: Following | None = None) -> Following:
@@ -34,7 +34,7 @@ def follow(driver: Driver, made: FollowCall, renewed: Following | None = None) -
 
 def given(driver: Driver, following: Following) -> list[int]:
     reader = driver.host.audience.reader("reader", driver.now)
-    return [number for number, _ in following.take(reader)]
+    return [number for number, _ in following.take(reader, driver.now)]
 
 
 def says(driver: Driver, following: Following, count: int) -> list[int]:
@@ -72,7 +72,7 @@ def test_what_a_break_has_lost_is_given_again_as_it_was(driver):
     says(driver, following, 3)
     kept = [reader.next_answer(number) for number in (2, 3)]
     again = follow(driver, call(2))
-    assert [*again.take(reader)] == [(2, kept[0]), (3, kept[1])]
+    assert [*again.take(reader, driver.now)] == [(2, kept[0]), (3, kept[1])]
     assert reader.next_answer(1) == NOTHING, "nobody asks for it again"
 
 

@@ -66,6 +66,7 @@ ALLOWED = {
     "coalesce": {True}, "after_step": {True}, "take_over": {True},
     "format": set(), "when_busy": set(),
     "wait_s": {1.5, 10**30, float("inf")},
+    "gather_ms": {1.5, 10**30, float("inf")},
     "ping_s": {None, 1.5, 10**30, float("inf")},
     "streams_max": set(),
     "request_ids": ["yesterday", "bad", "7", ["x"]],

@@ -9,7 +9,8 @@ from client_fakes import FakeActor, FakeRouter, door, message, until
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 import router.client.reading.poller
-from actors.protocol.reads import FORGOTTEN, Operation, PartState
+from actors.protocol.frames import read
+from actors.protocol.reads import FORGOTTEN, FollowCall, Operation, PartState
 
 
 @pytest.fixture
@@ -115,3 +116,17 @@ async def test_an_answer_that_is_rubbish_is_asked_for_again(client, actor):
     actor.changed.set()
     actor.bring([1, 0, None, 1, [message(1)]])
     assert len(await asyncio.wait_for(reading, 5)) == 1
+
+
+async def test_stream_actors_are_told_for_how_long_to_gather(fake, actor):
+    client = door(fake, subscriber={"gather_ms": 4})
+
+    def told(of=client):
+        poller = of._pollers.of(of._links[0], "s1", actor.handle)
+        return read(FollowCall, poller.compose(renews=False)[0]).gather_s
+
+    assert told() == 0.004
+    client.gather_reads(7)
+    assert told() == 0.007
+    assert told(client._beside("of-a-tenant")) == 0.007
+    await client.close()

@@ -69,12 +69,11 @@ class Spacing:
 class Source(Protocol[T]):
     """Something that has items to send."""
 
-    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[T], int]:
-        """Return the next items and their size; none where the first does not fit, unless one must come."""
-        ...
+    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[T], int, bool]:
+        """Return the next items, their size, and whether there are more; none where the first does not fit.
 
-    def has_items(self) -> bool:
-        """Whether there is more to give."""
+        `at_least_one`: one must come, whatever its size.
+        """
         ...
 
 
@@ -90,7 +89,7 @@ class Fifo(Generic[T]):
         """Add an item."""
         self._items.append((size_bytes, item))
 
-    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[T], int]:
+    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[T], int, bool]:
         """See `Source.give`."""
         given: list[T] = []
         size = 0
@@ -99,11 +98,12 @@ class Fifo(Generic[T]):
             size_bytes, item = items.popleft()
             given.append(item)
             size += size_bytes
-        return given, size
+        return given, size, bool(items)
 
-    def has_items(self) -> bool:
-        """See `Source.has_items`."""
-        return bool(self._items)
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has nothing to give."""
+        return not self._items
 
 
 class Lane(Generic[K, T]):
@@ -146,30 +146,41 @@ class Lane(Generic[K, T]):
 
     def _take_round(self, room: int, taken: dict[K, list[T]], refused: dict[K, None]) -> int:
         """Give each source one turn; return the room that is left, 0 where it is not worth another round."""
-        sources = self._sources
         quantum = self._quantum_bytes
-        for _ in range(len(sources)):
-            key, source = next(iter(sources.items()))
+        # Most of the time each gives all it has. So they are gone through as they stand, and put in order afterwards.
+        emptied: list[K] = []
+        others: list[K] = []
+        for key, source in self._sources.items():
             try:
-                items, size = source.give(min(quantum, room), at_least_one=not taken)
-                has_more = source.has_items()
+                items, size, has_more = source.give(min(room, quantum), at_least_one=not taken)
             except Exception as error:  # noqa: BLE001  # whatever it is, it must stop this source alone
-                del sources[key]
+                emptied.append(key)
                 self._failed.append((key, error))
                 continue
+            (others if has_more else emptied).append(key)
             if items:
-                before = taken.pop(key, None)  # and so it stands behind those that had one turn
-                taken[key] = items if before is None else before + items
+                if key in taken:
+                    items = taken.pop(key) + items  # and so it stands behind those that had one turn
+                taken[key] = items
                 room -= size
             elif key not in taken:
                 refused[key] = None
-            if has_more:
-                sources.move_to_end(key)
-            else:
-                del sources[key]
             if room <= 0 or (not items and room < quantum):
-                return 0  # nearly full: to ask thousands of others for something smaller costs more than it brings
+                room = 0  # nearly full: to ask thousands of others for something smaller costs more than it brings
+                break
+        self._had_their_turn(emptied, others)
         return room
+
+    def _had_their_turn(self, emptied: list[K], others: list[K]) -> None:
+        """Those that have nothing more are gone; the others stand behind who has not had a turn."""
+        sources = self._sources
+        if len(emptied) == len(sources):
+            sources.clear()
+            return
+        for key in emptied:
+            del sources[key]
+        for key in others:
+            sources.move_to_end(key)
 
     def _put_first(self, refused: dict[K, None]) -> None:
         """Whose next item was too large for what was left begins the next frame."""

@@ -136,7 +136,7 @@ class FleetActor:
             taken = self._lane.take()
             self._lane.done()
             for request_id, _ in taken:
-                if not self.queues[request_id].has_items():
+                if self.queues[request_id].is_empty:
                     del self.queues[request_id]
             envelopes = [envelope for _, found in taken for envelope in found]
         return envelopes

@@ -106,10 +106,11 @@ class Feed:
         """Note that a publisher has items to send; `at_once`: they are to wait for no others."""
         if self._link.caller.error is not None:
             return  # no call will be made again
-        lane = self._lane
+        lane, spacing = self._lane, self._spacing
         lane.offer(request_id, source)
-        self._spacing.came(at_once=at_once)
-        if not lane.busy and (self._timer is None or self._spacing.hurries):
+        if not spacing.hurries:
+            spacing.came(at_once=at_once)
+        if not lane.busy and (self._timer is None or spacing.hurries):
             self._begin_when_due()
 
     def _begin_when_due(self) -> None:

@@ -15,7 +15,8 @@ replayed to it waits until its own credit allows it. Ends and steps wait for non
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 from actors.errors import RequestCancelled, RequestEnded, StreamRouterError, from_wire
 from actors.protocol.calls import Registration
@@ -27,11 +28,16 @@ from router.client.publishing.replay_store import ReplayBudget, ReplayStore
 
 # Before the first report says more; a session's smallest window.
 INITIAL_CREDIT_BYTES = 4 * 1024
-# What an item adds to a frame beside its bytes.
+# What an item, and an envelope, adds to a frame beside its bytes.
 ITEM_FRAME_BYTES = 6
+ENVELOPE_FRAME_BYTES = 16
 GIVE_COUNT_MAX = 512
 
 OPENING, OPEN, SEALED, FAILED = "opening", "open", "sealed", "failed"
+
+
+# (What `ItemsEnvelope(...)` does, without a call of Python.)
+_new_envelope: Callable[[tuple[str, int, int, int, bytes]], ItemsEnvelope] = partial(tuple.__new__, ItemsEnvelope)
 
 
 def without_id(wanted: Registration) -> Registration:
@@ -90,7 +96,7 @@ class PublishedStream:
         self.accepted_bytes: int = 0
         self.credit_bytes: int = INITIAL_CREDIT_BYTES
         self.epoch_credit_bytes: int = INITIAL_CREDIT_BYTES
-        # Bytes up to `sent_seq`; kept only while a replay waits for the credit of its epoch.
+        # Bytes up to `sent_seq`: fewer than there were, while a part of a block on disk is sent again.
         self.sent_bytes: int = 0
         # What is next waits for the credit of its epoch.
         self.is_held: bool = False
@@ -132,14 +138,15 @@ class PublishedStream:
             return RequestEnded(f"request {self.request_id!r} has ended ({self.stop_reason}); open a new one")
         return None
 
-    def accept(self, item: Item, *, is_end: bool = False) -> None:
-        """Take an item. The caller has looked at `has_credit`.
+    def accept(self, item: Item, *, is_end: bool = False) -> bool:
+        """Take an item; return whether there is credit for another. The caller has looked at `has_credit`.
 
         Raises LimitExceeded; then it was not taken. The end of a request is taken whatever the disk says.
         """
-        size = item_bytes(item)
+        size = len(item) if item.__class__ is bytes else item_bytes(item)
         self.replay.append(item, size, is_end=is_end)
         self.accepted_bytes += size
+        return self.accepted_bytes < self.credit_bytes
 
     def break_off(self, end: Item) -> bool:
         """What is to be sent next cannot be: drop it and all that follows; `end` comes in its place.
@@ -169,10 +176,27 @@ class PublishedStream:
             return False
         return self.sent_seq + 1 < self.replay.next_seq
 
-    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[ItemsEnvelope], int]:
-        """Return at most one envelope and its size."""
+    def give(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[ItemsEnvelope], int, bool]:
+        """Return at most one envelope, its size, and whether there are more items to send."""
+        # Mostly all that waits fits and may go: then its bytes are known, and nobody looks at each item.
+        waiting_bytes = self.accepted_bytes - self.sent_bytes
+        may_go = self.is_placed and not self.is_held and self.phase == OPEN
+        if not may_go or waiting_bytes > bytes_max or self.epoch_credit_bytes < self.credit_bytes:
+            return self._give_some(bytes_max, at_least_one=at_least_one)
+        first = self.sent_seq + 1
+        items = self.replay.all_from(first, GIVE_COUNT_MAX)
+        size = waiting_bytes + ITEM_FRAME_BYTES * len(items)
+        if not items or size > bytes_max:
+            return self._give_some(bytes_max, at_least_one=at_least_one)
+        envelope = _new_envelope((self.request_id, self.epoch, first, len(items), pack(items)))
+        self.sent_seq += len(items)
+        self.sent_bytes = self.accepted_bytes
+        return [envelope], size + len(self.request_id) + ENVELOPE_FRAME_BYTES, False
+
+    def _give_some(self, bytes_max: int, *, at_least_one: bool) -> tuple[list[ItemsEnvelope], int, bool]:
+        """Give of the items that wait as many as fit, and as their epoch's credit lets go."""
         if not self.has_items():
-            return [], 0
+            return [], 0, False
         first = self.sent_seq + 1
         items: list[Item] = []
         size = 0
@@ -188,12 +212,12 @@ class PublishedStream:
             items.append(item)
             size += cost_bytes
         if not items:
-            return [], 0
+            return [], 0, self.has_items()
+        envelope = _new_envelope((self.request_id, self.epoch, first, len(items), pack(items)))
         self.sent_seq += len(items)
-        if self.epoch_credit_bytes < self.credit_bytes:
-            self.sent_bytes += sum(map(item_bytes, items))
-        envelope = ItemsEnvelope(self.request_id, self.epoch, first, len(items), pack(items))
-        return [envelope], size + len(self.request_id) + 16
+        is_all = self.sent_seq + 1 == self.replay.next_seq
+        self.sent_bytes = self.accepted_bytes if is_all else self.sent_bytes + size - ITEM_FRAME_BYTES * len(items)
+        return [envelope], size + len(self.request_id) + ENVELOPE_FRAME_BYTES, self.has_items()
 
     def _within_credit(self, items: list[Item]) -> list[Item]:
         """Return those items that the credit of this epoch lets go; of a replay, there may be more than that."""

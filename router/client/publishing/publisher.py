@@ -42,7 +42,7 @@ from router.client.links.caller import fresh
 from router.client.links.patience import Patience
 from router.client.publishing.encoding import Chunk, clean, each_chunk, pack_record, to_bytes, to_mapping
 from router.client.publishing.interruption import Body, end_of
-from router.client.publishing.outgoing import FAILED, OPENING, SEALED, PublishedStream, without_id
+from router.client.publishing.outgoing import FAILED, OPEN, OPENING, SEALED, PublishedStream, without_id
 from router.client.publishing.pumping import Pumping
 from router.client.publishing.replay_store import ReplayBudget
 
@@ -203,15 +203,15 @@ class Publisher(Pumping):
                 "It was not sent; the request stays open"
             )
         stream = self._stream
-        if not self._takes_items or stream.is_over:
+        if not self._takes_items or stream.phase != OPEN:  # (`is_over`, and below `has_credit`, without a call)
             raise self._failure()
-        if not stream.has_credit:
+        if stream.accepted_bytes >= stream.credit_bytes:
             await self._wait_for_credit()
-        stream.accept(raw)
+        has_credit = stream.accept(raw)
         if self._recording is not None:
             self._recording.keep(raw)
         # A request's first chunk waits for no others, nor does one after which it has no credit.
-        self._link.has_items(self.request_id, stream, at_once=not stream.sent_seq or not stream.has_credit)
+        self._link.has_items(self.request_id, stream, at_once=not stream.sent_seq or not has_credit)
 
     async def chunks(self, chunks: Iterable[Chunk]) -> None:
         """Send several chunks in order. Raises InvalidArgument for what is not an iterable of chunks."""

@@ -119,10 +119,6 @@ class ReplayStore:
         budget = self._budget
         if budget.bytes_held > budget.bytes_max and not is_end:
             budget.make_room()
-        self._keep(item, size_bytes)
-
-    def _keep(self, item: Item, size_bytes: int) -> None:
-        budget = self._budget
         items = self._items
         if not items and not self._is_cut:
             budget.holders[self] = None
@@ -147,8 +143,8 @@ class ReplayStore:
         self._let_go()
         self._is_cut = True
         for one in kept:
-            self._keep(one, item_bytes(one))
-        self._keep(item, size_bytes)
+            self.append(one, item_bytes(one), is_end=True)  # it had its room before
+        self.append(item, size_bytes, is_end=True)
 
     def spill(self) -> None:
         """Give all items in memory to the disk. Raises OSError; then they are still in memory."""
@@ -171,6 +167,12 @@ class ReplayStore:
         if not 0 <= index < self.in_memory_from + len(self._items):
             raise LookupError(f"item {seq} is not kept; what is kept is {self.first_seq} to {self.next_seq - 1}")
         return self.tail(seq, 1)[0]
+
+    def all_from(self, seq: int, count_max: int) -> list[Item]:
+        """Return all items from `seq` on; none where there are more than that, or not all of them are in memory."""
+        items = self._items
+        start = seq - self.first_seq - self.in_memory_from
+        return items[start:] if start >= 0 and len(items) - start <= count_max else []
 
     def tail(self, seq: int, count_max: int) -> list[Item]:
         """Return items from `seq` on, up to `count_max` and to the end of a block; none only where there are none.

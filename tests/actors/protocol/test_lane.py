@@ -100,11 +100,8 @@ def test_a_dropped_source_gives_nothing_more():
 class _Unreadable:
     """A source whose next item cannot be read."""
 
-    def give(self, _bytes_max: int, *, at_least_one: bool) -> tuple[list, int]:
+    def give(self, _bytes_max: int, *, at_least_one: bool) -> tuple[list, int, bool]:
         raise OSError(5, f"Input/output error ({at_least_one})")
-
-    def has_items(self) -> bool:
-        return True
 
 
 def test_a_source_that_fails_is_dropped_and_named_and_the_others_leave():
@@ -120,6 +117,53 @@ def test_a_source_that_fails_is_dropped_and_named_and_the_others_leave():
     assert lane.take_failed() == []
     lane.done()
     assert not lane.waits, "what failed is not asked again"
+
+
+class OneByOne(Lane):
+    """A lane that puts each source in its place as soon as it has had its turn."""
+
+    __slots__ = ()
+
+    def _take_round(self, room, taken, refused):
+        sources, quantum = self._sources, self._quantum_bytes
+        for _ in range(len(sources)):
+            key, source = sources.popitem(last=False)
+            try:
+                items, size, has_more = source.give(min(quantum, room), at_least_one=not taken)
+            except OSError as error:
+                self._failed.append((key, error))
+                continue
+            if items:
+                taken[key] = taken.pop(key, []) + items
+                room -= size
+            elif key not in taken:
+                refused[key] = None
+            if has_more:
+                sources[key] = source
+            if room <= 0 or (not items and room < quantum):
+                return 0
+        return room
+
+
+OFFERS = st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 300))
+
+
+@given(st.lists(st.one_of(OFFERS, OFFERS, st.sampled_from(["take", "broken"])), max_size=80), st.integers(10, 500))
+def test_sources_are_put_in_order_after_a_round_as_they_would_be_one_by_one(steps, quantum_bytes):
+    lanes = Lane(500, quantum_bytes), OneByOne(500, quantum_bytes)
+    queues: tuple[dict, dict] = {}, {}
+    for step in [*steps, *["take"] * 100]:
+        given_now = []
+        for lane, its_queues in zip(lanes, queues, strict=True):
+            if step == "take":
+                given_now.append((lane.take(), [key for key, _ in lane.take_failed()], list(lane._sources)))
+                lane.done()
+            elif step == "broken":
+                lane.offer(f"broken-{len(lane._sources)}", _Unreadable())
+            else:
+                fill(lane, its_queues, [step])
+        assert step != "take" or given_now[0] == given_now[1]
+    assert not lanes[0].waits
 
 
 def test_a_lane_whose_only_source_fails_is_idle():

@@ -16,8 +16,9 @@ Cores busy is the processor time of this process and of all its children (the ac
 clock. Two controls in the same run say what part of it is not the product's: the same processes while nothing flows
 (*idle*: Ray's own threads and processes, mostly), and this process while it makes the chunks at their times and sends
 none (*making*). What is left is *carrying*, and its wake-ups are those of all event loops, for each chunk. `--threads`
-shows each thread. Latency is from the call of `chunk` to the message in the reader's hand, in the same process and by
-its clock.
+shows each thread. `--transports bare` is neither: three processes that do nothing but hand the same bytes on, in the
+same way and without Ray (`relay.py`), which says what waking up costs on this machine at this moment. Latency is from
+the call of `chunk` to the message in the reader's hand, in the same process and by its clock.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from typing import Any, NamedTuple
 import ray
 from ray.cluster_utils import Cluster
 
-from benchmarks import threads
+from benchmarks import relay, threads
 from benchmarks.spawn import leave_uvloop_out
 from router import RouterConfig, StreamRouter
 
@@ -47,6 +48,7 @@ SETTLE_S = 3.0
 CONTROL_S = 4.0
 MEASURE_S = 8.0
 WORDS = "word " * 8
+BARE = "bare"
 MS_PER_S = 1000.0
 RUN_DEADLINE_S = 180.0
 LEAST_CORES = 0.001
@@ -148,11 +150,16 @@ async def _over(seconds: float) -> Spending:
 
 
 async def _controls(router: StreamRouter, pace: Pace) -> tuple[Spending, Spending]:
-    """Return what is spent while nothing flows, and while chunks are made and not sent."""
+    """Use a router, and then none of it; see `_idle_and_making`."""
     await router.warm()
     async with router.publish("first", {"dialect": "chat"}) as stream:
         await stream.chunk(_chunk(time.perf_counter()))
     await _read(router, "first", [])
+    return await _idle_and_making(pace)
+
+
+async def _idle_and_making(pace: Pace) -> tuple[Spending, Spending]:
+    """Return what is spent while nothing flows, and while chunks are made and not sent."""
     gc.collect()
     gc.freeze()  # as docs/benchmarks.md tells who reads much; else a full collection walks all that Ray has loaded
     await asyncio.sleep(SETTLE_S)
@@ -166,6 +173,34 @@ async def _controls(router: StreamRouter, pace: Pace) -> tuple[Spending, Spendin
     return idle, making
 
 
+async def run_bare(pace: Pace, gather_ms: float) -> dict[str, Any]:
+    """Keep a pace up through processes that only hand bytes on; return the same as `run_one`."""
+    latencies: list[tuple[float, float]] = []
+
+    def on_line(line: bytes) -> None:
+        now = time.perf_counter()
+        latencies.append((now, now - float(line.partition(b'"content": "')[2].partition(b" ")[0])))
+
+    async def publish(number: int, way: relay.Way, until: float) -> None:
+        at = time.perf_counter() + number / pace.streams / pace.chunks_per_s
+        while at < until:
+            await asyncio.sleep(max(0.0, at - time.perf_counter()))
+            way.send(_chunk(time.perf_counter()))
+            at += 1 / pace.chunks_per_s
+
+    async with relay.relayed((threads.ROUTER, threads.ACTOR), gather_ms / MS_PER_S, on_line) as way:
+        idle, making = await _idle_and_making(pace)
+        until = time.perf_counter() + SETTLE_S + MEASURE_S + 1.0
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(pace.streams):
+                tasks.create_task(publish(number, way, until))
+            flowing, seen_ms, seconds = await _flowing(latencies)
+    row = _row(pace, idle, making, flowing, seen_ms, seconds)
+    # Each of these processes is one thread, whatever its name.
+    row["wake_ups"] = sum(wake_ups for _, wake_ups in flowing.values()) / max(1.0, row["chunks_per_s"])
+    return {"transport": BARE, "gather_ms": gather_ms, "packed": ""} | row
+
+
 async def run_one(pace: Pace, config: RouterConfig) -> dict[str, Any]:
     """Keep a pace up for a while; return cores busy, by kind of process, and latencies in milliseconds."""
     latencies: list[tuple[float, float]] = []
@@ -176,19 +211,32 @@ async def run_one(pace: Pace, config: RouterConfig) -> dict[str, Any]:
             for number in range(pace.streams):
                 tasks.create_task(_publish(router, f"request-{number}", number, pace, until))
                 tasks.create_task(_read(router, f"request-{number}", latencies))
-            await asyncio.sleep(SETTLE_S)
-            began = time.perf_counter()
-            flowing = await _over(MEASURE_S)
-            ended = time.perf_counter()
-    seen_ms = sorted(MS_PER_S * latency_s for at, latency_s in latencies if began <= at <= ended)
-    chunks_per_s = len(seen_ms) / (ended - began)
+            flowing, seen_ms, seconds = await _flowing(latencies)
+    settings = {
+        "transport": config.transport,
+        "gather_ms": config.publisher.gather_ms,
+        "packed": config.stream_actors.packed_streams_per_actor,
+    }
+    return settings | _row(pace, idle, making, flowing, seen_ms, seconds)
+
+
+async def _flowing(latencies: list[tuple[float, float]]) -> tuple[Spending, list[float], float]:
+    """Return what all threads spend while chunks flow, the latencies of that time in ms, and how long it was."""
+    await asyncio.sleep(SETTLE_S)
+    began = time.perf_counter()
+    flowing = await _over(MEASURE_S)
+    ended = time.perf_counter()
+    return flowing, sorted(MS_PER_S * taken_s for at, taken_s in latencies if began <= at <= ended), ended - began
+
+
+def _row(
+    pace: Pace, idle: Spending, making: Spending, flowing: Spending, seen_ms: list[float], seconds: float
+) -> dict[str, Any]:
+    chunks_per_s = len(seen_ms) / seconds
     making_cores = _cores(making, threads.DRIVER) - _cores(idle, threads.DRIVER)
     loops = _loops_wake_ups(flowing) - _loops_wake_ups(idle)
     return {
         "pace": str(pace),
-        "transport": config.transport,
-        "gather_ms": config.publisher.gather_ms,
-        "packed": config.stream_actors.packed_streams_per_actor,
         "cores": _cores(flowing),
         "cores_by": {kind: _cores(flowing, kind) for kind in KINDS},
         "idle": _cores(idle),
@@ -323,6 +371,9 @@ def main() -> None:
     given = parser.parse_args()
     if given.one:
         load, transport, gather_ms, packed = given.one
+        if transport == BARE:
+            print(json.dumps(asyncio.run(run_bare(Pace.of(load), float(gather_ms)))))
+            return
         with _configured(transport, float(gather_ms), int(packed), given.nodes) as config:
             print(json.dumps(asyncio.run(run_one(Pace.of(load), config))))
         return

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
 
+import psutil
 import pytest
 
-from benchmarks import pace, threads
+from benchmarks import pace, relay, threads
 from benchmarks.threads import Spent
 
 ROW = {
@@ -46,3 +49,24 @@ def test_this_process_is_the_driver_and_its_main_thread_the_event_loop():
     found = threads.snapshot().values()
     assert any(spent.process == threads.DRIVER and spent.thread == threads.LOOP and spent.cpu_s > 0 for spent in found)
     assert threads.kind_of("raylet") == threads.RAYS_OWN
+
+
+async def test_a_bare_relay_hands_on_all_lines_in_order_and_leaves_no_process():
+    came: list[bytes] = []
+    sent = [b"%d" % number for number in range(200)]
+    all_came = asyncio.Event()
+
+    def on_line(line: bytes) -> None:
+        came.append(line)
+        if len(came) == len(sent):
+            all_came.set()
+
+    async with relay.relayed((threads.ROUTER, threads.ACTOR), 0.002, on_line) as way:
+        children = psutil.Process().children()
+        assert {threads.ROUTER, threads.ACTOR} <= {child.cmdline()[0] for child in children}
+        for line in sent:
+            way.send(line)
+        async with asyncio.timeout(20.0):
+            await all_came.wait()
+    assert came == sent
+    assert not any(child.is_running() for child in children if child.pid != os.getpid())

@@ -10,6 +10,8 @@ CPU is what the serving process used (user and system), memory what it and those
     heartbeats  CPU of readers that wait, as a share of a core
     message     CPU a message and reader: each reads a run of its own, at a pace of people; and all read one run
     latency     what HTTP adds to a message that is alone under way
+    floor       beside a message of ours, at that moment: what aiohttp alone takes to write an event to one of as many
+                readers, at the same pace
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from typing import Any, NamedTuple, Protocol
 import ray
 
 from benchmarks import langgraph_server, measure, ours, redis_streams, targets
-from benchmarks.gateway_processes import GatewayServer, HttpReaders, PlainServer
+from benchmarks.gateway_processes import BareServer, GatewayServer, HttpReaders, PlainServer
 from benchmarks.measure import percentile, significant
 from benchmarks.spawn import leave_uvloop_out, spawn
 from router.config import RayConfig
@@ -237,6 +239,20 @@ async def measure_messages(
     return used_s / (count * each) * US
 
 
+async def measure_floor(rate: float, seconds: float) -> float:
+    """Return the CPU of an event that is written by itself, us; each of `PACED_RUNS` readers has events of its own."""
+    server, readers = spawn(BareServer), spawn(HttpReaders)
+    await readers.open.remote(await server.serve.remote(), ["/"] * PACED_RUNS)
+    await readers.forget.remote()
+    began_s = await server.cpu_s.remote()
+    count = await server.pace.remote(rate, seconds)
+    await readers.until.remote(count)
+    used_s: float = await server.cpu_s.remote() - began_s
+    for process in (server, readers):
+        ray.kill(process)
+    return used_s / count * US
+
+
 async def measure_heartbeats(contender: Contender, readers: Any, size: Size, run_ids: list[str]) -> float:
     """Return what idle readers take, in percent of a core for 10,000."""
     count = min(size.idle_readers, contender.idle_readers_max)
@@ -255,9 +271,11 @@ async def measure_all(contender: Contender, size: Size) -> dict[str, Any]:
     readers = spawn(HttpReaders)
     run_ids = await measure_open_and_idle(contender, readers, size, found)
     paced = run_ids[:PACED_RUNS]
-    found["message_us"] = await measure_messages(
-        contender, readers, paced, 1, MESSAGES_PER_S * len(paced), size.seconds
-    )
+    rate = MESSAGES_PER_S * len(paced)
+    found["message_us"] = await measure_messages(contender, readers, paced, 1, rate, size.seconds)
+    if isinstance(contender, Ours):
+        found["floor_us"] = await measure_floor(rate, size.seconds)
+        found["message_to_floor"] = found["message_us"] / found["floor_us"]
     one = await contender.open_runs(1)  # read beside those that are there: what they would leave is used again
     before = await _memory(contender)
     await _open(contender, readers, one * size.readers)

@@ -42,7 +42,8 @@ class GatewayParties(Parties):
 
     async def _serve(self) -> None:
         clients = self._client_party
-        async with serve(self._clients[READER], GatewayConfig(port=0)) as url:
+        # What comes as if after a quiet time is gathered with nothing, however fast one after the other is carried.
+        async with serve(self._clients[READER], GatewayConfig(port=0, gather_ms=0)) as url:
             port = int(url.rpartition(":")[2])
             clients.loop.call_soon_threadsafe(lambda: clients.spawn(self._connect(port)))
             await asyncio.get_running_loop().create_future()

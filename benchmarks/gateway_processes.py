@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
+from aiohttp import web
+
 from benchmarks.processes import Door
 from gateway.config import gateway_section
 from gateway.serving.serve import serve
@@ -19,6 +21,11 @@ from router import StreamRouter
 WAIT_S = 120.0
 _STAMP = re.compile(rb'"@(\d{19})"')
 _MARK = b"data: "
+EVENT = (
+    b'id: %d\ndata: {"message_type":"assistant_message","id":"message-0","run_id":"run-1","otid":"0","seq_id":1,'
+    b'"date":"2026-01-02T03:04:05+00:00","content":"@%019d"}\n\n'
+)
+"""What a gateway writes for a message, about."""
 
 
 class GatewayServer(Door):
@@ -57,6 +64,45 @@ class GatewayServer(Door):
             if len(delays) >= messages:
                 break
         return delays
+
+
+class BareServer:
+    """aiohttp and nothing else: writes events of its own to its readers, one at a time."""
+
+    def __init__(self) -> None:
+        self._answers: list[web.StreamResponse] = []
+        self._is_over = asyncio.Event()
+        self._runner = web.ServerRunner(web.Server(self._answer))  # type: ignore[arg-type]  # as its own docs have it
+
+    async def cpu_s(self) -> float:
+        return time.process_time()
+
+    async def serve(self) -> str:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, backlog=4096).start()
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def close(self) -> None:
+        self._is_over.set()
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await answer.prepare(request)
+        await answer.write(EVENT % (0, time.monotonic_ns()))
+        self._answers.append(answer)
+        await self._is_over.wait()
+        return answer
+
+    async def pace(self, messages_per_s: float, seconds: float) -> int:
+        """Write stamped events to the readers in turn; return how many."""
+        count = int(messages_per_s * seconds)
+        began = time.monotonic()
+        for number in range(count):
+            if (wait_s := began + number / messages_per_s - time.monotonic()) > 0:
+                await asyncio.sleep(wait_s)
+            await self._answers[number % len(self._answers)].write(EVENT % (number, time.monotonic_ns()))
+        return count
 
 
 class PlainServer:

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import langgraph_server
 from benchmarks.gateway import TARGETS, table
-from benchmarks.gateway_processes import HttpReaders, _Connection
+from benchmarks.gateway_processes import BareServer, HttpReaders, _Connection
 from benchmarks.targets import check
 
 STREAM = b"retry: 1000\n\n" + b"".join(b'id: %d\ndata: {"content":"@%019d"}\n\n' % (n, n) for n in range(1, 6))
@@ -41,6 +41,17 @@ def test_a_peer_that_is_not_installed_says_what_to_do(monkeypatch: pytest.Monkey
     monkeypatch.delenv(langgraph_server.PYTHON_VARIABLE)
     why = langgraph_server.missing()
     assert why is None or "langgraph-cli[inmem] is not installed" in why
+
+
+async def test_the_floor_writes_to_its_readers_in_turn():
+    server, readers = BareServer(), HttpReaders()
+    await readers.open(await server.serve(), ["/"] * 3)
+    await readers.forget()
+    assert await server.pace(1000.0, 0.006) == 6
+    assert len(await readers.until(6)) == 6
+    assert [connection.count for connection in readers._connections] == [3, 3, 3]
+    await readers.close()
+    await server.close()
 
 
 async def test_each_run_of_the_peer_says_the_lines_that_are_its_own():

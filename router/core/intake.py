@@ -21,8 +21,8 @@ NOT_ITS_PUBLISHER, OTHER_EPOCH, AHEAD, FENCED, HELD = "not_its_publisher", "othe
 lies there was on its way through a router that has died, or never came), of a request whose agent has gone on to
 another one, of one that waits until there is room."""
 
-HAD = "had"
-"""They are on their way already: a call whose outcome was unknown was made again. That is not counted."""
+# (Asked for with all that comes, and to ask an enum for a member takes as long as a call.)
+_OPEN, _DATA = RequestPhase.OPEN, Order.DATA
 
 
 class Intake:
@@ -56,35 +56,36 @@ class Intake:
             self._ignore(NOT_ITS_PUBLISHER)
             self._clients.tell(client_id, (Role.PUBLISHER, request_id))
             return
-        why_not = self._why_not(request, epoch, first_seq, count, packed_items)
-        if why_not is None:
-            self._counts["chunks"] += count
-            self._counts["chunk_bytes"] += len(packed_items)
-            # (What `DataEnvelope(...)` does, without a call.)
-            envelope = tuple.__new__(DataEnvelope, (Order.DATA, request_id, epoch, first_seq, packed_items))
-            self._effects.send.append((request.actor_id or "", request_id, envelope, len(packed_items) + 64))
-        elif why_not != HAD:
-            self._ignore(why_not)
-            self._lifecycle.dispatch.tell_publisher(request)
-
-    def _why_not(self, request: Request, epoch: int, first_seq: int, count: int, packed_items: bytes) -> str | None:
-        """Take items into account, on their way to the request's session; return why they cannot be taken."""
+        actor_id = request.actor_id
         if request.is_fenced_out:
-            return FENCED
-        if request.phase != RequestPhase.OPEN or request.epoch != epoch or request.actor_id is None:
-            return OTHER_EPOCH
+            self._refuse(request, FENCED)
+            return
+        if request.phase is not _OPEN or request.epoch != epoch or actor_id is None:
+            self._refuse(request, OTHER_EPOCH)
+            return
         last_seq = first_seq + count - 1
         if not 1 <= first_seq <= last_seq or packed_items.__class__ is not bytes:
             raise ValueError("items are numbered from 1, at least one of them in packed bytes")
         if last_seq <= request.sent_seq:
-            return HAD
+            return  # they are on their way already: a call whose outcome was unknown was made again
+        size_bytes = len(packed_items)
         is_next = first_seq <= request.sent_seq + 1
-        if request.is_held or (
-            is_next and not self._backlog.take(request.actor_id, request.request_id, len(packed_items))
-        ):
+        if request.is_held or (is_next and not self._backlog.take(actor_id, request_id, size_bytes)):
             request.hold_back()
-            return HELD
-        return None if request.take_items(first_seq, last_seq) else AHEAD
+            self._refuse(request, HELD)
+        elif request.take_items(first_seq, last_seq):
+            counts = self._counts
+            counts["chunks"] += count
+            counts["chunk_bytes"] += size_bytes
+            # (What `DataEnvelope(...)` does, without a call.)
+            envelope = tuple.__new__(DataEnvelope, (_DATA, request_id, epoch, first_seq, packed_items))
+            self._effects.send.append((actor_id, request_id, envelope, size_bytes + 64))
+        else:
+            self._refuse(request, AHEAD)
+
+    def _refuse(self, request: Request, why: str) -> None:
+        self._ignore(why)
+        self._lifecycle.dispatch.tell_publisher(request)
 
     def _ignore(self, why: str) -> None:
         """Count what came too late or too early, as it may after a crash."""

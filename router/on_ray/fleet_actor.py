@@ -12,6 +12,9 @@ from actors.protocol.lane import CALL_BYTES_MAX, Fifo, Lane
 from actors.transport.line import Line
 from actors.transport.posting import Posting
 
+# (To ask the enum for a member takes as long as a call.)
+_DATA = int(Order.DATA)
+
 ANSWERED_EVERY_S = 1.0
 """One frame in so long is waited for, where many are not, so that it is known how long they take."""
 
@@ -116,10 +119,12 @@ class FleetActor:
         """Let an envelope wait for the next call."""
         if self.waits_since is None:
             self.waits_since = time.monotonic()
-        if not self._lane.waits and (self._next_bytes + size_bytes <= CALL_BYTES_MAX or not self._next):
+        next_bytes = self._next_bytes + size_bytes
+        # (Without queues nothing waits in the lane.)
+        if not self.queues and (next_bytes <= CALL_BYTES_MAX or not self._next):
             self._next.append(envelope)
-            self._next_bytes += size_bytes
-            if envelope[0] != Order.DATA:
+            self._next_bytes = next_bytes
+            if envelope[0] != _DATA:
                 self._has_orders = True
             return
         queue = self.queues.get(request_id)

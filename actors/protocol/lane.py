@@ -147,12 +147,13 @@ class Lane(Generic[K, T]):
     def _take_round(self, room: int, taken: dict[K, list[T]], refused: dict[K, None]) -> int:
         """Give each source one turn; return the room that is left, 0 where it is not worth another round."""
         quantum = self._quantum_bytes
+        share = min(room, quantum)
         # Most of the time each gives all it has. So they are gone through as they stand, and put in order afterwards.
         emptied: list[K] = []
         others: list[K] = []
         for key, source in self._sources.items():
             try:
-                items, size, has_more = source.give(min(room, quantum), at_least_one=not taken)
+                items, size, has_more = source.give(share, at_least_one=not taken)
             except Exception as error:  # noqa: BLE001  # whatever it is, it must stop this source alone
                 emptied.append(key)
                 self._failed.append((key, error))
@@ -165,9 +166,11 @@ class Lane(Generic[K, T]):
                 room -= size
             elif key not in taken:
                 refused[key] = None
-            if room <= 0 or (not items and room < quantum):
-                room = 0  # nearly full: to ask thousands of others for something smaller costs more than it brings
-                break
+            if room < quantum:
+                share = room
+                if room <= 0 or not items:
+                    room = 0  # nearly full: to ask thousands of others for less costs more than it brings
+                    break
         self._had_their_turn(emptied, others)
         return room
 

@@ -105,8 +105,11 @@ class Shaper:
 
     def shape(self, segments: Sequence[Segment], last_seq_id: int) -> Batch[Any]:
         """Return a batch of these segments."""
-        if self._format == "dict" and not self._coalesce:
-            return Batch(_dicts(segments), last_seq_id)
+        if not self._coalesce:  # as most read
+            if self._format == "model":
+                return Batch(self._models(segments), last_seq_id)
+            if self._format == "dict":
+                return Batch(_dicts(segments), last_seq_id)
         if self._openai is not None and segments and segments[0][0] <= self.had_through:
             segments = self._catch_up(self._openai, segments)
         if self._format == "packed":
@@ -116,8 +119,6 @@ class Shaper:
     def _messages(self, segments: Sequence[Segment]) -> list[Any]:
         if self._format == "struct":
             return joined_structs(joined(segments)) if self._coalesce else structs_of(segments)
-        if self._format == "model" and not self._coalesce:
-            return self._models(segments)
         if self._coalesce:
             messages = joined(segments)
         else:
@@ -145,6 +146,12 @@ class Shaper:
         return Batch([fields] if self._format == "dict" else [], last_seq_id)
 
     def _models(self, segments: Sequence[Segment]) -> list[LettaMessage]:
+        if len(segments) == 1:
+            ((first, fields, pieces),) = segments
+            factory = self._factory
+            if factory is None or fields is not self._fields:
+                factory = self._factory_of(fields)
+            return factory.make_row(first, pieces)
         messages: list[LettaMessage] = []
         for first, fields, pieces in segments:
             messages += self._factory_of(fields).make_row(first, pieces)

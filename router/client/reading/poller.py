@@ -357,14 +357,15 @@ class Poller:
         await asyncio.sleep(self._backoff.next_s(random.random()))
 
     def _hand_over(self, part: Any) -> None:
-        if not isinstance(part, list) or len(part) != PART_FIELDS:
+        if part.__class__ is not list or len(part) != PART_FIELDS:
             log.warning("stream actor %s: a part of %r that cannot be read", self.actor_id, str(part)[:80])
             return
         number, state, gap, _epoch, segments = part
         reader = self._subscriptions.get(number)
         if reader is None:
             return
-        self._hurried.discard(number)
+        if self._hurried:
+            self._hurried.discard(number)
         if state == _UNKNOWN:
             del self._subscriptions[number]
             reader.moved(self)

@@ -38,31 +38,10 @@ class Reader:
     """Where one subscription stands, from its first question until it has left. Use within one event loop."""
 
     __slots__ = (
-        "_arrived",
-        "_changed",
-        "_created",
-        "_cursor",
-        "_epochs_read",
-        "_error",
-        "_is_unknown",
-        "_known",
-        "_link",
-        "_loop",
-        "_moving",
-        "_on_change",
-        "_patience",
-        "_ping_s",
-        "_place",
-        "_poller",
-        "_pollers",
-        "_shaper",
-        "_wait_s",
-        "has_left",
-        "is_asked",
-        "is_observer",
-        "number",
-        "request_id",
-    )
+        "_arrived", "_changed", "_created", "_cursor", "_epochs_read", "_error", "_is_unknown", "_known",
+        "_link", "_loop", "_moving", "_on_change", "_patience", "_ping_s", "_place", "_poller", "_pollers",
+        "_shaper", "_wait_s", "has_left", "is_asked", "is_observer", "number", "request_id",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -165,7 +144,7 @@ class Reader:
                 self.acknowledge()
             if self._arrived:
                 await let_others_go()
-            while (batch := self._next_batch()) is None:
+            while not self._arrived or (batch := self._next_batch()) is None:
                 changed, ping_s = self._begin_to_wait()
                 if ping_s is None:
                     await changed
@@ -240,9 +219,19 @@ class Reader:
     # --- what has come ----------------------------------------------------------------------
 
     def _next_batch(self) -> Batch[Any] | None:
-        if not self._arrived and not self._cursor.ended:
-            return None
-        segments, missing = self._take_arrived()
+        """Return what has come; None where nothing has. Raises StopAsyncIteration at the end."""
+        arrived, cursor = self._arrived, self._cursor
+        if arrived is not None and len(arrived) == 1 and arrived[0][0] != _ENDED and arrived[0][1] is None:
+            # One part, no gap before it and no end in it: nearly all that comes.
+            self._arrived = None
+            segments = cursor.take(arrived[0][2], None)
+            if segments and cursor.last_seq_id > self._shaper.had_through:
+                return self._shaper.shape(segments, cursor.last_seq_id)
+            return self._batch_of(segments, None)
+        return self._batch_of(*self._take_arrived()) if arrived or cursor.ended else None
+
+    def _batch_of(self, segments: list[Segment], missing: tuple[int, int] | None) -> Batch[Any] | None:
+        """Return a batch of these behind a gap; where the user has had all of it, what follows."""
         batch: Batch[Any] | None = None
         if missing is not None:
             missing = self._shaper.gap(*missing)
@@ -268,8 +257,6 @@ class Reader:
 
     def _take_arrived(self) -> tuple[list[Segment], tuple[int, int] | None]:
         arrived, self._arrived = self._arrived or (), None
-        if len(arrived) == 1 and arrived[0][0] != _ENDED and arrived[0][1] is None:
-            return self._cursor.take(arrived[0][2], None), None
         segments: list[Segment] = []
         missing: tuple[int, int] | None = None
         for at, (state, gap, crossed) in enumerate(arrived):
@@ -297,8 +284,9 @@ class Reader:
     def _begin_to_wait(self) -> tuple[asyncio.Future[None], float | None]:
         """Return what is done when something has happened, and after how long a ping is to come; None: never."""
         loop = self._loop
-        # Until the router has said whether there is such a request, its call's own deadline ends the wait.
-        self._be_patient()
+        if not self._known or self._error is not None:
+            # Until the router has said whether there is such a request, its call's own deadline ends the wait.
+            self._be_patient()
         if loop is None:
             raise RouterClosed(f"request {self.request_id!r} is not being read")
         # (To ask for the running loop is a system call in Python 3.11, and this is paid for every batch.)
@@ -326,9 +314,14 @@ class Reader:
     def arrive(self, state: int, gap: list[int] | None, segments: list[Any]) -> None:
         """Take what a poll brought."""
         if self._arrived is None:
-            self._arrived = []
-        self._arrived.append((state, gap, segments))
-        (self._on_change or self._wake)()
+            self._arrived = [(state, gap, segments)]
+        else:
+            self._arrived.append((state, gap, segments))
+        changed = self._changed
+        if self._on_change is not None:  # (`_wake`, without a call)
+            self._on_change()
+        elif changed is not None and not changed.done():
+            changed.set_result(None)
 
     def moved(self, poller: Poller) -> None:
         """The session is not where that poller reads; ask again, unless the router has said so already."""

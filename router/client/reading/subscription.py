@@ -78,7 +78,9 @@ class Subscription(Leaving, AsyncIterator["Batch[Any]"]):
     def next_for(self, holder: object) -> Coroutine[Any, Any, Batch[Any]]:
         """Return what gives the next batch, and keeps its holder (this, or an iterator over it) until it has."""
         # The reader's own coroutine: one that awaits it would take as much memory again while it waits.
-        reader = self._current_reader()
+        reader: Reader | None = self._reader
+        if self._is_closed or self._reader.has_left:
+            reader = self._current_reader()
         return _end() if reader is None else reader.next(holder)
 
     def _current_reader(self) -> Reader | None:

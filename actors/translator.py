@@ -22,6 +22,7 @@ from actors.deltas import (
     Finish,
     Model,
     StreamError,
+    Text,
     Unknown,
     Usage,
 )
@@ -111,6 +112,13 @@ class Translator:
         deltas = self._adapter.common(payload)
         if deltas is None:
             return self._whole(payload)
+        if isinstance(deltas, str):
+            if self._mender is None is self._think_tags:
+                pieces = self.interface.more_text(deltas)
+                if pieces is not None:
+                    self.last_had_content = True
+                    return pieces
+            deltas = [Text(deltas)]
         if self._mender is not None:
             deltas = self._mender.mend(deltas)
         return self._feed(deltas)

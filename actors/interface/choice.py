@@ -61,16 +61,17 @@ class Choice:
         "_native_signature",
         "_native_signed",
         "_register",
-        "_text",
         "has_called_tools",
         "settings",
+        "text_head",
     )
 
     def __init__(self, settings: StreamSettings, heads: NumberedHeads) -> None:
         self.settings: StreamSettings = settings
         self._heads = heads
         self._content = JsonContent(settings.buffer_bytes_max) if settings.expect_reasoning_content else None
-        self._text: Head | None = None  # the open message of plain content
+        self.text_head: Head | None = None
+        """The open message of plain content."""
         self._native: Head | None = None  # the open message of native reasoning
         self._native_signed: Head | None = None  # the last one, which a signature may still reach
         self._native_signature: str | None = None  # the signature that it bears
@@ -83,8 +84,8 @@ class Choice:
     def feed(self, delta: Delta, out: Out) -> None:
         """Take one delta of this choice."""
         # The two common cases skip the look-up: one more piece of the open message, or of a call.
-        if delta.__class__ is Text and self._text is not None and self._content is None and delta.text:
-            out.append(new_piece((self._text, delta.text, None)))
+        if delta.__class__ is Text and self.text_head is not None and self._content is None and delta.text:
+            out.append(new_piece((self.text_head, delta.text, None)))
         elif delta.__class__ is ToolCallPiece:
             self._tool_call_piece(delta, out)
         else:
@@ -133,14 +134,14 @@ class Choice:
     def _show_text(self, text: str, out: Out) -> None:
         if not text:
             return
-        if self._text is None:
+        if self.text_head is None:
             self.settle(None, out)
             self._close_text()
             if self.settings.content_is_reasoning:
-                self._text = self._heads.next("reasoning_message", MONOLOGUE)
+                self.text_head = self._heads.next("reasoning_message", MONOLOGUE)
             else:
-                self._text = self._heads.next("assistant_message", {})
-        out.append(new_piece((self._text, text, None)))
+                self.text_head = self._heads.next("assistant_message", {})
+        out.append(new_piece((self.text_head, text, None)))
 
     def _reasoning(self, delta: Reasoning, out: Out) -> None:
         if not delta.text:
@@ -174,7 +175,7 @@ class Choice:
         self._native_signed = self._native_signature = None
 
     def _close_text(self) -> None:
-        self._text = self._native = None
+        self.text_head = self._native = None
 
     # --- tools ------------------------------------------------------------------------------------
 
@@ -245,8 +246,8 @@ class Choice:
 
     def thoughts_head(self, call: ToolCall, out: Out) -> Head:
         """Return the head for the inner thoughts of a call that has shown none yet."""
-        if self._text is not None and self.settings.content_is_reasoning:
-            head = self._text
+        if self.text_head is not None and self.settings.content_is_reasoning:
+            head = self.text_head
         else:
             self.settle(call, out)
             head = self._heads.next("reasoning_message", MONOLOGUE)

@@ -21,7 +21,7 @@ from actors.empty import EMPTY_DICT, own_dict
 from actors.interface.choice import Choice
 from actors.interface.counters import count
 from actors.interface.heads import Heads, NumberedHeads, derived_message_id
-from actors.messages import TEXT_FIELDS, TOOL_CALL, Fields, Head, MessagePiece, Out
+from actors.messages import TEXT_FIELDS, TOOL_CALL, Fields, Head, MessagePiece, Out, new_piece
 from actors.settings import StreamSettings
 from actors.stop_reasons import meaning_of
 
@@ -125,6 +125,17 @@ class Interface:
             self._expect_receipt(call_id)
 
     # --- deltas -----------------------------------------------------------------------------------
+
+    def more_text(self, text: str) -> list[MessagePiece] | None:
+        """Return the piece of a text that goes on with the first choice's open message; None where it has to be fed.
+
+        What most chunks are: it does what `feed` does with a `Text`, where there is nothing else to do.
+        """
+        head = self._first.text_head
+        if head is None or self.response_is_over or self.settings.expect_reasoning_content:
+            return None
+        self.has_streamed = self.had_content = True
+        return [new_piece((head, text, None))]
 
     def feed(self, deltas: Sequence[Delta]) -> list[MessagePiece]:
         """Return the pieces of one chunk's deltas. Raises nothing."""

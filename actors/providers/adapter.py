@@ -20,6 +20,8 @@ from actors.deltas import Delta, Unknown
 from actors.errors import MalformedChunk
 
 Event = Mapping[str, Any]
+Common = list[Delta] | str | None
+"""What a payload of a common shape says: deltas, or a text in the place of `[Text(text)]`. None: it has another."""
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -32,8 +34,8 @@ _DIGITS_MAX = 9
 class Adapter(Protocol):
     """Turns the events of one provider stream into deltas. One instance a response, or several in a row."""
 
-    def common(self, payload: bytes) -> list[Delta] | None:
-        """Return the deltas of a payload of a common shape (`decode.py`); None for any other, which `feed` reads.
+    def common(self, payload: bytes) -> Common:
+        """Return what a payload of a common shape says (`decode.py`); None for any other, which `feed` reads.
 
         The deltas and the state after it are those of `feed` with the decoded payload. Raises nothing.
         """

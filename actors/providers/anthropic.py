@@ -51,6 +51,7 @@ from actors.deltas import (
     Usage,
 )
 from actors.providers.adapter import (
+    Common,
     Event,
     as_count,
     as_dict,
@@ -112,7 +113,7 @@ class AnthropicAdapter:
         self._names: dict[str, str] = {}
         self._usage: dict[str, int] = {}
 
-    def common(self, payload: bytes) -> list[Delta] | None:
+    def common(self, payload: bytes) -> Common:
         """Return the deltas of a piece of text, of thinking or of a tool's arguments; None for any other payload."""
         event = read_anthropic(payload)
         # The hot path: every lookup and call is paid once a token.
@@ -131,7 +132,7 @@ class AnthropicAdapter:
         if not text:
             return None if delta.text else []
         (self._said.text if is_text else self._said.reasoning).add(text)
-        return [Text(text) if is_text else Reasoning(text)]
+        return text if is_text else [Reasoning(text)]
 
     def feed(self, event: Event) -> list[Delta]:
         """Return the deltas of one event. Raises MalformedChunk where it is no JSON object."""

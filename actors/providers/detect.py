@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from actors.deltas import Delta
-from actors.providers.adapter import Adapter, Event, as_dict, as_object, is_ping, unknown_event
+from actors.providers.adapter import Adapter, Common, Event, as_dict, as_object, is_ping, unknown_event
 from actors.providers.error_shapes import find_error
 from actors.settings import Provider
 
@@ -61,7 +61,7 @@ class AutoAdapter:
         self._make = make
         self.provider: Provider = "auto"
 
-    def common(self, payload: bytes) -> list[Delta] | None:
+    def common(self, payload: bytes) -> Common:
         """Return None while it is not known whose the stream is."""
         return None if self.found is None else self.found.common(payload)
 

@@ -42,6 +42,7 @@ from actors.deltas import (
     Usage,
 )
 from actors.providers.adapter import (
+    Common,
     Event,
     as_count,
     as_dict,
@@ -104,7 +105,7 @@ class GeminiAdapter:
         self._own_id: str | None = None
         self._own_name = "code_execution"
 
-    def common(self, payload: bytes) -> list[Delta] | None:
+    def common(self, payload: bytes) -> Common:
         """Return the deltas of a response with one candidate; None for any other payload."""
         event = read_gemini(payload)
         if event is None or event.error is not UNSET:

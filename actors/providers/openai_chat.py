@@ -59,6 +59,7 @@ from actors.deltas import (
 )
 from actors.empty import EMPTY_DICT, own_dict
 from actors.providers.adapter import (
+    Common,
     Event,
     as_count,
     as_dict,
@@ -86,19 +87,11 @@ from actors.providers.error_shapes import error_delta, find_error
 from actors.providers.told import DIFFERS, Said
 
 # Keys of a delta that say nothing a reader of messages needs.
-_PASSED_OVER = frozenset(
-    {
-        "annotations",  # links of a web search; they stand in the text as well
-        "channel",
-        "index",
-        "obfuscation",
-        "provider_metadata",
-        "reasoning",  # beside `reasoning_content`, which says the same
-        "role",
-        "token_id",
-        "token_ids",
-    }
-)
+_PASSED_OVER = frozenset({
+    "annotations",  # links of a web search; they stand in the text as well
+    "reasoning",  # beside `reasoning_content`, which says the same
+    "channel", "index", "obfuscation", "provider_metadata", "role", "token_id", "token_ids",
+})  # fmt: skip
 _KNOWN_WITHOUT_CHOICES = frozenset({"error", "usage", "x_groq", "prompt_filter_results"})
 
 
@@ -122,7 +115,7 @@ class OpenAIChatAdapter:
         self._executed: dict[tuple[int, int], tuple[str, str, bool]] = EMPTY_DICT
         self._executed_count = 0
 
-    def common(self, payload: bytes) -> list[Delta] | None:
+    def common(self, payload: bytes) -> Common:
         """Return the deltas of a chunk with one choice that goes on; None for any other payload."""
         event = read_chat(payload)
         if event is None or event.base_resp is not UNSET:
@@ -131,8 +124,13 @@ class OpenAIChatAdapter:
         delta = choice.delta
         if choice.finish_reason or (not delta and choice.message is not UNSET):
             return None
-        out: list[Delta] = []
         model = event.model
+        if len(delta) == 1 and model == self._model and not (choice.index or event.usage or self._unsigned):
+            content = delta.get("content")
+            if content and content.__class__ is str:  # what most chunks are, as `_delta` reads it
+                self._said_first.text.add(content)
+                return content
+        out: list[Delta] = []
         if model != self._model and model:
             self._model = model = intern(model)  # one text for all streams of a model
             out.append(Model(model))

@@ -47,6 +47,7 @@ from actors.deltas import (
     Usage,
 )
 from actors.providers.adapter import (
+    Common,
     Event,
     as_count,
     as_dict,
@@ -137,7 +138,7 @@ class OpenAIResponsesAdapter:
         self._model: str | None = None
         self._calls = ResponsesCalls(self._items)
 
-    def common(self, payload: bytes) -> list[Delta] | None:
+    def common(self, payload: bytes) -> Common:
         """Return the deltas of a piece of text or arguments whose item is known; None for any other payload."""
         event = read_responses(payload)
         if event is None or not event.delta or not event.item_id:
@@ -150,7 +151,7 @@ class OpenAIResponsesAdapter:
         if item is None or item.is_done or item.given:
             return None
         item.of(known[1]).add(text)
-        return [known[2](text)]
+        return text if known[2] is Text else [known[2](text)]
 
     def feed(self, event: Event) -> list[Delta]:
         """Return the deltas of one event. Raises MalformedChunk where it is no JSON object."""

@@ -57,7 +57,6 @@ class Translator:
         "_mender",
         "_message_id",
         "_name",
-        "_provider",
         "_run_id",
         "_settings",
         "_think_tags",
@@ -65,6 +64,7 @@ class Translator:
         "ended",
         "interface",
         "last_had_content",
+        "provider",
     )
 
     def __init__(
@@ -82,8 +82,9 @@ class Translator:
         self._message_id = message_id or derived_message_id(run_id, 0)
         self._date = message_date or EPOCH_DATE
         self._name = name
-        self._provider: Provider = settings.provider
-        self._adapter = make_adapter(self._provider)
+        self.provider: Provider = settings.provider
+        """Whose events the chunks are: as set, or as the first chunk told; `auto` until then."""
+        self._adapter = make_adapter(self.provider)
         self._mender: SurrogateMender | None = None
         self._think_tags = ThinkTags() if settings.split_think_tags else None
         self._chunk_count = 0
@@ -133,7 +134,7 @@ class Translator:
             deltas = self._adapter.feed(decode(payload))
         except (ValueError, MalformedChunk):
             return self._unusual(payload)
-        if self._provider == "auto":
+        if self.provider == "auto":
             self._know_provider()
         if self._mender is not None:
             deltas = self._mender.mend(deltas)
@@ -143,7 +144,7 @@ class Translator:
         """Leave everything to the adapter that was found, if one was."""
         adapter = self._adapter
         if isinstance(adapter, AutoAdapter) and adapter.found is not None:
-            self._provider, self._adapter = adapter.provider, adapter.found
+            self.provider, self._adapter = adapter.provider, adapter.found
 
     def _unusual(self, payload: bytes) -> list[MessagePiece]:
         """Take what is not simply one JSON object: keepalives, several documents, a name ahead, halves of pairs."""
@@ -159,6 +160,8 @@ class Translator:
         out: list[MessagePiece] = []
         for event in read.events:
             deltas: list[Delta] = [Done()] if event is None else self._adapter.feed(event)
+            if self.provider == "auto":
+                self._know_provider()
             out += self._feed(deltas if self._mender is None else self._mender.mend(deltas))
         if read.broken is not None:
             out += self._malformed(payload, read.broken)
@@ -245,8 +248,7 @@ class Translator:
 
     def _begin_adapter(self) -> None:
         """Get a fresh adapter for the next response."""
-        self._provider = self.provider
-        self._adapter = make_adapter(self._provider)
+        self._adapter = make_adapter(self.provider)
 
     # --- the end ----------------------------------------------------------------------------------------
 
@@ -319,12 +321,6 @@ class Translator:
         raise RequestEnded(
             f"{what} came after the end of request {self._run_id!r}; publish to a new request, or end later"
         )
-
-    @property
-    def provider(self) -> Provider:
-        """Whose events the chunks are: as set, or as the first chunk told; `auto` until then."""
-        found: Provider = getattr(self._adapter, "provider", self._provider)
-        return found
 
     def describe(self) -> dict[str, Any]:
         """Return what a person asks of a running translation: counts, and all that was out of the ordinary."""

@@ -32,6 +32,7 @@ READER_TIMEOUT_S = 25.0
 CONSUMED_AHEAD = "consumed_ahead"
 """Ignored: an acknowledgement of what was never sent."""
 
+_CONSUMED = int(Operation.CONSUMED)
 _ALL_INTS = [int] * len(Consumed._fields)
 
 
@@ -108,7 +109,10 @@ class Audience:
             return
         for operation in operations:
             try:
-                self._operate(reader, operation, now)
+                if operation.__class__ is list and [*map(type, operation)] == _ALL_INTS and operation[1] == _CONSUMED:
+                    self._consumed(reader, operation[2], operation[3], now)  # most of what comes, as it mostly comes
+                else:
+                    self._operate(reader, operation, now)
             except StreamRouterError as error:
                 self._refuse(reader, operation, error)
 
@@ -126,9 +130,6 @@ class Audience:
         shape = OPERATIONS.get(operation[1]) if _has_kind(operation) else None
         if shape is None:
             raise ProtocolViolation(f"no operation: {str(operation)[:80]!r}")
-        if shape is Consumed and [part.__class__ for part in operation] == _ALL_INTS:
-            self._consumed(reader, operation[2], operation[3], now)  # the commonest form
-            return
         wanted: Subscribe | Consumed | Drop = checked(shape, operation)
         if isinstance(wanted, Consumed):
             self._consumed(reader, wanted.number, wanted.cursor, now)
@@ -179,10 +180,11 @@ class Audience:
         if cursor > subscription.sent:
             self._refusals.ignore(CONSUMED_AHEAD)
             cursor = subscription.sent
-        subscription.consumed(cursor)
+        had_no_room = subscription.consumed(cursor)
         if not subscription.is_observer:
             self._note_consumed(subscription.session, subscription, cursor, now)
-        self._mark_ready(subscription)
+        if had_no_room:
+            self._mark_ready(subscription)
 
     def _note_consumed(self, session: Session, key: object, cursor: int, now: float) -> None:
         session.consume(key, cursor, now)
@@ -244,11 +246,13 @@ class Audience:
 
     def news(self, session: Session) -> None:
         """A session has something new to show."""
-        for subscription in self._subscriptions.of(session.request_id):
-            if subscription.reader.mark_ready(subscription):
-                self._wakes[subscription.reader.reader_id] = None
-        if session.request_id in self._awaited:
-            self._wakes[session.request_id] = None
+        request_id = session.request_id
+        for subscription in self._subscriptions.of(request_id):
+            reader = subscription.reader
+            if reader.mark_ready(subscription):
+                self._wakes[reader.reader_id] = None
+        if request_id in self._awaited:
+            self._wakes[request_id] = None
 
     def _mark_ready(self, subscription: Subscription) -> None:
         if subscription.reader.mark_ready(subscription):

@@ -1,10 +1,10 @@
 """How far each reader of a request has come, and how far all of them have.
 
-Theory. Every acknowledgement asks for the least of all cursors. Most requests have one reader, which is kept
-without a table. With few readers the least is looked up. With many, the readers are counted by where they
-stand, and the places where somebody stands are kept in a heap; a place that everybody has left goes when it
-comes up. So an acknowledgement costs the logarithm of the number of readers, and what is kept stays in
-proportion to them.
+Theory. The least of all cursors is asked for oftener than a cursor moves, so it is found out where one does. Most
+requests have one reader, which is kept without a table. With few readers the least is looked up. With many, the
+readers are counted by where they stand, and the places where somebody stands are kept in a heap; a place that
+everybody has left goes when it comes up. So an acknowledgement costs the logarithm of the number of readers, and
+what is kept stays in proportion to them.
 
 Pure: no Ray, no clock.
 """
@@ -23,12 +23,13 @@ LEFT_PLACES_MAX = 64
 class Cursors:
     """The cursors of a request's readers; a reader is any object but None. Each cursor only rises."""
 
-    __slots__ = ("_at", "_counts", "_only", "_only_at", "_places")
+    __slots__ = ("_at", "_counts", "_only", "_places", "least")
 
     def __init__(self) -> None:
-        # Where the only reader stands, as long as there was never another one.
+        self.least: int = 0
+        """How far every reader has come; 0 where there is none."""
+        # The only reader, as long as there was never another one. It stands at the least.
         self._only: object = None
-        self._only_at = 0
         # Where each stands, since there was another one.
         self._at: dict[object, int] | None = None
         # How many stand at each place, and a heap of these places; None while there are few readers.
@@ -44,21 +45,23 @@ class Cursors:
         """Return where a reader stands; 0 for one that is not known."""
         if self._at is not None:
             return self._at.get(reader, 0)
-        return self._only_at if self._only == reader else 0
+        return self.least if self._only == reader else 0
 
     def move(self, reader: object, cursor: int) -> None:
         """Note that a reader has come to `cursor`; what is behind where it stands already changes nothing."""
+        if self._only == reader:  # nobody, where there are several
+            if cursor > self.least:
+                self.least = cursor
+            return
         at = self._at
-        if at is not None:
-            self._move(at, reader, cursor)
-        elif self._only == reader:
-            self._only_at = max(self._only_at, cursor)
-        elif self._only is None:
-            self._only, self._only_at = reader, cursor
-        else:
-            at = self._at = {self._only: self._only_at}
+        if at is None:
+            if self._only is None:
+                self._only, self.least = reader, cursor
+                return
+            at = self._at = {self._only: self.least}
             self._only = None
-            self._move(at, reader, cursor)
+        self._move(at, reader, cursor)
+        self.least = self._least(at)
 
     def _move(self, at: dict[object, int], reader: object, cursor: int) -> None:
         before = at.get(reader)
@@ -79,23 +82,22 @@ class Cursors:
         """Forget a reader."""
         at = self._at
         if at is None:
-            self._only = None if self._only == reader else self._only
+            if self._only == reader:
+                self._only, self.least = None, 0
             return
         before = at.pop(reader, None)
-        if before is None or self._counts is None:
+        if before is None:
             return
         if len(at) <= FEW // 2:
             self._counts = self._places = None
-        else:
+        elif self._counts is not None:
             self._counts[before] -= 1
+        self.least = self._least(at)
 
-    def least(self) -> int:
-        """Return how far every reader has come; 0 where there is none."""
+    def _least(self, at: dict[object, int]) -> int:
         counts, places = self._counts, self._places
-        if self._at is None:
-            return 0 if self._only is None else self._only_at
         if counts is None or places is None:
-            return min(self._at.values(), default=0)
+            return min(at.values(), default=0)
         while not counts[places[0]]:
             del counts[heapq.heappop(places)]
         return places[0]

@@ -14,23 +14,20 @@ FLOOD_BYTES = 8 * 1024
 class Floods:
     """The envelopes of the call that is being taken."""
 
-    __slots__ = ("_few_wait", "_may_give")
+    __slots__ = ("_may_give", "few_wait")
 
     def __init__(self) -> None:
         self._may_give = False
-        self._few_wait = False
+        self.few_wait: bool = False
+        """Whether a small envelope has come."""
 
     def begin(self) -> None:
         """Another call is taken from now on."""
         self._may_give = True
-        self._few_wait = False
+        self.few_wait = False
 
-    def is_next(self, size_bytes: int) -> bool:
-        """Whether the next items, of so many bytes, are a flood's behind those of others: True once in a call."""
-        if not self._may_give:
-            return False
-        if size_bytes < FLOOD_BYTES:
-            self._few_wait = True
-            return False
-        self._may_give = not self._few_wait
-        return self._few_wait
+    def is_behind_others(self) -> bool:
+        """Whether a large envelope, which comes next, is a flood's behind those of others: True once in a call."""
+        is_behind = self._may_give and self.few_wait
+        self._may_give = self._may_give and not self.few_wait
+        return is_behind

@@ -37,7 +37,8 @@ from actors.settings import unpacked
 from actors.stream.audience import Audience
 from actors.stream.copies import Copies, Copy, copy_of
 from actors.stream.endings import without_its_log
-from actors.stream.floods import Floods
+from actors.stream.floods import FLOOD_BYTES, Floods
+from actors.stream.inventories import inventory_of
 from actors.stream.log import Log
 from actors.stream.measures import Measures
 from actors.stream.refusals import Refusals
@@ -55,6 +56,8 @@ UNSTORED_TTL_S = 25.0
 
 # So many requests that it has forgotten last an actor remembers for a router that comes back without memory.
 GONE_MAX = 1_000
+
+_DATA = int(Order.DATA)
 
 NOT_HERE, OTHER_EPOCH, AHEAD = "not_here", "other_epoch", "ahead"
 """Why something was ignored: no such session here, an epoch that is over, a hole before it."""
@@ -129,13 +132,16 @@ class StreamHost:
 
         One that cannot be read is counted in `refused` and left out.
         """
+        floods = self._floods
         for envelope in envelopes:
             try:
                 kind = envelope[0]
-                if kind == Order.DATA:
-                    if self._floods.is_next(len(envelope[4])) and self.audience.has_wakes:
+                if kind == _DATA:  # most of what comes; its parts are checked where they go
+                    if len(envelope[4]) < FLOOD_BYTES:
+                        floods.few_wait = True
+                    elif floods.is_behind_others() and self.audience.has_wakes:
                         self.on_wakes()
-                    self._data(envelope, now)  # most of what comes; its parts are checked where they go
+                    self._data(envelope, now)
                 else:
                     self._HANDLERS[kind](self, checked(ENVELOPES[kind], envelope), now)
             except Exception as error:  # noqa: BLE001  # one request's envelope must not take those of others with it
@@ -186,17 +192,13 @@ class StreamHost:
         self._windows.note(session.request_id, is_open=not session.sealed)
         self._schedule(session, now)
 
-    def _data(self, envelope: Sequence[Any], now: float) -> None:
+    def _data(self, envelope: Sequence[Any], now: float) -> None:  # noqa: C901  # hot
         _, request_id, epoch, first_seq, packed_items = envelope
         session = self.sessions.get(request_id)
-        if session is None or session.epoch < epoch:
-            self.refusals.ignore(NOT_HERE)
-            self._reports[request_id] = Report(request_id, epoch, SessionPhase.UNKNOWN)
+        if session is None or session.epoch != epoch:
+            self._misdirected(session, request_id, epoch)
             return
-        if session.epoch > epoch:
-            self.refusals.ignore(OTHER_EPOCH)
-            self._report(session)  # of an incarnation that is over
-            return
+        was_sealed = session.stop_reason is not None
         try:
             items = unpack_list(packed_items)
         except ProtocolViolation as error:
@@ -205,14 +207,24 @@ class StreamHost:
             session.fail(error, now)
             items = []
         self.chunks += len(items)
-        was_sealed = session.sealed
-        had_before = first_seq < session.next_seq
-        gained = self._take(session, first_seq, items, now)
-        self._observe(session, now)
+        translator = session.translator
+        next_seq, received_bytes, last_seq_id = session.next_seq, session.received_bytes, session.log.last_seq
+        had_before = first_seq < next_seq
+        gained = session.feed(epoch, first_seq, items, now)
+        if translator is not None:
+            of = self.measures.by_provider[translator.provider]
+            of.chunks += session.next_seq - next_seq
+            of.chunk_bytes += session.received_bytes - received_bytes
+            of.messages += gained
+            if not last_seq_id and gained and epoch == 1:
+                # In a later epoch the first message is an old one, sent again.
+                of.first_message_s.observe(session.age_s(now))
+        is_open = session.stop_reason is None
+        if not is_open or self.spans is not None:
+            self._observe(session, now)
         if session.gap:
             self.refusals.ignore(AHEAD)
-        is_sealed = session.sealed
-        if is_sealed:
+        if not is_open:
             self._report(session)
             if not was_sealed:
                 self._schedule(session, now)
@@ -221,24 +233,17 @@ class StreamHost:
             self._report(session)
         if gained:
             self.audience.news(session)
-        if session.credit_bytes <= session.received_bytes and not is_sealed:
+        if is_open and session.credit_bytes <= session.received_bytes:
             self.measures.credit_waits += 1  # its publisher must wait until readers have come further
 
-    def _take(self, session: Session, first_seq: int, items: list[Any], now: float) -> int:
-        """Feed items of the session's own epoch, and count what that was; return the messages gained."""
-        translator = session.translator
-        next_seq, received_bytes, last_seq_id = session.next_seq, session.received_bytes, session.log.last_seq
-        gained = session.feed(session.epoch, first_seq, items, now)
-        if translator is None:
-            return gained
-        of = self.measures.of(translator.provider)
-        of.chunks += session.next_seq - next_seq
-        of.chunk_bytes += session.received_bytes - received_bytes
-        of.messages += gained
-        if gained and not last_seq_id and session.epoch == 1:
-            # In a later epoch the first message is an old one, sent again.
-            of.first_message_s.observe(session.age_s(now))
-        return gained
+    def _misdirected(self, session: Session | None, request_id: str, epoch: int) -> None:
+        """Items came of a request that is not here, or of another epoch of it."""
+        if session is None or session.epoch < epoch:
+            self.refusals.ignore(NOT_HERE)
+            self._reports[request_id] = Report(request_id, epoch, SessionPhase.UNKNOWN)
+        else:
+            self.refusals.ignore(OTHER_EPOCH)
+            self._report(session)  # of an incarnation that is over
 
     def _end(self, envelope: EndEnvelope, now: float) -> None:
         session = self._current(envelope)
@@ -358,8 +363,8 @@ class StreamHost:
 
     def _grant(self, session: Session) -> None:
         """Report a session whose readers have come so far that its publisher may send more."""
-        if not session.sealed and session.grant(self._windows.bytes):
-            self._report(session)
+        if session.stop_reason is None and session.grant(self._windows.bytes):
+            self._reports[session.request_id] = None
 
     def _report(self, session: Session) -> None:
         self._reports[session.request_id] = None
@@ -395,10 +400,7 @@ class StreamHost:
                 session.log_is_safe = False
                 self._report(session)
         return [
-            *(
-                Inventory(list(session.state(with_log=False)), session.record(now)._asdict())
-                for session in self.sessions.values()
-            ),
+            *(inventory_of(session, now) for session in self.sessions.values()),
             *self.copies.inventory(now),
             *(
                 Inventory(list(Report(request_id, gone.epoch, SessionPhase.GONE)), gone._asdict())

@@ -27,9 +27,9 @@ from __future__ import annotations
 import operator
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -54,6 +54,16 @@ def _cost(text: str | None) -> int:
     if text is None:
         return PIECE_OVERHEAD_BYTES
     return (len(text) if text.isascii() else 3 * len(text)) + PIECE_OVERHEAD_BYTES
+
+
+def _cost_of_row(pieces: Sequence[Piece]) -> int:
+    try:
+        text = "".join(pieces)  # type: ignore[arg-type]  # where not, the error says so
+    except TypeError:
+        text = None
+    if text is not None and text.isascii():
+        return len(text) + PIECE_OVERHEAD_BYTES * len(pieces)
+    return sum(_cost(_text_of(piece)) for piece in pieces)
 
 
 def _text_of(piece: Piece) -> str | None:
@@ -163,8 +173,7 @@ class Segment:
         return [self.first + start, fields, self.text[begin:end], lengths[start:stop].tolist(), extras]
 
 
-@dataclass(slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What a read found: segments (see `protocol.segments`), how far they reach, and what is missing before.
 
     `head` is that of the message that was read last; None: nothing was.
@@ -175,6 +184,10 @@ class Reading:
     cost_bytes: int
     head: Head | None
     gap: tuple[int, int] | None = None
+
+
+# See `messages.new_piece`.
+_new_reading: Callable[[tuple[Any, ...]], Reading] = partial(tuple.__new__, Reading)
 
 
 class Log:
@@ -247,11 +260,33 @@ class Log:
         """
         segments = self._segments
         newest = segments[-1] if segments else None
-        if newest is not None and newest.first <= after + 1 <= through == self.last_seq and bytes_max > 0 < pieces_max:
-            # It goes on within the newest segment, as where a reader follows.
-            start = after + 1 - newest.first
-            stop, used = self._fit(newest, start, min(len(newest), start + pieces_max), bytes_max)
-            return Reading([newest.packable(start, stop, known)], newest.first + stop - 1, used, newest.head)
+        count = through - after
+        if (
+            newest is not None
+            and newest.pieces is not None
+            and newest.first <= after + 1
+            and through == self.last_seq
+            and 0 < count <= pieces_max
+            and count * PIECE_OVERHEAD_BYTES <= bytes_max
+        ):
+            # The rest of the newest segment, as where a reader follows: nothing to look for, and mostly texts alone.
+            head = newest.head
+            row = newest.pieces[after + 1 - newest.first :]
+            try:
+                text = "".join(row)  # type: ignore[arg-type]  # where not, the error says so
+            except TypeError:
+                return self._read_on(after, through, bytes_max, pieces_max, known)
+            used = (len(text) if text.isascii() else 3 * len(text)) + PIECE_OVERHEAD_BYTES * count + head.packed_bytes
+            if newest.first == after + 1:
+                used = newest.costs_bytes
+            if used <= bytes_max:
+                segment = [after + 1, None if head is known else head.fields, row]
+                return _new_reading(([segment], through, used, head, None))
+        return self._read_on(after, through, bytes_max, pieces_max, known)
+
+    def _read_on(self, after: int, through: int, bytes_max: int, pieces_max: int, known: Head | None) -> Reading:
+        """Read as `read` does, wherever that is and however much."""
+        segments = self._segments
         gap = None
         if after < self.dropped_through:
             gap = (after + 1, self.dropped_through)
@@ -305,15 +340,18 @@ class Log:
 
     def release(self, through: int) -> None:
         """Note that every attached reader has consumed all up to `through`."""
-        through = min(through, self.last_seq)
+        last = self.last_seq
+        if through > last:
+            through = last
         if through <= self.released:
             return
-        if through == self.last_seq:
+        if through == last:
             self.unread_bytes = 0
         else:
             self.unread_bytes -= min(self._bytes_between(self.released, through), self.unread_bytes)
         self.released = through
-        self._compact(through)
+        if len(self._segments) > 1:  # the last one stays as it is
+            self._compact(through)
 
     def _bytes_between(self, after: int, through: int) -> int:
         total = 0
@@ -327,14 +365,14 @@ class Log:
             if start == 0 and stop == len(segment):
                 total += segment.costs_bytes
             elif segment.pieces is not None:
-                total += sum(_cost(_text_of(piece)) for piece in segment.pieces[start:stop])
+                total += _cost_of_row(segment.pieces[start:stop])
         return total
 
     def _compact(self, through: int) -> None:
         segments = self._segments
         # The last segment may still grow, so it stays loose until something follows it. What is compacted stands in
         # front of all that is not.
-        at = self._at(through + 1) - 1
+        at = (len(segments) - 1 if segments[-1].first <= through + 1 else self._at(through + 1)) - 1
         while at >= 0 and segments[at].pieces is not None:
             self.bytes_held -= segments[at].compact()
             at -= 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,16 +77,9 @@ class Measures:
 
     def __init__(self) -> None:
         self.credit_waits = 0
-        self.by_provider: dict[str, ProviderMeasures] = {}
+        self.by_provider: defaultdict[str, ProviderMeasures] = defaultdict(ProviderMeasures)
         # [prompt, cached, completion] tokens by (model, agent ID).
         self._usage: dict[tuple[str, str | None], list[int]] = {}
-
-    def of(self, provider: str) -> ProviderMeasures:
-        """Return the totals of a provider."""
-        found = self.by_provider.get(provider)
-        if found is None:
-            found = self.by_provider[provider] = ProviderMeasures()
-        return found
 
     def count_usage(self, used: Used) -> None:
         """Add what an ended request used."""

@@ -24,6 +24,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from actors.errors import InternalError
 from actors.messages import Head
@@ -42,6 +45,8 @@ TURN_BYTES = 16 * 1024
 SUBSCRIPTION_BYTES_MAX = 256 * 1024
 # With so much on its way to a reader, it is given nothing more until it says that something has come.
 KEPT_BYTES_MAX = 4 * ANSWER_BYTES_MAX
+# See `messages.new_piece`.
+_new_part: Callable[[tuple[Any, ...]], Part] = partial(tuple.__new__, Part)
 
 
 class Subscription:
@@ -91,9 +96,12 @@ class Subscription:
     @property
     def has_news(self) -> bool:
         """True when an answer would have something for this subscription."""
+        session = self.session
         if self._sent_bytes >= SUBSCRIPTION_BYTES_MAX:
             return False
-        return self.session.visible_through > self.sent or (self.session.complete and not self.ended)
+        if session.stop_reason is None:  # open: all that is there is visible, and not complete
+            return session.log.last_seq > self.sent
+        return session.visible_through > self.sent or (session.complete and not self.ended)
 
     @property
     def hurries(self) -> bool:
@@ -110,32 +118,42 @@ class Subscription:
     def read(self, bytes_max: int) -> Reading:
         """Return what comes next, at most about `bytes_max`, and regard it as sent."""
         session = self.session
-        if session.complete and self.has_more_than_survived:
-            # What it has not had is the end, and that whole.
-            self.sent = session.content_through
-            self.is_moving = False
-        through = session.visible_through
-        reading = session.log.read(self.sent, through=through, bytes_max=bytes_max, known=self.head_sent)
-        self.head_sent = reading.head
-        self.sent = reading.last_seq
+        log = session.log
+        through = log.last_seq
+        if session.stop_reason is not None:
+            if session.complete and self.has_more_than_survived:
+                # What it has not had is the end, and that whole.
+                self.sent = session.content_through
+                self.is_moving = False
+            through = session.visible_through
+        reading = log.read(self.sent, through=through, bytes_max=bytes_max, known=self.head_sent)
+        _, last_seq, cost_bytes, self.head_sent, _ = reading
+        self.sent = last_seq
         if self._unconsumed is None:
-            self._unconsumed = []
-        self._unconsumed.append((reading.last_seq, reading.cost_bytes))
-        self._sent_bytes += reading.cost_bytes
-        if session.complete and reading.last_seq >= session.log.last_seq:
+            self._unconsumed = [(last_seq, cost_bytes)]
+        else:
+            self._unconsumed.append((last_seq, cost_bytes))
+        self._sent_bytes += cost_bytes
+        if session.stop_reason is not None and session.complete and last_seq >= log.last_seq:
             self.ended = True
         return reading
 
-    def consumed(self, cursor: int) -> None:
-        """Note that the user has consumed all up to `cursor`, which is at most `sent`."""
-        self.cursor = max(self.cursor, cursor)
+    def consumed(self, cursor: int) -> bool:
+        """Note that the user has consumed all up to `cursor`, which is at most `sent`.
+
+        True where so much was on its way that nothing more was sent. In any other case it has no news by this.
+        """
+        if cursor > self.cursor:
+            self.cursor = cursor
         unconsumed = self._unconsumed
         if unconsumed is None:
-            return
+            return False
+        was_full = self._sent_bytes >= SUBSCRIPTION_BYTES_MAX
         while unconsumed and unconsumed[0][0] <= cursor:
             self._sent_bytes -= unconsumed.pop(0)[1]
         if not unconsumed:
             self._unconsumed = None
+        return was_full
 
 
 class Reader:
@@ -200,13 +218,13 @@ class Reader:
 
     def mark_ready(self, subscription: Subscription) -> bool:
         """Queue a subscription if it has news; True if the reader had none before, or has some that hurry now."""
-        is_new = subscription not in self._ready
-        if is_new and not subscription.has_news:
-            return False
-        wakes = is_new and not self.has_news
-        if is_new:
-            self._ready[subscription] = None
-        spacing = self._spacing
+        ready, spacing = self._ready, self._spacing
+        wakes = False
+        if subscription not in ready:
+            if not subscription.has_news:
+                return False
+            wakes = not (ready or self.notices)
+            ready[subscription] = None
         if spacing is not None and not spacing.hurries:
             spacing.came(at_once=subscription.hurries)
             wakes = wakes or spacing.hurries
@@ -286,13 +304,15 @@ class Reader:
         ready = self._ready
         while ready and room > 0:
             subscription, _ = ready.popitem(last=False)
-            reading = subscription.read(min(TURN_BYTES, room))
-            room -= reading.cost_bytes
+            segments, _, cost_bytes, _, gap = subscription.read(TURN_BYTES if room > TURN_BYTES else room)
+            room -= cost_bytes
             session = subscription.session
-            state = PartState.ENDED if subscription.ended else PartState.OPEN
-            if session.is_pressed and not subscription.ended:
+            state = PartState.OPEN
+            if subscription.ended:
+                state = PartState.ENDED
+            elif session.is_pressed:
                 state = PartState.HURRIED
-            parts.append(Part(subscription.number, state, reading.gap, session.epoch, reading.segments))
+            parts.append(_new_part((subscription.number, state, gap, session.epoch, segments)))
             if subscription.has_news:
                 ready[subscription] = None
         return parts

@@ -34,7 +34,7 @@ from actors.messages import MessagePiece
 from actors.protocol.deadlines import NEVER
 from actors.protocol.frames import pack, unpack_list
 from actors.protocol.items import Item, RecordParts, item_bytes
-from actors.protocol.states import Report, SessionPhase, SessionRecord
+from actors.protocol.states import Report, SessionPhase
 from actors.settings import StreamSettings
 from actors.stream.cursors import Cursors
 from actors.stream.endings import Ending, ending_of, fault, usage_of, without_its_log
@@ -132,7 +132,7 @@ class Session:
 
     # --- items in ---------------------------------------------------------------------------
 
-    def feed(self, epoch: int, first_seq: int, items: Sequence[Item], now: float) -> int:
+    def feed(self, epoch: int, first_seq: int, items: Sequence[Item], now: float) -> int:  # noqa: C901  # hot
         """Take items numbered from `first_seq`; return how many messages they gave.
 
         What was had before is skipped; what is ahead sets `gap`, and nothing is taken. Items of
@@ -143,7 +143,7 @@ class Session:
             return 0
         skip = self.next_seq - first_seq
         self.gap = skip < 0
-        if self.gap:
+        if skip < 0:
             return 0
         log = self.log
         before = log.last_seq
@@ -166,8 +166,12 @@ class Session:
             self.fail(error, now)
         if self._end is not None:
             self._end_if_due(now)
-        self._release()
-        self._bound()
+        released, settings = log.released, self.settings
+        if self.cursors.least > released or self._consumed_before > released:
+            self._release()
+        unread = log.unread_bytes
+        if unread > settings.buffer_bytes_max or log.bytes_held - unread > settings.retain_bytes_max:
+            self._bound()
         return log.last_seq - before
 
     def _record(self, translator: Translator, item: Item, now: float) -> None:
@@ -318,13 +322,18 @@ class Session:
         self._timers.read_at = now
         self.cursors.move(reader, cursor)
         self._release()
-        self._bound()
+        log, settings = self.log, self.settings
+        unread = log.unread_bytes
+        if unread > settings.buffer_bytes_max or log.bytes_held - unread > settings.retain_bytes_max:
+            self._bound()
 
     def _release(self) -> None:
         # A reader may be ahead of the log while that is replayed: what it has had is not unread again.
-        consumed = max(self.cursors.least(), self._consumed_before)
+        consumed = self.cursors.least
+        if consumed < self._consumed_before:
+            consumed = self._consumed_before
         if consumed > self.log.released:
-            self.log.release(min(consumed, self.visible_through))
+            self.log.release(consumed if self.stop_reason is None else min(consumed, self.visible_through))
 
     def detach(self, reader: object) -> None:
         """Forget a reader; what it had not consumed no longer holds the producer back."""
@@ -339,20 +348,23 @@ class Session:
         `window_bytes` bounds what may be on the way between publisher and log. Worth a report:
         a quarter of the window more, or anything more for a publisher that has run out.
         """
-        room = window_bytes
+        room, received = window_bytes, self.received_bytes
         if self.settings.when_full != "drop_oldest":
             unread_room = self.settings.buffer_bytes_max - self.log.unread_bytes
-            # What an earlier session had is taken whatever is unread, if slowly: without it there can be no end.
-            room = min(room, max(unread_room, REPLAY_ROOM_BYTES) if self.is_replaying else unread_room)
-        if room > 0:
-            self.credit_bytes = max(self.credit_bytes, self.received_bytes + room)
+            if unread_room < REPLAY_ROOM_BYTES and self.is_replaying:
+                # What an earlier session had is taken whatever is unread, if slowly: without it there can be no end.
+                unread_room = REPLAY_ROOM_BYTES
+            if unread_room < room:
+                room = unread_room
+        if room > 0 and received + room > self.credit_bytes:
+            self.credit_bytes = received + room
         gained = self.credit_bytes - self._reported_credit
-        return gained > 0 and (gained >= window_bytes // 4 or self._reported_credit <= self.received_bytes)
+        return gained > 0 and (gained >= window_bytes // 4 or self._reported_credit <= received)
 
     @property
     def is_pressed(self) -> bool:
         """Whether more is unread than its publisher may still send: it soon waits for its readers."""
-        return self.log.unread_bytes > self.credit_bytes - self.received_bytes and not self.sealed
+        return self.log.unread_bytes > self.credit_bytes - self.received_bytes and self.stop_reason is None
 
     def report(self) -> Report:
         """Say where the session stands, with the whole log while no one else has stored it, and count it as said."""
@@ -385,21 +397,6 @@ class Session:
             self.log = without_its_log(self.request_id, self.date or "", error, self.content_through)
             self.stop_reason, self._terminal_pieces = "error", TERMINAL_PIECES
             return self.log.pack()
-
-    def record(self, now: float) -> SessionRecord:
-        """Return what a router without memory must know beside the report."""
-        return SessionRecord(
-            self.settings_packed,
-            self.publisher_id,
-            self.date,
-            self.age_s(now),
-            self.forget_at - now if self.sealed else 0.0,
-            self.start_seq,
-            self.replay_through,
-            list(self.ending) if self.ending is not None else None,
-            self.cancels_after_step,
-            self.owner,
-        )
 
     @property
     def owner(self) -> list[Any]:

@@ -24,7 +24,10 @@ class Subscribed:
 
     def of(self, request_id: str) -> Collection[Subscription]:
         """Return the subscriptions of a request."""
-        return _members(self._by_request.get(request_id))
+        known = self._by_request.get(request_id)
+        if isinstance(known, Subscription):
+            return (known,)
+        return known or ()
 
     def add(self, subscription: Subscription) -> None:
         """Add one."""
@@ -48,10 +51,6 @@ class Subscribed:
 
     def take(self, request_id: str) -> Collection[Subscription]:
         """Remove those of a request, and return them."""
-        return _members(self._by_request.pop(request_id, None))
-
-
-def _members(known: Subscription | dict[Subscription, None] | None) -> Collection[Subscription]:
-    if known is None:
-        return ()
-    return (known,) if isinstance(known, Subscription) else known
+        taken = self.of(request_id)
+        self._by_request.pop(request_id, None)
+        return taken

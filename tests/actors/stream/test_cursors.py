@@ -21,7 +21,7 @@ def test_the_least_cursor_is_that_of_the_slowest_reader_there_is(moves):
         else:
             cursors.move(reader, cursor)
             expected[reader] = max(expected.get(reader, 0), cursor)
-        assert cursors.least() == min(expected.values(), default=0)
+        assert cursors.least == min(expected.values(), default=0)
         assert len(cursors) == len(expected)
         assert all(cursors.get(reader) == place for reader, place in expected.items())
 
@@ -32,7 +32,7 @@ def test_one_that_stands_still_does_not_make_the_others_places_pile_up():
         cursors.move(reader, 0)
     for cursor in range(1, 20_000):
         cursors.move(cursor % FEW, cursor)
-        assert cursors.least() == 0
+        assert cursors.least == 0
         assert len(cursors._places) <= 2 * len(cursors) + LEFT_PLACES_MAX + 1
         assert len(cursors._counts) == len(cursors._places)
 
@@ -43,4 +43,4 @@ def test_nothing_stays_of_readers_that_have_gone():
         cursors.move(reader, reader)
     for reader in range(1000):
         cursors.remove(reader)
-    assert (len(cursors), cursors.least(), cursors._counts, cursors._places) == (0, 0, None, None)
+    assert (len(cursors), cursors.least, cursors._counts, cursors._places) == (0, 0, None, None)

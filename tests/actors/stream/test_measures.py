@@ -46,8 +46,8 @@ def test_a_provider_that_invents_names_makes_no_new_series_and_loses_no_count(un
 
 def test_a_provider_has_one_total_however_often_it_is_asked_for():
     measures = Measures()
-    measures.of("gemini").chunks += 2
-    measures.of("gemini").chunks += 3
+    measures.by_provider["gemini"].chunks += 2
+    measures.by_provider["gemini"].chunks += 3
     assert {name: of.chunks for name, of in measures.by_provider.items()} == {"gemini": 5}
 
 

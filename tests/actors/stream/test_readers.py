@@ -135,7 +135,7 @@ def test_messages_that_cannot_be_packed_end_their_subscription_and_the_others_he
     for number, request_id in enumerate(("req", "bad"), 1):
         driver.subscribe("reader", number, request_id)
         driver.say(request_id, text("a"))
-    driver.host.sessions["bad"].log._segments[0].pieces.append(("b", {"odd": object()}))
+    driver.host.sessions["bad"].log._segments[0].pieces[0] = ("b", {"odd": object()})
     found = driver.poll("reader")
     assert (found[1].state, pieces(found[1])) == (PartState.OPEN, [(1, "a")])
     assert found[2].state == PartState.REFUSED

@@ -208,7 +208,7 @@ def test_a_replay_after_a_crash_is_no_new_first_message():
     settings = wire.pack(StreamSettings(dialect="chat").model_dump(mode="json"))
     host.handle([(Order.OPEN, "moved", 2, settings, "me", "1970-01-01T00:00:00+00:00", 5.0, 0, 1, 0, [])], 10.0)
     host.handle([(Order.DATA, "moved", 2, 1, wire.pack([b'{"choices":[{"delta":{"content":"a"}}]}']))], 10.2)
-    of = host.measures.of("openai-chat")
+    of = host.measures.by_provider["openai-chat"]
     assert of.messages == 1
     assert sum(of.first_message_s.counts) == 0
 

@@ -125,14 +125,24 @@ def cut_into_frames(envelopes: Sequence[tuple[Any, ...]]) -> list[bytes]:
     """
     if len(envelopes) == 1:
         return [pack(envelopes)]
+    sizes = _sizes(envelopes)
+    if sum(sizes) <= ARGUMENT_BYTES_MAX:
+        return [pack(envelopes)]
     found: list[bytes] = []
     begin = size = 0
-    for at, envelope in enumerate(envelopes):
-        packed_items = getattr(envelope, "packed_items", None)
-        more = ENVELOPE_WITHOUT_ITEMS_BYTES if packed_items is None else ENVELOPE_BYTES + len(packed_items)
+    for at, more in enumerate(sizes):
         if size + more > ARGUMENT_BYTES_MAX and at > begin:
             found.append(pack(envelopes[begin:at]))
             begin, size = at, 0
         size += more
     found.append(pack(envelopes[begin:]))
     return found
+
+
+def _sizes(envelopes: Sequence[Any]) -> list[int]:
+    """Return about how much room each takes."""
+    try:
+        return [ENVELOPE_BYTES + len(envelope.packed_items) for envelope in envelopes]
+    except AttributeError:  # there are some without items among them, which is rarer
+        found = [getattr(envelope, "packed_items", None) for envelope in envelopes]
+        return [ENVELOPE_WITHOUT_ITEMS_BYTES if items is None else ENVELOPE_BYTES + len(items) for items in found]

@@ -33,7 +33,11 @@ class Backlog:
     def __init__(self, bytes_max: int, actors_max: int) -> None:
         self._share_bytes = bytes_max // actors_max
         self._queues: dict[str, _Queue] = {}
-        self.size_bytes: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes are on their way."""
+        return sum(queue.size_bytes for queue in self._queues.values())
 
     @property
     def held_count(self) -> int:
@@ -45,13 +49,16 @@ class Backlog:
         queue = self._queues.get(actor_id)
         if queue is None:
             queue = self._queues[actor_id] = _Queue()
+        after_bytes = queue.size_bytes + size_bytes
+        if after_bytes <= self._share_bytes and not queue.held and not queue.called:
+            queue.size_bytes = after_bytes  # nobody waits, and there is room: nearly always
+            return True
         was_called = request_id in queue.called
         if was_called:
             del queue.called[request_id]
         is_next = was_called or not queue.held
-        if not queue.size_bytes or (is_next and queue.size_bytes + size_bytes <= self._share_bytes):
-            queue.size_bytes += size_bytes
-            self.size_bytes += size_bytes
+        if not queue.size_bytes or (is_next and after_bytes <= self._share_bytes):
+            queue.size_bytes = after_bytes
             return True
         queue.held[request_id] = size_bytes
         if was_called:
@@ -64,7 +71,6 @@ class Backlog:
         if queue is None:
             return []
         queue.size_bytes -= size_bytes
-        self.size_bytes -= size_bytes
         called = self._call(queue)
         if not queue.size_bytes:
             # Whoever was called before and has not come needs no turn of its own any more.
@@ -93,6 +99,4 @@ class Backlog:
 
     def actor_gone(self, actor_id: str) -> None:
         """Nothing is on its way to an actor any more; who waited for room there is placed anew."""
-        queue = self._queues.pop(actor_id, None)
-        if queue is not None:
-            self.size_bytes -= queue.size_bytes
+        self._queues.pop(actor_id, None)

@@ -6,7 +6,7 @@ the publisher hears how things stand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from actors.errors import ProtocolViolation
@@ -41,50 +41,54 @@ class Intake:
     def forward(self, client_id: str, envelopes: Sequence[Sequence[Any]], now: float) -> None:
         """Take a publisher's envelopes (the parts of `ItemsEnvelope`s) to their actors' lanes."""
         self._clients.heard(client_id, now)
-        for envelope in envelopes:
-            try:
-                self._forward(client_id, envelope)
-            except (TypeError, ValueError) as error:
-                # It must not take those of other requests with it.
-                shown = str(envelope)[:80]
-                self._refusals.refuse(ProtocolViolation(f"an envelope of client {client_id!r}: {error}: {shown!r}"))
+        coming = iter(envelopes)  # what is no envelope must not take those of other requests with it
+        while (refused := self._take(client_id, coming)) is not None:
+            self._refusals.refuse(ProtocolViolation(f"an envelope of client {client_id!r}: {refused}"))
 
-    def _forward(self, client_id: str, items: Sequence[Any]) -> None:
-        request_id, epoch, first_seq, count, packed_items = items
-        request = self._requests.get(request_id)
-        if request is None or request.client_id != client_id:
-            self._ignore(NOT_ITS_PUBLISHER)
-            self._clients.tell(client_id, (Role.PUBLISHER, request_id))
-            return
-        actor_id = request.actor_id
-        if request.is_fenced_out:
-            self._refuse(request, FENCED)
-            return
-        if request.phase is not _OPEN or request.epoch != epoch or actor_id is None:
-            self._refuse(request, OTHER_EPOCH)
-            return
-        last_seq = first_seq + count - 1
-        if not 1 <= first_seq <= last_seq or packed_items.__class__ is not bytes:
-            raise ValueError("items are numbered from 1, at least one of them in packed bytes")
-        if last_seq <= request.sent_seq:
-            return  # they are on their way already: a call whose outcome was unknown was made again
-        size_bytes = len(packed_items)
-        is_next = first_seq <= request.sent_seq + 1
-        if request.is_held or (is_next and not self._backlog.take(actor_id, request_id, size_bytes)):
-            request.hold_back()
-            self._refuse(request, HELD)
-        elif request.take_items(first_seq, last_seq):
-            counts = self._counts
-            counts["chunks"] += count
-            counts["chunk_bytes"] += size_bytes
-            # (What `DataEnvelope(...)` does, without a call.)
-            envelope = tuple.__new__(DataEnvelope, (_DATA, request_id, epoch, first_seq, packed_items))
-            self._effects.send.append((actor_id, request_id, envelope, size_bytes + 64))
-        else:
-            self._refuse(request, AHEAD)
+    def _take(self, client_id: str, coming: Iterator[Sequence[Any]]) -> str | None:
+        """Take all that comes; where something is no envelope, what comes before it, and return what is wrong."""
+        get, take, send = self._requests.get, self._backlog.take, self._effects.send.append
+        chunks = chunk_bytes = 0
+        items: Sequence[Any] = ()
+        try:
+            for items in coming:
+                request_id, epoch, first_seq, count, packed_items = items
+                request = get(request_id)
+                if request is None or request.client_id != client_id:
+                    self._ignore(NOT_ITS_PUBLISHER)
+                    self._clients.tell(client_id, (Role.PUBLISHER, request_id))
+                    continue
+                actor_id = request.actor_id
+                if request.is_fenced_out or request.phase is not _OPEN or request.epoch != epoch or actor_id is None:
+                    self._refuse(request, OTHER_EPOCH)
+                    continue
+                last_seq = first_seq + count - 1
+                if not 1 <= first_seq <= last_seq or packed_items.__class__ is not bytes:
+                    return f"items are numbered from 1, at least one of them in packed bytes: {str(items)[:80]!r}"
+                if last_seq <= request.sent_seq:
+                    continue  # they are on their way already: a call whose outcome was unknown was made again
+                size_bytes = len(packed_items)
+                is_next = first_seq <= request.sent_seq + 1
+                if request.is_held or (is_next and not take(actor_id, request_id, size_bytes)):
+                    request.hold_back()
+                    self._refuse(request, HELD)
+                elif request.take_items(first_seq, last_seq):
+                    chunks += count
+                    chunk_bytes += size_bytes
+                    # (What `DataEnvelope(...)` does, without a call.)
+                    envelope = tuple.__new__(DataEnvelope, (_DATA, request_id, epoch, first_seq, packed_items))
+                    send((actor_id, request_id, envelope, size_bytes + 64))
+                else:
+                    self._refuse(request, AHEAD)
+        except (TypeError, ValueError) as error:
+            return f"{error}: {str(items)[:80]!r}"
+        finally:
+            self._counts["chunks"] += chunks
+            self._counts["chunk_bytes"] += chunk_bytes
+        return None
 
     def _refuse(self, request: Request, why: str) -> None:
-        self._ignore(why)
+        self._ignore(FENCED if request.is_fenced_out else why)
         self._lifecycle.dispatch.tell_publisher(request)
 
     def _ignore(self, why: str) -> None:

@@ -102,9 +102,12 @@ def test_a_part_of_a_type_that_the_shape_does_not_name_is_refused(shape, data):
     assert "Any" in str(hint) or type(parts[at]) in {type(made[at]), int, float}
 
 
-@given(st.lists(st.integers(0, 200_000), min_size=1, max_size=12))
+@given(st.lists(st.one_of(st.none(), st.integers(0, 200_000)), min_size=1, max_size=12))
 def test_envelopes_are_cut_into_frames_in_order_and_none_is_larger_than_it_must_be(sizes):
-    sent = [envelopes.ItemsEnvelope("req", 1, n, 1, b"x" * size) for n, size in enumerate(sizes)]
+    order = envelopes.EndEnvelope(envelopes.Order.END, "req", 1, "cancelled", None, 0)
+    sent = [
+        order if size is None else envelopes.ItemsEnvelope("req", 1, n, 1, b"x" * size) for n, size in enumerate(sizes)
+    ]
     frames = cut_into_frames(sent)
     assert [envelope for frame in frames for envelope in unpack(frame)] == [list(envelope) for envelope in sent]
     for frame in frames:

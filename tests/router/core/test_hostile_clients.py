@@ -56,9 +56,9 @@ def state(registry: Registry, client_id: str, request_id: str) -> list:
      ["mine", 1, 0, 1, ITEMS], ["mine", 1, 1, 1, "text"], [["mine"], 1, 1, 1, ITEMS], ["mine", 1, 1, None, ITEMS]],
 )  # fmt: skip
 def test_an_envelope_of_another_shape_is_refused_and_its_neighbours_are_taken(registry, envelope):
-    registry.forward("owner", [envelope, ["mine", 1, 1, 1, ITEMS]], 0.0)
-    assert registry.refused_by == {"protocol_violation": 1}
-    assert registry.requests["mine"].sent_seq == 1
+    registry.forward("owner", [envelope, ["mine", 1, 1, 1, ITEMS], envelope, ["mine", 1, 2, 1, ITEMS]], 0.0)
+    assert registry.refused_by == {"protocol_violation": 2}
+    assert registry.requests["mine"].sent_seq == registry.counts["chunks"] == 2
     registry.take_effects()
 
 

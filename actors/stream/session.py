@@ -29,6 +29,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from actors.empty import EMPTY_DICT
 from actors.errors import StreamRouterError
 from actors.messages import MessagePiece
 from actors.protocol.deadlines import NEVER
@@ -47,8 +48,6 @@ from actors.translator import Translator
 
 logger: logging.Logger = logging.getLogger("actors.session")
 
-_NONE: dict[str, int] = {}
-
 # A session under replay always has room for so much more.
 REPLAY_ROOM_BYTES = 4 * 1024
 
@@ -65,8 +64,7 @@ class Session:
         "_tools_running", "_unknown_events", "cancels_after_step", "credit_bytes", "cursors", "date", "epoch",
         "forget_at", "gap", "log", "log_is_safe", "next_seq", "owner_packed", "publisher_id", "received_bytes",
         "replay_through", "request_id", "settings", "settings_packed", "start_seq", "stop_reason", "stored",
-        "translator",
-        "used",
+        "translator", "used",
     )  # fmt: skip
 
     def __init__(
@@ -110,7 +108,7 @@ class Session:
         self._timers = Timers(now - age_s if age_s else now, now)  # one number where they are the same
         self._tools_running = 0
         self._terminal_pieces = 0
-        self._unknown_events: dict[str, int] = _NONE
+        self._unknown_events: dict[str, int] = EMPTY_DICT
         self.stop_reason: str | None = None
         self.used: Used | None = None
         self.stored: bool = False
@@ -147,21 +145,26 @@ class Session:
             return 0
         log = self.log
         before = log.last_seq
-        # The hot path of the whole product: no call here that a chunk can do without.
+        # The hot path of the whole product: no call here that a chunk can do without. What chunks give goes to the log
+        # in rows, before anything else does.
+        row: list[MessagePiece] = []
         try:
-            for item in items[skip:] if skip else items:
-                self.next_seq += 1
-                if item.__class__ is bytes:
-                    self.received_bytes += len(item)
-                    pieces = translator.chunk(item)
-                    if pieces:
-                        log.append(pieces)
-                    if translator.last_had_content:
-                        self._timers.content_at = now
-                else:
+            try:
+                for item in items[skip:] if skip else items:
+                    self.next_seq += 1
+                    if item.__class__ is bytes:
+                        self.received_bytes += len(item)
+                        row += translator.chunk(item)
+                        if translator.last_had_content:
+                            self._timers.content_at = now
+                        continue
+                    log.append(row)
+                    row = []
                     self._record(translator, item, now)
-                if self.stop_reason is not None:
-                    break
+                    if self.stop_reason is not None:
+                        break
+            finally:
+                log.append(row)
         except Exception as error:  # noqa: BLE001  # whatever one request's item sets off, others share this process
             self.fail(error, now)
         if self._end is not None:
@@ -212,8 +215,7 @@ class Session:
             self._sealed_with(bare_terminal(self.request_id, self.date or "", "error", text), now)
 
     def _bound(self) -> None:
-        settings = self.settings
-        log = self.log
+        log, settings = self.log, self.settings
         if settings.when_full == "drop_oldest" and log.unread_bytes > settings.buffer_bytes_max:
             surplus = log.unread_bytes - settings.buffer_bytes_max
             log.drop(log.bytes_held - surplus, through=min(self.visible_through - 1, self.content_through))

@@ -17,6 +17,7 @@ from actors.protocol.states import SessionPhase as Phase
 from actors.settings import StreamSettings
 from actors.stream.log import Log
 from actors.stream.session import Session
+from actors.translator import Translator
 
 CHAT = StreamSettings(dialect="chat")
 
@@ -342,3 +343,21 @@ def test_an_ended_session_says_its_usage_also_when_it_was_made_of_its_log():
     restored = Session.restored("req", 2, "end_turn", Log.unpack(log), 9.0)
     assert restored.report().usage == usage
     assert session().report().usage is None
+
+
+def test_what_came_before_a_fault_stands_before_its_end(monkeypatch):
+    def chunk(translator: Translator, payload: bytes) -> list:
+        if payload == broken:
+            raise RuntimeError("no such thing")
+        return translate(translator, payload)
+
+    translate, broken = Translator.chunk, text("broken")
+    monkeypatch.setattr(Translator, "chunk", chunk)
+    s = session()
+    between = record("message", {"message_type": "user_message", "content": "between"})
+    s.feed(1, 1, [text("one "), text("two"), between, text("three"), broken, text("never")], 0.0)
+    s.confirm_stored(300.0)
+    *told, error, stop, _usage = messages(s)
+    assert [message["content"] for message in told] == ["one ", "two", "between", "three"]
+    assert (error["message_type"], stop["stop_reason"]) == ("error_message", "error")
+    assert [message["seq_id"] for message in messages(s)] == [1, 2, 3, 4, 5, 6, 7]

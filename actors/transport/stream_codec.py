@@ -66,8 +66,9 @@ def encode_call(number: int, method: str, arguments: tuple[Any, ...]) -> Sequenc
     it all grows its buffer again and again, which at two megabytes takes longer than all else that is done with them.
     """
     for argument in arguments:
-        if _is_large(argument) or (argument.__class__ is list and any(map(_is_large, argument))):
-            return _encode_large_call(number, method, arguments)
+        for value in argument if argument.__class__ is list else (argument,):
+            if value.__class__ is bytes and len(value) >= LARGE_BYTES:  # (`_is_large`, without a call)
+                return _encode_large_call(number, method, arguments)
     body = pack((method, arguments))
     return (HEAD.pack(len(body), number, Kind.CALL) + body,)
 

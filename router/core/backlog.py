@@ -71,7 +71,7 @@ class Backlog:
         if queue is None:
             return []
         queue.size_bytes -= size_bytes
-        called = self._call(queue)
+        called = self._call(queue) if queue.held else []
         if not queue.size_bytes:
             # Whoever was called before and has not come needs no turn of its own any more.
             queue.called = dict.fromkeys(called)

@@ -100,8 +100,8 @@ class Intake:
     def delivered(self, actor_id: str, envelopes: Iterable[Envelope]) -> None:
         """A stream actor has had these envelopes: there is room for others."""
         size_bytes = sum(len(envelope.packed_items) for envelope in envelopes if isinstance(envelope, DataEnvelope))
-        if size_bytes:
-            self._let_go_on(self._backlog.delivered(actor_id, size_bytes))
+        if size_bytes and (called := self._backlog.delivered(actor_id, size_bytes)):
+            self._let_go_on(called)
 
     def let_overdue_go_on(self) -> None:
         """Let those go on for which there is room, and whom no delivery will call; to be called now and then."""

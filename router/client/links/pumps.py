@@ -134,8 +134,8 @@ class Feed:
 
     def _ring(self) -> None:
         self._timer = None
-        if not self._lane.busy and self._link.caller.error is None:
-            self._begin_when_due()
+        if not self._lane.busy and self._loop is not None:
+            self._leave(self._loop)  # what comes in this turn of the loop has been waited for long enough
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let what waits leave: what nobody need wait for here and now, all else in a task."""

@@ -153,8 +153,8 @@ class FakeSocket:
         self.asker = None
 
 
-async def through_a_socket(router, **config):
-    client = door(router, publisher={"gather_ms": 0}, **config)
+async def through_a_socket(router, gather_ms=0, **config):
+    client = door(router, publisher={"gather_ms": gather_ms}, **config)
     (publisher,) = await opened(client, "req")
     socket = client._links[0].line.connection = FakeSocket()
     return client, publisher, socket
@@ -170,6 +170,20 @@ async def test_chunks_through_a_socket_wait_for_no_answers_and_leave_again_in_or
     socket.asker.failed(ConnectionError())
     await until(lambda: len(router.items.get("req", ())) == 3)
     assert router.items["req"] == [b'{"n": 0}', b'{"n": 1}', b'{"n": 2}']
+    await client.close()
+
+
+async def test_what_was_gathered_leaves_in_the_turn_in_which_its_time_is_over(router):
+    """Each further turn of the event loop costs more than a chunk does."""
+    client, publisher, socket = await through_a_socket(router, gather_ms=LONG_MS)
+    for _ in range(2):
+        await publisher.chunk(CHUNK)
+        await until(lambda: socket.frames)
+    feed = client._links[0]._feed
+    assert (len(socket.frames), feed.waits) == (1, True)
+    feed._timer.cancel()
+    feed._ring()
+    assert (len(socket.frames), feed.waits) == (2, False)
     await client.close()
 
 

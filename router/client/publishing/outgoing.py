@@ -202,7 +202,7 @@ class PublishedStream:
         if self.epoch_credit_bytes < self.credit_bytes:
             candidates = self._within_credit(candidates)
         for item in candidates:
-            cost_bytes = item_bytes(item) + ITEM_FRAME_BYTES
+            cost_bytes = (len(item) if item.__class__ is bytes else item_bytes(item)) + ITEM_FRAME_BYTES
             if size + cost_bytes > bytes_max and not (at_least_one and not items):
                 break
             items.append(item)

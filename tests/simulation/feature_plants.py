@@ -233,7 +233,7 @@ PLANTED = {
     "closes-in-silence": (Feature.CLOSES, _closes_in_silence, range(40)),
     "a-break-is-a-death": (Feature.SOCKETS, _a_break_is_a_death, range(40)),
     "ahead-is-had": (Feature.SOCKETS, _ahead_is_had, range(90, 200)),
-    "posted-is-had": (Feature.SOCKETS, _posted_is_had, range(45, 65)),
+    "posted-is-had": (Feature.SOCKETS, _posted_is_had, range(90, 150)),
     "rival-let-in": (Feature.RIVALS, _rival_let_in, range(60)),
     "numbers-from-before-are-nothing": (Feature.CLOCKS, _numbers_from_before_are_nothing, range(25, 55)),
     "an-order-is-a-deed": (Feature.FORGETS, _an_order_is_a_deed, range(60)),

@@ -195,11 +195,17 @@ def _sockets(random: Random, scenario: Scenario) -> None:
         _incident(random, scenario, "pull_sockets")
     if random.random() < 0.5:
         _incident(random, scenario, random.choice(("kill_actor", "kill_router", "stop_actor", "stop_router")), 5.0)
-    if random.random() < 0.5:
+    is_network = random.random() < 0.5
+    gather_ms = random.choice((0.0, 5.0, 100.0))
+    if is_network or gather_ms:
         network = scenario.config.network.model_copy(update={"enabled": True})
         scenario.config = scenario.config.model_copy(update={"network": network})
-    subscriber = scenario.config.subscriber.model_copy(update={"gather_ms": random.choice((0.0, 5.0, 100.0))})
-    scenario.config = scenario.config.model_copy(update={"subscriber": subscriber})
+    if gather_ms:
+        subscriber = scenario.config.subscriber.model_copy(update={"gather_ms": gather_ms})
+        scenario.config = scenario.config.model_copy(update={"subscriber": subscriber})
+        for plan in scenario.requests:  # what comes soon after an answer waits for more
+            place = random.randint(0, len(plan.ops))
+            plan.ops[place:place] = [("chunk", plan.piece("g")), ("sleep", random.uniform(0.002, 0.05))] * 40
 
 
 def _clocks(random: Random, scenario: Scenario) -> None:

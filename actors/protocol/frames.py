@@ -35,6 +35,8 @@ PACKER_BYTES_MAX = 64 * 1024
 """What has packed more is not used again, since it has grown as large."""
 
 _Shape = TypeVar("_Shape", bound=tuple[Any, ...])
+_unpackb = msgpack.unpackb
+_UNREADABLE = (ValueError, TypeError, ArithmeticError, msgpack.UnpackException, RecursionError)
 _fitting: defaultdict[type[Any], set[tuple[type[Any], ...]]] = defaultdict(set)
 # Packers at rest: to make one costs more than most of what is packed. One at work is in nobody else's reach, in another
 # thread or in what a collection runs meanwhile.
@@ -60,14 +62,19 @@ def unpack(frame: bytes) -> Any:
     if len(frame) > UNPACKED_BYTES_MAX:
         raise ProtocolViolation(f"a frame of {len(frame)} bytes; the most allowed is {UNPACKED_BYTES_MAX}")
     try:
-        return msgpack.unpackb(frame, strict_map_key=False, use_list=True)
-    except (ValueError, TypeError, ArithmeticError, msgpack.UnpackException, RecursionError) as error:
+        return _unpackb(frame, strict_map_key=False, use_list=True)
+    except _UNREADABLE as error:
         raise ProtocolViolation(f"a frame of {len(frame)} bytes cannot be read: {error}") from error
 
 
 def unpack_list(frame: bytes) -> list[Any]:
     """Unpack a frame that is a list. Raises ProtocolViolation."""
-    value = unpack(frame)
+    # As `unpack` does it, and without a further call: the items of each envelope come here.
+    try:
+        is_plain = frame.__class__ is bytes and len(frame) <= UNPACKED_BYTES_MAX
+        value = _unpackb(frame, strict_map_key=False, use_list=True) if is_plain else unpack(frame)
+    except _UNREADABLE:
+        value = unpack(frame)  # which says what is wrong
     if value.__class__ is not list:
         raise ProtocolViolation(f"expected a list, got {type(value).__name__} {str(value)[:60]!r}")
     return value

@@ -182,7 +182,9 @@ class Audience:
             cursor = subscription.sent
         had_no_room = subscription.consumed(cursor)
         if not subscription.is_observer:
-            self._note_consumed(subscription.session, subscription, cursor, now)
+            session = subscription.session
+            session.consume(subscription, cursor, now)
+            self._on_consumed(session)
         if had_no_room:
             self._mark_ready(subscription)
 

@@ -209,7 +209,6 @@ class StreamHost:
         self.chunks += len(items)
         translator = session.translator
         next_seq, received_bytes, last_seq_id = session.next_seq, session.received_bytes, session.log.last_seq
-        had_before = first_seq < next_seq
         gained = session.feed(epoch, first_seq, items, now)
         if translator is not None:
             of = self.measures.by_provider[translator.provider]
@@ -219,22 +218,23 @@ class StreamHost:
             if not last_seq_id and gained and epoch == 1:
                 # In a later epoch the first message is an old one, sent again.
                 of.first_message_s.observe(session.age_s(now))
-        is_open = session.stop_reason is None
-        if not is_open or self.spans is not None:
-            self._observe(session, now)
         if session.gap:
             self.refusals.ignore(AHEAD)
-        if not is_open:
+        if session.stop_reason is None:
+            if self.spans is not None:
+                self.spans.follow(session, now)
+            if session.grant(self._windows.bytes) or session.gap or first_seq < next_seq:
+                # Had before: the answer to the first time was lost, and with it perhaps a report.
+                self._report(session)
+            if session.credit_bytes <= session.received_bytes:
+                self.measures.credit_waits += 1  # its publisher must wait until readers have come further
+        else:
+            self._observe(session, now)
             self._report(session)
             if not was_sealed:
                 self._schedule(session, now)
-        elif session.grant(self._windows.bytes) or session.gap or had_before:
-            # Had before: the answer to the first time was lost, and with it perhaps a report.
-            self._report(session)
         if gained:
             self.audience.news(session)
-        if is_open and session.credit_bytes <= session.received_bytes:
-            self.measures.credit_waits += 1  # its publisher must wait until readers have come further
 
     def _misdirected(self, session: Session | None, request_id: str, epoch: int) -> None:
         """Items came of a request that is not here, or of another epoch of it."""
@@ -363,8 +363,10 @@ class StreamHost:
 
     def _grant(self, session: Session) -> None:
         """Report a session whose readers have come so far that its publisher may send more."""
+        if session.credit_bytes - session.received_bytes >= self._windows.bytes:
+            return  # it has all that it may have
         if session.stop_reason is None and session.grant(self._windows.bytes):
-            self._reports[session.request_id] = None
+            self._report(session)
 
     def _report(self, session: Session) -> None:
         self._reports[session.request_id] = None

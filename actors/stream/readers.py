@@ -45,6 +45,7 @@ TURN_BYTES = 16 * 1024
 SUBSCRIPTION_BYTES_MAX = 256 * 1024
 # With so much on its way to a reader, it is given nothing more until it says that something has come.
 KEPT_BYTES_MAX = 4 * ANSWER_BYTES_MAX
+_OPEN, _ENDED, _HURRIED = int(PartState.OPEN), int(PartState.ENDED), int(PartState.HURRIED)
 # See `messages.new_piece`.
 _new_part: Callable[[tuple[Any, ...]], Part] = partial(tuple.__new__, Part)
 
@@ -149,10 +150,12 @@ class Subscription:
         if unconsumed is None:
             return False
         was_full = self._sent_bytes >= SUBSCRIPTION_BYTES_MAX
-        while unconsumed and unconsumed[0][0] <= cursor:
-            self._sent_bytes -= unconsumed.pop(0)[1]
-        if not unconsumed:
+        if unconsumed[-1][0] <= cursor:
             self._unconsumed = None
+            self._sent_bytes = 0
+            return was_full
+        while unconsumed[0][0] <= cursor:
+            self._sent_bytes -= unconsumed.pop(0)[1]
         return was_full
 
 
@@ -307,11 +310,11 @@ class Reader:
             segments, _, cost_bytes, _, gap = subscription.read(TURN_BYTES if room > TURN_BYTES else room)
             room -= cost_bytes
             session = subscription.session
-            state = PartState.OPEN
+            state = _OPEN
             if subscription.ended:
-                state = PartState.ENDED
+                state = _ENDED
             elif session.is_pressed:
-                state = PartState.HURRIED
+                state = _HURRIED
             parts.append(_new_part((subscription.number, state, gap, session.epoch, segments)))
             if subscription.has_news:
                 ready[subscription] = None

@@ -350,18 +350,16 @@ class Session:
         `window_bytes` bounds what may be on the way between publisher and log. Worth a report:
         a quarter of the window more, or anything more for a publisher that has run out.
         """
-        room, received = window_bytes, self.received_bytes
-        if self.settings.when_full != "drop_oldest":
-            unread_room = self.settings.buffer_bytes_max - self.log.unread_bytes
-            if unread_room < REPLAY_ROOM_BYTES and self.is_replaying:
-                # What an earlier session had is taken whatever is unread, if slowly: without it there can be no end.
-                unread_room = REPLAY_ROOM_BYTES
-            if unread_room < room:
-                room = unread_room
+        room, received, settings = window_bytes, self.received_bytes, self.settings
+        unread_room = settings.buffer_bytes_max - self.log.unread_bytes
+        if unread_room < room and settings.when_full != "drop_oldest":
+            # What an earlier session had is taken whatever is unread, if slowly: without it there can be no end.
+            room = min(room, max(unread_room, REPLAY_ROOM_BYTES)) if self.is_replaying else unread_room
         if room > 0 and received + room > self.credit_bytes:
             self.credit_bytes = received + room
-        gained = self.credit_bytes - self._reported_credit
-        return gained > 0 and (gained >= window_bytes // 4 or self._reported_credit <= received)
+        reported = self._reported_credit
+        gained = self.credit_bytes - reported
+        return gained > 0 and (reported <= received or gained >= window_bytes // 4)
 
     @property
     def is_pressed(self) -> bool:

@@ -19,11 +19,11 @@ from actors.errors import InvalidArgument, ProtocolViolation, StreamRouterError,
 from actors.protocol.deadlines import Schedule
 from actors.protocol.frames import checked
 from actors.protocol.reads import OPERATIONS, Consumed, Drop, Operation, Part, PartState, Subscribe
+from actors.stream import subscribed
 from actors.stream.log import Reading
 from actors.stream.readers import Reader, Subscription
 from actors.stream.refusals import Refusals
 from actors.stream.session import Session
-from actors.stream.subscribed import Subscribed
 from actors.tenants import PLAIN, Names, Passes, Scope
 
 # A reading process that has not polled for so long is gone; its cursors no longer hold anything back.
@@ -66,7 +66,6 @@ class Audience:
         self._on_consumed = on_consumed
         # Bare pulls by request: when each was last heard.
         self._pullers: dict[str, dict[Puller, float]] = {}
-        self._subscriptions = Subscribed()
         # Subscriptions to sessions that the router has promised but whose OPEN is still on its way.
         self._parked: dict[str, dict[tuple[str, int], _Place]] = {}
         self._wakes: dict[str, None] = {}
@@ -167,7 +166,7 @@ class Audience:
         subscription = Subscription(reader, number, session, max(sent, 0), is_moving=is_moving, is_observer=is_observer)
         subscription.cursor = after
         reader.subscriptions[number] = subscription
-        self._subscriptions.add(subscription)
+        subscribed.add(subscription)
         if not is_observer:
             self._note_consumed(session, subscription, after, now)
         self._mark_ready(subscription)
@@ -200,7 +199,7 @@ class Audience:
             return
         reader.forget(subscription)
         session = subscription.session
-        self._subscriptions.remove(subscription)
+        subscribed.remove(subscription)
         session.detach(subscription)
         self._on_consumed(session)
 
@@ -236,7 +235,7 @@ class Audience:
         request_id = session.request_id
         waiting = self._parked.pop(request_id, {})
         if old is not None:
-            for subscription in self._subscriptions.take(request_id):
+            for subscription in subscribed.take(old):
                 subscription.reader.forget(subscription)
                 key = (subscription.reader.reader_id, subscription.number)
                 waiting[key] = _Place(subscription.cursor, is_moving=True, is_observer=subscription.is_observer)
@@ -248,13 +247,13 @@ class Audience:
 
     def news(self, session: Session) -> None:
         """A session has something new to show."""
-        request_id = session.request_id
-        for subscription in self._subscriptions.of(request_id):
+        known = session.subscribed
+        for subscription in (known,) if known.__class__ is Subscription else subscribed.subscriptions_of(session):
             reader = subscription.reader
             if reader.mark_ready(subscription):
                 self._wakes[reader.reader_id] = None
-        if request_id in self._awaited:
-            self._wakes[request_id] = None
+        if session.request_id in self._awaited:
+            self._wakes[session.request_id] = None
 
     def _mark_ready(self, subscription: Subscription) -> None:
         if subscription.reader.mark_ready(subscription):
@@ -267,7 +266,7 @@ class Audience:
             self._timeouts.cancel(puller)
         if request_id in self._awaited:
             self._wakes[request_id] = None
-        for subscription in self._subscriptions.take(request_id):
+        for subscription in subscribed.take(session):
             reader = subscription.reader
             reader.forget(subscription)
             if not subscription.ended:

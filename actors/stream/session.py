@@ -64,7 +64,7 @@ class Session:
         "_tools_running", "_unknown_events", "cancels_after_step", "credit_bytes", "cursors", "date", "epoch",
         "forget_at", "gap", "log", "log_is_safe", "next_seq", "owner_packed", "publisher_id", "received_bytes",
         "replay_through", "request_id", "settings", "settings_packed", "start_seq", "stop_reason", "stored",
-        "translator", "used",
+        "subscribed", "translator", "used",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +99,8 @@ class Session:
         self.received_bytes: int = 0
         self.gap: bool = False
         self.cursors: Cursors = Cursors()
+        self.subscribed: Any = None
+        """Its subscriptions; see `subscribed.py`."""
         self._consumed_before = released
         self.credit_bytes: int = 0
         self._reported_credit = -1

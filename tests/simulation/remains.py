@@ -63,7 +63,7 @@ class Remains:
                 host = actor.instance._host
                 left = {
                     **{name: getattr(host, name) for name in ("sessions", "_reports", "_timeouts", "copies")},
-                    **{name: getattr(host.audience, name) for name in ("_parked", "_subscriptions", "_awaited")},
+                    **{name: getattr(host.audience, name) for name in ("_parked", "_awaited")},
                     "readers": host.audience,
                 }
                 found += [f"{actor.name} {name}: {len(what)}" for name, what in left.items() if len(what)]

@@ -199,10 +199,7 @@ def left_of(host: StreamHost) -> dict[str, int]:
         "readers": host.audience,
         "audience._timeouts": host.audience._timeouts,
         "audience._timeouts._heap": host.audience._timeouts._heap,
-        **{
-            name: getattr(host.audience, name)
-            for name in ("readers", "_pullers", "_subscriptions", "_parked", "_wakes", "_awaited")
-        },
+        **{name: getattr(host.audience, name) for name in ("readers", "_pullers", "_parked", "_wakes", "_awaited")},
     }
     return {name: len(place) for name, place in places.items() if len(place)}
 

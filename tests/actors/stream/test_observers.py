@@ -138,4 +138,4 @@ def test_one_that_leaves_leaves_nothing_behind(driver):
     observe(driver, "window", 1)
     driver.operate("window", Operation.DROP, 1)
     assert not driver.host.audience.readers["window"].subscriptions
-    assert not driver.host.audience._subscriptions
+    assert driver.host.sessions["req"].subscribed is None

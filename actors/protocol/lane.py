@@ -109,13 +109,14 @@ class Fifo(Generic[T]):
 class Lane(Generic[K, T]):
     """Sources by key, in turn, for the one call that may be out."""
 
-    __slots__ = ("_call_bytes_max", "_failed", "_quantum_bytes", "_sources", "busy")
+    __slots__ = ("_call_bytes_max", "_quantum_bytes", "_sources", "busy", "failed")
 
     def __init__(self, call_bytes_max: int = CALL_BYTES_MAX, quantum_bytes: int = QUANTUM_BYTES) -> None:
         self._sources: OrderedDict[K, Source[T]] = OrderedDict()
         self._call_bytes_max = call_bytes_max
         self._quantum_bytes = quantum_bytes
-        self._failed: list[tuple[K, Exception]] = []
+        self.failed: list[tuple[K, Exception]] = []
+        """Sources that raised an error; see `take_failed`."""
         self.busy: bool = False
 
     def offer(self, key: K, source: Source[T]) -> None:
@@ -156,7 +157,7 @@ class Lane(Generic[K, T]):
                 items, size, has_more = source.give(share, at_least_one=not taken)
             except Exception as error:  # noqa: BLE001  # whatever it is, it must stop this source alone
                 emptied.append(key)
-                self._failed.append((key, error))
+                self.failed.append((key, error))
                 continue
             (others if has_more else emptied).append(key)
             if items:
@@ -171,19 +172,18 @@ class Lane(Generic[K, T]):
                 if room <= 0 or not items:
                     room = 0  # nearly full: to ask thousands of others for less costs more than it brings
                     break
-        self._had_their_turn(emptied, others)
+        if len(emptied) == len(self._sources):
+            self._sources.clear()
+        else:
+            self._had_their_turn(emptied, others)
         return room
 
     def _had_their_turn(self, emptied: list[K], others: list[K]) -> None:
         """Those that have nothing more are gone; the others stand behind who has not had a turn."""
-        sources = self._sources
-        if len(emptied) == len(sources):
-            sources.clear()
-            return
         for key in emptied:
-            del sources[key]
+            del self._sources[key]
         for key in others:
-            sources.move_to_end(key)
+            self._sources.move_to_end(key)
 
     def _put_first(self, refused: dict[K, None]) -> None:
         """Whose next item was too large for what was left begins the next frame."""
@@ -193,7 +193,7 @@ class Lane(Generic[K, T]):
 
     def take_failed(self) -> list[tuple[K, Exception]]:
         """Return the sources that raised an error since this was last asked; they are no longer in the lane."""
-        failed, self._failed = self._failed, []
+        failed, self.failed = self.failed, []
         return failed
 
     def done(self) -> None:

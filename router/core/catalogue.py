@@ -117,7 +117,8 @@ class Catalogue:
         self._newest = 0
         self._clock_offset_s = 0.0
         self._watched: Counter[Hashable] = Counter()
-        self._news: dict[Hashable, None] = {}
+        self.news: dict[Hashable, None] = {}
+        """What `take_news` would name."""
 
     def set_clock(self, wall_now: float, now: float) -> None:
         """Say what the time is: seconds since 1970, and by the clock that this router lives by."""
@@ -165,7 +166,7 @@ class Catalogue:
             index = self._indexes[key] = _Index()
         index.add(number)
         if key in self._watched:
-            self._news[key] = None
+            self.news[key] = None
 
     def _take(self, key: Hashable, number: int) -> None:
         index = self._indexes[key]
@@ -213,19 +214,14 @@ class Catalogue:
         if not self._watched[key]:
             del self._watched[key]
 
-    @property
-    def has_news(self) -> bool:
-        """Whether `take_news` would name anything."""
-        return bool(self._news)
-
     def take_news(self) -> list[Hashable]:
         """Return the watched indexes that a request has entered since this was asked last."""
-        news, self._news = [*self._news], {}
+        news, self.news = [*self.news], {}
         return news
 
     def look_again(self) -> None:
         """Let all who wait for more look again."""
-        self._news.update(dict.fromkeys(self._watched))
+        self.news.update(dict.fromkeys(self._watched))
 
     # --- whether that is right --------------------------------------------------------------
 

@@ -63,7 +63,8 @@ class Clients:
         # Who reads a request, wants to, or has asked where it is, and the number of the client's call that said so.
         # Mostly it is one, and the same pair stands for all requests of its call.
         self._interests: dict[str, tuple[Interest, ...]] = {}
-        self._wakes: dict[str, bool] = {}
+        self.wakes: dict[str, bool] = {}
+        """Those who watch and have news, and whether that is urgent."""
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -119,7 +120,7 @@ class Clients:
         client.version += 1
         client.outbox.pop(key, None)
         client.outbox[key] = client.version
-        self._wakes[client_id] = urgent or self._wakes.get(client_id, False)
+        self.wakes[client_id] = urgent or self.wakes.get(client_id, False)
 
     def unseen(self, client: Client, seen: Sequence[Any]) -> list[Key]:
         """Return the keys that a client has not `seen` yet; what it has is taken off its outbox."""
@@ -147,14 +148,9 @@ class Clients:
         incarnation, version = seen
         return client is not None and incarnation == client.incarnation and client.outbox.get(key, 0) <= version
 
-    @property
-    def has_wakes(self) -> bool:
-        """Whether somebody who watches has news."""
-        return bool(self._wakes)
-
     def take_wakes(self) -> dict[str, bool]:
         """Return whom to wake, once: client IDs, and whether that is urgent."""
-        taken, self._wakes = self._wakes, {}
+        taken, self.wakes = self.wakes, {}
         return taken
 
     # --- what they are interested in --------------------------------------------------------

@@ -130,14 +130,14 @@ class Registry:
 
     def take_sends(self) -> list[tuple[str, str, Envelope, int]]:
         """Return what is to be sent, once, where nothing else is to be done, as most of the time; else nothing."""
-        if self.clients.has_wakes or self.requests.catalogue.has_news:
+        if self.clients.wakes or self.requests.catalogue.news:
             return []
         return self._effects.take_sends()
 
     @property
     def has_effects(self) -> bool:
         """Whether there is something to be done."""
-        return bool(self._effects) or self.clients.has_wakes or self.requests.catalogue.has_news
+        return bool(self.clients.wakes or self.requests.catalogue.news or self._effects)
 
     # --- for whoever looks on ---------------------------------------------------------------
 

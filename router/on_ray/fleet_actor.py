@@ -80,6 +80,7 @@ class FleetActor:
         # Whether anything but items is among it.
         self._has_orders = False
         self._lane: Lane[str, Envelope] = Lane()
+        # By request; what waits in the lane waits in one of them.
         self.queues: dict[str, Fifo[Envelope]] = {}
         self.busy: bool = False
         self._answered_at = 0.0
@@ -100,7 +101,7 @@ class FleetActor:
     @property
     def waits(self) -> bool:
         """Whether anything waits to leave."""
-        return bool(self._next) or self._lane.waits
+        return bool(self._next or self.queues)
 
     @property
     def has_failed(self) -> bool:
@@ -111,7 +112,7 @@ class FleetActor:
     def waits_for_no_answer(self) -> bool:
         """Whether what waits may go without being waited for: items alone, a little of them, and not all the time."""
         posting = self.posting
-        if posting is None or self._has_orders or self._lane.waits or not posting.has_room(self._next_bytes):
+        if posting is None or self._has_orders or self.queues or not posting.has_room(self._next_bytes):
             return False
         return time.monotonic() <= self._answered_at + ANSWERED_EVERY_S
 
@@ -120,7 +121,6 @@ class FleetActor:
         if self.waits_since is None:
             self.waits_since = time.monotonic()
         next_bytes = self._next_bytes + size_bytes
-        # (Without queues nothing waits in the lane.)
         if not self.queues and (next_bytes <= CALL_BYTES_MAX or not self._next):
             self._next.append(envelope)
             self._next_bytes = next_bytes
@@ -157,6 +157,6 @@ class FleetActor:
         if not envelopes:
             return None
         now = time.monotonic()
-        since, self.waits_since = self.waits_since, now if self._lane.waits else None  # what is left counts from now
+        since, self.waits_since = self.waits_since, now if self.queues else None  # what is left counts from now
         self.frame_no += 1
         return Delivery(self.frame_no, cut_into_frames(envelopes), envelopes, now if since is None else since, now)

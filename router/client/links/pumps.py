@@ -75,6 +75,7 @@ class _Outcome(NamedTuple):
     answered: asyncio.Future[None] | None
 
 
+_POSTED = _Outcome(is_posted=True, answered=None)
 _NOT_POSTED = _Outcome(is_posted=False, answered=None)
 
 
@@ -139,25 +140,27 @@ class Feed:
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let what waits leave: what nobody need wait for here and now, all else in a task."""
-        self._lane.done()
+        lane = self._lane
+        lane.busy = False
         if self._link.caller.error is not None:
             return
         taken = self._take(loop)
         is_posted, answered = self._post(taken) if taken and not self._posting.has_failed else _NOT_POSTED
         if is_posted and answered is None:
-            self._lane.done()
+            lane.busy = False
             self._send_again()
-            if self._lane.waits and not self._lane.busy:
+            if lane.waits and not lane.busy:
                 self._begin_when_due()
         elif taken or self._posting.has_failed:
-            self._lane.busy = True
+            lane.busy = True
             self._link.spawn(self._pump(loop, [] if is_posted else taken, answered))
 
     def _take(self, loop: asyncio.AbstractEventLoop) -> list[Taken]:
         taken = self._lane.take()
         self._spacing.sent(loop.time())
-        for request_id, error in self._lane.take_failed():
-            self._link.fault((Role.PUBLISHER, request_id), error, "its items could not be read")
+        if self._lane.failed:
+            for request_id, error in self._lane.take_failed():
+                self._link.fault((Role.PUBLISHER, request_id), error, "its items could not be read")
         return taken
 
     async def _pump(
@@ -203,7 +206,7 @@ class Feed:
         posted = _Posted(taken, link.caller.count())
         arguments = (link.client_id, link.answers.seen, frames)
         answered = posting.post(connection, posted, size_bytes, arguments, at_once=at_once)
-        return _Outcome(is_posted=True, answered=answered)
+        return _POSTED if answered is None else _Outcome(is_posted=True, answered=answered)
 
     async def _send_or_post(self, taken: list[Taken]) -> None:
         is_posted, answered = self._post(taken)

@@ -322,8 +322,9 @@ class Poller:
         except ProtocolViolation as error:
             log.warning("stream actor %s: an answer cannot be read: %s; asking again", self.actor_id, error)
             return False
-        self._failures = 0
-        self._backoff.reset()
+        if self._failures:
+            self._failures = 0
+            self._backoff.reset()
         self.is_lone = len(parts) == 1
         self.is_crowded = len(self._subscriptions) > CROWD
         for part in parts:

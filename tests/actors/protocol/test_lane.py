@@ -131,7 +131,7 @@ class OneByOne(Lane):
             try:
                 items, size, has_more = source.give(min(quantum, room), at_least_one=not taken)
             except OSError as error:
-                self._failed.append((key, error))
+                self.failed.append((key, error))
                 continue
             if items:
                 taken[key] = taken.pop(key, []) + items

@@ -211,7 +211,7 @@ def test_whoever_waits_for_more_hears_of_whatever_begins_to_fit(made, moves, sco
             check()
     requests.catalogue.unwatch(key)
     requests.add(a_request(99, *scope[:2], {"kind": "x", "hot": ""}))
-    assert not requests.catalogue.has_news
+    assert not requests.catalogue.news
 
 
 def test_the_log_of_an_ended_request_takes_its_labels_along():

@@ -48,7 +48,7 @@ def test_only_who_is_interested_is_told():
     assert c.take_wakes() == {"c": True}
     c.lose_interest("c", ["a"], 2)
     c.tell_readers("a")
-    assert not c.has_wakes
+    assert not c.wakes
     assert not c.interesting
 
 

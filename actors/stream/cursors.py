@@ -23,28 +23,25 @@ LEFT_PLACES_MAX = 64
 class Cursors:
     """The cursors of a request's readers; a reader is any object but None. Each cursor only rises."""
 
-    __slots__ = ("_at", "_counts", "_only", "_places", "least")
+    __slots__ = ("_many", "_only", "least")
 
     def __init__(self) -> None:
         self.least: int = 0
         """How far every reader has come; 0 where there is none."""
         # The only reader, as long as there was never another one. It stands at the least.
         self._only: object = None
-        # Where each stands, since there was another one.
-        self._at: dict[object, int] | None = None
-        # How many stand at each place, and a heap of these places; None while there are few readers.
-        self._counts: dict[int, int] | None = None
-        self._places: list[int] | None = None
+        # All of them, since there was another one.
+        self._many: _Many | None = None
 
     def __len__(self) -> int:
-        if self._at is not None:
-            return len(self._at)
+        if self._many is not None:
+            return len(self._many.at)
         return 0 if self._only is None else 1
 
     def get(self, reader: object) -> int:
         """Return where a reader stands; 0 for one that is not known."""
-        if self._at is not None:
-            return self._at.get(reader, 0)
+        if self._many is not None:
+            return self._many.at.get(reader, 0)
         return self.least if self._only == reader else 0
 
     def move(self, reader: object, cursor: int) -> None:
@@ -53,65 +50,80 @@ class Cursors:
             if cursor > self.least:
                 self.least = cursor
             return
-        at = self._at
-        if at is None:
+        many = self._many
+        if many is None:
             if self._only is None:
                 self._only, self.least = reader, cursor
                 return
-            at = self._at = {self._only: self.least}
+            many = self._many = _Many()
+            many.move(self._only, self.least)
             self._only = None
-        self._move(at, reader, cursor)
-        self.least = self._least(at)
+        many.move(reader, cursor)
+        self.least = many.least()
 
-    def _move(self, at: dict[object, int], reader: object, cursor: int) -> None:
+    def remove(self, reader: object) -> None:
+        """Forget a reader."""
+        if self._many is not None:
+            self._many.remove(reader)
+            self.least = self._many.least()
+        elif self._only == reader:
+            self._only, self.least = None, 0
+
+
+class _Many:
+    """The cursors of several readers."""
+
+    __slots__ = ("at", "counts", "places")
+
+    def __init__(self) -> None:
+        self.at: dict[object, int] = {}
+        """Where each stands."""
+        # How many stand at each place, and a heap of these places; None while there are few readers.
+        self.counts: dict[int, int] | None = None
+        self.places: list[int] | None = None
+
+    def move(self, reader: object, cursor: int) -> None:
+        at = self.at
         before = at.get(reader)
         if before is not None and cursor <= before:
             return
         at[reader] = cursor
-        if self._counts is not None:
-            self._arrive(self._counts, len(at), cursor)
+        if self.counts is not None:
+            self._arrive(self.counts, cursor)
             if before is not None:
-                self._counts[before] -= 1
+                self.counts[before] -= 1
         elif len(at) > FEW:
-            self._counts = {}
-            self._places = []
+            self.counts, self.places = {}, []
             for place in at.values():
-                self._arrive(self._counts, len(at), place)
+                self._arrive(self.counts, place)
 
     def remove(self, reader: object) -> None:
-        """Forget a reader."""
-        at = self._at
-        if at is None:
-            if self._only == reader:
-                self._only, self.least = None, 0
+        before = self.at.pop(reader, None)
+        if before is None or self.counts is None:
             return
-        before = at.pop(reader, None)
-        if before is None:
-            return
-        if len(at) <= FEW // 2:
-            self._counts = self._places = None
-        elif self._counts is not None:
-            self._counts[before] -= 1
-        self.least = self._least(at)
+        if len(self.at) <= FEW // 2:
+            self.counts = self.places = None
+        else:
+            self.counts[before] -= 1
 
-    def _least(self, at: dict[object, int]) -> int:
-        counts, places = self._counts, self._places
+    def least(self) -> int:
+        counts, places = self.counts, self.places
         if counts is None or places is None:
-            return min(at.values(), default=0)
+            return min(self.at.values(), default=0)
         while not counts[places[0]]:
             del counts[heapq.heappop(places)]
         return places[0]
 
-    def _arrive(self, counts: dict[int, int], readers: int, place: int) -> None:
+    def _arrive(self, counts: dict[int, int], place: int) -> None:
         count = counts.get(place)
         if count is not None:
             counts[place] = count + 1
             return
-        if self._places is None or len(counts) > 2 * readers + LEFT_PLACES_MAX:
+        if self.places is None or len(counts) > 2 * len(self.at) + LEFT_PLACES_MAX:
             # One that stands still holds the places in the heap that the others have left since.
             for left in [left for left, standing in counts.items() if not standing]:
                 del counts[left]
-            self._places = [*counts]
-            heapq.heapify(self._places)
+            self.places = [*counts]
+            heapq.heapify(self.places)
         counts[place] = 1
-        heapq.heappush(self._places, place)
+        heapq.heappush(self.places, place)

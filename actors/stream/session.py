@@ -40,7 +40,7 @@ from actors.settings import StreamSettings
 from actors.stream.cursors import Cursors
 from actors.stream.endings import Ending, ending_of, fault, usage_of, without_its_log
 from actors.stream.log import READ_BYTES_MAX, Log, Reading
-from actors.stream.timers import END_WAIT_S, Timeout, Timers
+from actors.stream.timers import END_WAIT_S, Since, Timeout, running
 from actors.stream.used import Used, used_by
 from actors.tenants import own_name
 from actors.terminal import TERMINAL_PIECES, bare_terminal
@@ -60,11 +60,11 @@ class Session:
     """
 
     __slots__ = (
-        "_consumed_before", "_end", "_end_by", "_parts", "_reported_credit", "_terminal_pieces", "_timers",
-        "_tools_running", "_unknown_events", "cancels_after_step", "credit_bytes", "cursors", "date", "epoch",
-        "forget_at", "gap", "log", "log_is_safe", "next_seq", "owner_packed", "publisher_id", "received_bytes",
-        "replay_through", "request_id", "settings", "settings_packed", "start_seq", "stop_reason", "stored",
-        "subscribed", "translator", "used",
+        "_consumed_before", "_content_at", "_end", "_end_by", "_opened_at", "_parts", "_read_at", "_reported_credit",
+        "_terminal_pieces", "_tools_running", "_unknown_events", "cancels_after_step", "credit_bytes", "cursors",
+        "date", "epoch", "forget_at", "gap", "log", "log_is_safe", "next_seq", "owner_packed", "publisher_id",
+        "received_bytes", "replay_through", "request_id", "settings", "settings_packed", "start_seq", "stop_reason",
+        "stored", "subscribed", "translator", "used",
     )  # fmt: skip
 
     def __init__(
@@ -99,15 +99,15 @@ class Session:
         self.received_bytes: int = 0
         self.gap: bool = False
         self.cursors: Cursors = Cursors()
-        self.subscribed: Any = None
-        """Its subscriptions; see `subscribed.py`."""
+        self.subscribed: Any = None  # see `subscribed.py`
         self._consumed_before = released
         self.credit_bytes: int = 0
         self._reported_credit = -1
         self._end: tuple[str, str | None, int] | None = None
         self._end_by = NEVER
         self.cancels_after_step: bool = False
-        self._timers = Timers(now - age_s if age_s else now, now)  # one number where they are the same
+        self._opened_at = now - age_s if age_s else now  # one number where they are the same
+        self._content_at = self._read_at = now
         self._tools_running = 0
         self._terminal_pieces = 0
         self._unknown_events: dict[str, int] = EMPTY_DICT
@@ -158,7 +158,7 @@ class Session:
                         self.received_bytes += len(item)
                         row += translator.chunk(item)
                         if translator.last_had_content:
-                            self._timers.content_at = now
+                            self._content_at = now
                         continue
                     log.append(row)
                     row = []
@@ -180,7 +180,7 @@ class Session:
         return log.last_seq - before
 
     def _record(self, translator: Translator, item: Item, now: float) -> None:
-        self._timers.content_at = now
+        self._content_at = now
         if self._parts is None:
             self._parts = RecordParts(self.settings.message_bytes_max)
         record = self._parts.take(item)
@@ -323,7 +323,7 @@ class Session:
 
     def consume(self, reader: object, cursor: int, now: float) -> None:
         """Note a reader's cursor: all up to it may be compacted once every reader has come so far."""
-        self._timers.read_at = now
+        self._read_at = now
         self.cursors.move(reader, cursor)
         self._release()
         log, settings = self.log, self.settings
@@ -412,14 +412,15 @@ class Session:
 
     def age_s(self, now: float) -> float:
         """Return the seconds since the request was opened, in whatever epoch."""
-        return now - self._timers.opened_at
+        return now - self._opened_at
 
     # --- time -------------------------------------------------------------------------------
 
     def _running(self) -> list[Timeout]:
         has_messages = self.log.last_seq > 0
-        return self._timers.running(
+        return running(
             self.settings,
+            Since(self._opened_at, self._content_at, self._read_at),
             awaits_first=not has_messages and not self.is_replaying,
             may_speak=has_messages and self.credit_bytes > self.received_bytes and not self._tools_running,
         )

@@ -28,32 +28,30 @@ class Timeout(NamedTuple):
     detail: str
 
 
-class Timers:
-    """When the timers of one request were last started."""
+class Since(NamedTuple):
+    """When what starts the timers of a request happened last."""
 
-    __slots__ = ("content_at", "opened_at", "read_at")
+    opened_at: float
+    content_at: float
+    read_at: float
 
-    def __init__(self, opened_at: float, now: float) -> None:
-        self.opened_at: float = opened_at
-        self.content_at: float = now
-        self.read_at: float = now
 
-    def running(self, settings: StreamSettings, *, awaits_first: bool, may_speak: bool) -> list[Timeout]:
-        """Return the timers that run.
+def running(settings: StreamSettings, since: Since, *, awaits_first: bool, may_speak: bool) -> list[Timeout]:
+    """Return the timers that run.
 
-        `awaits_first`: no message has come yet. `may_speak`: content has come, the producer has credit and
-        no tool is at work; without credit its silence is the readers' doing.
-        """
-        found = []
-        if settings.request_timeout_s is not None:
-            found.append(_timeout(self.opened_at, "request_timeout_s", settings.request_timeout_s))
-        if settings.first_message_timeout_s is not None and awaits_first:
-            found.append(_timeout(self.opened_at, "first_message_timeout_s", settings.first_message_timeout_s))
-        if settings.stall_timeout_s is not None and may_speak:
-            found.append(_timeout(self.content_at, "stall_timeout_s", settings.stall_timeout_s))
-        if settings.idle_reader_timeout_s is not None:
-            found.append(_timeout(self.read_at, "idle_reader_timeout_s", settings.idle_reader_timeout_s))
-        return found
+    `awaits_first`: no message has come yet. `may_speak`: content has come, the producer has credit and
+    no tool is at work; without credit its silence is the readers' doing.
+    """
+    found = []
+    if settings.request_timeout_s is not None:
+        found.append(_timeout(since.opened_at, "request_timeout_s", settings.request_timeout_s))
+    if settings.first_message_timeout_s is not None and awaits_first:
+        found.append(_timeout(since.opened_at, "first_message_timeout_s", settings.first_message_timeout_s))
+    if settings.stall_timeout_s is not None and may_speak:
+        found.append(_timeout(since.content_at, "stall_timeout_s", settings.stall_timeout_s))
+    if settings.idle_reader_timeout_s is not None:
+        found.append(_timeout(since.read_at, "idle_reader_timeout_s", settings.idle_reader_timeout_s))
+    return found
 
 
 def _timeout(since: float, setting: str, seconds: float) -> Timeout:

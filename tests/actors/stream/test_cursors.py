@@ -33,8 +33,8 @@ def test_one_that_stands_still_does_not_make_the_others_places_pile_up():
     for cursor in range(1, 20_000):
         cursors.move(cursor % FEW, cursor)
         assert cursors.least == 0
-        assert len(cursors._places) <= 2 * len(cursors) + LEFT_PLACES_MAX + 1
-        assert len(cursors._counts) == len(cursors._places)
+        assert len(cursors._many.places) <= 2 * len(cursors) + LEFT_PLACES_MAX + 1
+        assert len(cursors._many.counts) == len(cursors._many.places)
 
 
 def test_nothing_stays_of_readers_that_have_gone():
@@ -43,4 +43,4 @@ def test_nothing_stays_of_readers_that_have_gone():
         cursors.move(reader, reader)
     for reader in range(1000):
         cursors.remove(reader)
-    assert (len(cursors), cursors.least, cursors._counts, cursors._places) == (0, 0, None, None)
+    assert (len(cursors), cursors.least, cursors._many.counts, cursors._many.places) == (0, 0, None, None)

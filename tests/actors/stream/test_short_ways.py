@@ -199,7 +199,7 @@ def feed_in_general(self: Session, epoch: int, first_seq: int, items: Any, now: 
 
 
 def consume_in_general(self: Session, reader: object, cursor: int, now: float) -> None:
-    self._timers.read_at = now
+    self._read_at = now
     self.cursors.move(reader, cursor)
     self._release()
     self._bound()

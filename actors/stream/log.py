@@ -258,8 +258,7 @@ class Log:
         `gap` says (first, last) of what is missing and the segments begin behind it. `known` is the head of the
         message that was read last: what goes on with a message comes without its fields.
         """
-        segments = self._segments
-        newest = segments[-1] if segments else None
+        newest = self._segments[-1] if self._segments else None
         count = through - after
         if (
             newest is not None
@@ -267,21 +266,22 @@ class Log:
             and newest.first <= after + 1
             and through == self.last_seq
             and 0 < count <= pieces_max
-            and count * PIECE_OVERHEAD_BYTES <= bytes_max
+            and (least := count * PIECE_OVERHEAD_BYTES) <= bytes_max
         ):
             # The rest of the newest segment, as where a reader follows: nothing to look for, and mostly texts alone.
             head = newest.head
-            row = newest.pieces[after + 1 - newest.first :]
+            row = newest.pieces[-count:]
             try:
                 text = "".join(row)  # type: ignore[arg-type]  # where not, the error says so
             except TypeError:
                 return self._read_on(after, through, bytes_max, pieces_max, known)
-            used = (len(text) if text.isascii() else 3 * len(text)) + PIECE_OVERHEAD_BYTES * count + head.packed_bytes
-            if newest.first == after + 1:
+            if newest.first <= after:
+                used = least + head.packed_bytes + (len(text) if text.isascii() else 3 * len(text))
+            else:
                 used = newest.costs_bytes
             if used <= bytes_max:
-                segment = [after + 1, None if head is known else head.fields, row]
-                return _new_reading(([segment], through, used, head, None))
+                fields = None if head is known else head.fields
+                return _new_reading(([[after + 1, fields, row]], through, used, head, None))
         return self._read_on(after, through, bytes_max, pieces_max, known)
 
     def _read_on(self, after: int, through: int, bytes_max: int, pieces_max: int, known: Head | None) -> Reading:

@@ -120,8 +120,8 @@ class Subscription:
         """Return what comes next, at most about `bytes_max`, and regard it as sent."""
         session = self.session
         log = session.log
-        through = log.last_seq
-        if session.stop_reason is not None:
+        through, is_open = log.last_seq, session.stop_reason is None
+        if not is_open:
             if session.complete and self.has_more_than_survived:
                 # What it has not had is the end, and that whole.
                 self.sent = session.content_through
@@ -135,7 +135,7 @@ class Subscription:
         else:
             self._unconsumed.append((last_seq, cost_bytes))
         self._sent_bytes += cost_bytes
-        if session.stop_reason is not None and session.complete and last_seq >= log.last_seq:
+        if not is_open and session.complete and last_seq >= log.last_seq:
             self.ended = True
         return reading
 

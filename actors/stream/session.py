@@ -336,8 +336,7 @@ class Session:
         consumed = self.cursors.least
         if consumed < self._consumed_before:
             consumed = self._consumed_before
-        if consumed > self.log.released:
-            self.log.release(consumed if self.stop_reason is None else min(consumed, self.visible_through))
+        self.log.release(consumed if self.stop_reason is None else min(consumed, self.visible_through))
 
     def detach(self, reader: object) -> None:
         """Forget a reader; what it had not consumed no longer holds the producer back."""

@@ -12,7 +12,7 @@ from actors.protocol import frames as wire
 from actors.protocol.envelopes import DataEnvelope, Order
 from actors.protocol.states import RequestPhase, Role
 from router.config import RouterConfig
-from router.core.backlog import Backlog
+from router.core.backlog import Backlog, _Queue
 from router.core.registry import Registry
 
 KIB = 1024
@@ -160,3 +160,34 @@ def test_whatever_comes_in_whatever_order_the_bound_holds_and_everybody_gets_thr
         assert backlog.size_bytes == sum(map(sum, on_its_way.values()))
         assert all(sum(waiting) <= 10 or len(waiting) == 1 for waiting in on_its_way.values())
     assert (backlog.size_bytes, backlog.held_count) == (0, 0)
+
+
+class LongWay(Backlog):
+    """One that looks at who waits also where nobody does."""
+
+    def take(self, actor_id: str, request_id: str, size_bytes: int) -> bool:
+        queue = self._queues.setdefault(actor_id, _Queue())
+        was_called = queue.called.pop(request_id, "no") != "no"
+        fits = queue.size_bytes + size_bytes <= self._share_bytes
+        if not queue.size_bytes or (fits and (was_called or not queue.held)):
+            queue.size_bytes += size_bytes
+            return True
+        queue.held[request_id] = size_bytes
+        if was_called:
+            queue.held.move_to_end(request_id, last=False)
+        return False
+
+
+@given(st.lists(st.one_of(st.just("deliver"), st.tuples(st.sampled_from("abcd"), st.integers(1, 14))), max_size=60))
+def test_where_there_is_room_and_nobody_waits_items_are_taken_as_they_are_among_others(steps):
+    backlogs = Backlog(10, 1), LongWay(10, 1)
+    on_its_way: list[int] = []
+    for step in steps:
+        if step == "deliver":
+            size = on_its_way.pop(0) if on_its_way else 0
+            one, other = (backlog.delivered("s1", size) for backlog in backlogs)
+        else:
+            one, other = (backlog.take("s1", *step) for backlog in backlogs)
+            on_its_way += [step[1]] if one else []
+        assert one == other
+        assert backlogs[0]._queues == backlogs[1]._queues

@@ -123,11 +123,9 @@ class Session:
         session = cls(request_id, epoch, StreamSettings(), 0.0)
         session.translator = None
         session.log = log
-        session.stop_reason = stop_reason
-        session._terminal_pieces = TERMINAL_PIECES
+        session.stop_reason, session._terminal_pieces = stop_reason, TERMINAL_PIECES
         session.forget_at = forget_at
-        session.stored = True
-        session.log_is_safe = True
+        session.stored = session.log_is_safe = True
         return session
 
     # --- items in ---------------------------------------------------------------------------
@@ -150,6 +148,8 @@ class Session:
         # The hot path of the whole product: no call here that a chunk can do without. What chunks give goes to the log
         # in rows, before anything else does.
         row: list[MessagePiece] = []
+        if self._end is not None:  # it stands behind what it waits for, and before all else
+            items = items[: max(0, max(self._end[2], self.replay_through) + 1 - first_seq)]
         try:
             try:
                 for item in items[skip:] if skip else items:

@@ -263,7 +263,8 @@ class PublishedStream:
         if state.phase == RequestPhase.UNKNOWN:
             return self._take_unknown()
         if state.error is not None:
-            self.fail(from_wire(state.error[0], state.error[1]))
+            # Whoever knows that it was cancelled is told so, also where all else is forgotten by now.
+            self.fail(self.why_over() or from_wire(state.error[0], state.error[1]))
             return False
         self.cancel = state.cancel or self.cancel
         self.credit_bytes = max(self.credit_bytes, state.credit_bytes)

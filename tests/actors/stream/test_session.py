@@ -361,3 +361,17 @@ def test_what_came_before_a_fault_stands_before_its_end(monkeypatch):
     assert [message["content"] for message in told] == ["one ", "two", "between", "three"]
     assert (error["message_type"], stop["stop_reason"]) == ("error_message", "error")
     assert [message["seq_id"] for message in messages(s)] == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("cut_at", range(1, 7))
+@pytest.mark.parametrize("after_seq", range(5))
+def test_an_end_from_outside_stands_right_behind_what_it_waits_for(after_seq, cut_at):
+    s = session(replay_through=2)
+    s.end("cancelled", None, after_seq, 0.0)
+    assert not s.sealed, "an earlier session had two items"
+    for first, items in ((1, ITEMS[:cut_at]), (cut_at + 1, ITEMS[cut_at:])):
+        s.feed(1, first, items, 0.0)
+    s.confirm_stored(300.0)
+    *told, stop, _usage = messages(s)
+    assert [message["content"] for message in told] == ["Hello", " ", "you", "!"][: max(after_seq, 2)]
+    assert stop["stop_reason"] == "cancelled", "not the end that its publisher said behind that"

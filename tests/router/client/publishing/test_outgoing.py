@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.errors import LimitExceeded, PoolFull
+from actors.errors import LimitExceeded, PoolFull, RequestCancelled, RequestEnded
 from actors.protocol.calls import Registration
 from actors.protocol.items import item_bytes
 from actors.protocol.states import PublisherState
@@ -435,3 +435,15 @@ def test_a_disk_that_refuses_is_an_error_by_name_and_nothing_is_lost(tmp_path):
 def test_an_item_never_kept_is_an_error():
     with pytest.raises(LookupError):
         ReplayStore(ReplayBudget(1), first_seq=5).get(4)
+
+
+def test_whoever_knows_that_it_was_cancelled_is_told_so_where_all_else_is_forgotten():
+    s = stream()
+    s.update(state(cancel="now"))
+    s.update(state(phase="unknown"))
+    s.update(state(phase="refused", error=("request_ended", "it has ended and was forgotten")))
+    assert s.phase == FAILED
+    assert isinstance(s.error, RequestCancelled)
+    other = stream()
+    other.update(state(phase="refused", error=("request_ended", "it has ended and was forgotten")))
+    assert isinstance(other.error, RequestEnded)

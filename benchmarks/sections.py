@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from benchmarks import (
@@ -130,6 +131,33 @@ async def measure_throughput(plan: Plan, found: Found, stage: ours.Stage) -> Non
     found.setdefault("throughput", {})["shared"] = shared
 
 
+async def measure_by_turns(plan: Plan, found: Found, stage: ours.Stage) -> None:
+    """The router, the bound and Redis, one behind the other in each round: how fast a machine is may change meanwhile.
+
+    What is looked at is the ratio of each round.
+    """
+    say("by turns: 512 streams through the router, bound, Redis")
+    ways: dict[str, Callable[[], Awaitable[float]]] = {"bound": lambda: _bound_per_s(plan)}
+    if redis_streams.missing() is None:
+        kinds = {"redis": False, "redis_hiredis": True} if redis_streams.has_hiredis() else {"redis": False}
+        ways |= {name: partial(_redis_per_s, plan, hiredis) for name, hiredis in kinds.items()}
+    ratios: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(plan.repeats):
+        run = await ours.carry(stage, 512, plan.shared_chunks)
+        for name, per_s in ways.items():
+            ratios[name].append(run["chunks_per_s"] / await per_s())
+    found["by_turns"] = {f"ratio_to_{name}": figure(values, 3) for name, values in ratios.items()}
+
+
+async def _bound_per_s(plan: Plan) -> float:
+    return 2 * bound.chunks_per_s(plan.bound_chunks, to_messages=True)
+
+
+async def _redis_per_s(plan: Plan, hiredis: bool) -> float:  # noqa: FBT001  # one of two clients
+    (rate,) = await redis_streams.chunks_per_s(512, plan.broker_chunks, 1, hiredis=hiredis)
+    return rate
+
+
 async def measure_latency(plan: Plan, found: Found, stage: ours.Stage) -> None:
     """One stream at a light load, 256 at half of what they can do at most."""
     latency = found.setdefault("latency", {})
@@ -217,6 +245,7 @@ async def measure_bad_input(plan: Plan, found: Found, stage: ours.Stage) -> None
 
 ON_STAGE: dict[str, Callable[[Plan, Found, ours.Stage], Awaitable[None]]] = {
     "throughput": measure_throughput,
+    "by_turns": measure_by_turns,
     "latency": measure_latency,
     "open": measure_opening,
     "fairness": measure_fairness,

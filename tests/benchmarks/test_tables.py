@@ -72,3 +72,14 @@ def test_the_paces_that_have_targets_are_measured_in_every_plan(plan):
 
 def test_every_target_is_a_figure_of_a_whole_run():
     assert [row["key"] for row in targets.check(FOUND) if row["value"] is None] == []
+
+
+def test_a_ratio_that_was_measured_by_turns_counts_for_more_than_that_of_figures_of_other_minutes():
+    found = {
+        "throughput": {"shared": {"chunks_per_s": {"median": 180_000.0}}},
+        "baselines": {"bound": {"chunks_per_s": {"median": 600_000.0}}, "naive": {"chunks_per_s": {"median": 300.0}}},
+        "by_turns": {"ratio_to_bound": {"median": 0.45}, "ratio_to_redis": {"median": 4.1}},
+    }
+    targets.add_ratios(found)
+    shared = found["throughput"]["shared"]
+    assert (shared["ratio_to_bound"], shared["ratio_to_redis"], shared["ratio_to_naive"]) == (0.45, 4.1, 600.0)

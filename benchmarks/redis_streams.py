@@ -13,8 +13,8 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import ray
@@ -104,20 +104,32 @@ class RedisConsumer:
         return time.monotonic(), [reader.text() for reader in readers.values()]
 
 
-async def chunks_per_s(streams: int, chunks: int, repeats: int, *, hiredis: bool) -> list[float]:
-    """Carry `chunks` chunks on each of `streams` streams through, so many times; return the rates."""
+Carry = Callable[[int, int, bool], Awaitable[float]]
+"""Carries so many chunks on each of so many streams, with hiredis or without; returns how many a second."""
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[Carry]:
+    """Start a producer and a consumer; gives what carries through them, each time through a server of its own."""
     producer, consumer = (spawn(kind) for kind in (RedisProducer, RedisConsumer))
-    rates = []
-    for _ in range(repeats):
+
+    async def carry(streams: int, chunks: int, hiredis: bool) -> float:  # noqa: FBT001  # one of two clients
         with redis_server() as port:
             await asyncio.sleep(0.3)
             keys = [f"request-{n}" for n in range(streams)]
             reading = consumer.read.remote(port, keys, chunks, hiredis)
             start = await producer.run.remote(port, keys, chunks, hiredis)
             end, texts = await reading
-            if any(text != text_of(chunks) for text in texts):
-                raise RuntimeError("Redis did not carry every chunk")
-            rates.append(streams * chunks / (end - start))
+        if any(text != text_of(chunks) for text in texts):
+            raise RuntimeError("Redis did not carry every chunk")
+        return float(streams * chunks / (end - start))
+
+    yield carry
     ray.kill(producer)
     ray.kill(consumer)
-    return rates
+
+
+async def chunks_per_s(streams: int, chunks: int, repeats: int, *, hiredis: bool) -> list[float]:
+    """Carry `chunks` chunks on each of `streams` streams through, so many times; return the rates."""
+    async with pair() as carry:
+        return [await carry(streams, chunks, hiredis) for _ in range(repeats)]

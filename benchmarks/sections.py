@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from functools import partial
+from contextlib import AsyncExitStack
 from typing import Any
 
 from benchmarks import (
@@ -137,25 +137,19 @@ async def measure_by_turns(plan: Plan, found: Found, stage: ours.Stage) -> None:
     What is looked at is the ratio of each round.
     """
     say("by turns: 512 streams through the router, bound, Redis")
-    ways: dict[str, Callable[[], Awaitable[float]]] = {"bound": lambda: _bound_per_s(plan)}
-    if redis_streams.missing() is None:
-        kinds = {"redis": False, "redis_hiredis": True} if redis_streams.has_hiredis() else {"redis": False}
-        ways |= {name: partial(_redis_per_s, plan, hiredis) for name, hiredis in kinds.items()}
-    ratios: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(plan.repeats):
-        run = await ours.carry(stage, 512, plan.shared_chunks)
-        for name, per_s in ways.items():
-            ratios[name].append(run["chunks_per_s"] / await per_s())
-    found["by_turns"] = {f"ratio_to_{name}": figure(values, 3) for name, values in ratios.items()}
-
-
-async def _bound_per_s(plan: Plan) -> float:
-    return 2 * bound.chunks_per_s(plan.bound_chunks, to_messages=True)
-
-
-async def _redis_per_s(plan: Plan, hiredis: bool) -> float:  # noqa: FBT001  # one of two clients
-    (rate,) = await redis_streams.chunks_per_s(512, plan.broker_chunks, 1, hiredis=hiredis)
-    return rate
+    ratios: dict[str, list[float]] = {}
+    clients = {"redis": False, "redis_hiredis": True}
+    async with AsyncExitStack() as stack:
+        redis = None if redis_streams.missing() else await stack.enter_async_context(redis_streams.pair())
+        for _ in range(plan.repeats):
+            ours_per_s = (await ours.carry(stage, 512, plan.shared_chunks))["chunks_per_s"]
+            others = {"bound": 2 * bound.chunks_per_s(plan.bound_chunks, to_messages=True)}
+            for name, hiredis in clients.items():
+                if redis is not None and (not hiredis or redis_streams.has_hiredis()):
+                    others[name] = await redis(512, plan.broker_chunks, hiredis)
+            for name, per_s in others.items():
+                ratios.setdefault(f"ratio_to_{name}", []).append(ours_per_s / per_s)
+    found["by_turns"] = {name: figure(values, 3) for name, values in ratios.items()}
 
 
 async def measure_latency(plan: Plan, found: Found, stage: ours.Stage) -> None:

@@ -111,7 +111,8 @@ Carry = Callable[[int, int, bool], Awaitable[float]]
 @asynccontextmanager
 async def pair() -> AsyncIterator[Carry]:
     """Start a producer and a consumer; gives what carries through them, each time through a server of its own."""
-    producer, consumer = (spawn(kind) for kind in (RedisProducer, RedisConsumer))
+    # One thread each: with more, Ray starts thousands, which for a while keep everybody else from the cores.
+    producer, consumer = (spawn(kind, max_concurrency=1) for kind in (RedisProducer, RedisConsumer))
 
     async def carry(streams: int, chunks: int, hiredis: bool) -> float:  # noqa: FBT001  # one of two clients
         with redis_server() as port:

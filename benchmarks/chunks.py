@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 CHUNK_BYTES = 350
@@ -41,9 +41,9 @@ def stamped(at_ns: int) -> bytes:
     return _STAMP_FRONT + b"%019d" % at_ns + _STAMP_BACK
 
 
-def stamp_of(text: str) -> int | None:
-    """Return the time that a message's text bears; None where it is an ordinary one."""
-    return int(text[1:]) if text[:1] == "@" else None
+def stamps_of(texts: Iterable[str]) -> list[int]:
+    """Return the times that messages' texts bear, those that are no ordinary ones."""
+    return [int(text[1:]) for text in texts if text[:1] == "@"]
 
 
 BARE_FRONT, BARE_BACK = b'{"choices":[{"delta":{"content":"', b'"}}]}'

@@ -11,11 +11,11 @@ import gc
 import os
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from actors.errors import StreamRouterError
-from benchmarks.chunks import CHUNK_BYTES, FINISH, WORDS, stamp_of, stamped, stream_of
+from benchmarks.chunks import CHUNK_BYTES, FINISH, WORDS, stamped, stamps_of, stream_of
 from router import StreamRouter, StreamSettings
 from router.client.reading.batch import Batch, Format, unpack_batch
 
@@ -231,46 +231,35 @@ class Reading:
     def take(self, batch: Batch[Any], fmt: Format, delays_s: list[float]) -> int:
         """Look at every message of a batch; return how many had content."""
         if fmt == "model":
-            texts = self._take_models(batch)
+            texts = self._take_models(batch.messages)
         elif fmt == "struct":
-            texts = self._take_structs(batch)
+            texts = self._take_structs(batch.messages)
         else:
-            texts = self._take_dicts(unpack_batch(batch.packed) if fmt == "packed" else batch)
+            texts = self._take_dicts(unpack_batch(batch.packed) if fmt == "packed" else batch.messages)
         self.stop_reason = batch.stop_reason
         if texts:
             self.last_at = time.monotonic()
             self.count += len(texts)
             self.checksum = zlib.crc32("".join(texts).encode(), self.checksum)
-            stamps = [stamp for text in texts if (stamp := stamp_of(text)) is not None]
-            delays_s += [self.last_at - stamp / 1e9 for stamp in stamps]
+            delays_s += [self.last_at - stamp / 1e9 for stamp in stamps_of(texts)]
         return len(texts)
 
-    def _take_models(self, messages: Iterable[Any]) -> list[str]:
-        texts = []
-        for message in messages:
-            self.in_order = self.in_order and message.seq_id == self.last_seq_id + 1
-            self.last_seq_id = message.seq_id
-            if message.message_type == "assistant_message":
-                texts.append(message.content)
-        return texts
+    def _take_models(self, messages: Sequence[Any]) -> list[str]:
+        self._take_seq_ids([message.seq_id for message in messages])
+        return [message.content for message in messages if message.message_type == "assistant_message"]
 
-    def _take_structs(self, messages: Iterable[Any]) -> list[str]:
-        texts = []
-        for message in messages:
-            self.in_order = self.in_order and message.seq_id == self.last_seq_id + 1
-            self.last_seq_id = message.seq_id
-            if message.message_type == "assistant_message":
-                texts.append(message.text)
-        return texts
+    def _take_structs(self, messages: Sequence[Any]) -> list[str]:
+        self._take_seq_ids([message.seq_id for message in messages])
+        return [message.text for message in messages if message.message_type == "assistant_message"]
 
-    def _take_dicts(self, messages: Iterable[Any]) -> list[str]:
-        texts = []
-        for message in messages:
-            self.in_order = self.in_order and message["seq_id"] == self.last_seq_id + 1
-            self.last_seq_id = message["seq_id"]
-            if message["message_type"] == "assistant_message":
-                texts.append(message["content"])
-        return texts
+    def _take_dicts(self, messages: Sequence[Any]) -> list[str]:
+        self._take_seq_ids([message["seq_id"] for message in messages])
+        return [message["content"] for message in messages if message["message_type"] == "assistant_message"]
+
+    def _take_seq_ids(self, seq_ids: list[int]) -> None:
+        if seq_ids != [*range(self.last_seq_id + 1, self.last_seq_id + 1 + len(seq_ids))]:
+            self.in_order = False
+        self.last_seq_id = seq_ids[-1] if seq_ids else self.last_seq_id
 
     def result(self) -> dict[str, Any]:
         """Return all of it as plain data."""

@@ -141,13 +141,13 @@ async def measure_by_turns(plan: Plan, found: Found, stage: ours.Stage) -> None:
     clients = {"redis": False, "redis_hiredis": True}
     async with AsyncExitStack() as stack:
         redis = None if redis_streams.missing() else await stack.enter_async_context(redis_streams.pair())
-        for _ in range(plan.repeats):
+        for number in range(1 + plan.repeats):
             ours_per_s = (await ours.carry(stage, 512, plan.shared_chunks))["chunks_per_s"]
             others = {"bound": 2 * bound.chunks_per_s(plan.bound_chunks, to_messages=True)}
             for name, hiredis in clients.items():
                 if redis is not None and (not hiredis or redis_streams.has_hiredis()):
                     others[name] = await redis(512, plan.broker_chunks, hiredis)
-            for name, per_s in others.items():
+            for name, per_s in others.items() if number else ():  # the first of them warms up
                 ratios.setdefault(f"ratio_to_{name}", []).append(ours_per_s / per_s)
     found["by_turns"] = {name: figure(values, 3) for name, values in ratios.items()}
 

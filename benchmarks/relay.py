@@ -12,7 +12,7 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 BEGIN_DEADLINE_S = 20.0
@@ -98,7 +98,8 @@ async def relayed(names: tuple[str, ...], gather_s: float, on_line: Callable[[by
             transport.close()
         finally:
             for hop in hops:
-                hop.kill()
+                with suppress(ProcessLookupError):  # it has ended with its connection
+                    hop.kill()
                 await hop.wait()
             server.close()
 

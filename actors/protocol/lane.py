@@ -152,7 +152,10 @@ class Lane(Generic[K, T]):
         # Most of the time each gives all it has. So they are gone through as they stand, and put in order afterwards.
         emptied: list[K] = []
         others: list[K] = []
-        for key, source in self._sources.items():
+        # What is offered meanwhile (a collection may end whoever publishes) is put aside: no offer may be lost with
+        # what has just been emptied, or end the round.
+        sources, self._sources = self._sources, OrderedDict()
+        for key, source in sources.items():
             try:
                 items, size, has_more = source.give(share, at_least_one=not taken)
             except Exception as error:  # noqa: BLE001  # whatever it is, it must stop this source alone
@@ -172,18 +175,19 @@ class Lane(Generic[K, T]):
                 if room <= 0 or not items:
                     room = 0  # nearly full: to ask thousands of others for less costs more than it brings
                     break
-        if len(emptied) == len(self._sources):
-            self._sources.clear()
-        else:
-            self._had_their_turn(emptied, others)
+        if len(emptied) < len(sources):
+            self._put_back(sources, emptied, others)
         return room
 
-    def _had_their_turn(self, emptied: list[K], others: list[K]) -> None:
+    def _put_back(self, sources: OrderedDict[K, Source[T]], emptied: list[K], others: list[K]) -> None:
         """Those that have nothing more are gone; the others stand behind who has not had a turn."""
         for key in emptied:
-            del self._sources[key]
+            del sources[key]
         for key in others:
-            self._sources.move_to_end(key)
+            sources.move_to_end(key)
+        for key, source in self._sources.items():
+            sources.setdefault(key, source)
+        self._sources = sources
 
     def _put_first(self, refused: dict[K, None]) -> None:
         """Whose next item was too large for what was left begins the next frame."""

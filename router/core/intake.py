@@ -60,7 +60,7 @@ class Intake:
                     continue
                 actor_id = request.actor_id
                 if request.is_fenced_out or request.phase is not _OPEN or request.epoch != epoch or actor_id is None:
-                    self._refuse(request, OTHER_EPOCH)
+                    self._refuse(request, FENCED if request.is_fenced_out else OTHER_EPOCH)
                     continue
                 last_seq = first_seq + count - 1
                 if not 1 <= first_seq <= last_seq or packed_items.__class__ is not bytes:
@@ -88,7 +88,7 @@ class Intake:
         return None
 
     def _refuse(self, request: Request, why: str) -> None:
-        self._ignore(FENCED if request.is_fenced_out else why)
+        self._ignore(why)
         self._lifecycle.dispatch.tell_publisher(request)
 
     def _ignore(self, why: str) -> None:

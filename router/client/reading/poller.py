@@ -322,9 +322,8 @@ class Poller:
         except ProtocolViolation as error:
             log.warning("stream actor %s: an answer cannot be read: %s; asking again", self.actor_id, error)
             return False
-        if self._failures:
-            self._failures = 0
-            self._backoff.reset()
+        self._failures = 0
+        self._backoff.reset()
         self.is_lone = len(parts) == 1
         self.is_crowded = len(self._subscriptions) > CROWD
         for part in parts:
@@ -365,8 +364,7 @@ class Poller:
         reader = self._subscriptions.get(number)
         if reader is None:
             return
-        if self._hurried:
-            self._hurried.discard(number)
+        self._hurried.discard(number)
         if state == _UNKNOWN:
             del self._subscriptions[number]
             reader.moved(self)

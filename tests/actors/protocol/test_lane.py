@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -222,3 +223,32 @@ def test_without_a_time_to_gather_nothing_waits():
     spacing.sent(1.0)
     spacing.came(at_once=False)
     assert spacing.wait_s(1.0) == 0
+
+
+@pytest.mark.parametrize("left", [0, 1], ids=["all are emptied", "one has more"])
+def test_what_is_offered_while_others_give_waits_for_the_next_frame(left):
+    lane: Lane[str, str] = Lane()
+    lates = Fifo()
+
+    class Ends(Fifo):
+        """As it gives, a collection ends whoever publishes the first one and another one."""
+
+        def give(self, bytes_max, *, at_least_one):
+            first.put("again", 1)
+            lates.put("late", 1)
+            lane.offer("first", first)
+            lane.offer("late", lates)
+            given, size, _ = super().give(bytes_max, at_least_one=at_least_one)
+            return given, size, bool(left)
+
+    first, second = Fifo(), Ends()
+    first.put("a", 1)
+    second.put("b", 1)
+    lane.offer("first", first)
+    lane.offer("second", second)
+    taken = [*lane.take()]
+    lane.done()
+    taken += lane.take()
+    given = [item for _, items in taken for item in items]
+    assert {"a", "b", "again", "late"} == {*given}
+    assert given.index("a") < given.index("again")
